@@ -1,0 +1,39 @@
+# Two commands: `make run` and `make test`. Each makes .venv where it is not there yet.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+export GX_ANALYTICS_ENABLED := false
+
+.PHONY: run test check format lint types imports clean
+
+run: $(VENV)/installed
+	$(BIN)/abi demo
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+check: format lint types imports test
+
+format: $(VENV)/installed
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+imports: $(VENV)/installed
+	$(BIN)/lint-imports
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .abi

@@ -1,0 +1,1 @@
+"""ABI, the Attention Balance Instrument: capacity goes where the data pays for it, and every decision can be shown."""

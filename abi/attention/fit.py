@@ -1,0 +1,117 @@
+"""Scores -> attention, and how attention moves between rounds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from abi.attention.simplex import Vector, balance, distance, entropy, softmax
+from abi.types import Attention, Scores, Trial, Weight
+
+if TYPE_CHECKING:
+    from abi.config import AttentionConfig
+
+ON_BOUND = 1e-9
+
+
+def fit(
+    scores: Scores, temperature: float | None, config: AttentionConfig, trials: tuple[Trial, ...] = ()
+) -> Attention:
+    """Softmax of the scores, balanced. `temperature` None is the even split.
+
+    The interval of a weight is what it would be if its own score stood at the ends of its interval.
+    """
+    values = np.array([f.score for f in scores.features])
+    floor = config.floor / len(values)
+    weights = balance(softmax(values, temperature), floor, config.cap)
+    ends = [_at_end(values, np.array(end), temperature, floor, config.cap) for end in _ends(scores)]
+    return _attention(scores, weights, ends[0], ends[1], config, temperature=temperature, trials=trials)
+
+
+def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionConfig) -> Attention:
+    """Move the weights towards what a trained model showed.
+
+    The step is geometric: a' ~ a^(1 - m) * s^m, with m = `config.movement`, so that a weight that the model found ten
+    times too small grows by 10^m and none leaves the simplex; then balanced as in `fit`.
+
+    Args:
+        previous: where the weights are.
+        scores: the rescored features, kept as the reason of the move.
+        shares: the model's own importance per feature, on the simplex.
+        config: movement, floor and cap.
+    """
+    before = np.array([w.weight for w in previous.weights])
+    blend = before ** (1 - config.movement) * np.maximum(shares, 1e-12) ** config.movement
+    weights = balance(blend / blend.sum(), config.floor / len(before), config.cap)
+    ratio = weights / before
+    low = np.minimum(np.array([w.low for w in previous.weights]) * ratio, weights)
+    high = np.maximum(np.array([w.high for w in previous.weights]) * ratio, weights)
+    return _attention(
+        scores,
+        weights,
+        low,
+        np.minimum(high, 1.0),
+        config,
+        temperature=previous.temperature,
+        trials=previous.trials,
+        number=previous.round + 1,
+        moved=distance(before, weights),
+    )
+
+
+def _ends(scores: Scores) -> tuple[list[float], list[float]]:
+    return [f.low for f in scores.features], [f.high for f in scores.features]
+
+
+def _at_end(values: Vector, end: Vector, temperature: float | None, floor: float, cap: float) -> Vector:
+    """Each feature's weight if its own score alone were at `end`."""
+    if temperature is None:
+        return np.full(len(values), 1.0 / len(values))
+    top = max(values.max(), end.max())
+    exponent = np.exp((values - top) / temperature)
+    own = np.exp((end - top) / temperature)
+    cap = max(cap, 1.0 / len(values))
+    return np.asarray(np.clip(own / (exponent.sum() - exponent + own), floor, cap))
+
+
+def _attention(
+    scores: Scores,
+    weights: Vector,
+    low: Vector,
+    high: Vector,
+    config: AttentionConfig,
+    *,
+    temperature: float | None,
+    trials: tuple[Trial, ...],
+    number: int = 0,
+    moved: float = 0.0,
+) -> Attention:
+    count = len(weights)
+    floor, cap = config.floor / count, max(config.cap, 1.0 / count)
+
+    def bound(weight: float) -> str | None:
+        if temperature is None and number == 0:
+            return None
+        return "floor" if weight <= floor + ON_BOUND else "cap" if weight >= cap - ON_BOUND else None
+
+    return Attention(
+        scores=scores,
+        temperature=temperature,
+        floor=floor,
+        cap=cap,
+        entropy=round(entropy(weights), 9),
+        weights=tuple(
+            Weight(
+                feature=f.feature,
+                weight=round(float(w), 12),
+                low=round(float(min(lo, w)), 12),
+                high=round(float(max(hi, w)), 12),
+                bound=bound(float(w)),  # type: ignore[arg-type]  # the literals above
+            )
+            for f, w, lo, hi in zip(scores.features, weights, low, high, strict=True)
+        ),
+        trials=trials,
+        round=number,
+        moved=round(moved, 9),
+    )

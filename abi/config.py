@@ -1,0 +1,298 @@
+"""``abi.yaml`` as typed, validated settings.
+
+Precedence: flags > ``ABI_SECTION__KEY`` > ``abi.yaml`` > ``[tool.abi]`` in pyproject.toml > the defaults here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import rfc8785
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    PyprojectTomlConfigSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+
+from abi.errors import AbiError, UsageError
+from abi.types import Envelope
+from abi.units import parse_bytes, parse_count, parse_seconds
+
+MEBIBYTE = 2**20
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def _unit(parse: Callable[[object], float]) -> BeforeValidator:
+    def read(value: object) -> object:
+        try:
+            return None if value is None else parse(value)
+        except AbiError as error:
+            raise ValueError(str(error)) from None
+
+    return BeforeValidator(read)
+
+
+Count = Annotated[int, _unit(parse_count)]
+# a bare number is in bytes, and one too small to mean that lacks its unit
+Bytes = Annotated[int, _unit(lambda value: value if isinstance(value, int) and value >= MEBIBYTE else parse_bytes(value))]
+# a number without a unit is in seconds
+Seconds = Annotated[float, _unit(lambda value: value if isinstance(value, (int, float)) else parse_seconds(value))]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of the sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(Section):
+    """Which columns are what, and which rows are held out."""
+
+    columns: dict[str, Literal["numeric", "categorical", "boolean", "date", "id", "text", "ignore"]] = Field(
+        default_factory=dict
+    )
+    """Kinds that replace the inferred ones, per column."""
+    task: Literal["auto", "binary", "multiclass", "regression"] = "auto"
+    """Inferred from the target where "auto"."""
+    validation: Share = 0.15
+    """Share of the training rows that decisions are made on."""
+    test: Share = 0.2
+    """Share of the rows held out for the final figures where no test file is given."""
+
+
+class ChecksConfig(Section):
+    """Limits that the derived expectation suite starts from; the suite file can be edited afterwards."""
+
+    null_slack: Share = 0.1
+    """A column may have this much more missing values than the training data had."""
+    duplicate_rows: Share = 0.5
+    """Warn above this share of duplicate rows."""
+    test_overlap: Share = 0.25
+    """Warn where more than this share of test rows also stands in the training rows."""
+    leak: float = Field(default=0.99, gt=0, le=1)
+    """Warn about a feature that alone tells the target this well (normalised mutual information or R2)."""
+    data_docs: bool = True
+    """Build Great Expectations' Data Docs as evidence."""
+
+
+class ScoringConfig(Section):
+    """How features are scored."""
+
+    bins: int = Field(default=32, ge=4, le=256)
+    """Quantile bins per numeric feature."""
+    target_bins: int = Field(default=16, ge=4, le=64)
+    """Quantile bins of a numeric target."""
+    groups: int = Field(default=10, ge=4, le=50)
+    """Groups of rows for the jackknife intervals."""
+    shuffles: int = Field(default=32, ge=8)
+    """Shuffled targets that the null is drawn from."""
+    significance: float = Field(default=0.05, gt=0, lt=1)
+    """False discovery rate at which a feature counts as carrying signal."""
+    relevance: float = Field(default=1.0, ge=0)
+    """Share of relevance in the score."""
+    discrimination: float = Field(default=0.5, ge=0)
+    """Share of discrimination in the score."""
+    complexity: float = Field(default=0.25, ge=0)
+    """How much complexity raises the score of a feature that carries signal."""
+    chunk_rows: int = Field(default=65_536, ge=1)
+    """Rows read at a time."""
+
+
+class AttentionConfig(Section):
+    """How scores become weights."""
+
+    temperatures: tuple[float, ...] = (1.0, 0.4, 0.15)
+    """Candidates beside the even split, which is always tried; the one with the best validation loss is kept."""
+    floor: Share = 0.2
+    """Least weight of a feature, as a share of the even weight."""
+    cap: float = Field(default=0.5, gt=0, le=1)
+    """Most weight of one feature."""
+    kl: float = Field(default=0.1, ge=0)
+    """Penalty on the Kullback-Leibler divergence between the weights in training and where they started."""
+    movement: float = Field(default=0.5, gt=0, le=1)
+    """How far one round may move the weights towards what the model showed (1 = all the way)."""
+
+
+class EnvelopeConfig(Section):
+    """What may be spent on one model. null is no limit."""
+
+    parameters: Count | None = 150_000
+    """Trainable parameters."""
+    memory: Bytes | None = 4 * 1024 * MEBIBYTE
+    """Memory that training may add to the process."""
+    train_time: Seconds | None = 180.0
+    """Training time of the kept model."""
+    latency: Seconds | None = None
+    """Time to predict one row."""
+
+    def limits(self) -> Envelope:
+        """The same limits as the value that plans carry."""
+        return Envelope(
+            parameters=self.parameters,
+            memory_bytes=self.memory,
+            train_time_s=self.train_time,
+            latency_s=self.latency,
+        )
+
+
+class TrainingConfig(Section):
+    """How a plan is trained."""
+
+    members: int = Field(default=16, ge=1, le=64)
+    """Ensemble views (TabM's k)."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Peak rate of AdamW."""
+    weight_decay: float = Field(default=3e-4, ge=0)
+    """Decoupled weight decay."""
+    dropout: Share = 0.1
+    """Dropout in the backbone."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Epochs of one training; chosen from rows and time where null."""
+    patience: int = Field(default=16, ge=1)
+    """Epochs without a better validation loss before training stops."""
+    batch_rows: int | None = Field(default=None, ge=2)
+    """Rows of one step; chosen from rows where null."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """A GPU is used where there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16 where the processor computes it natively and it pays."""
+    checkpoint: Seconds = 15.0
+    """Time between checkpoints."""
+    threads: int | None = Field(default=None, ge=1)
+    """Processor threads; all cores where null."""
+
+
+class IterateConfig(Section):
+    """The loop: rescore from the model, refit, replan, retrain."""
+
+    rounds: int = Field(default=3, ge=1)
+    """At most this many trainings."""
+    time: Seconds = 480.0
+    """Time for pilots, rounds and the control's trials together."""
+    tolerance: float = Field(default=1e-3, ge=0)
+    """Stop when a round gains less than this share of the validation loss."""
+    plan_change: float = Field(default=0.02, ge=0)
+    """Stop when less than this share of the widths would move."""
+    pilot_epochs: int = Field(default=4, ge=1)
+    """Epochs of the short trainings that choose the temperature."""
+    pilot_rows: int = Field(default=12_000, ge=10)
+    """Rows of those."""
+
+
+class EvaluationConfig(Section):
+    """How held-out quality is stated."""
+
+    metric: Literal["auto", "roc_auc", "accuracy", "log_loss", "rmse", "mae", "r2"] = "auto"
+    """The primary metric: ROC AUC (binary), accuracy (multiclass) or RMSE (regression) where "auto"."""
+    resamples: int = Field(default=1000, ge=100)
+    """Bootstrap resamples."""
+    slices: int = Field(default=3, ge=0)
+    """Features with the most attention whose groups are reported one by one."""
+    slice_rows: int = Field(default=30, ge=2)
+    """Least rows of a reported group."""
+    latency_calls: int = Field(default=50, ge=5)
+    """Single-row predictions timed."""
+
+
+class TrackingConfig(Section):
+    """Where runs are recorded."""
+
+    uri: str | None = None
+    """MLflow tracking URI; an SQLite file in the workspace where null."""
+    experiment: str = "abi"
+    """MLflow experiment."""
+    remote: str | None = None
+    """DVC remote URL for snapshots; a folder in the workspace where null."""
+
+
+class Config(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="ABI_",
+        env_nested_delimiter="__",
+        use_attribute_docstrings=True,
+        pyproject_toml_table_header=("tool", "abi"),
+    )
+
+    yaml_path: ClassVar[Path | None] = None
+
+    name: str | None = Field(default=None, pattern=r"^[^/:.%\"']+$", max_length=100)
+    """Name of the registered model; the data file's name where null."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seed of the split and of every random choice."""
+    data: DataConfig = DataConfig()
+    checks: ChecksConfig = ChecksConfig()
+    scoring: ScoringConfig = ScoringConfig()
+    attention: AttentionConfig = AttentionConfig()
+    envelope: EnvelopeConfig = EnvelopeConfig()
+    training: TrainingConfig = TrainingConfig()
+    iterate: IterateConfig = IterateConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings'
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, ``abi.yaml``, pyproject."""
+        yaml = YamlConfigSettingsSource(settings_cls, yaml_file=cls.yaml_path)
+        return init_settings, env_settings, yaml, PyprojectTomlConfigSettingsSource(settings_cls)
+
+    def digest(self, *sections: str) -> str:
+        """SHA-256 of the named sections (all of them where none is named): equal settings, equal digest."""
+        plain = self.model_dump(mode="json", include=set(sections) or None)
+        return hashlib.sha256(rfc8785.dumps(plain)).hexdigest()
+
+
+def load_config(path: Path | None = None, settings: Mapping[str, object] | None = None) -> Config:
+    """Read ``abi.yaml`` (the one in this folder where `path` is None) and lay `settings` (dotted keys) over it.
+
+    Raises:
+        UsageError: the file is missing or not YAML, or a setting is unknown or out of bounds.
+    """
+    if path is not None and not path.is_file():
+        msg = f"Expected a settings file at {path}, found none: write one with `abi init`."
+        raise UsageError(msg)
+    default = Path("abi.yaml")
+    chosen = path if path is not None else (default if default.is_file() else None)
+    nested: dict[str, Any] = {}
+    for key, value in (settings or {}).items():
+        *parents, leaf = key.split(".")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[leaf] = value
+    reader = type("Config", (Config,), {"yaml_path": chosen, "__doc__": Config.__doc__, "__module__": __name__})
+    try:
+        read: Config = reader(**nested)
+    except ValidationError as error:
+        raise UsageError(_explain(error)) from None
+    except (ValueError, OSError) as error:  # pydantic-settings raises these for unreadable YAML and environment
+        msg = f"Expected readable settings in {chosen or 'the environment'}, got: {str(error).splitlines()[0]}."
+        raise UsageError(msg) from None
+    return Config.model_construct(**{name: getattr(read, name) for name in Config.model_fields})
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"Expected a known setting, got {key!r}: `abi config schema` lists them."
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"Setting {key!r}: {reason} (got {first['input']!r})."

@@ -1,0 +1,1 @@
+"""Tables: read the raw file once, infer the schema, split, encode."""

@@ -1,0 +1,174 @@
+"""Rows as arrays: what scoring and training compute on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Bool, Float64, Int32, Int64, Shaped
+
+from abi.data import text as spelled
+from abi.errors import SHOWN, DataError, clip, listed
+from abi.types import DatePart, Schema
+
+MISSING_CODE = -1
+
+
+@dataclass(frozen=True)
+class Codes:
+    """One categorical or boolean feature: `codes` index `values`, -1 is missing."""
+
+    codes: Int32[np.ndarray, " rows"]
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Rows, encoded. Features are in schema order within `numeric` and within `categorical`.
+
+    Attributes:
+        numeric: NaN is missing.
+        categorical: categorical and boolean features.
+        target: class codes (int64) or values (float64); None where it was not asked for.
+        row_numbers: where the rows stand in their file.
+    """
+
+    numeric: Float64[np.ndarray, "rows numeric"]
+    categorical: tuple[Codes, ...]
+    target: Float64[np.ndarray, " rows"] | Int64[np.ndarray, " rows"] | None
+    row_numbers: Int64[np.ndarray, " rows"]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.row_numbers)
+
+    def take(self, index: Shaped[np.ndarray, " chosen"]) -> Columns:
+        """The rows that `index` (numbers or a mask) names, in its order."""
+        return Columns(
+            self.numeric[index],
+            tuple(Codes(feature.codes[index], feature.values) for feature in self.categorical),
+            None if self.target is None else self.target[index],
+            self.row_numbers[index],
+        )
+
+
+def encode(
+    data: pa.RecordBatch | pa.Table | pd.DataFrame,
+    schema: Schema,
+    row_numbers: Int64[np.ndarray, " all_rows"] | None = None,
+    with_target: bool = True,
+) -> Columns:
+    """Numeric features as float64 (NaN = missing), the others as codes, the target as class codes or float64.
+
+    The same values give the same result whatever they came as: 1, 1.0 and "1" are one category, a date may be text.
+    Columns that the schema does not name are ignored. Rows whose target is missing are left out where the target is
+    asked for; `row_numbers` (0, 1, .. where None) of the result says which stayed.
+
+    Raises:
+        DataError: a column is lacking, or the target holds a class that the schema does not know.
+    """
+    needed = list(dict.fromkeys(feature.column for feature in schema.features))
+    if with_target:
+        needed.append(schema.target)
+    _expect(needed, data)
+    rows = len(data)
+    numbers = np.arange(rows, dtype=np.int64) if row_numbers is None else row_numbers
+    target = None
+    if with_target:
+        target, present = encode_target(_array(data, schema.target), schema)
+        if not present.all():
+            data = data.loc[present] if isinstance(data, pd.DataFrame) else data.filter(pa.array(present))
+            target, numbers = target[present], numbers[present]
+    numeric = np.empty((len(numbers), sum(f.kind == "numeric" for f in schema.features)), np.float64)
+    categorical: list[Codes] = []
+    place = 0
+    last, array = None, None
+    for feature in schema.features:
+        if feature.column != last:
+            last, array = feature.column, _array(data, feature.column)
+        if feature.kind == "numeric":
+            numeric[:, place] = date_part(array, feature.part) if feature.part else _floats(spelled.numbers(array))
+            place += 1
+        else:
+            categorical.append(_codes(array))
+    return Columns(numeric, tuple(categorical), target, numbers)
+
+
+def encode_target(array: pa.Array, schema: Schema) -> tuple[Shaped[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
+    """(class codes or values, which rows have one).
+
+    Raises:
+        DataError: a class that the schema does not know, or an infinite value.
+    """
+    if schema.task == "regression":
+        values = _floats(spelled.numbers(array))
+        if np.isinf(values).any():
+            msg = f"Expected finite values in the target {clip(schema.target)!r}, got {int(np.isinf(values).sum())} infinite: mend or remove those rows."
+            raise DataError(msg)
+        return values, ~np.isnan(values)
+    found = _codes(array)
+    place = {name: i for i, name in enumerate(schema.classes)}
+    lookup = np.array([*(place.get(value, MISSING_CODE) for value in found.values), MISSING_CODE], np.int64)
+    target = lookup[found.codes]
+    present = found.codes != MISSING_CODE
+    strange = present & (target == MISSING_CODE)
+    if strange.any():
+        counts = np.bincount(found.codes[strange], minlength=len(found.values))
+        raise unknown_classes({found.values[i]: int(counts[i]) for i in np.flatnonzero(counts)}, schema)
+    return target, present
+
+
+def unknown_classes(counts: dict[str, int], schema: Schema) -> DataError:
+    """The error for labels that no training row has."""
+    named = ", ".join(f"{clip(name)!r} ({count} rows)" for name, count in list(counts.items())[:SHOWN])
+    more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
+    return DataError(
+        f"Expected the target {clip(schema.target)!r} to hold {listed(schema.classes)} as in the training data, got {named}{more}: remove those rows, or add such rows to the training data."
+    )
+
+
+def date_part(array: pa.Array, part: DatePart) -> Float64[np.ndarray, " rows"]:
+    """Seconds since 1970 (UTC), month 1-12, weekday 0-6 (0 is Monday) or hour 0-23; NaN where it is missing."""
+    stamps = spelled.moments(array)
+    if part == "time":
+        return _floats(spelled.numbers(stamps))
+    taken = {"month": pc.month, "weekday": pc.day_of_week, "hour": pc.hour}[part](stamps)
+    return _floats(taken.cast(pa.float64()))
+
+
+def _expect(needed: Sequence[str], data: pa.RecordBatch | pa.Table | pd.DataFrame) -> None:
+    found = set(data.columns if isinstance(data, pd.DataFrame) else data.schema.names)
+    lacking = [name for name in needed if name not in found]
+    if lacking:
+        msg = f"Expected the columns that the model was trained on, got no {listed(lacking)}: add {'it' if len(lacking) == 1 else 'them'} to the data."
+        raise DataError(msg)
+
+
+def _array(data: pa.RecordBatch | pa.Table | pd.DataFrame, name: str) -> pa.Array:
+    if isinstance(data, pd.DataFrame):
+        return _from_series(data[name])
+    column = data.column(name)
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _from_series(series: pd.Series[Any]) -> pa.Array:
+    try:
+        array = pa.array(series, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # a mix such as 1 and "a"
+        array = pa.array([None if pd.isna(value) else str(value) for value in series], pa.string())
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _floats(values: pa.Array) -> Float64[np.ndarray, " rows"]:
+    return np.asarray(values.fill_null(np.nan).to_numpy(zero_copy_only=False), np.float64)
+
+
+def _codes(array: pa.Array) -> Codes:
+    encoded = spelled.labels(array)
+    codes = np.asarray(encoded.indices.fill_null(MISSING_CODE).to_numpy(zero_copy_only=False), np.int32)
+    return Codes(codes, tuple(encoded.dictionary.to_pylist()))

@@ -1,0 +1,228 @@
+"""Raw file -> canonical table, in one streaming pass (two where a column changes its type on the way)."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from abi.data.delimited import CsvFile, expect_names
+from abi.data.profiling import ColumnReader, ParquetColumn, TextColumn
+from abi.data.source import format_of
+from abi.data.split import splitmix64
+from abi.data.table import ROW, Profile, Table, open_table, profile_path, sample_path
+from abi.errors import DataError, WorkspaceError
+
+GROUP_ROWS = 65_536
+SAMPLE_ROWS = 65_536
+
+_GROUP_CELLS = 16_000_000
+_SAMPLE_CELLS = 32_000_000
+_LEAST_ROWS = 2_048
+_SAMPLE_SEED = 2**40  # beyond any seed of a split
+_THREADS = 2
+_THREADED_ROWS = 8_192
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A raw file as columns."""
+
+    names: tuple[str, ...]
+
+    def blocks(self) -> Iterator[list[pa.Array]]:
+        """Columns of some rows at a time."""
+
+
+class ParquetSource:
+    """A Parquet file of the user's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._readable(), pq.ParquetFile(path) as file:
+            self.schema = file.schema_arrow
+            self.names = tuple(self.schema.names)
+            rows = file.metadata.num_rows
+        expect_names(self.names, path)
+        if not rows:
+            msg = f"Expected rows in {path}, found none: check how the file was written."
+            raise DataError(msg)
+
+    def blocks(self) -> Iterator[list[pa.Array]]:
+        """Columns of some rows at a time."""
+        with self._readable(), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(_rows_for(len(self.names), GROUP_ROWS, _GROUP_CELLS)):
+                yield batch.columns
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            msg = f"Expected readable Parquet in {self.path}, got: {reason.rstrip('.')}: write or copy the file again."
+            raise DataError(msg) from None
+
+
+def convert(source: Path, folder: Path, sha256: str) -> Table:
+    """Write `folder`/`sha256`.parquet, .sample.parquet and .profile.json; reuse what is there.
+
+    Memory stays flat: a few blocks of rows and the sample are held at a time.
+
+    Args:
+        source: CSV (plain or gzip) or Parquet, whatever its name.
+        folder: where the three files go; each appears whole or not at all.
+        sha256: the hash of `source`'s content, which the files are named by.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it cannot be read as a table.
+        WorkspaceError: the folder cannot be written.
+    """
+    try:
+        return open_table(folder, sha256)
+    except WorkspaceError:
+        pass
+    kind = format_of(source)
+    raw: Source
+    if kind == "parquet":
+        raw = parquet = ParquetSource(source)
+        columns: list[ColumnReader] = [ParquetColumn(field, len(raw.names)) for field in parquet.schema]
+    else:
+        raw = CsvFile(source, compressed=kind == "csv.gz")
+        columns = [TextColumn(name, len(raw.names)) for name in raw.names]
+    path = folder / f"{sha256}.parquet"
+    with _writable(folder), tempfile.TemporaryDirectory(prefix=".convert-", dir=_made(folder)) as scratch:
+        new = Path(scratch) / path.name
+        rows = _written(raw, columns, new)
+        if rows is None:  # the types are known now
+            for column in columns:
+                column.restart()
+            rows = _written(raw, columns, new)
+        assert rows is not None
+        profile = Profile(rows=rows, columns=tuple(column.profile() for column in columns))
+        profile_path(new).write_bytes(profile.canonical())
+        for made, kept in ((sample_path(new), sample_path(path)), (profile_path(new), profile_path(path)), (new, path)):
+            made.replace(kept)
+    return Table(path, profile)
+
+
+def _written(raw: Source, columns: Sequence[ColumnReader], path: Path) -> int | None:
+    """Write the table and its sample; None (and only the types settled) where a type changed after rows were written."""
+    rows, writer, sampler = 0, None, _Sampler(_rows_for(len(columns), SAMPLE_ROWS, _SAMPLE_CELLS))
+    group_rows = _rows_for(len(columns), GROUP_ROWS, _GROUP_CELLS)
+    pending: list[pa.RecordBatch] = []
+    schema: pa.Schema | None = None
+    changed = False
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            for block in raw.blocks():
+                first = rows
+                # short columns cost more in handing over than threads save
+                over = pool.map if len(block[0]) >= _THREADED_ROWS else map
+                arrays = list(over(lambda column, values: column.read(values, first), columns, block))  # noqa: B023
+                rows += len(block[0])
+                now = pa.schema([pa.field(column.name, column.arrow_type) for column in columns])
+                changed = changed or (schema is not None and now != schema)
+                schema = now
+                if changed:
+                    continue
+                batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
+                sampler.add(first, batch)
+                if writer is None:
+                    writer = _writer(path, schema)
+                pending.append(batch)
+                pending = _flush(writer, pending, group_rows)
+            if not rows:
+                msg = "Expected rows below the header, found none: check how the file was written."
+                raise DataError(msg)
+            if changed:
+                return None
+            assert writer is not None
+            _flush(writer, pending, group_rows, last=True)
+        finally:
+            if writer is not None:
+                writer.close()
+    sample = sampler.table()
+    with _writer(sample_path(path), sample.schema) as small:
+        small.write_table(sample, row_group_size=group_rows)
+    return rows
+
+
+def _flush(
+    writer: pq.ParquetWriter, pending: list[pa.RecordBatch], group_rows: int, *, last: bool = False
+) -> list[pa.RecordBatch]:
+    """Write whole row groups (all that is left where it is the `last` time); the rest comes back."""
+    total = sum(batch.num_rows for batch in pending)
+    whole = total if last else total - total % group_rows
+    if not whole:
+        return pending
+    table = pa.Table.from_batches(pending)
+    writer.write_table(table.slice(0, whole), row_group_size=group_rows)
+    left: list[pa.RecordBatch] = table.slice(whole).to_batches()
+    return left
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, write_page_checksum=True)
+
+
+class _Sampler:
+    """Keeps the rows with the smallest hashes: the same ones in whatever blocks they come."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.kept: list[pa.RecordBatch] = []
+        self.numbers = np.empty(0, np.int64)
+        self.ceiling = np.uint64(2**64 - 1)
+
+    def add(self, first: int, batch: pa.RecordBatch) -> None:
+        numbers = np.arange(first, first + batch.num_rows, dtype=np.int64)
+        chosen = splitmix64(numbers, _SAMPLE_SEED) <= self.ceiling
+        self.kept.append(batch if chosen.all() else batch.filter(pa.array(chosen)))
+        self.numbers = np.concatenate([self.numbers, numbers[chosen]])
+        if len(self.numbers) > 2 * self.limit:
+            self._shrink()
+
+    def _shrink(self) -> None:
+        hashes = splitmix64(self.numbers, _SAMPLE_SEED)
+        self.ceiling = np.partition(hashes, self.limit - 1)[self.limit - 1]
+        chosen = hashes <= self.ceiling
+        small = pa.Table.from_batches(self.kept).filter(pa.array(chosen)).combine_chunks()
+        self.kept = small.to_batches()
+        self.numbers = self.numbers[chosen]
+
+    def table(self) -> pa.Table:
+        if len(self.numbers) > self.limit:
+            self._shrink()
+        table = pa.Table.from_batches(self.kept)
+        return table.append_column(ROW, pa.array(self.numbers))
+
+
+def _rows_for(columns: int, rows: int, cells: int) -> int:
+    return max(_LEAST_ROWS, min(rows, cells // max(columns, 1)))
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space" if full else "choose another workspace"
+        msg = f"Expected to write {folder}, got: {error.strerror or error}; {remedy} and run again."
+        raise WorkspaceError(msg) from None

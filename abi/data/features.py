@@ -1,0 +1,180 @@
+"""What one column is: a kind with its features, or a reason to set it aside."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from abi.data import text as spelled
+from abi.data.columns import date_part
+from abi.data.table import ColumnProfile
+from abi.errors import UsageError, clip
+from abi.types import DatePart, Feature, Kind, SetAside
+
+ID_SHARE = 0.95
+ID_ROWS = 100
+TEXT_WORDS = 4
+TEXT_SHARE = 0.5
+SEQUENCE_FILL = 0.5
+
+_DATE_PARTS: tuple[DatePart, ...] = ("time", "month", "weekday", "hour")
+_NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_ID_WORDS = {
+    "id",
+    "ids",
+    "uid",
+    "uuid",
+    "guid",
+    "pk",
+    "index",
+    "idx",
+    "key",
+    "rowid",
+    "identifier",
+    "serial",
+    "unnamed",
+}
+
+
+def features_of(
+    column: ColumnProfile, sample: pa.Array, rows: int, override: str | None, taken: set[str]
+) -> tuple[Feature, ...] | SetAside:
+    """The features of a column, or why it has none.
+
+    Args:
+        column: its profile, over all rows.
+        sample: its values in the table's sample.
+        rows: rows of the table.
+        override: the kind that the settings give it, which wins.
+        taken: column names that a date part must not be named as.
+
+    Raises:
+        UsageError: `override` does not fit the column.
+    """
+    unusable = _unusable(column, rows, override)
+    if unusable:
+        return unusable
+    kind, reason = (override, "is set so in data.columns") if override else _kind(column, sample, rows)
+    if kind in ("id", "text"):
+        return SetAside(column=column.name, kind=kind, reason=reason)
+    if override:
+        _expect_fit(column, sample, override)
+    missing = column.nulls / rows
+    if kind == "date":
+        return _date(column, sample, missing, taken)
+    if kind == "numeric" and column.type == "string":
+        missing = spelled.numbers(sample).null_count / len(sample)
+    name = column.name
+    return (Feature(name=name, column=name, kind=cast("Kind", kind), distinct=column.distinct, missing_share=missing),)
+
+
+def _unusable(column: ColumnProfile, rows: int, override: str | None) -> SetAside | None:
+    if column.type == "other":
+        return SetAside(column=column.name, kind="other", reason=f"holds {column.example}, which is not used")
+    if override == "ignore":
+        return SetAside(column=column.name, kind="ignored", reason="is set to ignore in data.columns")
+    if column.nulls == rows:
+        return SetAside(column=column.name, kind="empty", reason="holds no values")
+    if column.distinct == 1 and not column.nulls:
+        return SetAside(column=column.name, kind="constant", reason="holds one value only")
+    return None
+
+
+def _kind(column: ColumnProfile, sample: pa.Array, rows: int) -> tuple[str, str]:
+    """(kind, the reason where it is set aside for it)."""
+    present = rows - column.nulls
+    if column.distinct <= 2 or column.type == "boolean":  # noqa: PLR2004 - two values
+        return "boolean", ""
+    if column.type == "timestamp":
+        return "date", ""
+    if column.type == "string":
+        return _kind_of_text(column, sample, present)
+    nearly_all = present > ID_ROWS and column.distinct >= ID_SHARE * present
+    whole = column.type == "integer" or (nearly_all and _is_whole(sample))
+    if nearly_all and whole:
+        if _is_named_as_id(column.name):
+            return "id", "has another number in nearly every row, and the name of an identifier"
+        if column.type == "integer" and _is_sequence(column, present):
+            return "id", "counts the rows"
+    return "numeric", ""
+
+
+def _kind_of_text(column: ColumnProfile, sample: pa.Array, present: int) -> tuple[str, str]:
+    if column.not_numbers:
+        return "categorical", ""
+    values = sample.drop_null()
+    if len(values) and spelled.timestamps(values) is not None:
+        return "date", ""
+    share = column.distinct / present
+    if share >= TEXT_SHARE and (words := _mean_words(values)) >= TEXT_WORDS:
+        return "text", f"is free text ({words:.0f} words on average), which is not used yet"
+    if present > ID_ROWS and share >= ID_SHARE:
+        return "id", "has another value in nearly every row"
+    return "categorical", ""
+
+
+def _mean_words(values: pa.Array) -> float:
+    mean = pc.mean(pc.add(pc.count_substring_regex(values, r"\s+"), 1)).as_py()
+    return float(mean or 0)
+
+
+def _is_named_as_id(name: str) -> bool:
+    parts = [part.lower() for part in _NAME_PARTS.findall(name)]
+    return bool(parts) and (parts[-1] in _ID_WORDS or parts[0] in _ID_WORDS)
+
+
+def _is_sequence(column: ColumnProfile, present: int) -> bool:
+    """Whether distinct whole numbers fill at least half of their range: a row count, or a share of one.
+
+    Measured numbers that dense repeat: of n drawn from a range of 2n only 79% are distinct.
+    """
+    assert column.minimum is not None
+    assert column.maximum is not None
+    return present >= SEQUENCE_FILL * (column.maximum - column.minimum + 1)
+
+
+def _is_whole(sample: pa.Array) -> bool:
+    values = sample.drop_null().to_numpy(zero_copy_only=False)
+    return bool(np.all(values == np.floor(values)))
+
+
+def _date(column: ColumnProfile, sample: pa.Array, missing: float, taken: set[str]) -> tuple[Feature, ...] | SetAside:
+    """The parts that vary: a time since 1970 in seconds, month, weekday, hour."""
+    features = []
+    for part in _DATE_PARTS:
+        values = date_part(sample, part)
+        distinct = len(np.unique(values[~np.isnan(values)]))
+        if distinct > 1:
+            name = f"{column.name}:{part}"
+            while name in taken:
+                name += "_"
+            features.append(
+                Feature(
+                    name=name,
+                    column=column.name,
+                    kind="numeric",
+                    part=part,
+                    distinct=column.distinct if part == "time" else distinct,
+                    missing_share=missing,
+                )
+            )
+    if not features:
+        return SetAside(column=column.name, kind="constant", reason="holds one date only")
+    return tuple(features)
+
+
+def _expect_fit(column: ColumnProfile, sample: pa.Array, override: str) -> None:
+    shown = clip(column.name)
+    if override == "boolean" and column.distinct > 2:  # noqa: PLR2004 - two values
+        msg = f"Expected two values in column {shown!r}, which data.columns sets to boolean, got {column.distinct}: set it to categorical."
+        raise UsageError(msg)
+    if override == "date" and column.type != "timestamp" and spelled.moments(sample).null_count == len(sample):
+        msg = f"Expected ISO dates such as 2024-01-31 in column {shown!r}, which data.columns sets to date, got none: change that setting or the file."
+        raise UsageError(msg)
+    if override == "numeric" and spelled.numbers(sample).null_count == len(sample):
+        msg = f"Expected numbers in column {shown!r}, which data.columns sets to numeric, got none: set it to categorical."
+        raise UsageError(msg)

@@ -1,0 +1,116 @@
+"""The rows of each role, streamed or loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Bool, Int64
+
+from abi.data.columns import MISSING_CODE, Codes, Columns, encode
+from abi.data.split import ROLES, roles
+from abi.data.table import ROW, Table
+from abi.errors import DataError
+from abi.types import Problem, Role
+
+_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads what `problem` asks for from the canonical tables.
+
+    Attributes:
+        problem: schema and split.
+        train: the table whose rows have roles.
+        test: the user's test table; where there is one, role "test" is all of it and no row of `train`.
+        from_sample: read the tables' samples only.
+    """
+
+    problem: Problem
+    train: Table
+    test: Table | None = None
+    from_sample: bool = False
+
+    def chunks(self, role: Role, chunk_rows: int = _ROWS) -> Iterator[Columns]:
+        """The rows of `role` in file order, at most `chunk_rows` at a time, without those whose target is missing.
+
+        Raises:
+            DataError: the target holds a class that the training rows do not have.
+        """
+        schema = self.problem.schema
+        needed = list(dict.fromkeys([*(feature.column for feature in schema.features), schema.target]))
+        for numbers, batch in self._batches(role, needed, chunk_rows):
+            mine = self._chosen(role, numbers)
+            if not mine.any():
+                continue
+            chunk = encode(batch if mine.all() else batch.filter(pa.array(mine)), schema, numbers[mine])
+            if len(chunk):
+                yield chunk
+
+    def load(self, role: Role) -> Columns:
+        """All rows of `role`; the codes of a feature are the same throughout. Memory is about the size of the result.
+
+        Raises:
+            DataError: no row has that role, or as in `chunks`.
+        """
+        rows = sum(int(self._chosen(role, numbers).sum()) for numbers in self._numbers(role))
+        kinds = [feature.kind for feature in self.problem.schema.features]
+        regression = self.problem.schema.task == "regression"
+        numeric = np.empty((rows, kinds.count("numeric")), np.float64)
+        codes = [np.empty(rows, np.int32) for kind in kinds if kind != "numeric"]
+        places: list[dict[str, int]] = [{} for _ in codes]
+        target = np.empty(rows, np.float64 if regression else np.int64)
+        row_numbers = np.empty(rows, np.int64)
+        end = 0
+        for chunk in self.chunks(role):
+            here = slice(end, end + len(chunk))
+            assert chunk.target is not None
+            numeric[here], target[here], row_numbers[here] = chunk.numeric, chunk.target, chunk.row_numbers
+            for whole, place, part in zip(codes, places, chunk.categorical, strict=True):
+                lookup = [place.setdefault(value, len(place)) for value in part.values]
+                whole[here] = np.array([*lookup, MISSING_CODE], np.int32)[part.codes]
+            end = here.stop
+        if not end:
+            msg = f"Expected rows for {role}, got none: give more rows, or set a larger share in data.validation or data.test."
+            raise DataError(msg)
+        return Columns(
+            numeric[:end],
+            tuple(Codes(whole[:end], tuple(place)) for whole, place in zip(codes, places, strict=True)),
+            target[:end],
+            row_numbers[:end],
+        )
+
+    def sampled(self) -> Reader:
+        """The same over the tables' samples only; a row keeps its number and so its role."""
+        return replace(self, from_sample=True)
+
+    def _table(self, role: Role) -> Table:
+        return self.test if role == "test" and self.test is not None else self.train
+
+    def _chosen(self, role: Role, numbers: Int64[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
+        if role == "test" and self.test is not None:
+            return np.ones(len(numbers), bool)
+        chosen: Bool[np.ndarray, " rows"] = roles(numbers, self.problem.split) == ROLES.index(role)
+        return chosen
+
+    def _numbers(self, role: Role) -> Iterator[Int64[np.ndarray, " rows"]]:
+        table = self._table(role)
+        if self.from_sample:
+            yield table.sample().column(ROW).to_numpy()
+            return
+        for first in range(0, table.rows, _ROWS):
+            yield np.arange(first, min(first + _ROWS, table.rows), dtype=np.int64)
+
+    def _batches(
+        self, role: Role, needed: list[str], chunk_rows: int
+    ) -> Iterator[tuple[Int64[np.ndarray, " rows"], pa.RecordBatch]]:
+        table = self._table(role)
+        if self.from_sample:
+            for batch in table.sample().select([*needed, ROW]).to_batches(chunk_rows):
+                yield batch.column(ROW).to_numpy(), batch
+            return
+        for first, batch in table.batches(needed, chunk_rows):
+            yield np.arange(first, first + batch.num_rows, dtype=np.int64), batch

@@ -1,0 +1,144 @@
+"""The canonical table: Parquet with page checksums, its sample and its profile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from abi.errors import AbiError, WorkspaceError
+from abi.types import Value
+
+ColumnType = Literal["integer", "float", "boolean", "string", "timestamp", "other"]
+ROW = "__row"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnProfile(Value):
+    """What one column holds, over all rows.
+
+    Attributes:
+        name: the column.
+        type: what it is stored as; "other" is a nested or binary column, which is not kept (its values are nulls).
+        nulls: missing values.
+        non_finite: infinite values.
+        not_numbers: values that are not numbers in a column of text where at least 80% are (0 in all others).
+        example: the first of those with its row, or the type of an "other" column.
+        minimum: least finite value (numbers only).
+        maximum: largest finite value.
+        distinct: distinct values; exact up to 100,000 (fewer in tables of more than 200 columns), estimated above.
+    """
+
+    name: str
+    type: ColumnType
+    nulls: int = 0
+    non_finite: int = 0
+    not_numbers: int = 0
+    example: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    distinct: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile(Value):
+    """What the table holds. `version` is that of the canonical form."""
+
+    rows: int
+    columns: tuple[ColumnProfile, ...]
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Table:
+    """A canonical table on disk."""
+
+    path: Path
+    profile: Profile
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.profile.rows
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names, in file order."""
+        return tuple(column.name for column in self.profile.columns)
+
+    def column(self, name: str) -> ColumnProfile:
+        """The profile of one column."""
+        return self.profile.columns[self.names.index(name)]
+
+    def batches(
+        self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """(first row number, batch) over all rows, in order; a batch may be shorter than `batch_rows`.
+
+        Raises:
+            WorkspaceError: the file is gone or damaged (its page checksums are verified).
+        """
+        names = list(self.names if columns is None else columns)
+        first = 0
+        try:
+            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(batch_rows, columns=names):
+                    yield first, batch.select(names)
+                    first += batch.num_rows
+        except (OSError, pa.ArrowInvalid) as error:
+            raise _damaged(self.path, error) from None
+        if first != self.rows:
+            raise _damaged(self.path, f"{first} rows of {self.rows}")
+
+    def sample(self) -> pa.Table:
+        """At most 65,536 rows (fewer in very wide tables), chosen by a hash, with their row numbers in `__row`.
+
+        Raises:
+            WorkspaceError: the file is gone or damaged.
+        """
+        path = sample_path(self.path)
+        try:
+            return pq.read_table(path, page_checksum_verification=True)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise _damaged(path, error) from None
+
+
+def sample_path(path: Path) -> Path:
+    """Where the sample of the table at `path` is kept."""
+    return path.with_suffix(".sample.parquet")
+
+
+def profile_path(path: Path) -> Path:
+    """Where the profile of the table at `path` is kept."""
+    return path.with_suffix(".profile.json")
+
+
+def open_table(folder: Path, sha256: str) -> Table:
+    """The table that `convert` wrote.
+
+    Raises:
+        WorkspaceError: it is not there, or damaged.
+    """
+    path = folder / f"{sha256}.parquet"
+    if not (path.is_file() and sample_path(path).is_file()):
+        raise _damaged(path, "no such file")
+    try:
+        profile = Profile.from_json(json.loads(profile_path(path).read_text("utf-8")))
+    except (OSError, ValueError, AbiError) as error:
+        raise _damaged(profile_path(path), error) from None
+    if profile.version != VERSION:
+        raise _damaged(profile_path(path), f"version {profile.version} of the form, not {VERSION}")
+    return Table(path, profile)
+
+
+def _damaged(path: Path, cause: object) -> WorkspaceError:
+    reason = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+    return WorkspaceError(
+        f"Expected a readable table at {path}, got: {reason}. Delete it and run again from the raw file."
+    )

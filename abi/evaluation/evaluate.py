@@ -1,0 +1,103 @@
+"""The kept model on held-out rows, beside its controls, on the same bootstrap resamples."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from abi.evaluation.baseline import Baseline
+from abi.evaluation.bootstrap import bootstrap, estimate, gain
+from abi.evaluation.calibration import calibration
+from abi.evaluation.slices import slices
+from abi.metrics import Draws, Prediction, primary_metric, score
+from abi.types import Control, Estimate, Evaluation, Trained
+from abi.units import show_count
+
+if TYPE_CHECKING:
+    from abi.config import Config
+    from abi.data.columns import Columns
+    from abi.families.artifact import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A trained model, its weights, and how many trainings it was the best of."""
+
+    model: Model
+    trained: Trained
+    trials: int
+
+
+def evaluate(kept: Contender, uniform: Contender, baseline: Baseline, test: Columns, config: Config) -> Evaluation:
+    """Metrics with intervals, paired gains over the uniform control and the baseline, slices, calibration, latency.
+
+    Args:
+        kept: the model of the best round.
+        uniform: the control: the best of as many trainings of the even split.
+        baseline: fitted on the same rows, with its predictions for `test`.
+        test: held-out rows.
+        config: metric, resamples, slices.
+    """
+    schema = kept.trained.plan.attention.scores.problem.schema
+    assert test.target is not None
+    predictions: dict[str, Prediction] = {
+        "model": kept.model.predict_columns(test),
+        "uniform": uniform.model.predict_columns(test),
+        "baseline": baseline.prediction,
+    }
+    primary = primary_metric(schema.task, config.evaluation.metric)
+    values = {name: score(schema.task, test.target, p) for name, p in predictions.items()}
+    draws = bootstrap(schema.task, test.target, predictions, config.evaluation.resamples, config.seed)
+
+    def control(name: str, description: str, parameters: int, trials: int, train_time_s: float) -> Control:
+        return Control(
+            name=name,  # type: ignore[arg-type]  # "uniform" or "baseline"
+            description=description,
+            metrics=_estimates(values[name], draws[name]),
+            gain=gain(
+                primary, values["model"][primary], values[name][primary], draws["model"][primary], draws[name][primary]
+            ),
+            parameters=parameters,
+            trials=trials,
+            train_time_s=train_time_s,
+        )
+
+    cost = uniform.trained.measured
+    return Evaluation(
+        trained=kept.trained,
+        rows=len(test.target),
+        primary=primary,
+        metrics=_estimates(values["model"], draws["model"]),
+        controls=(
+            control(
+                "uniform",
+                f"the even split of the same envelope, {show_count(cost.parameters)} parameters, best of {uniform.trials} by validation loss",
+                cost.parameters,
+                uniform.trials,
+                cost.train_time_s,
+            ),
+            control("baseline", baseline.description, baseline.parameters, 1, round(baseline.train_time_s, 3)),
+        ),
+        slices=slices(kept.trained, test, predictions["model"], primary, config),
+        calibration=calibration(schema.task, test.target, predictions["model"]),
+        latency_s=latency(kept.model, test, config.evaluation.latency_calls),
+        trials=kept.trials,
+    )
+
+
+def latency(model: Model, rows: Columns, calls: int) -> float:
+    """Median seconds to predict one row."""
+    times = []
+    for call in range(calls):
+        one = rows.take(np.array([call % len(rows.row_numbers)]))
+        start = time.perf_counter()
+        model.predict_columns(one)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def _estimates(values: dict[str, float], draws: dict[str, Draws]) -> dict[str, Estimate]:
+    return {name: estimate(value, draws[name]) for name, value in values.items()}

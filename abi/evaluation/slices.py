@@ -1,0 +1,69 @@
+"""Quality group by group, along the features with the most attention."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool
+
+from abi.evaluation.bootstrap import estimate, resamples
+from abi.metrics import Prediction, statistics
+from abi.types import Slice, Trained
+
+if TYPE_CHECKING:
+    from abi.config import Config
+    from abi.data.columns import Columns
+
+QUANTILES = 4
+RESAMPLES = 200
+MAX_GROUPS = 6
+
+
+def slices(trained: Trained, test: Columns, prediction: Prediction, metric: str, config: Config) -> tuple[Slice, ...]:
+    """The primary metric in the quarters of numeric features and the frequent values of the others.
+
+    Groups with fewer rows than `evaluation.slice_rows`, or where the metric is not defined (one class), are left out.
+    """
+    assert test.target is not None
+    schema = trained.plan.attention.scores.problem.schema
+    order = np.argsort([-w for w in trained.attention], kind="stable")[: config.evaluation.slices]
+    found = []
+    for i in order:
+        for group, inside in _groups(i, test, [f.kind for f in schema.features]):
+            rows = int(inside.sum())
+            if rows < config.evaluation.slice_rows:
+                continue
+            function = statistics(schema.task, test.target[inside], prediction[inside])[metric]
+            value = float(function(np.ones((1, rows)))[0])
+            if not np.isfinite(value):
+                continue
+            draws = np.concatenate([function(c) for c in resamples(rows, RESAMPLES, config.seed)])
+            found.append(Slice(feature=schema.features[i].name, group=group, rows=rows, metric=estimate(value, draws)))
+    return tuple(found)
+
+
+def _groups(index: int, test: Columns, kinds: list[str]) -> Iterator[tuple[str, Bool[np.ndarray, " rows"]]]:
+    numeric = kinds[index] == "numeric"
+    place = sum((kind == "numeric") == numeric for kind in kinds[:index])
+    if not numeric:
+        codes = test.categorical[place]
+        counts = np.bincount(codes.codes[codes.codes >= 0], minlength=len(codes.values))
+        for value in np.argsort(-counts, kind="stable")[:MAX_GROUPS]:
+            yield codes.values[value], codes.codes == value
+        if (codes.codes < 0).any():
+            yield "missing", codes.codes < 0
+        return
+    values = test.numeric[:, place]
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, QUANTILES + 1)))
+    for low, high in itertools.pairwise(edges):
+        last = high == edges[-1]
+        inside = (values >= low) & ((values <= high) if last else (values < high))
+        yield f"{low:.4g} to {high:.4g}", inside
+    if np.isnan(values).any():
+        yield "missing", np.isnan(values)

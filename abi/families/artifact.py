@@ -1,0 +1,144 @@
+"""A model on disk: ``weights.safetensors`` and ``model.json``, no pickle; and what loads it to predict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from abi.data.columns import encode
+from abi.errors import WorkspaceError
+from abi.families.network import Cells, Network
+from abi.families.preparation import Preparation
+from abi.types import Capacity, Schema, Value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from abi.data.columns import Columns
+
+WEIGHTS = "weights.safetensors"
+MODEL = "model.json"
+CHUNK_ROWS = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint(Value):
+    """All that is needed to build the network around its weights."""
+
+    family: str
+    schema: Schema
+    capacity: Capacity
+    preparation: Preparation
+    prior: tuple[float, ...]
+    dropout: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its blueprint: predicts for tables as they come."""
+
+    blueprint: Blueprint
+    network: Network
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Predictions for raw rows: column `prediction`, and `probability_<class>` per class.
+
+        Raises:
+            DataError: a feature's column is missing.
+        """
+        import pandas as pd  # noqa: PLC0415 - training does not need it
+
+        schema = self.blueprint.schema
+        result = self.predict_columns(encode(frame, schema, with_target=False))
+        if schema.task == "regression":
+            return pd.DataFrame({"prediction": result}, index=frame.index)
+        chosen = np.array(schema.classes, dtype=object)[result.argmax(axis=1)]
+        columns = {f"probability_{name}": result[:, i] for i, name in enumerate(schema.classes)}
+        return pd.DataFrame({"prediction": chosen, **columns}, index=frame.index)
+
+    def predict_columns(self, columns: Columns) -> Float[np.ndarray, "rows ..."]:
+        """Probabilities (rows, classes), or values (rows,) in the target's unit."""
+        return self.predict_cells(self.network.encode(columns))
+
+    def predict_cells(self, cells: Cells) -> Float[np.ndarray, "rows ..."]:
+        """The same for encoded rows, in chunks."""
+        device = next(self.network.parameters()).device
+        self.network.eval()
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, cells.rows, CHUNK_ROWS):
+                index = torch.arange(start, min(start + CHUNK_ROWS, cells.rows))
+                parts.append(joined(self.network(cells.take(index).to(device)), self.blueprint.schema.task).cpu())
+        result = torch.cat(parts).double().numpy()
+        task, preparation = self.blueprint.schema.task, self.blueprint.preparation
+        if task == "regression":
+            return np.asarray(result * preparation.target_deviation + preparation.target_mean)
+        return np.column_stack([1 - result, result]) if task == "binary" else np.asarray(result)
+
+    def files(self) -> dict[str, bytes]:
+        """File name -> content."""
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        return {
+            WEIGHTS: save_tensors(state, metadata={"blueprint": self.blueprint.id}),
+            MODEL: json.dumps(self.blueprint.to_json(), indent=1).encode(),
+        }
+
+    @property
+    def artifact(self) -> str:
+        """SHA-256 of the weights file."""
+        return hashlib.sha256(self.files()[WEIGHTS]).hexdigest()
+
+
+def joined(out: Float[torch.Tensor, "B K C"], task: str) -> torch.Tensor:
+    """The members' average: probability (B,), probabilities (B, C), or standardised value (B,)."""
+    if task == "multiclass":
+        return out.softmax(-1).mean(1)
+    if task == "binary":
+        return out.squeeze(-1).sigmoid().mean(1)
+    return out.squeeze(-1).mean(1)
+
+
+def build(blueprint: Blueprint, *, low_precision: bool = False) -> Network:
+    """The network of that blueprint, freshly initialised from torch's global seed."""
+    return Network(
+        blueprint.schema,
+        blueprint.capacity,
+        blueprint.preparation,
+        np.array(blueprint.prior),
+        dropout=blueprint.dropout,
+        low_precision=low_precision,
+    )
+
+
+def load(folder: Path | str) -> Model:
+    """Read a model folder.
+
+    Raises:
+        WorkspaceError: a file is missing, or weights and blueprint do not belong together.
+    """
+    folder = Path(folder)
+    try:
+        plain: Any = json.loads((folder / MODEL).read_bytes())
+        data = (folder / WEIGHTS).read_bytes()
+    except (OSError, ValueError) as error:
+        msg = f"Expected {MODEL} and {WEIGHTS} in {folder}, got: {error}. Train the model again or restore the folder."
+        raise WorkspaceError(msg) from None
+    blueprint = Blueprint.from_json(plain)
+    length = int.from_bytes(data[:8], "little")
+    written = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get("blueprint")
+    if written != blueprint.id:
+        msg = f"Expected weights of blueprint {blueprint.id[:12]} in {folder}, got those of {str(written)[:12]}."
+        raise WorkspaceError(msg)
+    network = build(blueprint)
+    network.load_state_dict(load_tensors(data))
+    network.eval()
+    return Model(blueprint, network)

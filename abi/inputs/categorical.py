@@ -1,0 +1,69 @@
+"""Categorical and boolean features: an embedding table with rows and a width of each feature's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from abi.data.columns import Codes
+
+EXTRA_ROWS: Final = 2
+"""Beside the frequent values: one row for rare and unseen values, one for missing ones."""
+
+
+def parameters(width: int, rows: int) -> int:
+    """Trainable parameters of one feature."""
+    return width * rows
+
+
+def vocabulary(codes: Codes, rows: int) -> tuple[str, ...]:
+    """The most frequent values in training rows, at most ``rows - EXTRA_ROWS``; ties by text."""
+    counts = np.bincount(codes.codes[codes.codes >= 0], minlength=len(codes.values))
+    seen = [i for i in range(len(codes.values)) if counts[i]]
+    seen.sort(key=lambda i: (-counts[i], codes.values[i]))
+    return tuple(codes.values[i] for i in seen[: max(1, rows - EXTRA_ROWS)])
+
+
+def look_up(codes: Codes, known: Sequence[str]) -> Int[np.ndarray, " rows"]:
+    """Table rows: the value's place in `known`, then the row of rare and unseen values, then that of missing ones."""
+    place = {value: i for i, value in enumerate(known)}
+    rows = [place.get(value, len(known)) for value in codes.values]
+    return np.asarray(np.array([*rows, len(known) + 1], dtype=np.int32)[codes.codes])
+
+
+class CategoryEncoder(nn.Module):
+    """Categorical features, one table per distinct width. The output's columns stand in `order`: sorted by width."""
+
+    def __init__(self, rows: Sequence[int], widths: Sequence[int]) -> None:
+        super().__init__()
+        self.order = sorted(range(len(widths)), key=lambda i: widths[i])
+        self.tables = nn.ParameterList()
+        self.spans: list[tuple[int, int]] = []
+        offsets: list[int] = []
+        for width in sorted(set(widths)):
+            members = [i for i in self.order if widths[i] == width]
+            begin = self.spans[-1][1] if self.spans else 0
+            self.spans.append((begin, begin + len(members)))
+            counts = [rows[i] for i in members]
+            offsets += (np.cumsum(counts) - counts).tolist()
+            bound = width**-0.5
+            self.tables.append(nn.Parameter(torch.empty(sum(counts), width).uniform_(-bound, bound)))
+        self._offsets = np.array(offsets, dtype=np.int32)
+
+    def encode(self, rows: Int[np.ndarray, "rows categorical"]) -> Int[Tensor, "rows categorical"]:
+        """Rows of each feature's own table, in schema order -> rows of the width's table."""
+        return torch.from_numpy(rows[:, self.order].astype(np.int32) + self._offsets)
+
+    def forward(self, rows: Int[Tensor, "rows categorical"]) -> Float[Tensor, "rows embedding"]:
+        """The features' embeddings side by side."""
+        parts = [
+            table.index_select(0, rows[:, begin:end].reshape(-1)).view(rows.shape[0], -1)
+            for table, (begin, end) in zip(self.tables, self.spans, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)

@@ -1,0 +1,1 @@
+"""From attention and an envelope to an allocation plan."""

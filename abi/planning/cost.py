@@ -1,0 +1,102 @@
+"""What a capacity costs when trained and when asked: parameters, memory, time, latency.
+
+The full model of memory per phase and operator is another matter; this one adds up what is known to be large and was
+held against measurements (the report shows predicted beside measured for each run).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from abi.families.network import layer_split, multiply_accumulates
+from abi.planning.machine import Machine
+from abi.types import Capacity, Cost, Execution, LayerSplit
+
+FLOAT_BYTES: Final = 4
+BACKWARD: Final = 3
+"""A training step computes about three times the forward pass: itself, and gradients of inputs and of weights."""
+WEIGHT_COPIES: Final = 6
+"""Weights, gradients, two moments of AdamW, the best epoch's copy, and one in passing."""
+ACTIVATION_COPIES: Final = 4
+"""Per hidden unit: linear output, rectified and dropped copies, and the gradient in passing."""
+PREDICT_ROWS: Final = 2048
+FIXED_BYTES: Final = 48 * 2**20
+"""Libraries' own workspaces on first use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """How much data a plan is trained on."""
+
+    train_rows: int
+    validation_rows: int
+    numeric: int
+    categorical: int
+    outputs: int
+
+
+def total_width(capacity: Capacity) -> int:
+    """D, the sum of all widths."""
+    return sum(f.width for f in capacity.features)
+
+
+def layers(
+    encoders: int, features: int, width: int, members: int, blocks: int, block_width: int, out: int
+) -> LayerSplit:
+    """Parameters per part; see `abi.families.network.layer_split`."""
+    return layer_split(encoders, features, width, members, blocks, block_width, out)
+
+
+def step_seconds(capacity: Capacity, rows: int, outputs: int, machine: Machine) -> float:
+    """Time of one training step on `rows` rows."""
+    width = total_width(capacity)
+    macs = multiply_accumulates(width, capacity.members, capacity.blocks, capacity.block_width, outputs)
+    units = capacity.members * capacity.blocks * capacity.block_width + width
+    return machine.call_s + rows * (units * machine.activation_s + BACKWARD * macs * machine.mac_s)
+
+
+def epoch_seconds(capacity: Capacity, execution_rows: int, work: Workload, machine: Machine) -> float:
+    """Time of one epoch and its validation (one forward pass, a third of a step)."""
+    steps = -(-work.train_rows // execution_rows)
+    step = step_seconds(capacity, execution_rows, work.outputs, machine)
+    per_row = (step - machine.call_s) / execution_rows
+    return steps * step + work.validation_rows * per_row / BACKWARD
+
+
+def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> int:
+    """What training adds to the process at its peak."""
+    width, out = total_width(capacity), work.outputs
+    parameters = sum(getattr(capacity.layers, part) for part in ("feature_extraction", "middle", "output"))
+    unit_bytes = 2 if execution.precision == "bfloat16" else FLOAT_BYTES
+    cells = (work.train_rows + work.validation_rows) * (8 * work.numeric + 4 * work.categorical + 8)
+    encoding = work.train_rows * (8 * work.numeric + 4 * work.categorical)
+    hidden = capacity.members * capacity.block_width
+    folded = 3 * hidden * width * FLOAT_BYTES
+    train = execution.batch_rows * (
+        ACTIVATION_COPIES * hidden * capacity.blocks * unit_bytes
+        + 6 * width * FLOAT_BYTES
+        + 4 * capacity.members * out * 4
+    )
+    predict = min(PREDICT_ROWS, max(work.validation_rows, 1)) * (3 * hidden * FLOAT_BYTES + 4 * width * FLOAT_BYTES)
+    return int(
+        FIXED_BYTES + WEIGHT_COPIES * FLOAT_BYTES * parameters + cells + max(encoding, folded + max(train, predict))
+    )
+
+
+def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machine: Machine) -> Cost:
+    """All of it."""
+    split = capacity.layers
+    macs = multiply_accumulates(
+        total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
+    )
+    return Cost(
+        parameters=split.feature_extraction + split.middle + split.output,
+        memory_bytes=memory_bytes(capacity, execution, work),
+        train_time_s=_rounded(execution.epochs * epoch_seconds(capacity, execution.batch_rows, work, machine)),
+        latency_s=_rounded(machine.predict_call_s + macs * machine.mac_s),
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")

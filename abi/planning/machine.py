@@ -1,0 +1,32 @@
+"""What this machine does per second, measured once and kept: the constants of the time model.
+
+One training step of a network is modelled as
+
+    step_s = call_s + row_s * rows + mac_s * rows * multiply-accumulates
+
+after the roofline idea (Williams et al. 2009): a fixed part (Python and kernel launches), a part for moving rows and
+activations, and a part for arithmetic. The three constants are fitted by non-negative least squares to timed steps of
+reference networks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from abi.types import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Value):
+    """Measured constants of one device. `activation_s` is per row and hidden unit of every member and block."""
+
+    device: str
+    name: str
+    threads: int
+    precision: Literal["float32", "bfloat16"]
+    call_s: float
+    activation_s: float
+    mac_s: float
+    predict_call_s: float
+    memory_bytes: int

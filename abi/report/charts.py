@@ -1,0 +1,137 @@
+"""Curves as inline SVG: drawn by matplotlib, coloured by the page.
+
+The figures are narrow, so that their text stays legible on a phone; colours are placeholders that become CSS
+variables, so that one picture serves light and dark. No text of the user's is drawn: it may hold glyphs that no font has.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from abi.report.wording import metric_name
+from abi.types import Calibration, Epoch, Task
+
+INK, MUTED, GRID, MODEL, OTHER = "#010101", "#020202", "#030303", "#040404", "#050505"
+_COLOURS = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    GRID: "var(--line)",
+    MODEL: "var(--model)",
+    OTHER: "var(--other)",
+}
+_SIZE_IN = (4.7, 2.7)
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "abi",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-4, 6),
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.8,
+}
+
+
+def loss_curve(history: Sequence[Epoch], best_epoch: int) -> str:
+    """Loss on training and validation rows, with the epoch that was kept."""
+
+    def draw(axes: Any) -> None:
+        epochs = [e.epoch for e in history]
+        axes.plot(epochs, [e.train_loss for e in history], color=OTHER, **_dots(epochs))
+        axes.plot(epochs, [e.validation_loss for e in history], color=MODEL, **_dots(epochs))
+        axes.axvline(best_epoch, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
+        _epochs(axes, "loss")
+
+    return _svg("loss", "Training and validation loss by epoch", draw)
+
+
+def metric_curve(histories: Sequence[Sequence[Epoch]], kept: int, metric: str) -> str:
+    """The primary metric on validation rows, one line per round, the kept one on top."""
+
+    def draw(axes: Any) -> None:
+        order = sorted(range(len(histories)), key=lambda i: i == kept)
+        for i in order:
+            epochs = [e.epoch for e in histories[i]]
+            colour, width = (MODEL, 1.8) if i == kept else (OTHER, 1.2)
+            axes.plot(epochs, [e.metric for e in histories[i]], color=colour, linewidth=width, **_dots(epochs))
+        _epochs(axes, metric_name(metric))
+
+    return _svg("metric", f"{metric_name(metric)} on validation rows by epoch", draw)
+
+
+def calibration_curve(calibration: Calibration, task: Task) -> str:
+    """Mean predicted against mean observed value; the diagonal is perfect, the area of a dot is its rows."""
+    predicted = [b.predicted for b in calibration.bins]
+    observed = [b.observed for b in calibration.bins]
+    most = max(b.rows for b in calibration.bins)
+
+    def draw(axes: Any) -> None:
+        low, high = (0.0, 1.0) if task != "regression" else (min(predicted + observed), max(predicted + observed))
+        axes.plot([low, high], [low, high], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
+        axes.plot(predicted, observed, color=MODEL, linewidth=1.2)
+        axes.scatter(
+            predicted, observed, s=[12 + 60 * b.rows / most for b in calibration.bins], color=MODEL, linewidths=0
+        )
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("observed")
+
+    return _svg("calibration", "Observed against predicted values", draw)
+
+
+def _dots(points: Sequence[object]) -> dict[str, object]:
+    return {"marker": "o", "markersize": 4} if len(points) == 1 else {}
+
+
+def _epochs(axes: Any, label: str) -> None:
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - matplotlib takes a second to import
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=False, axis="x")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+
+
+def _svg(name: str, alt: str, draw: Callable[[Any], None]) -> str:
+    import matplotlib as mpl  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        figure = Figure(figsize=_SIZE_IN, layout="constrained")
+        draw(figure.add_subplot())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return _inline(buffer.getvalue(), f"chart-{name}", alt)
+
+
+def _inline(svg: str, name: str, alt: str) -> str:
+    """Make matplotlib's file a part of a page: own ids, the page's colours and fonts, a title for screen readers."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'url\(#|(?<=href=")#', lambda match: f"{match[0]}{name}-", svg)
+    svg = re.sub(r" ?font-family: [^;\"]*;", "", svg)
+    for placeholder, colour in _COLOURS.items():
+        svg = svg.replace(placeholder, colour)
+    box = re.search(r'viewBox="[^"]*"', svg)
+    assert box is not None
+    body = svg[svg.index(">") + 1 :]
+    head = f'<svg {box[0]} xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-labelledby="{name}-title">'
+    return re.sub(r">\s+<", "><", f'{head}<title id="{name}-title">{alt}</title>{body}'.strip())

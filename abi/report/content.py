@@ -1,0 +1,65 @@
+"""What a report is made of: the values of one run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from abi.types import Attention, Checks, Evaluation, Plan, Scores, Trained, Value
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round(Value):
+    """One turn of the loop: score, fit, plan, train. `why_stopped` is empty where another round followed."""
+
+    scores: Scores
+    attention: Attention
+    plan: Plan
+    trained: Trained
+    kept: bool
+    why_stopped: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Value):
+    """Everything that the page shows.
+
+    `evaluation.trained.plan` is the kept plan, `control_plan` the even split of the same envelope (None where no
+    control was trained). `created` is an ISO 8601 time; `provenance` names what else is needed to run it again:
+    run id, model version and URI, hashes, library versions, hardware, command.
+    """
+
+    name: str
+    created: str
+    data_name: str
+    checks: Checks
+    rounds: tuple[Round, ...]
+    evaluation: Evaluation
+    control_plan: Plan | None
+    timings_s: dict[str, float]
+    peak_memory_bytes: int
+    provenance: dict[str, str]
+    config: dict[str, Any]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the kept model."""
+        return self.evaluation.trained.plan
+
+
+def without_credentials(report: Report) -> Report:
+    """The same report, with ``user:password@`` cut from every URL in its provenance and settings."""
+    return replace(report, provenance=_cut(report.provenance), config=_cut(report.config))
+
+
+def _cut(plain: Any) -> Any:
+    if isinstance(plain, str):
+        return _CREDENTIALS.sub("", plain)
+    if isinstance(plain, dict):
+        return {key: _cut(item) for key, item in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [_cut(item) for item in plain]
+    return plain

@@ -1,0 +1,297 @@
+"""The page's sections about data and features: checks, scores, attention, plan."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any
+
+from abi.report.axis import Axis
+from abi.report.content import Report
+from abi.report.summary import compared, is_even
+from abi.report.wording import clean, metric_name, number, percent, plural
+from abi.types import Check, FeatureScore, LayerSplit, Plan
+from abi.units import show_bytes, show_count, show_seconds
+
+TOP = 20
+LISTED = 200
+WRITTEN = 20
+CSV_BYTES = 180_000
+_TERMS = ("relevance", "discrimination", "redundancy", "complexity")
+
+
+def checks(report: Report) -> dict[str, Any]:
+    """What the data checks found, the worst first."""
+    results = report.checks.results
+    critical, warned = report.checks.failed("critical"), report.checks.failed("warning")
+    schema = report.checks.problem.schema
+    order = sorted(results, key=lambda r: (r.status == "passed", r.severity != "critical"))
+    return {
+        "passed": sum(r.status == "passed" for r in results),
+        "warned": len(warned),
+        "failed": len(critical),
+        "written": [_check(r) for r in (*critical, *warned)[:WRITTEN]],
+        "more": max(0, len(critical) + len(warned) - WRITTEN),
+        "set_aside": [
+            {"column": clean(s.column), "kind": clean(s.kind), "reason": clean(s.reason, 300)}
+            for s in schema.set_aside[:LISTED]
+        ],
+        "set_aside_count": len(schema.set_aside),
+        "all": [_check(r) for r in order[:LISTED]],
+        "count": len(results),
+        "features": len(schema.features),
+        "target": clean(schema.target),
+        "task": {"binary": "two classes", "multiclass": f"{len(schema.classes):,} classes", "regression": "a number"}[
+            schema.task
+        ],
+        "files": [
+            {"role": f.role, "rows": f.rows, "size": show_bytes(f.size_bytes), "format": f.format}
+            for f in report.checks.problem.snapshot.files
+        ],
+    }
+
+
+def _check(result: Check) -> dict[str, Any]:
+    status = result.status
+    if status == "failed" and result.severity == "warning":
+        status_text = "warning"
+    else:
+        status_text = {"passed": "passed", "failed": "failed", "error": "could not be evaluated"}[status]
+    return {
+        "name": clean(result.name.removeprefix("expect_").replace("_", " "), 120),
+        "column": None if result.column is None else clean(result.column),
+        "status": status_text,
+        "tone": "good" if status == "passed" else ("bad" if result.severity == "critical" else "warn"),
+        "expected": clean(result.expected, 300),
+        "observed": clean(result.observed, 300),
+    }
+
+
+def scores(report: Report) -> dict[str, Any]:
+    """Scores of the kept round, the highest first, beside those of the data alone."""
+    kept = report.plan.attention.scores
+    first = report.rounds[0].scores if report.rounds else kept
+    from_data = (
+        {f.feature: f.score for f in first.features} if kept.source == "model" and first.source == "data" else {}
+    )
+    order = sorted(kept.features, key=lambda f: -f.score)
+    axis = Axis.upto([v for f in order for v in (f.high, from_data.get(f.feature, 0.0))])
+    return {
+        "rows": [_score(f, axis, from_data) for f in order[:TOP]],
+        "count": len(order),
+        "silent": sum(not f.carries_signal for f in order),
+        "source": kept.source,
+        "round": kept.round,
+        "data_rows": kept.rows,
+        "before": bool(from_data),
+        **_listing(report, order),
+    }
+
+
+def _score(feature: FeatureScore, axis: Axis, from_data: dict[str, float]) -> dict[str, Any]:
+    before = from_data.get(feature.feature)
+    return {
+        "name": clean(feature.feature),
+        "value": number(feature.score, 3),
+        "interval": f"{number(feature.low, 3)} to {number(feature.high, 3)}",
+        "fill": axis.at(feature.score),
+        "whisker": axis.span(feature.low, feature.high),
+        "before": None if before is None else axis.at(before),
+        "silent": not feature.carries_signal,
+        "null": round(100 * min(max(feature.null, 0.0), 1.0), 1),
+        "terms": [
+            {"name": term, "value": number(getattr(feature, term), 2), "fill": Axis(0, 1).at(getattr(feature, term))}
+            for term in _TERMS
+        ],
+    }
+
+
+def _listing(report: Report, order: list[FeatureScore]) -> dict[str, Any]:
+    """Every feature on a line, the page's one long list; capped by bytes."""
+    weights = {w.feature: w.weight for w in report.plan.attention.weights}
+    widths = {f.feature: f.width for f in report.plan.capacity.features}
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["feature", "score", "low", "high", *_TERMS, "p_value", "signal", "attention", "width"])
+    written = 0
+    for f in order:
+        terms = (f"{getattr(f, term):.3g}" for term in _TERMS)
+        signal = "yes" if f.carries_signal else "no"
+        figures = (f"{value:.3g}" for value in (f.score, f.low, f.high))
+        weight, width = weights.get(f.feature, 0.0), widths.get(f.feature, 0)
+        writer.writerow([clean(f.feature), *figures, *terms, f"{f.p_value:.2g}", signal, f"{weight:.3g}", width])
+        written += 1
+        if buffer.tell() > CSV_BYTES or len(buffer.getvalue().encode()) > CSV_BYTES:
+            break
+    return {"csv": buffer.getvalue(), "csv_count": written}
+
+
+def attention(report: Report) -> dict[str, Any]:
+    """Weights of the kept round, the largest first, with the even weight beside them and their way over the rounds."""
+    kept = report.plan.attention
+    trained = report.evaluation.trained.attention
+    after = (
+        dict(zip((w.feature for w in kept.weights), trained, strict=False)) if len(trained) == len(kept.weights) else {}
+    )
+    order = sorted(kept.weights, key=lambda w: -w.weight)
+    count = len(order)
+    axis = Axis.upto([v for w in order for v in (w.high, after.get(w.feature, 0.0), 1 / count)])
+    paths = [{w.feature: w.weight for w in r.attention.weights} for r in report.rounds]
+    most = max((abs(p[name] - paths[0].get(name, 0.0)) for p in paths for name in p), default=0.0)
+    rows = []
+    for w in order[:TOP]:
+        path = [p[w.feature] for p in paths if w.feature in p]
+        moved = after.get(w.feature)
+        rows.append(
+            {
+                "name": clean(w.feature),
+                "value": percent(w.weight),
+                "interval": f"{percent(w.low)} to {percent(w.high)}",
+                "fill": axis.at(w.weight),
+                "whisker": axis.span(w.low, w.high),
+                "after": None if moved is None else axis.at(moved),
+                "bound": w.bound,
+                "path": _spark(path, most) if len(path) > 1 else None,
+                "change": number(100 * (path[-1] - path[0]), 2, sign=True) + " pp" if len(path) > 1 else None,
+            }
+        )
+    return {
+        "rows": rows,
+        "count": count,
+        "rest": percent(sum(w.weight for w in order[TOP:])),
+        "even": axis.at(1 / count) if count else 0,
+        "even_text": percent(1 / count) if count else "–",
+        "after": bool(after),
+        "entropy": number(kept.entropy, 2),
+        "entropy_most": number(math.log(count), 2) if count else "0",
+        "effective": number(math.exp(kept.entropy), 1),
+        "is_even": is_even(report.plan),
+        "temperature": None if kept.temperature is None else f"{kept.temperature:g}",
+        "floor": percent(kept.floor),
+        "cap": percent(kept.cap),
+        "floored": sum(w.bound == "floor" for w in order),
+        "capped": sum(w.bound == "cap" for w in order),
+        **_trials(report),
+        "rounds": [_round(report, i) for i in range(len(report.rounds))],
+        "stopped": next((clean(r.why_stopped, 300) for r in reversed(report.rounds) if r.why_stopped), ""),
+    }
+
+
+def _trials(report: Report) -> dict[str, Any]:
+    """The candidates; a later round inherits the temperature, so they are looked for in the rounds before as well."""
+    candidates = [report.plan.attention, *(r.attention for r in reversed(report.rounds))]
+    tried = next((a for a in candidates if a.trials), report.plan.attention)
+    return {
+        "trials": [
+            {
+                "temperature": "even split" if t.temperature is None else f"temperature {t.temperature:g}",
+                "loss": number(t.loss),
+                "metric": number(t.metric),
+                "chosen": t.temperature == tried.temperature,
+            }
+            for t in tried.trials[:LISTED]
+        ],
+        "metric": metric_name(report.evaluation.primary),
+    }
+
+
+def _round(report: Report, index: int) -> dict[str, Any]:
+    turn = report.rounds[index]
+    return {
+        "number": index + 1,
+        "source": turn.scores.source,
+        "effective": number(math.exp(turn.attention.entropy), 1),
+        "moved": "–" if index == 0 else percent(turn.attention.moved),
+        "loss": number(turn.trained.loss),
+        "metric": number(turn.trained.metric),
+        "kept": turn.kept,
+    }
+
+
+def _spark(path: list[float], most: float) -> str:
+    """Points of a small line, 48 by 16, that starts half way up; `most` is the largest move of any feature."""
+    step = 44 / (len(path) - 1)
+    return " ".join(f"{2 + i * step:.1f},{8 - 6 * (v - path[0]) / (most or 1.0):.1f}" for i, v in enumerate(path))
+
+
+def plan(report: Report) -> dict[str, Any]:
+    """Where the envelope went, beside the even split, and why."""
+    kept, control = report.plan, report.control_plan
+    even = {f.feature: f.width for f in control.capacity.features} if control is not None else {}
+    order = sorted(kept.capacity.features, key=lambda f: (-f.width, -f.parameters))
+    axis = Axis.upto([v for f in order for v in (f.width, even.get(f.feature, 0))])
+    widths = [
+        {
+            "name": clean(f.feature),
+            "width": f.width,
+            "even": even.get(f.feature),
+            "fill": axis.at(f.width),
+            "even_fill": axis.at(even.get(f.feature, 0)),
+            "bins": f.bins,
+            "rows": f.rows,
+            "parameters": show_count(f.parameters),
+            "reason": clean(f.reason, 300),
+        }
+        for f in order[:LISTED]
+    ]
+    run, size = kept.execution, kept.capacity
+    stacks = [_stack("this plan", kept)]
+    if control is not None:
+        stacks.append(_stack("even split", control))
+    return {
+        "stacks": stacks,
+        "widths": widths[:TOP],
+        "all": widths,
+        "count": len(order),
+        "control": control is not None,
+        "reasons": [clean(reason, 400) for reason in kept.reasons[:WRITTEN]],
+        "more_reasons": max(0, len(kept.reasons) - WRITTEN),
+        "backbone": f"{plural(size.members, 'ensemble member')}, each of {plural(size.blocks, 'block')} of width {size.block_width:,}",
+        "execution": (
+            f"{run.device} in {run.precision}, {plural(run.batch_rows, 'row')} per step, at most "
+            f"{plural(run.epochs, 'epoch')} ({plural(run.steps, 'step')}), {plural(run.threads, 'thread')}"
+        ),
+        "envelope": _envelope(kept),
+        "trials": _trial_counts(report),
+    }
+
+
+def _stack(name: str, of: Plan) -> dict[str, Any]:
+    layers: LayerSplit = of.capacity.layers
+    parts = (
+        ("feature extraction", layers.feature_extraction),
+        ("middle", layers.middle),
+        ("output", layers.output),
+    )
+    total = sum(count for _, count in parts) or 1
+    axis = Axis(0, total)
+    return {
+        "name": name,
+        "total": show_count(of.predicted.parameters),
+        "parts": [
+            {"name": part, "fill": axis.at(count), "share": percent(count / total), "count": show_count(count)}
+            for part, count in parts
+        ],
+    }
+
+
+def _envelope(of: Plan) -> str:
+    limits = (
+        (of.envelope.parameters, show_count, "parameters"),
+        (of.envelope.memory_bytes, show_bytes, "memory"),
+        (of.envelope.train_time_s, show_seconds, "training"),
+        (of.envelope.latency_s, show_seconds, "per prediction"),
+    )
+    said = [f"{show(limit)} {what}" for limit, show, what in limits if limit is not None]
+    return ", ".join(said) or "no limits"
+
+
+def _trial_counts(report: Report) -> str:
+    uniform = compared(report.evaluation, "uniform")
+    if uniform is None:
+        return ""
+    return (
+        f"The model is the best of {plural(report.evaluation.trials, 'training')}, the even split of "
+        f"{plural(uniform.trials, 'training')} under the same envelope."
+    )

@@ -1,0 +1,53 @@
+"""One self-contained HTML file: no request to any other place, under 500 KB, its own JSON inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from abi.report import features, quality
+from abi.report.content import Report, without_credentials
+from abi.report.embed import pack
+from abi.report.wording import clean
+
+LIMIT_BYTES = 480_000
+_LEAST_JSON_BYTES = 20_000
+
+
+def render(report: Report) -> str:
+    """The page of a run; the same report gives the same bytes.
+
+    Values that would take the page past its limit are left out of its JSON, and named there.
+    """
+    report = without_credentials(report)
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    view: dict[str, Any] = {
+        "name": clean(report.name, 80),
+        "data_name": clean(report.data_name, 80),
+        "created": clean(report.created[:16].replace("T", " "), 40),
+        "opening": quality.opening(report),
+        "checks": features.checks(report),
+        "scores": features.scores(report),
+        "attention": features.attention(report),
+        "plan": features.plan(report),
+        "actual": quality.actual(report),
+        "quality": quality.quality(report),
+        "provenance": quality.provenance(report),
+        "style": Markup((folder / "style.css").read_text("utf-8")),  # noqa: S704 - our own file
+        "json": Markup(),
+    }
+    template = environment.get_template("page.html.j2")
+    bare = len(template.render(view).encode())
+    packed = pack(report, max(LIMIT_BYTES - bare, _LEAST_JSON_BYTES))
+    view["json"] = Markup(packed)  # noqa: S704 - `pack` escapes what could end the element
+    return template.render(view)

@@ -1,0 +1,198 @@
+"""The verdict in a sentence, and the few lines that end `abi run` on a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from abi.report.wording import CONTROLS, clean, interval, metric_name, number, percent, plural
+from abi.types import Control, Cost, Estimate, Evaluation, Gain, Plan
+from abi.units import show_bytes, show_count, show_seconds
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from abi.report.content import Report
+
+Standing = Literal["better", "same", "worse"]
+
+_AGAINST = {"uniform": "the even split of the same envelope", "baseline": "the baseline"}
+_COLOUR = {"better": "green", "same": "yellow", "worse": "red"}
+_SHOWN = 8
+_BAR = 24
+
+
+def standing(gain: Gain) -> Standing:
+    """What the interval of a gain allows to say: "same" where it includes zero."""
+    if gain.difference.low > 0:
+        return "better"
+    return "worse" if gain.difference.high < 0 else "same"
+
+
+def compared(evaluation: Evaluation, name: str) -> Control | None:
+    """The control of that name, or None where there was none."""
+    return next((c for c in evaluation.controls if c.name == name), None)
+
+
+def headline(evaluation: Evaluation) -> str:
+    """The verdict in a few words, for the top of the page."""
+    uniform, baseline = compared(evaluation, "uniform"), compared(evaluation, "baseline")
+    if is_even(evaluation.trained.plan):
+        first = "The even split was kept: no other did better on validation data."
+    elif uniform is None:
+        first = "There is no even split to compare with."
+    else:
+        first = {
+            "better": "Attention paid off.",
+            "same": "Attention brought no measurable gain.",
+            "worse": "Attention made the model worse.",
+        }[standing(uniform.gain)]
+    if baseline is None:
+        return first
+    second = {
+        "better": "The model beats the baseline.",
+        "same": "The model cannot be told apart from the baseline.",
+        "worse": "The baseline is better than the model.",
+    }[standing(baseline.gain)]
+    return f"{first} {second}"
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """What the model is worth beside the even split and the baseline, in one sentence.
+
+    A difference counts only where its 95% interval leaves zero out.
+    """
+    value, span = interval(evaluation.metrics[evaluation.primary])
+    head = (
+        f"On {plural(evaluation.rows, 'held-out row')} the model reaches {metric_name(evaluation.primary)} {value} "
+        f"(95% interval {span})"
+    )
+    controls = [compared(evaluation, name) for name in _AGAINST]
+    clauses = [_clause(c, evaluation.primary) for c in controls if c]
+    return f"{head}: {', and '.join(clauses)}." if clauses else f"{head}; nothing was trained to compare it with."
+
+
+def _clause(control: Control, primary: str) -> str:
+    gain, against = control.gain, _AGAINST[control.name]
+    found = standing(gain)
+    unit = "" if gain.metric == primary else f" {metric_name(gain.metric)}"
+    value, span = interval(_turned(gain.difference) if found == "worse" else gain.difference, significant=2)
+    if gain.difference.low == gain.difference.high == 0:
+        return f"no different from {against} (the difference is exactly zero)"
+    if found == "same":
+        side = "behind" if gain.difference.value < 0 else "ahead"
+        return (
+            f"not measurably different from {against} "
+            f"({side} by {value.lstrip('−')}{unit}; the 95% interval {span} includes zero)"
+        )
+    return f"{found} than {against} by {value}{unit} (95% interval {span})"
+
+
+def _turned(difference: Estimate) -> Estimate:
+    return Estimate(value=-difference.value, low=-difference.high, high=-difference.low)
+
+
+def is_even(plan: Plan) -> bool:
+    """True where the kept plan is itself the even split."""
+    return plan.allocation == "even" or plan.attention.temperature is None
+
+
+def costs(report: Report) -> list[tuple[str, str, str, str, float | None, float | None]]:
+    """Plan against actual: name, predicted, measured, limit, measured over predicted, measured over limit."""
+    plan, measured = report.plan, report.evaluation.trained.measured
+    actual = Cost(
+        parameters=measured.parameters,
+        memory_bytes=measured.memory_bytes,
+        train_time_s=measured.train_time_s,
+        latency_s=report.evaluation.latency_s,
+    )
+    rows = []
+    for field, name, show in (
+        ("parameters", "parameters", show_count),
+        ("memory_bytes", "memory", show_bytes),
+        ("train_time_s", "training time", show_seconds),
+        ("latency_s", "latency of one row", show_seconds),
+    ):
+        predicted, got, limit = (getattr(part, field) for part in (plan.predicted, actual, plan.envelope))
+        rows.append(
+            (
+                name,
+                show(predicted),
+                show(got),
+                "no limit" if limit is None else show(limit),
+                got / predicted if predicted else None,
+                got / limit if limit else None,
+            )
+        )
+    return rows
+
+
+def terminal_summary(report: Report, path: Path | str | None = None) -> RenderableType:
+    """A panel for the terminal: verdict, metrics, attention, plan against actual, and where the page lies."""
+    evaluation = report.evaluation
+    uniform = compared(evaluation, "uniform")
+    colour = _COLOUR[standing(uniform.gain)] if uniform else "blue"
+    parts: list[RenderableType] = [
+        Text(headline(evaluation), style=f"bold {colour}"),
+        Text(verdict(evaluation)),
+        Text(),
+        _metrics(evaluation),
+        Text(),
+        _attention(report),
+        Text(),
+        _actual(report),
+    ]
+    if path is not None:
+        parts += [Text(), Text(f"Report: {path}", style="bold", no_wrap=True, overflow="fold")]
+    return Panel(Group(*parts), title=Text(clean(report.name)), border_style=colour, padding=(1, 2))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", no_wrap=i == 0)
+    return table
+
+
+def _metrics(evaluation: Evaluation) -> Table:
+    others = [c for c in evaluation.controls if c.name in CONTROLS]
+    table = _table("held-out", "model", *(CONTROLS[c.name] for c in others))
+    first = [evaluation.primary, *(m for m in evaluation.metrics if m != evaluation.primary)]
+    for metric in first:
+        cells = [evaluation.metrics[metric], *(c.metrics.get(metric) for c in others)]
+        texts = (Text("–" if e is None else number(e.value)) for e in cells)
+        table.add_row(Text(metric_name(metric)), *texts, style="bold" if metric == evaluation.primary else "")
+    return table
+
+
+def _attention(report: Report) -> Table:
+    weights = sorted(report.plan.attention.weights, key=lambda w: -w.weight)
+    width = {f.feature: f.width for f in report.plan.capacity.features}
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("attention", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("share", justify="right")
+    table.add_column("width", justify="right")
+    top = weights[0].weight if weights else 0.0
+    for w in weights[:_SHOWN]:
+        bar = "━" * max(1, round(_BAR * w.weight / top)) if top else ""
+        table.add_row(
+            Text(clean(w.feature, 24)), Text(bar, style="blue"), percent(w.weight), str(width.get(w.feature, "–"))
+        )
+    if len(weights) > _SHOWN:
+        rest = sum(w.weight for w in weights[_SHOWN:])
+        table.add_row(Text(f"{len(weights) - _SHOWN:,} more", style="dim"), "", percent(rest), "")
+    return table
+
+
+def _actual(report: Report) -> Table:
+    table = _table("cost", "planned", "measured", "envelope")
+    for name, predicted, measured, limit, _, used in costs(report):
+        over = used is not None and used > 1
+        table.add_row(name, predicted, Text(measured, style="bold red" if over else ""), limit)
+    return table

@@ -1,0 +1,71 @@
+"""Names and numbers as a reader wants them: ``roc_auc`` -> ROC AUC, 0.00312 -> 0.0031, long names clipped."""
+
+from __future__ import annotations
+
+import math
+
+from abi.errors import clip
+from abi.types import Estimate
+
+METRICS = {
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+}
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
+CONTROLS = {"uniform": "even split", "baseline": "baseline"}
+
+MOST_DECIMALS = 6
+_JOINERS = frozenset("\u200c\u200d")  # zero-width joiners shape letters and emoji, and change nothing else
+
+
+def metric_name(metric: str) -> str:
+    """``'roc_auc'`` -> ``'ROC AUC'``."""
+    return METRICS.get(metric, metric.replace("_", " "))
+
+
+def clean(text: str, limit: int = 60) -> str:
+    """Clip, and show characters that would steer a terminal or turn the direction of writing as ``·``."""
+    return "".join(c if c.isprintable() or c in _JOINERS else "·" for c in clip(text, limit))
+
+
+def decimals(largest: float | int, significant: int = 4) -> int:
+    """Digits after the point at which `largest` shows `significant` digits (0 to 6)."""
+    if largest == 0:
+        return significant
+    return min(max(significant - 1 - math.floor(math.log10(abs(largest))), 0), MOST_DECIMALS)
+
+
+def number(value: float | int, places: int | None = None, sign: bool = False) -> str:
+    """A figure with a true minus; `sign` writes the plus as well."""
+    text = f"{value:{'+' if sign else ''},.{decimals(value) if places is None else places}f}"
+    if not text.strip("+-0.,"):
+        text = text.lstrip("+-")  # no sign on a zero
+    return text.replace("-", "−")
+
+
+def interval(estimate: Estimate, sign: bool = False, significant: int = 4) -> tuple[str, str]:
+    """Value and ``low to high``, with the same digits, and as many as an edge beside zero needs not to look like zero."""
+    figures = (estimate.value, estimate.low, estimate.high)
+    places = decimals(max(abs(figure) for figure in figures), significant)
+    while places < MOST_DECIMALS and any(figure and round(figure, places) == 0 for figure in figures[1:]):
+        places += 1
+    low, high = (number(edge, places, sign) for edge in (estimate.low, estimate.high))
+    return number(estimate.value, places, sign), f"{low} to {high}"
+
+
+def percent(share: float | int, sign: bool = False) -> str:
+    """0.1234 -> ``'12.3%'``; three digits, at most three of them after the point."""
+    return number(100 * share, min(decimals(100 * share, 3), 3), sign) + "%"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """``'1 row'``, ``'2,000 rows'``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,1 @@
+"""Scores: what each feature is worth, from one pass of mergeable counts."""

@@ -1,0 +1,258 @@
+"""Where the bins are: fixed before the pass, from a hash sample of the training rows, so that all counts only add up.
+
+A numeric feature has quantile bins, a categorical one a bin per frequent value; the target has one bin per class or,
+in regression, quantile bins. Each feature also has a bin for missing values.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from abi.data.split import splitmix64
+
+if TYPE_CHECKING:
+    from abi.config import ScoringConfig
+    from abi.data.columns import Codes, Columns
+    from abi.data.reader import Reader
+    from abi.types import Schema
+
+CATEGORIES = 10_000
+"""Most values of a categorical feature that get a bin of their own; the rest share the bin "other"."""
+CLASSES = 64
+"""Most classes of the target that are told apart; the rest share one."""
+CELLS = 2**21
+"""Most cells of one feature's counts; it lowers `CATEGORIES` where there are many classes and groups."""
+SAMPLE_ROWS = 16_384
+SAMPLE_CELLS = 2**23
+COMPARED = 128
+"""Up to so many edges, comparing a column with each of them is faster than a binary search (7x at 32 edges)."""
+
+_SEED = 0x5EED
+
+
+@dataclass(frozen=True)
+class NumericBins:
+    """Bin i holds edges[i-1] < x <= edges[i]; the last edge is inf, and the bin behind it is for missing values.
+
+    `levels` are the medians of the sample in each bin (NaN for missing): what a fit that is linear in the feature sees.
+    """
+
+    edges: Float64[np.ndarray, " edges"]
+    levels: Float64[np.ndarray, " bins"]
+
+    @property
+    def size(self) -> int:
+        """Number of bins, with the one for missing values."""
+        return len(self.edges) + 1
+
+    def codes(self, values: Float64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
+        """Bin of each value; infinities fall into the first and last bin, NaN into the one for missing values."""
+        if len(self.edges) > COMPARED:
+            # NaN sorts behind inf
+            found: Int64[np.ndarray, " rows"] = np.searchsorted(self.edges, values)
+            return found
+        within = np.zeros(len(values), np.uint8)
+        met = np.empty(len(values), bool)
+        for edge in self.edges:
+            np.less_equal(values, edge, out=met)
+            within += met.view(np.uint8)
+        # NaN is within no edge
+        found = len(self.edges) - within.astype(np.int64)
+        return found
+
+
+@dataclass(frozen=True)
+class CategoryBins:
+    """A bin for each value in `index`, then one for all other values, then one for missing values."""
+
+    index: dict[str, int]
+
+    @property
+    def size(self) -> int:
+        """Number of bins, with those for other and for missing values."""
+        return len(self.index) + 2
+
+    def codes(self, column: Codes) -> Int64[np.ndarray, " rows"]:
+        """Bin of each value; the loop is over the distinct values of a chunk, not its rows."""
+        other = len(self.index)
+        bins = np.full(len(column.values) + 1, other + 1, np.int64)
+        bins[:-1] = [self.index.get(value, other) for value in column.values]
+        # a missing value has code -1: the last entry
+        found: Int64[np.ndarray, " rows"] = bins[column.codes]
+        return found
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target as classes.
+
+    `lookup` folds class codes where there are more than `CLASSES` (classification); `edges` are those of its bins
+    (regression). A row of `coordinates` is what a class stands for: a unit vector in classification, the standardised
+    mean of the bin in regression. Targets become integers this way, so sums over rows are exact in any order, and the
+    ends of a heavy-tailed target count with the mean of their bin.
+    """
+
+    coordinates: Float64[np.ndarray, "classes axes"]
+    lookup: Int64[np.ndarray, " labels"] | None = None
+    edges: NumericBins | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of classes."""
+        return len(self.coordinates)
+
+    def codes(self, values: Int64[np.ndarray, " rows"] | Float64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
+        """Class of each row, -1 where the target is missing."""
+        if self.edges is not None:
+            codes = self.edges.codes(values.astype(np.float64, copy=False))
+            return np.where(codes == self.size, -1, codes)
+        assert self.lookup is not None
+        return np.where(values < 0, -1, self.lookup[values])
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The bins of all features, in schema order, and of the target; `sample` holds the codes of sampled rows, shuffled."""
+
+    features: tuple[NumericBins | CategoryBins, ...]
+    target: Target
+    sample: Int64[np.ndarray, "features rows"]
+
+    def codes(self, columns: Columns, place: int, feature: int) -> Int64[np.ndarray, " rows"]:
+        """Codes of one feature, which stands at `place` among those of its kind."""
+        bins = self.features[feature]
+        if isinstance(bins, NumericBins):
+            return bins.codes(np.ascontiguousarray(columns.numeric[:, place]))
+        return bins.codes(columns.categorical[place])
+
+
+def places(schema: Schema) -> tuple[int, ...]:
+    """Where each feature stands among the numeric or among the other features of `Columns`."""
+    numeric, other, found = 0, 0, []
+    for feature in schema.features:
+        if feature.kind == "numeric":
+            found.append(numeric)
+            numeric += 1
+        else:
+            found.append(other)
+            other += 1
+    return tuple(found)
+
+
+def chunk_rows(schema: Schema, config: ScoringConfig) -> int:
+    """Rows read at a time: fewer in wide tables, so that a chunk stays within 64 MiB."""
+    return max(1, min(config.chunk_rows, max(1024, SAMPLE_CELLS // max(1, len(schema.features)))))
+
+
+def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
+    """Choose all bins from the sampled training rows."""
+    schema = reader.problem.schema
+    limit = min(SAMPLE_ROWS, max(2048, SAMPLE_CELLS // max(1, len(schema.features))))
+    seen: list[Counter[str]] = [Counter() for feature in schema.features if feature.kind != "numeric"]
+    labels: Counter[int] = Counter()
+    kept: list[Columns] = []
+    for columns in reader.sampled().chunks("train", chunk_rows(schema, config)):
+        for counter, column in zip(seen, columns.categorical, strict=True):
+            times = np.bincount(column.codes + 1, minlength=len(column.values) + 1)[1:]
+            counter.update(dict(zip(column.values, times.tolist(), strict=True)))
+        assert columns.target is not None
+        if schema.task != "regression":
+            labels.update(dict(enumerate(np.bincount(columns.target[columns.target >= 0]).tolist())))
+        kept = _thin([*kept, columns], limit)
+    target = (
+        _numeric_target(np.concatenate([part.target for part in kept] or [np.empty(0)]), config.target_bins)
+        if schema.task == "regression"
+        else _class_target(len(schema.classes), labels)
+    )
+    most = max(1, min(CATEGORIES, CELLS // (config.groups * target.size)))
+    features: list[NumericBins | CategoryBins] = []
+    for feature, place in zip(schema.features, places(schema), strict=True):
+        if feature.kind == "numeric":
+            values = np.concatenate([part.numeric[:, place] for part in kept] or [np.empty(0)])
+            features.append(numeric_bins(values, config.bins))
+        else:
+            features.append(category_bins(seen[place], most))
+    bins = Bins(tuple(features), target, np.empty((len(features), 0), np.int64))
+    codes = [
+        np.concatenate([bins.codes(part, place, position) for part in kept] or [np.empty(0, np.int64)])
+        for position, place in enumerate(places(schema))
+    ]
+    if not codes:
+        return bins
+    # by hash, so that any first rows are a sample too, also of a table that is sorted
+    order = np.argsort(splitmix64(np.concatenate([part.row_numbers for part in kept] or [bins.sample[0]]), _SEED))
+    return Bins(bins.features, target, np.stack(codes)[:, order])
+
+
+def numeric_bins(values: Float64[np.ndarray, " rows"], bins: int) -> NumericBins:
+    """Quantile bins of a sample, at most ``bins + 1``.
+
+    Where there are no more distinct values than bins, each has its own. Otherwise a value with two bins' share of the
+    rows gets a bin of its own and the quantiles are those of the other rows: a column that is 0 in nine rows of ten
+    still has its other values told apart.
+    """
+    distinct, repeats = np.unique(values[np.isfinite(values)], return_counts=True)
+    if len(distinct) == 0:
+        return NumericBins(np.array([np.inf]), np.array([0.0, np.nan]))
+    if len(distinct) <= bins:
+        ends = np.arange(len(distinct))
+    else:
+        heavy = repeats * bins >= 2 * repeats.sum()
+        rest = np.where(heavy, 0, repeats)
+        middle = 2 * np.cumsum(rest) - rest
+        part = middle * max(1, bins - 2 * int(heavy.sum())) // (2 * max(1, int(rest.sum())))
+        segment = 2 * np.cumsum(heavy) - heavy
+        changes = (np.diff(part) != 0) | (np.diff(segment) != 0)
+        ends = np.append(np.flatnonzero(changes), len(distinct) - 1)
+    until = np.cumsum(repeats)
+    upper = until[ends]
+    lower = np.append(0, upper[:-1])
+    levels = distinct[np.searchsorted(until, (lower + upper) // 2, side="right")]
+    edges = distinct[ends].astype(np.float64)
+    edges[-1] = np.inf
+    return NumericBins(edges, np.append(levels, np.nan))
+
+
+def category_bins(counter: Counter[str], most: int) -> CategoryBins:
+    """The `most` frequent values of the sample, most frequent first, ties by value."""
+    ranked = sorted(((value, times) for value, times in counter.items() if times), key=lambda kv: (-kv[1], kv[0]))
+    return CategoryBins({value: position for position, (value, _) in enumerate(ranked[:most])})
+
+
+def _class_target(classes: int, labels: Counter[int]) -> Target:
+    lookup = np.arange(classes)
+    if classes > CLASSES:
+        ranked = sorted(range(classes), key=lambda label: (-labels[label], label))
+        lookup = np.full(classes, CLASSES - 1)
+        lookup[ranked[: CLASSES - 1]] = np.arange(CLASSES - 1)
+    return Target(np.eye(min(classes, CLASSES)), lookup=lookup.astype(np.int64))
+
+
+def _numeric_target(values: Float64[np.ndarray, " rows"], bins: int) -> Target:
+    finite = values[np.isfinite(values)]
+    edges = numeric_bins(finite, bins)
+    size = len(edges.edges)
+    if len(finite) == 0:
+        return Target(np.zeros((1, 1)), edges=edges)
+    scale = max(float(np.abs(finite).max()), np.finfo(float).tiny)
+    codes = edges.codes(finite)
+    rows = np.bincount(codes, minlength=size)[:size]
+    means = np.bincount(codes, finite / scale, minlength=size)[:size] / np.maximum(rows, 1)
+    centre = float(np.average(means, weights=rows))
+    spread = float(np.sqrt(np.average((means - centre) ** 2, weights=rows)))
+    return Target(((means - centre) / (spread or 1.0))[:, None], edges=edges)
+
+
+def _thin(parts: list[Columns], limit: int) -> list[Columns]:
+    """Keep the `limit` rows with the smallest hash."""
+    hashes = [splitmix64(part.row_numbers, _SEED) for part in parts]
+    together = np.concatenate(hashes)
+    if len(together) <= limit:
+        return parts
+    cut = np.partition(together, limit)[limit]
+    return [part.take(np.flatnonzero(number < cut)) for part, number in zip(parts, hashes, strict=True)]

@@ -1,0 +1,76 @@
+"""Checkpoints of a training as safetensors bytes: what a killed run goes on from, without pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from abi.types import Epoch
+
+
+class Checkpoints(Protocol):
+    """Where one training keeps its checkpoint."""
+
+    def load(self) -> bytes | None:
+        """The last one, or None."""
+        ...
+
+    def save(self, data: bytes) -> None:
+        """Replace it, atomically."""
+        ...
+
+    def clear(self) -> None:
+        """Remove it: the training ended."""
+        ...
+
+
+@dataclass
+class Progress:
+    """Where a training stands. `best` are the weights of the best epoch."""
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best_loss: float = float("inf")
+    best_metric: float = 0.0
+    best_epoch: int = 0
+    history: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+def pack(network: nn.Module, optimizer: torch.optim.Optimizer, shuffle: torch.Generator, progress: Progress) -> bytes:
+    """All that the next step depends on: weights, optimizer state, both random states, progress."""
+    tensors = {f"weights/{k}": v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    tensors |= {f"best/{k}": v.detach().cpu().contiguous() for k, v in progress.best.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v).cpu().contiguous() for k, v in state.items()}
+    tensors["random/torch"], tensors["random/shuffle"] = torch.get_rng_state(), shuffle.get_state()
+    plain = {k: v for k, v in asdict(progress).items() if k not in {"best"}}
+    return bytes(save_tensors(tensors, metadata={"progress": json.dumps(plain)}))
+
+
+def unpack(data: bytes, network: nn.Module, optimizer: torch.optim.Optimizer, shuffle: torch.Generator) -> Progress:
+    """Put everything back where `pack` took it from."""
+    tensors = load_tensors(data)
+    length = int.from_bytes(data[:8], "little")
+    plain: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["progress"])
+
+    def part(name: str) -> dict[str, Tensor]:
+        return {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+
+    network.load_state_dict(part("weights"))
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in part("optimizer").items():
+        index, name = key.split("/")
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors["random/torch"])
+    shuffle.set_state(tensors["random/shuffle"])
+    history = [Epoch(**line) for line in plain.pop("history")]
+    return Progress(**plain, history=history, best=part("best"))

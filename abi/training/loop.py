@@ -1,0 +1,289 @@
+"""The loop: AdamW, warm-up and cosine decay, early stopping on validation loss, checkpoints, resume."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from abi.errors import TrainingDiverged
+from abi.families.artifact import Blueprint, Model, build, joined
+from abi.families.network import Cells, Network
+from abi.families.preparation import prepare
+from abi.metrics import primary_metric, score
+from abi.training.checkpoint import Checkpoints, Progress, pack, unpack
+from abi.training.memory import PeakMemory
+from abi.training.objective import members_loss, row_losses, training_target
+from abi.training.watch import Unwatched, Watcher
+from abi.types import Cost, Epoch, Plan, Schema, Task, Trained
+from abi.units import show_count
+
+if TYPE_CHECKING:
+    from abi.config import Config
+    from abi.data.columns import Columns
+
+WARMUP: Final = 0.05
+CLIP: Final = 1.0
+LATENCY_CALLS: Final = 20
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model and the value that describes it."""
+
+    model: Model
+    trained: Trained
+
+
+@dataclass
+class _Data:
+    """Encoded rows and targets on the training device."""
+
+    train: Cells
+    target: Tensor
+    validation: Cells
+    validation_target: Tensor
+
+
+def train(
+    plan: Plan,
+    train: Columns,
+    validation: Columns,
+    config: Config,
+    *,
+    seed: int,
+    watcher: Watcher | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Fitted:
+    """Train exactly what `plan` says and keep the weights of the epoch with the least validation loss.
+
+    The schedule's progress is the larger of the share of planned steps and the share of the time limit used, so a slow
+    machine still ends at learning rate zero and inside its limit. With a checkpoint, training goes on where it was.
+
+    Raises:
+        TrainingDiverged: a loss or gradient became NaN or infinite; the message names the cause.
+    """
+    execution, schema = plan.execution, plan.attention.scores.problem.schema
+    with PeakMemory(execution.device) as memory:
+        torch.set_num_threads(execution.threads)
+        torch.manual_seed(seed)
+        preparation = prepare(schema, plan.capacity, train)
+        blueprint = Blueprint(
+            family="network",
+            schema=schema,
+            capacity=plan.capacity,
+            preparation=preparation,
+            prior=tuple(w.weight for w in plan.attention.weights),
+            dropout=config.training.dropout,
+        )
+        network = build(blueprint, low_precision=execution.precision == "bfloat16")
+        device = torch.device(execution.device)
+        data = _Data(
+            network.encode(train).to(device),
+            training_target(train, schema, preparation).to(device),
+            network.encode(validation).to(device),
+            training_target(validation, schema, preparation).to(device),
+        )
+        network.to(device)
+        progress, stopped = _loop(network, data, plan, config, seed, watcher or Unwatched(), checkpoints)
+        network.load_state_dict(progress.best)
+        network.low_precision = False
+        model = Model(blueprint, network.cpu())
+        prediction = model.predict_cells(data.validation.to(torch.device("cpu")))
+    assert validation.target is not None
+    metric = primary_metric(schema.task, config.evaluation.metric)
+    trained = Trained(
+        plan=plan,
+        seed=seed,
+        artifact=model.artifact,
+        best_epoch=progress.best_epoch,
+        stopped=stopped,
+        loss=_rounded(progress.best_loss),
+        metric=_rounded(score(schema.task, validation.target, prediction)[metric]),
+        measured=Cost(
+            parameters=sum(p.numel() for p in network.parameters()),
+            memory_bytes=memory.peak_bytes,
+            train_time_s=round(progress.seconds, 3),
+            latency_s=_latency(model, validation),
+        ),
+        attention=tuple(_rounded(a) for a in network.attention.weights().detach().tolist()),
+        history=tuple(progress.history),
+    )
+    return Fitted(model, trained)
+
+
+def _loop(
+    network: Network,
+    data: _Data,
+    plan: Plan,
+    config: Config,
+    seed: int,
+    watcher: Watcher,
+    checkpoints: Checkpoints | None,
+) -> tuple[Progress, Literal["finished", "early", "time"]]:
+    execution, task = plan.execution, plan.attention.scores.problem.schema.task
+    settings = config.training
+    limit_s = plan.envelope.train_time_s or math.inf
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(network, settings.weight_decay), lr=settings.learning_rate, fused=True
+    )
+    parameters = list(network.parameters())
+    shuffle = torch.Generator().manual_seed(seed)
+    progress = Progress()
+    saved = checkpoints.load() if checkpoints else None
+    if saved is not None:
+        progress = unpack(saved, network, optimizer, shuffle)
+    began = time.perf_counter() - progress.seconds
+    last_save = time.perf_counter()
+    per_epoch = max(1, math.ceil(data.train.rows / execution.batch_rows))
+    total = per_epoch * execution.epochs
+    stopped: Literal["finished", "early", "time"] = "finished"
+    while progress.epoch < execution.epochs:
+        network.train()
+        epoch_began, losses = time.perf_counter(), torch.zeros((), device=data.target.device)
+        for part in torch.randperm(data.train.rows, generator=shuffle).tensor_split(per_epoch):
+            index = part.to(data.target.device)
+            share = max(progress.step / total, (time.perf_counter() - began) / limit_s)
+            rate = settings.learning_rate * _schedule(progress.step / total, share)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["factor"]
+            loss = members_loss(network(data.train.take(index)), data.target.index_select(0, index), task)
+            whole = loss + config.attention.kl * network.attention.divergence()
+            optimizer.zero_grad(set_to_none=True)
+            whole.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            norm = nn.utils.clip_grad_norm_(parameters, CLIP, foreach=True)
+            if not torch.isfinite(norm + whole.detach()):
+                raise TrainingDiverged(_cause(network, whole, progress, rate))
+            optimizer.step()
+            losses += loss.detach() * (len(part) / data.train.rows)
+            progress.step += 1
+            watcher.step(progress.step, total)
+        progress.epoch += 1
+        _validate(network, data, plan, config, progress, float(losses), epoch_began, watcher)
+        progress.seconds = time.perf_counter() - began
+        if progress.seconds >= limit_s:
+            stopped = "time"
+            break
+        if progress.epoch - progress.best_epoch >= settings.patience:
+            stopped = "early"
+            break
+        if checkpoints and time.perf_counter() - last_save >= settings.checkpoint:
+            checkpoints.save(pack(network, optimizer, shuffle, progress))
+            last_save = time.perf_counter()
+    progress.seconds = time.perf_counter() - began
+    return progress, stopped
+
+
+def _schedule(steps: float, share: float) -> float:
+    """Linear warm-up over the first steps, then half a cosine down to zero (Loshchilov and Hutter 2017)."""
+    return min(1.0, (steps + 1e-4) / WARMUP) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def _validate(
+    network: Network,
+    data: _Data,
+    plan: Plan,
+    config: Config,
+    progress: Progress,
+    train_loss: float,
+    epoch_began: float,
+    watcher: Watcher,
+) -> None:
+    """One line of history; keeps the weights where the loss is the least so far."""
+    schema = plan.attention.scores.problem.schema
+    prediction = _predict(network, data.validation, schema.task)
+    loss = float(row_losses(prediction, data.validation_target, schema.task).mean())
+    if not math.isfinite(loss):
+        msg = f"Validation loss became {loss} in epoch {progress.epoch}: lower training.learning_rate or check the data for extreme values."
+        raise TrainingDiverged(msg)
+    line = Epoch(
+        epoch=progress.epoch,
+        train_loss=_rounded(train_loss),
+        validation_loss=_rounded(loss),
+        metric=_rounded(_metric(prediction, data.validation_target, schema, config)),
+        seconds=round(time.perf_counter() - epoch_began, 4),
+    )
+    progress.history.append(line)
+    if loss < progress.best_loss:
+        progress.best_loss, progress.best_epoch, progress.best_metric = loss, progress.epoch, line.metric
+        progress.best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    watcher.epoch(line, network.attention.weights().detach().cpu().double().numpy(), _norms(network))
+
+
+def _predict(network: Network, cells: Cells, task: Task, chunk_rows: int = 2048) -> Tensor:
+    network.eval()
+    with torch.no_grad():
+        parts = [
+            joined(network(cells.take(index.to(_device(network)))), task)
+            for index in torch.split(torch.arange(cells.rows), chunk_rows)
+        ]
+    return torch.cat(parts)
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _metric(prediction: Tensor, target: Tensor, schema: Schema, config: Config) -> float:
+    plain = prediction.double().cpu().numpy()
+    if schema.task == "binary":
+        plain = np.column_stack([1 - plain, plain])
+    name = primary_metric(schema.task, config.evaluation.metric)
+    return score(schema.task, target.cpu().numpy(), plain)[name]
+
+
+def _parameter_groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight decay for the backbone's matrices only: not for encoders, biases, adapters or attention."""
+    decayed, encoders, free = [], [], []
+    for name, parameter in network.named_parameters():
+        if name.startswith(("numeric", "category")):
+            encoders.append(parameter)
+        elif name.startswith(("layers", "head")) and parameter.ndim > 1:
+            decayed.append(parameter)
+        else:
+            free.append(parameter)
+    return [
+        {"params": decayed, "weight_decay": weight_decay, "factor": 1.0},
+        {"params": free, "weight_decay": 0.0, "factor": 1.0},
+        {"params": encoders, "weight_decay": 0.0, "factor": 1.0},
+    ]
+
+
+def _norms(network: Network) -> dict[str, float]:
+    """L2 norm of each part of the network."""
+    squares: dict[str, float] = {}
+    for name, parameter in network.named_parameters():
+        part = name.split(".")[0]
+        squares[part] = squares.get(part, 0.0) + float(parameter.detach().square().sum())
+    return {part: math.sqrt(value) for part, value in squares.items()}
+
+
+def _cause(network: Network, loss: Tensor, progress: Progress, rate: float) -> str:
+    """Which part went wrong first, in words."""
+    where = f"epoch {progress.epoch + 1}, step {progress.step + 1}, learning rate {rate:.2g}"
+    if not torch.isfinite(loss):
+        return f"Training loss became {float(loss)} ({where}): lower training.learning_rate or check the data for extreme values."
+    for name, parameter in network.named_parameters():
+        if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+            return f"The gradient of {name} ({show_count(parameter.numel())} parameters) became NaN or infinite ({where}): lower training.learning_rate or set training.precision to float32."
+    return f"The gradient norm overflowed ({where}): lower training.learning_rate."
+
+
+def _latency(model: Model, columns: Columns) -> float:
+    """Median seconds to predict one row that is already a row of columns."""
+    one = columns.take(np.arange(1))
+    times = []
+    for _ in range(LATENCY_CALLS):
+        start = time.perf_counter()
+        model.predict_columns(one)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.9g}")

@@ -1,0 +1,81 @@
+"""Short trainings that choose the temperature on validation data; the even split is always among the candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from abi.attention.fit import fit
+from abi.training.loop import train
+from abi.types import Attention, Plan, Scores, Trial
+
+if TYPE_CHECKING:
+    from abi.config import Config
+    from abi.data.columns import Columns
+
+
+def choose_temperature(
+    scores: Scores,
+    config: Config,
+    plan: Callable[[Attention], Plan],
+    train_columns: Columns,
+    validation_columns: Columns,
+) -> Attention:
+    """The attention whose short training has the least validation loss; ties and noise go to the flatter one.
+
+    Each candidate is planned in full and trained for a few epochs on the same sample of rows with the same seed. Where
+    no feature carries signal there is nothing to choose, and the split stays even.
+
+    Args:
+        scores: of the features.
+        config: candidates and the length of a pilot.
+        plan: attention -> plan, under the envelope.
+        train_columns: rows to train on; at most `iterate.pilot_rows` are used.
+        validation_columns: rows that decide.
+    """
+    if not any(f.carries_signal for f in scores.features):
+        return fit(scores, None, config.attention)
+    rows_in = _sample(train_columns, config)
+    candidates: tuple[float | None, ...] = (None, *sorted(config.attention.temperatures, reverse=True))
+    trials = []
+    for temperature in candidates:
+        planned = plan(fit(scores, temperature, config.attention))
+        pilot = _shortened(planned, len(rows_in.row_numbers), config.iterate.pilot_epochs)
+        fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed).trained
+        trials.append(Trial(temperature=temperature, loss=fitted.loss, metric=fitted.metric))
+    best = min(trials, key=lambda t: t.loss)
+    return fit(scores, best.temperature, config.attention, tuple(trials))
+
+
+def choose_seed(plan: Plan, config: Config, *, trials: int, train_columns: Columns, validation_columns: Columns) -> int:
+    """The control's pilots: as many short trainings of one plan as attention had, over seeds; the best seed.
+
+    Args:
+        plan: of the even split.
+        config: length of a pilot.
+        trials: how many; with fewer than two there is nothing to choose.
+        train_columns: rows to train on; at most `iterate.pilot_rows` are used.
+        validation_columns: rows that decide.
+    """
+    rows_in = _sample(train_columns, config)
+    pilot = _shortened(plan, len(rows_in.row_numbers), config.iterate.pilot_epochs)
+    seeds = range(config.seed, config.seed + trials) if trials > 1 else ()
+    losses = {seed: train(pilot, rows_in, validation_columns, config, seed=seed).trained.loss for seed in seeds}
+    return min(losses, key=lambda seed: losses[seed], default=config.seed)
+
+
+def _sample(columns: Columns, config: Config) -> Columns:
+    random = np.random.default_rng(config.seed)
+    rows = len(columns.row_numbers)
+    return columns.take(np.sort(random.permutation(rows)[: config.iterate.pilot_rows]))
+
+
+def _shortened(plan: Plan, rows: int, epochs: int) -> Plan:
+    """The same capacity on fewer rows and epochs."""
+    execution = plan.execution
+    batch = min(execution.batch_rows, rows)
+    steps = epochs * -(-rows // batch)
+    return replace(plan, execution=replace(execution, epochs=epochs, batch_rows=batch, steps=steps))

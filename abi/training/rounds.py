@@ -1,0 +1,50 @@
+"""When the loop of rounds ends, and which round is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from abi.types import Plan, Trained
+from abi.units import show_seconds
+
+if TYPE_CHECKING:
+    from abi.config import Config
+
+
+def decide(rounds: Sequence[Trained], following: Plan, config: Config) -> tuple[bool, str]:
+    """Whether to train `following`, and why (not).
+
+    The loop ends when the rounds are used up, the last one gained less than the tolerance, the plan stops moving, or
+    the time would not suffice for another round and as many trainings of the control.
+    """
+    limits = config.iterate
+    last = rounds[-1]
+    if len(rounds) >= limits.rounds:
+        return False, f"all {limits.rounds} rounds are used"
+    if len(rounds) > 1:
+        before = min(r.loss for r in rounds[:-1])
+        gain = (before - last.loss) / abs(before) if before else 0.0
+        if gain < limits.tolerance:
+            return False, f"the last round changed the validation loss by {-gain:+.2%}"
+    changed = plan_change(last.plan, following)
+    if changed < limits.plan_change:
+        return False, f"the plan would move only {changed:.1%} of the widths"
+    spent = sum(r.measured.train_time_s for r in rounds)
+    longest = max(r.measured.train_time_s for r in rounds)
+    needed = 2 * (spent + longest)
+    if needed > limits.time:
+        return False, f"another round and its control would take {show_seconds(needed)} of {show_seconds(limits.time)}"
+    return True, f"{changed:.0%} of the widths move"
+
+
+def plan_change(before: Plan, after: Plan) -> float:
+    """Share of all width that moves from one plan to the other (total variation)."""
+    pairs = list(zip(before.capacity.features, after.capacity.features, strict=True))
+    total = max(sum(b.width for b, _ in pairs), sum(a.width for _, a in pairs))
+    return sum(abs(a.width - b.width) for b, a in pairs) / (2 * total)
+
+
+def best_round(rounds: Sequence[Trained]) -> int:
+    """Index of the round with the least validation loss; the earlier one where they are equal."""
+    return min(range(len(rounds)), key=lambda i: (rounds[i].loss, i))

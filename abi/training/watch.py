@@ -1,0 +1,32 @@
+"""Who watches a training: the progress bar, the log of curves."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from abi.types import Epoch
+
+
+class Watcher(Protocol):
+    """Told of every step and epoch."""
+
+    def step(self, done: int, total: int) -> None:
+        """`done` of `total` steps are through."""
+        ...
+
+    def epoch(self, line: Epoch, attention: Float[np.ndarray, " features"], norms: dict[str, float]) -> None:
+        """An epoch ended; `norms` are L2 norms of parameter groups."""
+        ...
+
+
+class Unwatched:
+    """Nobody watches."""
+
+    def step(self, done: int, total: int) -> None:
+        """Nothing to do."""
+
+    def epoch(self, line: Epoch, attention: Float[np.ndarray, " features"], norms: dict[str, float]) -> None:
+        """Nothing to do."""

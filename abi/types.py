@@ -1,0 +1,486 @@
+"""The values that cross stages: frozen dataclasses with a canonical JSON form (RFC 8785) and an id, its SHA-256.
+
+Each value holds the one it was made from, so that one JSON document is enough to go on from any stage::
+
+    Problem  what is to be learned from which snapshot
+    `- Checks      what the data checks found
+    `- Scores      what each feature is worth
+       `- Attention   weights on the simplex
+          `- Plan        the envelope divided
+             `- Trained     the model that the plan became
+                `- Evaluation  what it is worth on held-out data, beside its controls
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar
+
+import rfc8785
+from pydantic import TypeAdapter, ValidationError
+
+from abi.errors import UsageError
+
+Task = Literal["binary", "multiclass", "regression"]
+Kind = Literal["numeric", "categorical", "boolean"]
+Role = Literal["train", "validation", "test"]
+DatePart = Literal["time", "month", "weekday", "hour"]
+Allocation = Literal["attention", "even"]
+
+V = TypeVar("V", bound="Value")  # not Self, which beartype cannot check in a decorated method
+
+
+_ADAPTERS: dict[type[Any], Any] = {}
+
+
+def _adapter(kind: type[Any]) -> Any:  # a TypeAdapter, which beartype cannot check
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+class Value:
+    """Mixin: JSON form and id of a frozen dataclass."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; NaN and infinities are not allowed."""
+        plain: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
+        return plain
+
+    def canonical(self) -> bytes:
+        """RFC 8785 bytes: the same value is the same bytes on every machine."""
+        return rfc8785.dumps(self.to_json())
+
+    @functools.cached_property
+    def id(self) -> str:
+        """SHA-256 of the canonical form, in hex."""
+        return hashlib.sha256(self.canonical()).hexdigest()
+
+    @classmethod
+    def from_json(cls: type[V], plain: object) -> V:
+        """Read back what `to_json` gave.
+
+        Raises:
+            UsageError: the document is not such a value.
+        """
+        try:
+            value: V = _adapter(cls).validate_python(plain)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "document"
+            msg = f"Expected a {cls.__name__} value as an earlier stage prints it, got a document where {where}: {first['msg']}."
+            raise UsageError(msg) from None
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFile(Value):
+    """One file of a snapshot, addressed by its content."""
+
+    role: Literal["train", "test"]
+    format: Literal["csv", "csv.gz", "parquet"]
+    md5: str
+    sha256: str
+    size_bytes: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot(Value):
+    """A dataset version: the training file and, where the user has one, the test file."""
+
+    files: tuple[DataFile, ...]
+
+    @property
+    def train(self) -> DataFile:
+        """The file that training rows come from."""
+        return self.files[0]
+
+    @property
+    def test(self) -> DataFile | None:
+        """The held-out file, or None where rows of `train` are held out."""
+        return self.files[1] if len(self.files) > 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature(Value):
+    """A thing that attention can be given to: a column, or one part of a date column."""
+
+    name: str
+    column: str
+    kind: Kind
+    part: DatePart | None = None
+    distinct: int
+    missing_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetAside(Value):
+    """A column that is not used, and why."""
+
+    column: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema(Value):
+    """Target, task and features, in column order. `classes` are the labels as text (empty for regression)."""
+
+    target: str
+    task: Task
+    classes: tuple[str, ...]
+    features: tuple[Feature, ...]
+    set_aside: tuple[SetAside, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split(Value):
+    """Which rows are for what: a hash of (seed, row number) against these shares, so any shard can tell alone."""
+
+    seed: int
+    validation: float
+    test: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem(Value):
+    """What is to be learned, from which data."""
+
+    snapshot: Snapshot
+    schema: Schema
+    split: Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(Value):
+    """One expectation and what was found. `error` means that it could not be evaluated."""
+
+    name: str
+    column: str | None
+    severity: Literal["critical", "warning"]
+    status: Literal["passed", "failed", "error"]
+    expected: str
+    observed: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checks(Value):
+    """The outcome of the data checks. `suite_sha256` is the hash of the expectation file that was used."""
+
+    problem: Problem
+    suite_sha256: str
+    results: tuple[Check, ...]
+
+    def failed(self, severity: str) -> tuple[Check, ...]:
+        """The results of that severity which did not pass."""
+        return tuple(r for r in self.results if r.severity == severity and r.status != "passed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureScore(Value):
+    """One feature's importance and its terms, each in [0, 1].
+
+    `low` and `high` bound the score (95%, delete-a-group jackknife); `null` is the relevance that a shuffled target
+    reaches (its 95% point), `p_value` how often a shuffled target does as well.
+    """
+
+    feature: str
+    relevance: float
+    discrimination: float
+    redundancy: float
+    complexity: float
+    score: float
+    low: float
+    high: float
+    null: float
+    p_value: float
+    carries_signal: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(Value):
+    """Scores of all features, in schema order. `source` is "model" where a trained model was asked."""
+
+    problem: Problem
+    source: Literal["data", "model"]
+    rows: int
+    features: tuple[FeatureScore, ...]
+    round: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(Value):
+    """One candidate that was tried on validation data. `temperature` is None for the even split."""
+
+    temperature: float | None
+    loss: float
+    metric: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weight(Value):
+    """Attention of one feature. `low` and `high` follow the interval of its score."""
+
+    feature: str
+    weight: float
+    low: float
+    high: float
+    bound: Literal["floor", "cap"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention(Value):
+    """Weights on the simplex, a = softmax(score / temperature), balanced by a floor and a cap.
+
+    `entropy` is in nats; `moved` the total variation distance to the round before (0 in the first).
+    """
+
+    scores: Scores
+    temperature: float | None
+    floor: float
+    cap: float
+    entropy: float
+    weights: tuple[Weight, ...]
+    trials: tuple[Trial, ...] = ()
+    round: int = 0
+    moved: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope(Value):
+    """What may be spent; None is no limit."""
+
+    parameters: int | None = None
+    memory_bytes: int | None = None
+    train_time_s: float | None = None
+    latency_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureCapacity(Value):
+    """What one feature was given. `bins` are piecewise-linear bins (numeric), `rows` embedding rows (categorical)."""
+
+    feature: str
+    width: int
+    bins: int
+    rows: int
+    parameters: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSplit(Value):
+    """Parameters of each part of the network."""
+
+    feature_extraction: int
+    middle: int
+    output: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capacity(Value):
+    """The size of the model: widths per feature, then the backbone: `members` ensemble views of `blocks` x `block_width`."""
+
+    features: tuple[FeatureCapacity, ...]
+    members: int
+    blocks: int
+    block_width: int
+    layers: LayerSplit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution(Value):
+    """How it is trained: one step takes `batch_rows` rows."""
+
+    device: str
+    precision: Literal["float32", "bfloat16"]
+    batch_rows: int
+    epochs: int
+    steps: int
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(Value):
+    """What a plan costs: predicted before, measured after. Memory is what training adds to the process."""
+
+    parameters: int
+    memory_bytes: int
+    train_time_s: float
+    latency_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Value):
+    """The envelope divided. `allocation` "even" is the uniform control."""
+
+    attention: Attention
+    envelope: Envelope
+    allocation: Allocation
+    capacity: Capacity
+    execution: Execution
+    predicted: Cost
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch(Value):
+    """One line of the training history. `metric` is the primary one, on validation rows."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    metric: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Value):
+    """A trained model. `artifact` is the SHA-256 of its weights file; `attention` what the weights moved to in training."""
+
+    plan: Plan
+    seed: int
+    artifact: str
+    best_epoch: int
+    stopped: Literal["finished", "early", "time"]
+    loss: float
+    metric: float
+    measured: Cost
+    attention: tuple[float, ...]
+    history: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Value):
+    """A figure with its 95% bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain(Value):
+    """Paired difference on the same rows; above zero means that the model is better. `relative` is to the other's value."""
+
+    metric: str
+    difference: Estimate
+    relative: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice(Value):
+    """Quality on the rows where `feature` is in `group`."""
+
+    feature: str
+    group: str
+    rows: int
+    metric: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationBin(Value):
+    """Mean predicted and observed value of one bin of predictions (binary: probability of the positive class)."""
+
+    predicted: float
+    observed: float
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration(Value):
+    """Reliability curve and its weighted mean gap (expected calibration error)."""
+
+    bins: tuple[CalibrationBin, ...]
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control(Value):
+    """What the model was compared with. `trials` is how many trainings it was the best of."""
+
+    name: Literal["uniform", "baseline"]
+    description: str
+    metrics: dict[str, Estimate]
+    gain: Gain
+    parameters: int
+    trials: int
+    train_time_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Value):
+    """What the kept model is worth on held-out data."""
+
+    trained: Trained
+    rows: int
+    primary: str
+    metrics: dict[str, Estimate]
+    controls: tuple[Control, ...]
+    slices: tuple[Slice, ...]
+    calibration: Calibration | None
+    latency_s: float
+    trials: int
+
+    def control(self, name: str) -> Control:
+        """The control of that name."""
+        return next(c for c in self.controls if c.name == name)
+
+
+def document(value: Value) -> dict[str, Any]:
+    """The JSON document that a stage prints and the next one reads."""
+    return {"kind": type(value).__name__, "id": value.id, "value": value.to_json()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move(Value):
+    """What followed a round: where attention moves next, whether another round is trained, and why (not)."""
+
+    trained: Trained
+    attention: Attention
+    continues: bool
+    reason: str
+
+
+KINDS: dict[str, type[Value]] = {
+    kind.__name__: kind
+    for kind in (Snapshot, Problem, Checks, Scores, Attention, Plan, Trained, Move, Evaluation)
+}
+
+
+def read_document(plain: object) -> Value:
+    """Read a document that `document` made, and hold its content against its id.
+
+    Raises:
+        UsageError: it is none, or was changed after it was written.
+    """
+    if not (isinstance(plain, dict) and plain.get("kind") in KINDS):
+        got = plain.get("kind") if isinstance(plain, dict) else type(plain).__name__
+        msg = f"Expected a document that an `abi` stage printed with --json ({', '.join(KINDS)}), got {got!r}."
+        raise UsageError(msg)
+    value = KINDS[plain["kind"]].from_json(plain.get("value"))
+    if value.id != plain.get("id"):
+        msg = f"Expected the content of {plain['kind']} {str(plain.get('id'))[:12]} unchanged, got other content: run the stage that wrote it again."
+        raise UsageError(msg)
+    return value
+
+
+def find(value: Value, kind: type[Any]) -> Any:
+    """The value of class `kind` that `value` is or was made from.
+
+    Raises:
+        UsageError: `value` comes before `kind` in the chain.
+    """
+    if isinstance(value, kind):
+        return value
+    for item in fields(value) if is_dataclass(value) else ():  # type: ignore[var-annotated]  # every Value is a dataclass
+        inner = getattr(value, item.name)
+        if isinstance(inner, Value) and type(inner).__name__ in KINDS:
+            return find(inner, kind)
+    msg = (
+        f"Expected a value that holds {kind.__name__}, got {type(value).__name__}: run the stage before this one first."
+    )
+    raise UsageError(msg)

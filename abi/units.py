@@ -1,0 +1,69 @@
+"""Quantities with units, as written in ``abi.yaml`` and on the command line: ``8GiB``, ``10min``, ``200k``."""
+
+from __future__ import annotations
+
+import re
+
+from abi.errors import UsageError
+
+COUNT = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
+BYTES = {
+    "b": 1,
+    **{f"{p}b": 1000**i for i, p in enumerate("kmgt", 1)},
+    **{f"{p}ib": 1024**i for i, p in enumerate("kmgt", 1)},
+}
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+
+
+def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
+    match = _QUANTITY.fullmatch(str(text))
+    if match is None or match[2].lower() not in units:
+        msg = f"Expected {what} such as {example}, got {text!r}: use one of the units {', '.join(u or '(none)' for u in units)}."
+        raise UsageError(msg)
+    value = float(match[1]) * units[match[2].lower()]
+    if value <= 0:
+        msg = f"Expected {what} above zero, got {text!r}."
+        raise UsageError(msg)
+    return value
+
+
+def parse_count(text: object) -> int:
+    """``'200k'`` -> 200000."""
+    return int(_parse(text, COUNT, "a count", "200k"))
+
+
+def parse_bytes(text: object) -> int:
+    """``'8GiB'`` -> 8589934592."""
+    return int(_parse(text, BYTES, "a size", "8GiB"))
+
+
+def parse_seconds(text: object) -> float:
+    """``'10min'`` -> 600.0."""
+    return _parse(text, SECONDS, "a time", "10min")
+
+
+def show_count(value: float | int) -> str:
+    """200000 -> ``'200k'``."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def show_bytes(value: float | int) -> str:
+    """8589934592 -> ``'8 GiB'``."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f} B"
+
+
+def show_seconds(value: float | int) -> str:
+    """0.002 -> ``'2 ms'``."""
+    if value >= 120:  # noqa: PLR2004 - below two minutes seconds read better
+        return f"{value / 60:.3g} min"
+    if value >= 1:
+        return f"{value:.3g} s"
+    return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"  # noqa: PLR2004

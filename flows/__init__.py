@@ -1,0 +1,1 @@
+"""Flows: the order of stages, and the command line on top."""

@@ -1,0 +1,290 @@
+"""The `abi` command. Heavy imports wait until a command needs them, so that help answers at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+TELEMETRY_OFF = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+}
+INTERRUPTED = 130
+
+app = App(
+    name="abi",
+    help="ABI, the Attention Balance Instrument: capacity goes where the data pays for it, and every decision can be shown.",
+    version="0.1.0",
+)
+config_app = App(name="config", help="Settings.")
+app.command(config_app)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """Flags that every command takes.
+
+    Attributes:
+        workspace: Folder for everything that is kept (default: $ABI_WORKSPACE or ./.abi).
+        config: Settings file (default: abi.yaml in this folder, where there is one).
+        set: A setting, as section.key=value; may be repeated.
+        seed: Seed of the split and of every random choice.
+        json: Print one JSON document on stdout, and nothing else there.
+        quiet: Say nothing on stderr but errors.
+        verbose: Show tracebacks and the libraries' own logs.
+        no_color: No colours.
+    """
+
+    workspace: Annotated[Path | None, Parameter(env_var="ABI_WORKSPACE")] = None
+    config: Path | None = None
+    set: Annotated[list[str] | None, Parameter(negative="")] = None
+    seed: int | None = None
+    json: Annotated[bool, Parameter(negative="")] = False
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="")] = False
+    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative="")] = False
+    no_color: Annotated[bool, Parameter(negative="")] = False
+
+
+@app.command
+def run(
+    data: str,
+    *,
+    target: str,
+    test: Path | None = None,
+    name: str | None = None,
+    budget: Annotated[list[str] | None, Parameter(negative="")] = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    out: Path | None = None,
+    common: Common = Common(),
+) -> None:
+    """Retrain on a table: check, score, fit attention, plan, train, compare, report, register.
+
+    Args:
+        data: CSV (also gzip) or Parquet file.
+        target: Column to predict.
+        test: File with held-out rows; a part of DATA is held out where it is not given.
+        name: Name of the registered model (default: the data file's).
+        budget: A limit, as parameters=200k, memory=8GiB, train_time=10min or latency=2ms; may be repeated.
+        dry_run: Check the data and show the plan; train and register nothing.
+        out: Folder that also gets metrics.json, plots and the report, for DVC.
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.run(data, target, test, name, budget or [], dry_run, out, common)
+
+
+@app.command
+def check(
+    data: str, *, target: str, test: Path | None = None, name: str | None = None, common: Common = Common()
+) -> None:
+    """Snapshot the data and run its checks; exit 3 where a critical one fails.
+
+    Args:
+        data: CSV (also gzip) or Parquet file.
+        target: Column to predict.
+        test: File with held-out rows.
+        name: Name of the model, which names its expectation suite.
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.check(data, target, test, name, common)
+
+
+@app.command
+def score(
+    source: str,
+    *,
+    target: str | None = None,
+    test: Path | None = None,
+    name: str | None = None,
+    common: Common = Common(),
+) -> None:
+    """Score every feature: relevance, discrimination, complexity.
+
+    Args:
+        source: What `abi check --json` printed (a file, or - for stdin), or a data file with --target.
+        target: Column to predict, where SOURCE is a data file.
+        test: File with held-out rows, where SOURCE is a data file.
+        name: Name of the model.
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.score(source, target, test, name, common)
+
+
+@app.command
+def fit(source: str, *, common: Common = Common()) -> None:
+    """Turn scores into attention; the temperature is chosen on validation rows.
+
+    Args:
+        source: What `abi score --json` printed (a file, or - for stdin).
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.stage("fit", source, common)
+
+
+@app.command
+def plan(
+    source: str, *, budget: Annotated[list[str] | None, Parameter(negative="")] = None, common: Common = Common()
+) -> None:
+    """Divide the envelope: width per feature, layers, execution, with the reason of each choice.
+
+    Args:
+        source: What `abi fit --json` printed (a file, or - for stdin).
+        budget: A limit, as parameters=200k; may be repeated.
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.stage("plan", source, common, budget or [])
+
+
+@app.command
+def train(source: str, *, common: Common = Common()) -> None:
+    """Train exactly one plan; goes on from a checkpoint where it was stopped.
+
+    Args:
+        source: What `abi plan --json` printed (a file, or - for stdin).
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.stage("train", source, common)
+
+
+@app.command(name="eval")
+def evaluate(source: str, *, common: Common = Common()) -> None:
+    """Held-out quality of a trained model beside the uniform control and the baseline.
+
+    Args:
+        source: What `abi train --json` printed (a file, or - for stdin).
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.stage("eval", source, common)
+
+
+@app.command
+def report(source: str, *, out: Path | None = None, common: Common = Common()) -> None:
+    """Write the HTML report of a run, or of an evaluation.
+
+    Args:
+        source: A run id, what `abi run --json` or `abi eval --json` printed (a file, or - for stdin).
+        out: File to write (default: report.html in this folder).
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.report(source, out, common)
+
+
+@app.command
+def init(*, force: Annotated[bool, Parameter(negative="")] = False, common: Common = Common()) -> None:
+    """Write a commented abi.yaml with the defaults.
+
+    Args:
+        force: Replace one that is there.
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.init(force, common)
+
+
+@config_app.command
+def schema() -> None:
+    """Print the JSON Schema of abi.yaml."""
+    from abi.config import Config
+
+    print(json.dumps(Config.model_json_schema(), indent=2))
+
+
+@config_app.command
+def show(*, common: Common = Common()) -> None:
+    """Print the settings in effect.
+
+    Args:
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.show_config(common)
+
+
+@app.command
+def doctor(*, common: Common = Common()) -> None:
+    """Look at libraries, devices and the workspace; name what is missing and how to mend it.
+
+    Args:
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.doctor(common)
+
+
+@app.command
+def demo(*, common: Common = Common()) -> None:
+    """Run the whole pipeline on a real table that scikit-learn bundles.
+
+    Args:
+        common: Flags that every command takes.
+    """
+    from flows import commands
+
+    commands.demo(common)
+
+
+def main() -> None:
+    """Entry point: errors become one sentence and an exit code."""
+    for name, value in TELEMETRY_OFF.items():
+        os.environ.setdefault(name, value)
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(tokens: list[str]) -> int:
+    """Run one command line and give its exit code."""
+    from abi.errors import AbiError, UsageError
+
+    try:
+        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _fail(f"{error}".strip().replace("\n", " "), UsageError.exit_code)
+    except AbiError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("Interrupted; finished stages are kept, and the same command goes on from there.", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 0
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a person sees a sentence, -v the traceback
+        if {"-v", "--verbose"} & set(tokens):
+            raise
+        return _fail(
+            f"Unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'} (run again with -v for the traceback).",
+            1,
+        )
+    return 0
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"abi: {sentence}", file=sys.stderr)
+    return code

@@ -1,0 +1,53 @@
+"""The retraining flow: order only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tasks.attention import FIT, MOVE
+from tasks.checks import SNAPSHOT, SUITE, VALIDATE
+from tasks.evaluation import EVALUATE
+from tasks.planning import PLAN
+from tasks.recording import RECORD
+from tasks.scoring import SCORE
+from tasks.stage import Call, continues
+from tasks.training import TRAIN, TRAIN_CONTROL
+
+Run = Callable[..., str]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be retrained from which files."""
+
+    call: Call
+    target: str
+    train: str
+    test: str | None = None
+
+
+def retrain(run: Run, request: Request) -> str:
+    """Snapshot, validate, score, fit attention, then rounds of plan, train and move, control, evaluate, record.
+
+    Args:
+        run: runs a stage: `tasks.orchestration.in_prefect` or `in_process`.
+        request: the files and settings.
+
+    Returns:
+        Path of the run's result document.
+    """
+    problem = run(SNAPSHOT, request.train, request.test or "", request.target)
+    checks = run(VALIDATE, problem, run(SUITE, problem))
+    scores = run(SCORE, checks)
+    attention = run(FIT, scores)
+    rounds: list[str] = []
+    moves: list[str] = []
+    while not moves or continues(request.call, moves[-1]):
+        plan = run(PLAN, moves[-1] if moves else attention)
+        rounds.append(run(TRAIN, plan))
+        moves.append(run(MOVE, *rounds))
+    control = run(TRAIN_CONTROL, moves[-1])
+    evaluation = run(EVALUATE, control, *rounds)
+    return run(RECORD, request.train, checks, evaluation, control, *moves)
+

@@ -1,0 +1,50 @@
+"""Stages: fit attention to the scores; move it by what the trained model showed."""
+
+from __future__ import annotations
+
+from abi.attention.fit import move as move_attention
+from abi.families.artifact import load
+from abi.training.pilots import choose_temperature
+from abi.training.rescore import rescore
+from abi.training.rounds import decide
+from abi.types import Move, Scores, Trained, find
+from tasks.data import load_rows
+from tasks.planning import divide
+from tasks.progress import say
+from tasks.stage import Call, Stage
+
+
+def fit(call: Call, scores: str) -> str:
+    """Scores -> Attention: the temperature is chosen by short trainings on validation rows."""
+    value = find(call.ws.get(scores), Scores)
+    problem = value.problem
+    attention = choose_temperature(
+        value,
+        call.settings,
+        lambda candidate: divide(call, candidate),
+        load_rows(call, problem, "train"),
+        load_rows(call, problem, "validation"),
+    )
+    chosen = "the even split" if attention.temperature is None else f"temperature {attention.temperature:g}"
+    top = max(attention.weights, key=lambda w: w.weight)
+    say(f"fit       {chosen} has the least validation loss; most attention: {top.feature} ({top.weight:.0%})")
+    return call.ws.put(attention)
+
+
+def move(call: Call, *rounds: str) -> str:
+    """Trained models of all rounds so far -> Move: where attention goes next, and whether another round pays."""
+    trained = [find(call.ws.get(one), Trained) for one in rounds]
+    last = trained[-1]
+    attention = last.plan.attention
+    model = load(call.ws.models / last.artifact)
+    config = call.settings
+    validation = load_rows(call, attention.scores.problem, "validation")
+    scores, shares = rescore(model, validation, attention.scores, seed=config.seed)
+    moved = move_attention(attention, scores, shares, config.attention)
+    continues, reason = decide(trained, divide(call, moved), config)
+    say(f"rescore   {'another round' if continues else 'rounds end'}: {reason}")
+    return call.ws.put(Move(trained=last, attention=moved, continues=continues, reason=reason))
+
+
+FIT = Stage(fit, sections=("attention", "training", "envelope", "iterate", "evaluation.metric", "seed"))
+MOVE = Stage(move, sections=("attention", "training", "envelope", "iterate", "evaluation.metric", "seed"))

@@ -1,0 +1,59 @@
+"""The rows of a problem, from the tables in the workspace."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from abi.data.columns import Columns
+from abi.data.infer import infer_schema
+from abi.data.reader import Reader
+from abi.types import Problem, Role, Snapshot, Split
+from tasks.snapshot import fetch_snapshot
+
+if TYPE_CHECKING:
+    from tasks.stage import Call
+    from tasks.workspace import Workspace
+
+
+def pose(call: Call, snapshot: Snapshot, target: str) -> Problem:
+    """What is to be learned: schema and split, from the snapshot and the settings."""
+    config = call.settings
+    train, test = fetch_snapshot(call.ws, snapshot, config.tracking.remote)
+    return Problem(
+        snapshot=snapshot,
+        schema=infer_schema(train, target, config.data, test),
+        split=Split(
+            seed=config.seed, validation=config.data.validation, test=0.0 if test is not None else config.data.test
+        ),
+    )
+
+
+def open_reader(call: Call, problem: Problem) -> Reader:
+    """A reader over the problem's tables; they are fetched from the remote where this machine lacks them."""
+    train, test = fetch_snapshot(call.ws, problem.snapshot, call.settings.tracking.remote)
+    return Reader(problem, train, test)
+
+
+def load_rows(call: Call, problem: Problem, role: Role) -> Columns:
+    """All rows of a role; the last few that were asked for stay in memory, since several stages need the same."""
+    return _rows(call.ws, call.settings.tracking.remote, problem.id, role, _Held(problem))
+
+
+class _Held:
+    """Carries the problem past the cache, whose key is the problem's id."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@functools.lru_cache(maxsize=3)
+def _rows(ws: Workspace, remote: str | None, problem_id: str, role: Role, held: _Held) -> Columns:  # noqa: ARG001 - problem_id is the key
+    train, test = fetch_snapshot(ws, held.problem.snapshot, remote)
+    return Reader(held.problem, train, test).load(role)

@@ -1,0 +1,91 @@
+"""What is there, what is missing, and how to mend it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from abi.errors import AbiError
+from abi.units import show_bytes
+from tasks.workspace import Workspace
+
+LIBRARIES: Final = (
+    "cyclopts",
+    "dvc",
+    "fastapi",
+    "great-expectations",
+    "mlflow",
+    "pandas",
+    "prefect",
+    "pyarrow",
+    "safetensors",
+    "scikit-learn",
+    "tabm",
+    "torch",
+)
+LEAST_DISK_BYTES: Final = 2 * 2**30
+LEAST_MEMORY_BYTES: Final = 2 * 2**30
+
+
+def examine(root: Path) -> list[dict[str, Any]]:
+    """Findings, each with `name`, `ok`, `found` and `remedy`."""
+    return [*map(_library, LIBRARIES), _fastapi(), _device(), _memory(), *_workspace(root)]
+
+
+def _finding(name: str, ok: bool, found: str, remedy: str = "") -> dict[str, Any]:
+    return {"name": name, "ok": ok, "found": found, "remedy": "" if ok else remedy}
+
+
+def _library(name: str) -> dict[str, Any]:
+    try:
+        return _finding(name, True, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return _finding(name, False, "not installed", f"pip install {name}")
+
+
+def _fastapi() -> dict[str, Any]:
+    """Newer releases install cleanly and then crash Prefect's server."""
+    try:
+        version = importlib.metadata.version("fastapi")
+    except importlib.metadata.PackageNotFoundError:
+        version = "0"
+    ok = (0, 139) <= tuple(int(part) for part in version.split(".")[:2]) < (0, 150)
+    return _finding("fastapi for Prefect's server", ok, version, "pip install 'fastapi>=0.139,<0.150'")
+
+
+def _device() -> dict[str, Any]:
+    try:
+        import torch  # noqa: PLC0415 - takes two seconds to import
+    except (ImportError, OSError) as error:
+        return _finding("torch", False, f"does not import: {error}", "install torch for this machine again")
+    if torch.cuda.is_available():
+        return _finding("device", True, f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}")
+    return _finding("device", True, f"no GPU; {psutil.cpu_count(logical=True)} processor threads")
+
+
+def _memory() -> dict[str, Any]:
+    free = psutil.virtual_memory().available
+    return _finding(
+        "memory",
+        free >= LEAST_MEMORY_BYTES,
+        f"{show_bytes(free)} free",
+        "close other programs or lower envelope.memory",
+    )
+
+
+def _workspace(root: Path) -> list[dict[str, Any]]:
+    try:
+        ws = Workspace.open(root)
+    except AbiError as error:
+        return [_finding("workspace", False, str(error), "name another folder with --workspace")]
+    free = shutil.disk_usage(ws.root).free
+    return [
+        _finding("workspace", True, str(ws.root)),
+        _finding(
+            "disk", free >= LEAST_DISK_BYTES, f"{show_bytes(free)} free", "free some space or use another --workspace"
+        ),
+    ]

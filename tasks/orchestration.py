@@ -1,0 +1,106 @@
+"""How stages are run: in this process, or as Prefect tasks of one flow run with results that later runs reuse."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+
+from tasks.stage import Call, Clock, Stage
+from tasks.workspace import Workspace, disk_errors
+
+Run = Callable[..., str]
+Body = Callable[[Run], str]
+QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    "PREFECT_CLI_COLORS": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+
+
+def in_process(call: Call, clock: Clock) -> Run:
+    """Run stages as plain functions, one after the other; nothing is reused."""
+
+    def run(stage: Stage, *inputs: str) -> str:
+        result: str = clock.run(stage, lambda: stage.function(call, *inputs))
+        return result
+
+    return run
+
+
+def in_prefect(call: Call, clock: Clock, body: Body, flow_name: str) -> str:
+    """Run `body` as a Prefect flow whose stages are tasks.
+
+    Without a configured API, Prefect starts its own temporary server on the workspace's database. What a killed run
+    left behind of that server is ended first.
+    """
+    ws = call.ws
+    _configure(ws)
+    from prefect import flow, task  # noqa: PLC0415 - after its settings are in the environment
+    from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
+
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).setLevel(os.environ["PREFECT_LOGGING_LEVEL"])
+
+    def run(stage: Stage, *inputs: str) -> str:
+        def work(inputs: tuple[str, ...]) -> str:
+            return stage.function(call, *inputs)
+
+        settings: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+        if stage.cached:
+            key = stage.key(call, *inputs)
+            settings = {
+                "cache_key_fn": lambda context, parameters: key,  # noqa: ARG005 - Prefect passes both
+                "persist_result": True,
+                "result_serializer": "json",
+            }
+        wrapped = task(name=stage.name, **settings)(work)
+
+        def asked() -> str:
+            result: str = wrapped(inputs)
+            if stage.cached and not stage.kept(ws, result):
+                result = wrapped.with_options(refresh_cache=True)(inputs)
+            return result
+
+        answer: str = clock.run(stage, asked)
+        return answer
+
+    @flow(name=flow_name, validate_parameters=False)
+    def retrain() -> str:
+        return body(run)
+
+    result: str = retrain()
+    return result
+
+
+def _configure(ws: Workspace) -> None:
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    home = os.environ.setdefault("PREFECT_HOME", str(ws.prefect))
+    os.environ.setdefault("PREFECT_LOCAL_STORAGE_PATH", str(ws.prefect / "results"))
+    if home == str(ws.prefect):
+        with disk_errors(ws.prefect):
+            _end_orphans(ws)
+
+
+def _end_orphans(ws: Workspace) -> None:
+    """End temporary servers of this workspace whose run is gone: a SIGKILL leaves them behind."""
+    for process in psutil.process_iter():
+        try:
+            if process.ppid() != 1 or not re.search(r"prefect.*server|uvicorn.*prefect", " ".join(process.cmdline())):
+                continue
+            if process.environ().get("PREFECT_HOME") == str(ws.prefect):
+                process.send_signal(signal.SIGTERM)
+        except psutil.Error:
+            continue

@@ -1,0 +1,56 @@
+"""Stage: divide the envelope. The machine's speed is measured once and kept in the workspace."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+from abi.planning.machine import Machine
+from abi.planning.measure import find_device, find_precision, measure
+from abi.planning.plan import make_plan
+from abi.types import Allocation, Attention, Move, Plan, find
+from abi.units import show_bytes, show_count, show_seconds
+from tasks.data import load_rows
+from tasks.progress import say
+from tasks.stage import Call, Stage
+
+
+def machine(call: Call) -> Machine:
+    """The constants of this machine, from the workspace or measured now."""
+    settings = call.settings.training
+    device = find_device(settings.device)
+    precision = find_precision(settings.precision, device)
+    name = f"machine-{device.replace(':', '-')}-{precision}-{settings.threads or 'all'}-{torch.__version__}.json"
+    path = call.ws.root / name
+    if not path.is_file():
+        call.ws.write(path, json.dumps(measure(device, precision, settings.threads).to_json(), indent=1).encode())
+    return Machine.from_json(json.loads(path.read_bytes()))
+
+
+def divide(call: Call, attention: Attention, allocation: Allocation = "attention") -> Plan:
+    """Attention -> plan, under the envelope of the settings."""
+    problem, config = attention.scores.problem, call.settings
+    return make_plan(
+        attention,
+        config.envelope.limits(),
+        config,
+        machine(call),
+        allocation=allocation,
+        train_rows=len(load_rows(call, problem, "train")),
+        validation_rows=len(load_rows(call, problem, "validation")),
+    )
+
+
+def plan(call: Call, attention: str) -> str:
+    """Attention, or the Move that gave it -> Plan."""
+    value = call.ws.get(attention)
+    made = divide(call, value.attention if isinstance(value, Move) else find(value, Attention))
+    cost = made.predicted
+    say(
+        f"plan      {show_count(cost.parameters)} parameters, {show_bytes(cost.memory_bytes)}, about {show_seconds(cost.train_time_s)} of training"
+    )
+    return call.ws.put(made)
+
+
+PLAN = Stage(plan, sections=("envelope", "training"))

@@ -1,0 +1,51 @@
+"""Before a run starts anything slow: can the data be used, and does the envelope fit?
+
+The same work is needed by the first stages, which find it done; so a mistake is answered in a second, and not after a
+server has come up.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from abi.attention.fit import fit
+from abi.config import Config
+from abi.types import Attention, FeatureScore, Problem, Scores, find
+from tasks.data import pose
+from tasks.planning import divide
+from tasks.snapshot import take_snapshot
+from tasks.stage import Call
+
+
+def pose_problem(call: Call, train: str, test: str | None, target: str) -> str:
+    """Files and target -> id of the Problem."""
+    remote = call.settings.tracking.remote
+    snapshot = take_snapshot(call.ws, Path(train), Path(test) if test else None, remote)
+    return call.ws.put(pose(call, snapshot, target))
+
+
+def preflight(call: Call, train: str, test: str | None, target: str) -> str:
+    """Read the data and plan the even split; gives the Problem's id.
+
+    Raises:
+        AbiError: what the run would stumble over.
+    """
+    problem_id = pose_problem(call, train, test, target)
+    problem = find(call.ws.get(problem_id), Problem)
+    divide(call, fit(_unscored(problem), None, call.settings.attention), "even")
+    return problem_id
+
+
+def dry_run_attention(scores: Scores, config: Config) -> Attention:
+    """Attention without trials: the flattest candidate temperature."""
+    return fit(scores, max(config.attention.temperatures, default=None), config.attention)
+
+
+def _unscored(problem: Problem) -> Scores:
+    nothing = dict.fromkeys(
+        ("relevance", "discrimination", "redundancy", "complexity", "score", "low", "high", "null"), 0.0
+    )
+    features = tuple(
+        FeatureScore(feature=f.name, **nothing, p_value=1.0, carries_signal=False) for f in problem.schema.features
+    )
+    return Scores(problem=problem, source="data", rows=0, features=features)

@@ -1,0 +1,200 @@
+"""Stage: report, record in MLflow, register one model version. Registering comes last and happens once."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import platform
+import resource
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from abi.families.artifact import load
+from abi.report.content import Report
+from abi.report.content import Round as ReportRound
+from abi.report.page import render
+from abi.report.summary import verdict
+from abi.training.rounds import best_round
+from abi.types import Checks, Evaluation, Move, Trained, document, find
+from tasks.data import open_reader
+from tasks.progress import say
+from tasks.records import Dataset, Record, Recorded, Round
+from tasks.result import result_document
+from tasks.stage import Call, Stage, code_id, versions
+from tasks.tracking import Tracking
+from tasks.validation import docs_folder
+
+EXAMPLE_ROWS = 5
+SERVING = ("jaxtyping", "numpy", "pandas", "pyarrow", "pydantic", "rfc8785", "safetensors", "tabm", "torch")
+
+
+def record(call: Call, data_name: str, checks: str, evaluation: str, control: str, *moves: str) -> str:
+    """Evaluation and all it was made from -> path of the run's folder, with `run.json` and `report.html`.
+
+    The operation id is made of the evaluation and the model's name, so that a repeated run answers with the version
+    that is there.
+    """
+    ws, config = call.ws, call.settings
+    value, found = find(ws.get(evaluation), Evaluation), find(ws.get(checks), Checks)
+    rounds = [find(ws.get(one), Move) for one in moves]
+    operation = hashlib.sha256(f"{evaluation}:{checks}:{call.name}:{config.digest()}".encode()).hexdigest()[:32]
+    folder = ws.runs / operation[:16]
+    tracking = Tracking.open(ws, config.tracking)
+    recorded = tracking.find(operation)
+    if recorded is not None and (folder / "run.json").is_file() and (folder / "report.html").is_file():
+        say(f"record    already there: {recorded.uri}")
+        return str(folder)
+    report = compose(call, data_name, found, value, find(ws.get(control), Trained), rounds)
+    ws.write(folder / "report.html", render(report).encode())
+    recorded = recorded or tracking.record(_record(call, operation, report, folder))
+    final = _with_provenance(report, recorded)
+    ws.write(folder / "report.html", render(final).encode())
+    ws.write(folder / "report.json", json.dumps(document(final), ensure_ascii=False).encode())
+    tracking.attach(recorded.run_id, folder / "report.html")
+    result = result_document(final, recorded, folder / "report.html")
+    ws.write(folder / "run.json", json.dumps(result, ensure_ascii=False, indent=1).encode())
+    say(f"record    {recorded.uri}")
+    return str(folder)
+
+
+def compose(
+    call: Call, data_name: str, checks: Checks, evaluation: Evaluation, control: Trained | None, moves: list[Move]
+) -> Report:
+    """The report of a run, without what recording adds to its provenance."""
+    trained = [move.trained for move in moves]
+    best = best_round(trained)
+    snapshot = checks.problem.snapshot
+    return Report(
+        name=call.name,
+        created=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        data_name=Path(data_name).name,
+        checks=checks,
+        rounds=tuple(
+            ReportRound(
+                scores=t.plan.attention.scores,
+                attention=t.plan.attention,
+                plan=t.plan,
+                trained=t,
+                kept=i == best,
+                why_stopped="" if move.continues else move.reason,
+            )
+            for i, (t, move) in enumerate(zip(trained, moves, strict=True))
+        ),
+        evaluation=evaluation,
+        control_plan=control.plan if control is not None else None,
+        timings_s={},
+        peak_memory_bytes=peak_memory_bytes(),
+        provenance={
+            "data": data_name,
+            "snapshot SHA-256": snapshot.train.sha256,
+            "snapshot MD5 (DVC)": snapshot.train.md5,
+            "expectation suite SHA-256": checks.suite_sha256,
+            "weights SHA-256": evaluation.trained.artifact,
+            "code": code_id(),
+            "settings": call.settings.digest(),
+            "seed": str(call.settings.seed),
+            "command": shlex.join(["abi", *sys.argv[1:]]),
+            "Python": platform.python_version(),
+            **versions(),
+            "hardware": f"{platform.machine()}, {evaluation.trained.plan.execution.threads} threads, {evaluation.trained.plan.execution.device}",
+        },
+        config=call.settings.model_dump(mode="json"),
+    )
+
+
+def _with_provenance(report: Report, recorded: Recorded) -> Report:
+    first = {"model": recorded.uri, "MLflow run": recorded.run_id}
+    return Report(**{**_fields(report), "provenance": {**first, **report.provenance}})
+
+
+def _fields(report: Report) -> dict[str, Any]:
+    return {name: getattr(report, name) for name in type(report).__dataclass_fields__}
+
+
+def _record(call: Call, operation: str, report: Report, folder: Path) -> Record:
+    ws, evaluation = call.ws, report.evaluation
+    kept = evaluation.trained
+    model_dir = ws.models / kept.artifact
+    example = _example(call, report)
+    docs = docs_folder(ws, call.name)
+    files = {"report.html": folder / "report.html", "tensorboard": ws.runs / "tensorboard" / kept.plan.id[:16]}
+    if docs.is_dir():
+        files["data_docs"] = docs
+    problem = report.checks.problem
+    return Record(
+        operation_id=operation,
+        name=call.name,
+        run_name=f"{call.name} {report.created[:16]}",
+        dataset=Dataset(snapshot=problem.snapshot, name=report.data_name, target=problem.schema.target),
+        model_dir=model_dir,
+        example=example,
+        output=load(model_dir).predict(example),
+        requirements=[f"{name}=={_public(name)}" for name in SERVING],
+        params=report.config,
+        metrics=_metrics(evaluation),
+        tags={"snapshot_sha256": problem.snapshot.train.sha256, "plan": kept.plan.id, "evaluation": evaluation.id},
+        rounds=[_round(i, r) for i, r in enumerate(report.rounds)],
+        documents={
+            f"values/{kind}.json": document(value)
+            for kind, value in (("checks", report.checks), ("evaluation", evaluation))
+        },
+        files={name: path for name, path in files.items() if path.exists()},
+        description=verdict(evaluation),
+    )
+
+
+def _round(index: int, turn: ReportRound) -> Round:
+    trained = turn.trained
+    steps = [("validation_loss", e.epoch, e.validation_loss) for e in trained.history]
+    steps += [("train_loss", e.epoch, e.train_loss) for e in trained.history]
+    return Round(
+        name=f"round {index + 1}",
+        params={"temperature": turn.attention.temperature, "seed": trained.seed, "plan": turn.plan.id},
+        metrics={
+            "validation_loss_best": trained.loss,
+            "validation_metric": trained.metric,
+            "parameters": trained.measured.parameters,
+            "train_time_s": trained.measured.train_time_s,
+            "attention_entropy": turn.attention.entropy,
+            "attention_moved": turn.attention.moved,
+        },
+        steps=steps,
+    )
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, float]:
+    flat = {f"test/{name}": e.value for name, e in evaluation.metrics.items()}
+    for control in evaluation.controls:
+        flat |= {f"{control.name}/{name}": e.value for name, e in control.metrics.items()}
+        flat[f"gain/{control.name}"] = control.gain.difference.value
+    predicted, measured = evaluation.trained.plan.predicted, evaluation.trained.measured
+    for name in ("parameters", "memory_bytes", "train_time_s", "latency_s"):
+        flat[f"predicted/{name}"] = float(getattr(predicted, name))
+        flat[f"measured/{name}"] = float(getattr(measured, name))
+    return flat
+
+
+def _example(call: Call, report: Report) -> Any:
+    """Some rows as the model gets them: the columns that its features come from."""
+    schema = report.checks.problem.schema
+    names = list(dict.fromkeys(f.column for f in schema.features))
+    table = open_reader(call, report.checks.problem).train.sample().slice(0, EXAMPLE_ROWS)
+    return table.select(names).to_pandas()
+
+
+def _public(name: str) -> str:
+    """The version without the local part that names a build (2.13.0+cpu)."""
+    return importlib.metadata.version(name).split("+")[0]
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process so far."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes if sys.platform == "darwin" else kilobytes * 1024
+
+
+RECORD = Stage(record, named=True, cached=False)

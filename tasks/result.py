@@ -1,0 +1,80 @@
+"""The object that ``abi run --json`` prints. Other work reads it: fields are added, never renamed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from abi.report.content import Report
+from abi.types import Estimate
+from tasks.records import Recorded
+
+
+def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str, Any]:
+    """One object about one run; `status`, `timings_s` and `peak_memory_bytes` are filled in by the run that answers.
+
+    Fields:
+        run_id: MLflow run.
+        status: "completed", or "reused" where nothing was trained because the same run was there already.
+        task: binary, multiclass or regression.
+        primary: name of the metric that decides.
+        metrics: metric -> value on held-out rows.
+        intervals: metric -> [low, high], 95% bootstrap.
+        control: `uniform` and `baseline`: metric -> value.
+        gain: `uniform` and `baseline`: difference (above 0: the model is better), low, high, relative.
+        scores: feature -> score in [0, 1].
+        attention: feature -> weight; they sum to 1.
+        plan: id, features (feature -> width), predicted and measured cost.
+        model: name, version, uri.
+        snapshot: md5, sha256 and rows of the training file.
+        checks: how many passed, warned and failed.
+        report: path of the HTML page.
+        timings_s: seconds per stage.
+        peak_memory_bytes: largest resident size of the process.
+    """
+    evaluation = report.evaluation
+    kept = evaluation.trained
+    file = report.checks.problem.snapshot.train
+    results = report.checks.results
+    return {
+        "run_id": recorded.run_id,
+        "status": "completed",
+        "task": report.checks.problem.schema.task,
+        "primary": evaluation.primary,
+        "metrics": _values(evaluation.metrics),
+        "intervals": {name: [e.low, e.high] for name, e in evaluation.metrics.items()},
+        "control": {c.name: _values(c.metrics) for c in evaluation.controls},
+        "gain": {
+            c.name: {
+                "difference": c.gain.difference.value,
+                "low": c.gain.difference.low,
+                "high": c.gain.difference.high,
+                "relative": c.gain.relative,
+            }
+            for c in evaluation.controls
+        },
+        "scores": {f.feature: f.score for f in kept.plan.attention.scores.features},
+        "attention": {w.feature: w.weight for w in kept.plan.attention.weights},
+        "plan": {
+            "id": kept.plan.id,
+            "features": {f.feature: f.width for f in kept.plan.capacity.features},
+            "predicted": kept.plan.predicted.to_json(),
+            "measured": kept.measured.to_json(),
+        },
+        "rounds": len(report.rounds),
+        "model": {"name": recorded.name, "version": recorded.version, "uri": recorded.uri},
+        "snapshot": {"md5": file.md5, "sha256": file.sha256, "rows": file.rows},
+        "checks": {
+            "passed": sum(r.status == "passed" for r in results),
+            "warnings": len(report.checks.failed("warning")),
+            "failed": len(report.checks.failed("critical")),
+        },
+        "evaluation": evaluation.id,
+        "report": str(page),
+        "timings_s": report.timings_s,
+        "peak_memory_bytes": report.peak_memory_bytes,
+    }
+
+
+def _values(metrics: dict[str, Estimate]) -> dict[str, float]:
+    return {name: e.value for name, e in metrics.items()}

@@ -1,0 +1,23 @@
+"""Stage: score the features, on training rows alone."""
+
+from __future__ import annotations
+
+from abi.scoring.score import score as score_features
+from abi.types import Checks, find
+from tasks.data import open_reader
+from tasks.progress import say
+from tasks.stage import Call, Stage
+
+
+def score(call: Call, checks: str) -> str:
+    """Checks -> Scores."""
+    problem = find(call.ws.get(checks), Checks).problem
+    scores = score_features(open_reader(call, problem), call.settings.scoring)
+    carrying = sum(f.carries_signal for f in scores.features)
+    say(
+        f"score     {carrying} of {len(scores.features)} features tell more about {problem.schema.target!r} than a shuffled target"
+    )
+    return call.ws.put(scores)
+
+
+SCORE = Stage(score, sections=("scoring",))

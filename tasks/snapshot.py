@@ -1,0 +1,191 @@
+"""The only door to DVC: a data file becomes a snapshot, addressed by its content, in a repository of the workspace's own.
+
+The repository lies in ``snapshots/`` and knows nothing of a git or DVC repository around it. Each raw file stands in it
+under its SHA-256. DVC trusts what lies in its cache, so content is hashed again here before it is relied on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from abi.data.convert import convert
+from abi.data.source import format_of, hash_file
+from abi.data.table import Table, open_table
+from abi.errors import DataError, WorkspaceError, clip
+from abi.types import DataFile, Snapshot
+from tasks.workspace import Workspace, disk_errors
+
+QUIET = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
+
+
+def take_snapshot(ws: Workspace, train: Path, test: Path | None = None, remote: str | None = None) -> Snapshot:
+    """Convert the files to tables, put the raw content under DVC and push it; the same content twice is one snapshot.
+
+    Args:
+        ws: where tables and the DVC repository lie.
+        train: file with the training rows.
+        test: file with held-out rows, where the user has one.
+        remote: DVC remote, a URL or a folder; one in the workspace where None.
+
+    Raises:
+        DataError: a file cannot be used, or changed while it was read.
+        WorkspaceError: the disk is full or closed, DVC failed, or stored content is damaged.
+    """
+    paths = [train] if test is None else [train, test]
+    files = [_read(ws, path, "train" if index == 0 else "test") for index, path in enumerate(paths)]
+    sources = {_name(file): (file, path) for file, path in zip(files, paths, strict=True)}
+    url = _url(ws, remote)
+    with ws.alone("dvc"), disk_errors(ws.snapshots):
+        new = [name for name, (file, _) in sources.items() if not _stored(ws, file)]
+        unpushed = [name for name, (file, _) in sources.items() if name in new or not _pushed(ws, file, url)]
+        for name in new:
+            _copy(ws, *sources[name])
+        if new:
+            _dvc(ws, url, "add", *new)
+        for name in new:
+            tracked = _tracked_md5(ws, name)
+            assert tracked == sources[name][0].md5, f"DVC tracks {name} as {tracked}"
+        if unpushed:
+            _dvc(ws, url, "push", *(f"{name}.dvc" for name in unpushed))
+        for name in unpushed:
+            ws.write(_receipt(ws, name), f"{url}\n".encode())
+    return Snapshot(files=tuple(files))
+
+
+def fetch_snapshot(ws: Workspace, snapshot: Snapshot, remote: str | None = None) -> tuple[Table, Table | None]:
+    """The tables of a snapshot (training, test), pulled from the remote where this machine does not have them.
+
+    Raises:
+        WorkspaceError: the content is neither here nor in the remote, or is not what the snapshot names.
+    """
+    tables = [_fetch(ws, file, _url(ws, remote)) for file in snapshot.files]
+    return tables[0], tables[1] if len(tables) > 1 else None
+
+
+def _read(ws: Workspace, path: Path, role: Literal["train", "test"]) -> DataFile:
+    form = format_of(path)
+    hashes = hash_file(path)
+    with disk_errors(ws.tables):
+        table = convert(path, ws.tables, hashes.sha256)
+    return DataFile(
+        role=role, format=form, md5=hashes.md5, sha256=hashes.sha256, size_bytes=hashes.size_bytes, rows=table.rows
+    )
+
+
+def _name(file: DataFile) -> str:
+    return f"{file.sha256}.{file.format}"
+
+
+def _receipt(ws: Workspace, name: str) -> Path:
+    return ws.snapshots / f"{name}.pushed"
+
+
+def _object(folder: Path, md5: str) -> Path:
+    return folder / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def _cached(ws: Workspace, file: DataFile) -> Path:
+    return _object(ws.snapshots / ".dvc" / "cache", file.md5)
+
+
+def _url(ws: Workspace, remote: str | None) -> str:
+    if remote is None:
+        return str(ws.dvc_remote)
+    return remote if "://" in remote else str(Path(remote).expanduser().resolve())
+
+
+def _tracked_md5(ws: Workspace, name: str) -> str | None:
+    try:
+        return str(yaml.safe_load((ws.snapshots / f"{name}.dvc").read_text())["outs"][0]["md5"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        return None
+
+
+def _stored(ws: Workspace, file: DataFile) -> bool:
+    """Whether DVC has the content. What has other content than its name says is reported, never delivered."""
+    cached = _cached(ws, file)
+    if _tracked_md5(ws, _name(file)) != file.md5 or not cached.is_file():
+        return False
+    _verify(cached, file)
+    return True
+
+
+def _pushed(ws: Workspace, file: DataFile, url: str) -> bool:
+    try:
+        receipt = _receipt(ws, _name(file)).read_text().strip()
+    except OSError:
+        return False
+    return receipt == url and ("://" in url or _object(Path(url), file.md5).is_file())
+
+
+def _verify(path: Path, file: DataFile) -> None:
+    got = hash_file(path).sha256
+    if got != file.sha256:
+        msg = f"Expected {path} to hold the content with SHA-256 {file.sha256[:12]}, got {got[:12]}: the stored file was changed; delete it and run again."
+        raise WorkspaceError(msg)
+
+
+def _copy(ws: Workspace, file: DataFile, source: Path) -> None:
+    place = ws.snapshots / _name(file)
+    new = place.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        shutil.copyfile(source, new)
+        if hash_file(new).sha256 != file.sha256:
+            for left in ws.tables.glob(f"{file.sha256}.*"):
+                left.unlink()
+            msg = f"Expected {source} to stay as it is during the run, got other content on the second reading: run again when nothing writes to it."
+            raise DataError(msg)
+        new.replace(place)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _fetch(ws: Workspace, file: DataFile, url: str) -> Table:
+    if all((ws.tables / f"{file.sha256}.{part}").is_file() for part in ("parquet", "sample.parquet", "profile.json")):
+        return open_table(ws.tables, file.sha256)
+    name = _name(file)
+    place = ws.snapshots / name
+    with ws.alone("dvc"), disk_errors(ws.snapshots):
+        if not place.is_file() or hash_file(place).sha256 != file.sha256:
+            place.unlink(missing_ok=True)
+            out = {"md5": file.md5, "size": file.size_bytes, "hash": "md5", "path": name}
+            ws.write(ws.snapshots / f"{name}.dvc", yaml.safe_dump({"outs": [out]}, sort_keys=False).encode())
+            _dvc(ws, url, "pull", f"{name}.dvc")
+            _verify(place, file)
+        return convert(place, ws.tables, file.sha256)
+
+
+def _dvc(ws: Workspace, url: str, *command: str) -> None:
+    """Run one DVC command in the repository; the caller holds its lock, so lock files left by a crash can go."""
+    home = ws.snapshots / ".dvc"
+    quoted = f"'{url}'" if '"' in url else f'"{url}"'
+    config = (
+        "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n    autostage = false\n    remote = store\n"
+        f'[cache]\n    dir = cache\n    type = "reflink,hardlink,copy"\n[\'remote "store"\']\n    url = {quoted}\n'
+    ).encode()
+    if not (home / "config").is_file() or (home / "config").read_bytes() != config:
+        ws.write(home / "config", config)
+    (home / "tmp" / "rwlock").unlink(missing_ok=True)
+    ran = subprocess.run(  # noqa: S603 - our own interpreter, names made of hashes
+        [sys.executable, "-m", "dvc", "--wait-for-lock", *command, "--quiet"],
+        cwd=ws.snapshots,
+        env={**os.environ, **QUIET, "DVC_SITE_CACHE_DIR": str(home / "site")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        lines = [line.strip() for line in (ran.stderr or ran.stdout).splitlines() if line.strip()]
+        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+        said = (errors or lines or [f"exit code {ran.returncode}"])[-1]
+        msg = f"Expected `dvc {command[0]}` to store the data in {url}, got: {clip(said, 300)}. Free space or mend the remote (tracking.remote), then run again."
+        raise WorkspaceError(msg)

@@ -1,0 +1,105 @@
+"""Values as a person reads them in a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from abi.errors import clip
+from abi.report.summary import verdict
+from abi.types import Attention, Checks, Evaluation, Plan, Scores, Trained, Value
+from abi.units import show_bytes, show_count, show_seconds
+
+SHOWN = 40
+
+
+def show(value: Value, *, no_color: bool = False) -> None:
+    """Print a stage's value as a table and a line or two."""
+    console = Console(no_color=no_color, highlight=False)
+    table, lines = _VIEWS[type(value)](value)
+    if table is not None:
+        console.print(table)
+    for line in lines:
+        console.print(line, markup=False)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    return table
+
+
+def _more(count: int) -> list[str]:
+    return [f"… and {count - SHOWN} more (--json has all)"] if count > SHOWN else []
+
+
+def _checks(value: Checks) -> tuple[Table | None, list[str]]:
+    open_ = [r for r in value.results if r.status != "passed"]
+    table = _table("check", "column", "severity", "expected", "found") if open_ else None
+    for r in open_[:SHOWN]:
+        assert table is not None
+        table.add_row(r.name, clip(r.column or ""), r.severity, r.expected, r.observed)
+    aside = [f"set aside: {clip(s.column)} ({s.reason})" for s in value.problem.schema.set_aside[:SHOWN]]
+    return table, [
+        *_more(len(open_)),
+        f"{len(value.results) - len(open_)} of {len(value.results)} checks passed",
+        *aside,
+    ]
+
+
+def _scores(value: Scores) -> tuple[Table | None, list[str]]:
+    table = _table("feature", "score", "95% interval", "relevance", "discrimination", "complexity", "signal")
+    for f in sorted(value.features, key=lambda f: -f.score)[:SHOWN]:
+        terms = [f"{x:.3f}" for x in (f.relevance, f.discrimination, f.complexity)]
+        table.add_row(
+            clip(f.feature),
+            f"{f.score:.3f}",
+            f"{f.low:.3f}–{f.high:.3f}",
+            *terms,
+            "yes" if f.carries_signal else "none",
+        )
+    return table, _more(len(value.features))
+
+
+def _attention(value: Attention) -> tuple[Table | None, list[str]]:
+    table = _table("feature", "attention", "95% interval", "bound")
+    for w in sorted(value.weights, key=lambda w: -w.weight)[:SHOWN]:
+        table.add_row(clip(w.feature), f"{w.weight:.1%}", f"{w.low:.1%}–{w.high:.1%}", w.bound or "")
+    chosen = "even split" if value.temperature is None else f"temperature {value.temperature:g}"
+    return table, [*_more(len(value.weights)), f"{chosen}, entropy {value.entropy:.3f} nats"]
+
+
+def _plan(value: Plan) -> tuple[Table | None, list[str]]:
+    table = _table("feature", "width", "bins or rows", "parameters", "why")
+    for f in sorted(value.capacity.features, key=lambda f: -f.width)[:SHOWN]:
+        table.add_row(clip(f.feature), str(f.width), str(f.bins or f.rows), show_count(f.parameters), f.reason)
+    cost = value.predicted
+    total = f"{show_count(cost.parameters)} parameters, {show_bytes(cost.memory_bytes)}, {show_seconds(cost.train_time_s)} of training, {show_seconds(cost.latency_s)} per row"
+    return table, [*_more(len(value.capacity.features)), *value.reasons, f"Predicted: {total}."]
+
+
+def _trained(value: Trained) -> tuple[Table | None, list[str]]:
+    measured, predicted = value.measured, value.plan.predicted
+    table = _table("", "predicted", "measured")
+    table.add_row("parameters", show_count(predicted.parameters), show_count(measured.parameters))
+    table.add_row("memory", show_bytes(predicted.memory_bytes), show_bytes(measured.memory_bytes))
+    table.add_row("training", show_seconds(predicted.train_time_s), show_seconds(measured.train_time_s))
+    return table, [f"validation loss {value.loss:.5f}, best of {len(value.history)} epochs at {value.best_epoch}"]
+
+
+def _evaluation(value: Evaluation) -> tuple[Table | None, list[str]]:
+    table = _table("metric", "model", *(c.name for c in value.controls))
+    for name, estimate in value.metrics.items():
+        table.add_row(name, *(f"{e.value:.4f}" for e in (estimate, *(c.metrics[name] for c in value.controls))))
+    return table, [verdict(value)]
+
+
+_VIEWS = {
+    Checks: _checks,
+    Scores: _scores,
+    Attention: _attention,
+    Plan: _plan,
+    Trained: _trained,
+    Evaluation: _evaluation,
+}

@@ -1,0 +1,362 @@
+"""The only door to MLflow: one run with nested rounds, and one model version, for each operation.
+
+An operation id names what is to be recorded. Whatever crashes, is retried or is asked twice: there is at most one model
+version for it, registered after everything else has been stored.
+"""
+
+# ruff: noqa: PLC0415 - MLflow takes seconds to import and reads its environment then
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import abi
+from abi.errors import TrackingError, clip
+from tasks.records import VALUE_LENGTH, Dataset, Record, Recorded, flatten, mlflow_key
+from tasks.workspace import Workspace, disk_errors
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.pyfunc import PyFuncModel
+
+    from abi.config import TrackingConfig
+
+OPERATION = "abi.operation_id"
+REASON = "abi.reason"
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+RETRIES, TIMEOUT_S = "2", "30"  # MLflow's own defaults wait for minutes when nobody answers
+METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """MLflow, at `uri`; experiment and client are ready."""
+
+    ws: Workspace
+    uri: str
+    client: MlflowClient
+    experiment_id: str
+
+    @classmethod
+    def open(cls, ws: Workspace, config: TrackingConfig) -> Tracking:
+        """Connect: to `config.uri`, to ``MLFLOW_TRACKING_URI``, or to an SQLite file in the workspace.
+
+        Raises:
+            TrackingError: MLflow does not answer, or refuses.
+        """
+        embedded = f"sqlite:///{ws.mlflow_db}"
+        uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or embedded
+        with _answering(uri), ws.alone("mlflow"):  # two first uses of one SQLite file at a time break its schema
+            _prepare()
+            import mlflow
+
+            if uri == embedded and not ws.mlflow_db.exists():
+                _create_database(ws)
+            mlflow.set_tracking_uri(uri)
+            client = mlflow.MlflowClient(tracking_uri=uri)
+            place = ws.mlartifacts.as_uri() if uri == embedded else None
+            return cls(ws, uri, client, _experiment(client, config.experiment, place))
+
+    def find(self, operation_id: str) -> Recorded | None:
+        """The record of that operation, or None where none was completed."""
+        with _answering(self.uri):
+            versions = self.client.search_model_versions(f"tags.`{OPERATION}` = '{operation_id}'")
+        if not versions:
+            return None
+        first = min(versions, key=lambda version: int(version.version))
+        return Recorded(
+            run_id=str(first.run_id),
+            name=first.name,
+            version=int(first.version),
+            uri=f"models:/{first.name}/{first.version}",
+        )
+
+    def record(self, record: Record) -> Recorded:
+        """Store everything, then register the model; an operation that has a version already is answered with that.
+
+        Raises:
+            TrackingError: MLflow does not answer, or refuses; nothing is registered then.
+        """
+        found = self.find(record.operation_id)
+        if found is not None:
+            with _answering(self.uri):
+                if self.client.get_run(found.run_id).info.status != "FINISHED":  # it crashed after registering
+                    self.client.set_terminated(found.run_id)
+            return found
+        self.fail(record.operation_id, "replaced: it stopped before its model was registered")
+        try:
+            with _answering(self.uri):
+                run_id = self._run(record)
+                model_id = self._model(record, run_id)
+                recorded = self._register(record, run_id, model_id)
+                self.client.set_terminated(run_id)
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                self.fail(record.operation_id, clip(str(error) or type(error).__name__, VALUE_LENGTH))
+            raise
+        return recorded
+
+    def fail(self, operation_id: str, reason: str) -> None:
+        """Mark the open runs of an operation, and the rounds in them, as failed."""
+        with _answering(self.uri):
+            for run in self.client.search_runs([self.experiment_id], f"tags.`{OPERATION}` = '{operation_id}'"):
+                if run.info.status == "RUNNING":
+                    children = self.client.search_runs(
+                        [self.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+                    )
+                    for child in children:
+                        if child.info.status == "RUNNING":
+                            self.client.set_terminated(child.info.run_id, "FAILED")
+                    self.client.set_tag(run.info.run_id, REASON, reason)
+                    self.client.set_terminated(run.info.run_id, "FAILED")
+
+    def attach(self, run_id: str, path: Path) -> None:
+        """Put a file beside what the run recorded, in place of one of that name."""
+        with _answering(self.uri):
+            self.client.log_artifact(run_id, str(path))
+
+    def load(self, uri: str) -> PyFuncModel:
+        """The model at ``models:/NAME/VERSION``, ready to predict. The code of this process is used."""
+        path = list(sys.path)
+        try:
+            with _answering(self.uri):
+                import mlflow
+
+                return mlflow.pyfunc.load_model(uri)
+        finally:
+            sys.path[:] = path  # MLflow puts the stored code first, for good
+
+    def _run(self, record: Record) -> str:
+        tags = {**record.tags, OPERATION: record.operation_id, "mlflow.source.name": "abi"}
+        run_id = self._log(record.run_name, tags, record.params, record.metrics, ())
+        self.client.log_inputs(run_id, _inputs(self.ws, record.dataset))
+        for part in record.rounds:
+            child = self._log(part.name, {"mlflow.parentRunId": run_id}, part.params, part.metrics, part.steps)
+            self.client.set_terminated(child)
+        with tempfile.TemporaryDirectory() as stage:
+            for name, plain in record.documents.items():
+                target = _below(Path(stage), name)
+                target.write_text(json.dumps(plain, ensure_ascii=False, sort_keys=True, indent=1), encoding="utf-8")
+            for name, source in record.files.items():
+                _link(source, _below(Path(stage), name))
+            self.client.log_artifacts(run_id, stage)
+        return run_id
+
+    def _log(
+        self,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        steps: Sequence[tuple[str, int, float]],
+    ) -> str:
+        from mlflow.entities import Metric, Param
+
+        now_ms = int(time.time() * 1000)
+        run_id = str(self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+        all_params = [Param(mlflow_key(key), value) for key, value in flatten(params).items()]
+        all_metrics = [Metric(mlflow_key(key), float(value), now_ms, 0) for key, value in metrics.items()]
+        all_metrics += [Metric(mlflow_key(key), float(value), now_ms, step) for key, step, value in steps]
+        for start in range(0, len(all_params), PARAMS_PER_CALL):
+            self.client.log_batch(run_id, params=all_params[start : start + PARAMS_PER_CALL])
+        for start in range(0, len(all_metrics), METRICS_PER_CALL):
+            self.client.log_batch(run_id, metrics=all_metrics[start : start + METRICS_PER_CALL])
+        return run_id
+
+    def _model(self, record: Record, run_id: str) -> str:
+        """Store the model's files; MLflow knows them as a logged model of the run, of no registered one yet."""
+        import mlflow
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
+
+        logged = self.client.create_logged_model(
+            self.experiment_id, name="model", source_run_id=run_id, tags={OPERATION: record.operation_id}
+        )
+        with tempfile.TemporaryDirectory() as stage:
+            folder = Path(stage) / "model"
+            mlflow.pyfunc.save_model(
+                path=folder,
+                mlflow_model=Model(
+                    artifact_path=logged.artifact_location,
+                    run_id=run_id,
+                    model_uuid=logged.model_id,
+                    model_id=logged.model_id,
+                ),
+                python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+                artifacts={"model": record.model_dir.resolve().as_uri()},
+                code_paths=[str(Path(str(abi.__file__)).parent)],
+                signature=_signature(record),
+                input_example=record.example,
+                pip_requirements=list(record.requirements),
+            )
+            for cache in sorted(folder.rglob("__pycache__")):
+                for compiled in cache.iterdir():
+                    compiled.unlink()
+                cache.rmdir()
+            self.client.log_model_artifacts(logged.model_id, str(folder))
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        return str(logged.model_id)
+
+    def _register(self, record: Record, run_id: str, model_id: str) -> Recorded:
+        from mlflow.exceptions import MlflowException
+
+        with contextlib.suppress(MlflowException):  # it is there already; if it is not, the next call says why
+            self.client.create_registered_model(record.name)
+        try:
+            with _environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}):  # a retried POST makes a second version
+                self.client.create_model_version(
+                    record.name,
+                    source=f"models:/{model_id}",
+                    run_id=run_id,
+                    model_id=model_id,
+                    tags={**record.tags, OPERATION: record.operation_id},
+                    description=record.description or None,
+                )
+        except MlflowException:
+            if self.find(record.operation_id) is None:  # the reply alone was lost where there is one
+                raise
+        return self._only(record.operation_id)
+
+    def _only(self, operation_id: str) -> Recorded:
+        """The lowest version of an operation; those of others that registered at the same moment go."""
+        versions = self.client.search_model_versions(f"tags.`{OPERATION}` = '{operation_id}'")
+        for late in sorted(versions, key=lambda version: int(version.version))[1:]:
+            self.client.delete_model_version(late.name, late.version)
+        found = self.find(operation_id)
+        assert found is not None, operation_id
+        return found
+
+
+def _prepare() -> None:
+    os.environ.update(ENVIRONMENT)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", TIMEOUT_S)
+    import mlflow.pyfunc
+
+    assert mlflow.pyfunc
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _create_database(ws: Workspace) -> None:
+    """Run MLflow's hundred migrations in memory, where syncing is free, and move the file in place in one step."""
+    import mlflow
+
+    memory = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        new = Path(folder) / "mlflow.db"
+        mlflow.MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments(max_results=1)
+        ws.write(ws.mlflow_db, new.read_bytes())
+
+
+def _experiment(client: MlflowClient, name: str, place: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=place))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another process was first
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        msg = f"Expected an active MLflow experiment {name!r}, got a deleted one: restore it (`mlflow experiments restore -x {found.experiment_id}`) or set tracking.experiment."
+        raise TrackingError(msg)
+    return str(found.experiment_id)
+
+
+def _inputs(ws: Workspace, dataset: Dataset) -> list[Any]:
+    from mlflow.entities import Dataset as Entity
+    from mlflow.entities import DatasetInput, InputTag
+
+    return [
+        DatasetInput(
+            Entity(
+                name=dataset.name if file.role == "train" else f"{dataset.name} ({file.role})",
+                digest=file.sha256[:32],
+                source_type="local",
+                source=json.dumps({"uri": str(ws.snapshots / f"{file.sha256}.{file.format}")}),
+                profile=json.dumps({"num_rows": file.rows, "size_bytes": file.size_bytes, "md5": file.md5}),
+            ),
+            tags=[
+                InputTag("mlflow.data.context", "training" if file.role == "train" else "test"),
+                InputTag("target", dataset.target),
+                InputTag("sha256", file.sha256),
+                InputTag("md5", file.md5),
+            ],
+        )
+        for file in dataset.snapshot.files
+    ]
+
+
+def _signature(record: Record) -> Any:
+    """Columns by name, of any type: the model encodes them itself, and MLflow would refuse whole numbers for decimals."""
+    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.types.schema import AnyType, ColSpec, Schema
+
+    inputs = Schema([ColSpec(AnyType(), name=str(name)) for name in record.example.columns])
+    return ModelSignature(inputs=inputs, outputs=infer_signature(record.output).inputs)
+
+
+def _below(folder: Path, name: str) -> Path:
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _link(source: Path, target: Path) -> None:
+    """Folders as folders, files as links: nothing is copied twice."""
+    if source.is_dir():
+        target.mkdir(exist_ok=True)
+        for entry in source.iterdir():
+            _link(entry, target / entry.name)
+    else:
+        target.symlink_to(source.resolve())
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    """Say in one sentence that MLflow did not answer or refused."""
+    try:
+        with disk_errors(uri), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow's advice is for who writes model code
+            yield
+    except Exception as error:
+        kinds = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+        if not kinds & {"mlflow", "sqlalchemy", "requests", "alembic", "sqlite3"}:
+            raise
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        msg = f"Expected MLflow at {uri} to answer, got: {clip(said, 300)} Check tracking.uri or MLFLOW_TRACKING_URI, or start the server, then run again."
+        raise TrackingError(msg) from error

@@ -1,0 +1,107 @@
+"""Stages: train a plan; train the uniform control."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from abi.attention.fit import fit
+from abi.training.loop import Fitted
+from abi.training.loop import train as train_plan
+from abi.training.pilots import choose_seed
+from abi.types import Move, Plan, Trained, find
+from abi.units import show_seconds
+from tasks.data import load_rows
+from tasks.planning import divide
+from tasks.progress import say, watching
+from tasks.stage import Call, Stage
+from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class FileCheckpoints:
+    """One training's checkpoint, a file in the workspace."""
+
+    ws: Workspace
+    name: str
+
+    def load(self) -> bytes | None:
+        """The last one, or None."""
+        path = self.ws.checkpoints / self.name
+        return path.read_bytes() if path.is_file() else None
+
+    def save(self, data: bytes) -> None:
+        """Replace it, atomically."""
+        self.ws.write(self.ws.checkpoints / self.name, data)
+
+    def clear(self) -> None:
+        """Remove it."""
+        (self.ws.checkpoints / self.name).unlink(missing_ok=True)
+
+
+def run_training(call: Call, plan: Plan, seed: int, title: str) -> Fitted:
+    """Train and keep the model's files; goes on from a checkpoint where a run was killed."""
+    problem = plan.attention.scores.problem
+    checkpoints = FileCheckpoints(call.ws, f"{call.settings.digest('training')[:16]}-{plan.id}-{seed}.safetensors")
+    folder = call.ws.runs / "tensorboard" / plan.id[:16] / str(seed)
+    with watching(title, plan, folder) as curves:
+        fitted = train_plan(
+            plan,
+            load_rows(call, problem, "train"),
+            load_rows(call, problem, "validation"),
+            call.settings,
+            seed=seed,
+            watcher=curves,
+            checkpoints=checkpoints,
+        )
+    for name, data in fitted.model.files().items():
+        call.ws.write(call.ws.models / fitted.trained.artifact / name, data)
+    checkpoints.clear()
+    return fitted
+
+
+def train(call: Call, plan: str) -> str:
+    """Plan -> Trained."""
+    made = find(call.ws.get(plan), Plan)
+    number = made.attention.round + 1
+    trained = run_training(call, made, call.settings.seed + made.attention.round, f"training round {number}").trained
+    say(
+        f"train     round {number}: validation loss {trained.loss:.4f} after {len(trained.history)} epochs, {show_seconds(trained.measured.train_time_s)}"
+    )
+    return call.ws.put(trained)
+
+
+def train_control(call: Call, last_move: str) -> str:
+    """Move of the last round -> Trained: the even split, best of as many trainings by validation loss.
+
+    The rounds' pilots and trainings are matched one by one: pilots choose the control's first seed, and each training
+    after that takes the next one.
+    """
+    move = find(call.ws.get(last_move), Move)
+    scores = move.trained.plan.attention.scores
+    config = call.settings
+    even = divide(call, fit(scores, None, config.attention), "even")
+    problem = scores.problem
+    first = choose_seed(
+        even,
+        config,
+        trials=len(move.attention.trials),
+        train_columns=load_rows(call, problem, "train"),
+        validation_columns=load_rows(call, problem, "validation"),
+    )
+    rounds = move.attention.round
+    tried = [run_training(call, even, first + i, f"training control {i + 1}").trained for i in range(rounds)]
+    best = min(tried, key=lambda t: t.loss)
+    say(f"control   even split: validation loss {best.loss:.4f}, best of {rounds}")
+    return call.ws.put(best)
+
+
+def has_model(ws: Workspace, value_id: str) -> bool:
+    """Whether the value and its model's files are still there."""
+    if not ws.has(value_id):
+        return False
+    return (ws.models / find(ws.get(value_id), Trained).artifact / "weights.safetensors").is_file()
+
+
+_READ = ("training", "attention", "evaluation.metric", "seed")
+TRAIN = Stage(train, sections=_READ, kept=has_model)
+TRAIN_CONTROL = Stage(train_control, sections=(*_READ, "envelope", "iterate"), kept=has_model)

@@ -1,0 +1,217 @@
+"""The only door to Great Expectations: a suite that a person can edit, run on the data, with Data Docs as evidence."""
+
+# ruff: noqa: PLC0415 - Great Expectations takes seconds to import
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from abi.errors import DataError, UsageError, clip
+from abi.types import Check, Checks
+from tasks.expectations import derive_suite, expected, observed
+from tasks.facts import File, gather
+from tasks.workspace import Workspace, disk_errors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from abi.config import ChecksConfig
+    from abi.data.reader import Reader
+
+ENVIRONMENT = {"GX_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+ORDER = "abi"  # meta key that says which expectation of the file a result belongs to
+SHOWN = 3
+
+
+def suite_file(ws: Workspace, name: str) -> Path:
+    """Where the suite of a model is kept."""
+    return ws.suites / f"{name}.json"
+
+
+def docs_folder(ws: Workspace, name: str) -> Path:
+    """Where the Data Docs of the last validation are, where they were built."""
+    return ws.gx / name / "gx" / "uncommitted" / "data_docs" / "local_site"
+
+
+def validate(ws: Workspace, reader: Reader, name: str, config: ChecksConfig, decided: Collection[str] = ()) -> Checks:
+    """Run the suite of `name`, derived from the training data where there is none yet, on the training and test file.
+
+    Args:
+        ws: where suite and Data Docs are kept.
+        reader: the tables, and what is to be learned from them.
+        name: the model, which names the suite.
+        config: limits that a new suite starts from.
+        decided: columns whose kind the user has set (`data.columns`).
+
+    Raises:
+        UsageError: the suite file was edited into something that cannot be used.
+        WorkspaceError: the workspace cannot be written.
+    """
+    path = suite_file(ws, name)
+    if not path.exists():
+        ws.write(path, (json.dumps(derive_suite(reader, config, name), ensure_ascii=False, indent=2) + "\n").encode())
+    data = path.read_bytes()
+    suite = _read(data, path)
+    meta = suite.get("meta", {})
+    files = gather(reader, meta.get("columns", {}), bool(meta.get("wide")), decided)
+    with _quiet(), disk_errors(ws.gx):
+        results = _run(ws, name, _built(suite, path), files, config.data_docs)
+    return Checks(
+        problem=reader.problem,
+        suite_sha256=hashlib.sha256(data).hexdigest(),
+        results=tuple(check for _, check in sorted(results, key=lambda found: found[0])),
+    )
+
+
+def demand(checks: Checks, suite: Path) -> None:
+    """Let only data pass that has no critical failure.
+
+    Raises:
+        DataError: naming the first failures and `suite`, the file to edit where the data are as they should be.
+    """
+    failed = checks.failed("critical")
+    if not failed:
+        return
+    texts = [
+        f"{check.name}{f' of {clip(check.column)!r}' if check.column else ''}: expected {check.expected}, got {check.observed}"
+        for check in failed[:SHOWN]
+    ]
+    more = f" (and {len(failed) - SHOWN} more)" if len(failed) > SHOWN else ""
+    mixed = any(check.name.startswith("columns of mixed types") for check in failed)
+    remedy = "mend the data, set the column's kind in data.columns" if mixed else "mend the data"
+    msg = f"Data checks failed: {'; '.join(texts)}{more}. To go on, {remedy}, or edit {suite} if the data are right."
+    raise DataError(msg)
+
+
+def _read(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        suite = json.loads(data)
+    except ValueError as error:
+        msg = f"Expected JSON in the expectation suite {path}, got: {error}. Mend it, or delete it to have it derived anew."
+        raise UsageError(msg) from None
+    meta = suite.get("meta", {}) if isinstance(suite, dict) else None
+    columns = meta.get("columns", {}) if isinstance(meta, dict) else None
+    if not (
+        isinstance(suite, dict)
+        and isinstance(suite.get("expectations"), list)
+        and isinstance(columns, dict)
+        and all(isinstance(limits, dict) for limits in columns.values())
+    ):
+        msg = f"Expected an expectation suite in {path} (an object with a list of expectations), got something else: delete it to have it derived anew."
+        raise UsageError(msg)
+    return suite
+
+
+def _built(suite: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
+    """The expectations of each frame, as Great Expectations' own objects."""
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    frames: dict[str, list[Any]] = defaultdict(list)
+    for number, plain in enumerate(suite["expectations"]):
+        try:
+            meta = plain.get("meta") or {}
+            for frame in meta.get("on", ["train rows", "test rows"]):
+                one = ExpectationConfiguration(
+                    type=plain["type"],
+                    kwargs=dict(plain.get("kwargs", {})),
+                    meta={**meta, ORDER: number},
+                    severity=plain.get("severity", "critical"),
+                )
+                frames[str(frame)].append(one.to_domain_obj())
+        except Exception as error:
+            kind = plain.get("type") if isinstance(plain, dict) else plain
+            said = " ".join(str(error).split())
+            msg = f"Expected an expectation that Great Expectations knows in {path}, got number {number + 1}, {kind!r}: {clip(said, 200)}. Mend it, or delete the file to have it derived anew."
+            raise UsageError(msg) from None
+    return frames
+
+
+def _run(
+    ws: Workspace, name: str, frames: Mapping[str, list[Any]], files: Mapping[str, File], docs: bool
+) -> list[tuple[tuple[int, str], Check]]:
+    import great_expectations as gx
+
+    place = ws.gx / name
+    if docs:
+        shutil.rmtree(place, ignore_errors=True)
+        context: Any = gx.get_context(mode="file", project_root_dir=str(place))
+    else:
+        context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    source = context.data_sources.add_pandas("data")
+    checks: list[tuple[tuple[int, str], Check]] = []
+    for role, file in files.items():
+        for kind, data in file.frames.items():
+            frame = f"{role} {kind}"
+            if frames.get(frame):
+                for result in _validated(gx, context, source, frame, frames[frame], data):
+                    checks.append(_check(result, role, kind, file))  # noqa: PERF401 - the outer loops stay readable
+    if docs:
+        context.build_data_docs()
+    return checks
+
+
+def _validated(gx: Any, context: Any, source: Any, frame: str, expectations: list[Any], data: pd.DataFrame) -> Any:
+    asset = source.add_dataframe_asset(frame.replace(" ", "_"))
+    batch = asset.add_batch_definition_whole_dataframe("all")
+    suite = context.suites.add(gx.ExpectationSuite(name=frame.replace(" ", "_"), expectations=expectations))
+    definition = gx.ValidationDefinition(name=frame.replace(" ", "_"), data=batch, suite=suite)
+    return context.validation_definitions.add(definition).run(batch_parameters={"dataframe": data}).results
+
+
+def _check(result: Any, role: str, frame: str, file: File) -> tuple[tuple[int, str], Check]:
+    config = result.expectation_config
+    kwargs = {key: value for key, value in config.kwargs.items() if key != "batch_id"}
+    broken = _exception(result.exception_info)
+    status: Literal["passed", "failed", "error"] = "error" if broken else "passed" if result.success else "failed"
+    column = kwargs.get("column")
+    if frame == "facts":
+        column = file.columns.get(
+            str(column), str(column).removeprefix("type of ") if str(column).startswith("type of ") else None
+        )
+    elif frame == "labels":
+        column = None
+    found = (
+        f"could not be checked: {broken}"
+        if broken
+        else observed(frame, config.type, kwargs, result.result, bool(result.success), file)
+    )
+    meta = config.meta or {}
+    name = str(meta.get("name", config.type.removeprefix("expect_").replace("_", " ")))
+    check = Check(
+        name=name if role == "train" else f"{name} ({role} file)",
+        column=None if column is None else str(column),
+        severity="warning" if str(getattr(config.severity, "value", config.severity)) != "critical" else "critical",
+        status=status,
+        expected=expected(frame, config.type, kwargs),
+        observed=found,
+    )
+    return (int(meta.get(ORDER, 0)), "" if role == "train" else role), check
+
+
+def _exception(info: Mapping[str, Any]) -> str | None:
+    """The message of what was raised; it stands in the mapping itself, or in one mapping per metric."""
+    for one in (info, *(part for part in info.values() if isinstance(part, dict))):
+        if one.get("raised_exception"):
+            return clip(" ".join(str(one.get("exception_message") or "no message").split()), 200)
+    return None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Neither telemetry, nor progress bars, nor advice to developers."""
+    os.environ.update(ENVIRONMENT)
+    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,236 @@
+"""The workspace folder: everything that ABI keeps lies under it, and every write to it goes through here.
+
+A full, read-only or missing disk is one clear sentence; a write is there in full or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import errno
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import rfc8785
+
+from abi.errors import UsageError, WorkspaceError
+from abi.types import Value, document, read_document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+FOLDERS = ("values", "tables", "snapshots", "suites", "gx", "models", "checkpoints", "runs", "prefect", "mlartifacts")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The layout of one workspace; `root` is absolute."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> Workspace:
+        """Make the folders where they are missing and see that they can be written.
+
+        Raises:
+            WorkspaceError: a file stands in the way, or the place is full, read-only or not ours.
+        """
+        root = Path(root).expanduser().resolve()
+        workspace = cls(root)
+        with disk_errors(root):
+            try:
+                for name in FOLDERS:
+                    (root / name).mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                msg = f"Expected a folder for the workspace at {root}, got a file at {error.filename}: name another folder with --workspace."
+                raise WorkspaceError(msg) from None
+        ignore = root / ".gitignore"
+        # always written where it is missing or cannot be read back: this is also the probe for a read-only place
+        workspace.write(ignore, b"*\n")
+        return workspace
+
+    @property
+    def values(self) -> Path:
+        """Values by id, as JSON documents."""
+        return self.root / "values"
+
+    @property
+    def tables(self) -> Path:
+        """Canonical Parquet tables by content."""
+        return self.root / "tables"
+
+    @property
+    def snapshots(self) -> Path:
+        """The DVC repository of raw data files."""
+        return self.root / "snapshots"
+
+    @property
+    def dvc_remote(self) -> Path:
+        """Where DVC pushes to unless a remote is configured."""
+        return self.root / "dvc-remote"
+
+    @property
+    def suites(self) -> Path:
+        """Expectation suites by model name, for a person to edit."""
+        return self.root / "suites"
+
+    @property
+    def gx(self) -> Path:
+        """Great Expectations' file context, with Data Docs."""
+        return self.root / "gx"
+
+    @property
+    def models(self) -> Path:
+        """Trained models by artifact hash."""
+        return self.root / "models"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints of trainings that are under way."""
+        return self.root / "checkpoints"
+
+    @property
+    def runs(self) -> Path:
+        """Reports and answers of runs."""
+        return self.root / "runs"
+
+    @property
+    def prefect(self) -> Path:
+        """Prefect's home, with the results of finished stages."""
+        return self.root / "prefect"
+
+    @property
+    def mlflow_db(self) -> Path:
+        """MLflow's SQLite file."""
+        return self.root / "mlflow.db"
+
+    @property
+    def mlartifacts(self) -> Path:
+        """MLflow's artifacts."""
+        return self.root / "mlartifacts"
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Put `data` at `path`, in full or not at all.
+
+        Raises:
+            WorkspaceError: no space is left, or the place cannot be written.
+        """
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(name).chmod(0o644)
+                Path(name).replace(path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+
+    def put(self, value: Value) -> str:
+        """Keep a value; returns its id."""
+        data = rfc8785.dumps(document(value))
+        path = self._value(value.id)
+        if not path.is_file() or path.read_bytes() != data:
+            self.write(path, data)
+        return value.id
+
+    def get(self, value_id: str) -> Value:
+        """The value of that id, its content held against the id.
+
+        Raises:
+            WorkspaceError: it is not here, or its file was changed or damaged.
+        """
+        path = self._value(value_id)
+        try:
+            value = read_document(json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            msg = f"Expected value {value_id} in {self.values}, found none: run the stage that makes it in this workspace."
+            raise WorkspaceError(msg) from None
+        except (ValueError, UsageError):
+            value = None
+        if value is None or value.id != value_id:
+            msg = f"Expected {path} as it was written, got other content: the file is damaged; delete it and run the stage that made it again."
+            raise WorkspaceError(msg)
+        return value
+
+    def has(self, value_id: str) -> bool:
+        """Whether the value is kept here (its content is held against the id when it is read)."""
+        return self._value(value_id).is_file()
+
+    def _value(self, value_id: str) -> Path:
+        return self.values / f"{value_id}.json"
+
+    @contextlib.contextmanager
+    def lock(self, timeout_s: float = 5.0) -> Iterator[None]:
+        """Hold the run lock: one run at a time in a workspace. The system lets go of it when the process dies.
+
+        Raises:
+            WorkspaceError: another run holds it for longer than `timeout_s`.
+        """
+        holder = self.root / "lock.json"
+        lock = filelock.FileLock(self.root / "lock")
+        with disk_errors(lock.lock_file):
+            try:
+                lock.acquire(timeout=timeout_s)
+            except filelock.Timeout:
+                msg = f"Expected the workspace {self.root} to be free, got {_holder(holder)} running in it: wait for it, or use another folder with --workspace."
+                raise WorkspaceError(msg) from None
+        try:
+            started = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+            self.write(holder, json.dumps({"pid": os.getpid(), "started": started}).encode())
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    @contextlib.contextmanager
+    def alone(self, what: str, timeout_s: float = 600.0) -> Iterator[None]:
+        """Hold a lock on one thing in the workspace for a moment (`what` names its file)."""
+        with disk_errors(self.root):
+            lock = filelock.FileLock(self.root / f"{what}.lock")
+            try:
+                lock.acquire(timeout=timeout_s)
+            except filelock.Timeout:
+                msg = f"Expected {lock.lock_file} to be free within {timeout_s:.0f} s, got another process that holds it: wait for that one to end."
+                raise WorkspaceError(msg) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        plain = json.loads(path.read_bytes())
+        return f"process {plain['pid']} (since {plain['started']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another run"
+
+
+@contextlib.contextmanager
+def disk_errors(place: Path | str) -> Iterator[None]:
+    """Say a full or closed disk in one sentence.
+
+    Raises:
+        WorkspaceError: in place of the OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            msg = f"Expected room to write {place}, got no space left: free some or use another place with --workspace."
+        elif error.errno in CLOSED:
+            msg = f"Expected a place that can be written at {place}, got {os.strerror(error.errno or 0).lower()}: change its permissions or use another place with --workspace."
+        else:
+            raise
+        raise WorkspaceError(msg) from error

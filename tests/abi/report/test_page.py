@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from abi.report import charts
+from abi.report.embed import pack, unpack
+from abi.report.page import render
+from abi.types import Check, Envelope, Estimate, SetAside
+
+SECTIONS = ["verdict", "checks", "scores", "attention", "plan", "actual", "quality", "provenance"]
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects what a browser would: open elements, ids, requests, script texts, plain text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.sections: list[str] = []
+        self.requests: list[str] = []
+        self.scripts: list[dict[str, str | None]] = []
+        self.json = ""
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        self._note(tag, found)
+
+    def handle_startendtag(self, tag, attrs):
+        self._note(tag, dict(attrs))
+
+    def _note(self, tag, found):
+        if "id" in found:
+            self.ids.append(found["id"])
+        if tag == "section":
+            self.sections.append(found["id"])
+        if tag == "script":
+            self.scripts.append(found)
+        assert not any(name.startswith("on") for name in found), "no event handlers"
+        for name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
+            if name in found and not found[name].startswith("#"):
+                self.requests.append(found[name])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.json += data
+        elif not (self.open and self.open[-1] == "style"):
+            self.text += data
+
+
+def names(count):
+    return {f"sensor_{i:04d}": (i * 37 % 101) / 101 for i in range(count)}
+
+
+@pytest.fixture(scope="module")
+def report(make_report):
+    return make_report()
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return Page(render(report))
+
+
+def test_the_sections_stand_in_the_order_of_the_argument(page):
+    assert page.sections == SECTIONS
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_no_request_to_any_other_place(report, page):
+    html = render(report)
+    assert page.requests == ["data:,"]
+    assert [script["type"] for script in page.scripts] == ["application/json"]
+    assert "@import" not in html
+    targets = re.findall(r"url\(([^)]*)\)", html)
+    assert targets
+    assert all(target.startswith("#chart-") for target in targets)
+    assert re.sub(r'xmlns(:xlink)?="[^"]*"', "", html).count("http") == 1  # the name http-equiv
+    assert "default-src 'none'" in html
+
+
+def test_references_inside_the_charts_lead_somewhere(report, page):
+    html = render(report)
+    wanted = set(re.findall(r'url\(#([^)]*)\)|xlink:href="#([^"]*)"', html))
+    assert {a or b for a, b in wanted} <= set(page.ids)
+    assert html.count('role="img"') == 3
+
+
+def test_the_embedded_json_is_the_report(report, page):
+    assert unpack(page.json) == report
+    assert page.scripts[0]["id"] == "abi-report"
+
+
+def test_each_value_is_embedded_once_by_its_id(report, page):
+    stored = json.loads(page.json)["values"]
+    kinds = [entry["kind"] for entry in stored.values()]
+    # two rounds of Scores, Attention, Plan, Trained, and the control's plan, which shares the last attention
+    assert sorted(kinds) == sorted(
+        ["Snapshot", "Problem", "Checks", "Evaluation", *["Scores", "Attention", "Trained"] * 2, *["Plan"] * 3]
+    )
+    for key in (report.plan.id, report.checks.id, report.evaluation.id):
+        assert key in stored
+        assert key in page.text
+
+
+def test_a_changed_value_is_noticed(page):
+    changed = json.loads(page.json)
+    entry = next(e for e in changed["values"].values() if e["kind"] == "Evaluation")
+    entry["value"]["rows"] += 1
+    with pytest.raises(Exception, match="changed after it was written"):
+        unpack(json.dumps(changed))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"report": {}}'])
+def test_other_json_is_refused(text):
+    with pytest.raises(Exception, match="Expected the JSON of an ABI report"):
+        unpack(text)
+
+
+def test_same_report_same_bytes(make_report):
+    assert render(make_report()) == render(make_report())
+
+
+def test_names_cannot_break_out(make_report):
+    evil = [
+        "<script>alert(1)</script>",
+        "</script><img src=x onerror=alert(1)>",
+        '" onclick="x',
+        "{{ 7*7 }}",
+        "a\u202eb\x1b[0m",
+    ]
+    report = make_report(
+        dict.fromkeys(evil, 0.5),
+        name="</title><script>x</script>",
+        data_name="<b>.csv",
+        provenance={"<i>": "</script>"},
+        config={"k": "</pre></script><script>"},
+        timings_s={"<u>": 1.0},
+    )
+    html = render(report)
+    page = Page(html)
+    assert len(page.scripts) == 1
+    assert page.requests == ["data:,"]
+    assert page.sections == SECTIONS
+    assert evil[0] in page.text
+    assert "{{ 7*7 }}" in page.text
+    assert "\u202e" not in page.text
+    assert "\x1b" not in html
+    assert unpack(page.json) == report
+
+
+def test_five_thousand_features_stay_under_500_kb(make_report):
+    results = tuple(
+        Check(
+            name="range", column=f"sensor_{i:04d}", severity="warning", status="failed", expected="0 to 1", observed="2"
+        )
+        for i in range(5000)
+    )
+    report = make_report(names(5000), rounds=1)
+    html = render(replace(report, checks=replace(report.checks, results=results)))
+    page = Page(html)
+    assert len(html.encode()) < 500_000
+    assert "All 5,000 features as CSV" in page.text
+    left_out = json.loads(page.json)["left_out"]
+    assert {"Problem", "Scores"} <= {entry["kind"] for entry in left_out}
+    assert report.plan.attention.scores.id in {entry["id"] for entry in left_out}
+    with pytest.raises(Exception, match="leaves out"):
+        unpack(page.json)
+
+
+def test_very_long_texts_stay_under_500_kb(make_report):
+    long = {f"{'名' * 10_000}{i}": 0.5 for i in range(40)}
+    report = make_report(
+        long,
+        rounds=1,
+        data_name="d" * 10_000,
+        provenance={f"k{i}": "v" * 10_000 for i in range(5)},
+        config={"columns": dict.fromkeys(long, "numeric")},
+    )
+    html = render(report)
+    assert len(html.encode()) < 500_000
+    assert "名" * 59 + "…" in Page(html).text
+    assert "名" * 200 not in Page(html).text
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_tasks_without_calibration_or_slices(make_report, task):
+    page = Page(render(make_report(task=task)))
+    assert page.sections == SECTIONS
+    assert "Calibration" not in page.text
+    assert ("Slices" in page.text) == (task == "multiclass")
+
+
+def test_one_feature(make_report):
+    page = Page(render(make_report({"x": 0.4}, rounds=1)))
+    assert "The one feature has all the weight." in page.text
+    assert "1 feature to predict" in page.text
+
+
+def test_zero_signal_is_said(make_report):
+    page = Page(render(make_report(dict.fromkeys("abc", 0.0), rounds=1, temperature=None)))
+    assert "No feature tells more about the target than a shuffled one would" in page.text
+    assert "Every feature has the same weight" in page.text
+    assert page.text.count("no signal") == 3
+
+
+def test_without_controls_checks_curves_and_limits(make_report):
+    report = make_report(rounds=1)
+    trained = replace(report.evaluation.trained, history=(), plan=replace(report.plan, envelope=Envelope()))
+    bare = replace(
+        report,
+        control_plan=None,
+        rounds=(),
+        checks=replace(report.checks, results=()),
+        evaluation=replace(report.evaluation, trained=trained, controls=(), slices=(), calibration=None),
+        timings_s={},
+        provenance={},
+        config={},
+    )
+    page = Page(render(bare))
+    assert page.sections == SECTIONS
+    assert "nothing was trained to compare it with" in page.text
+    assert "No limits were set." in page.text
+    assert unpack(page.json) == bare
+
+
+def test_warnings_are_written_out_and_counted(page):
+    text = re.sub(r"\s+", " ", page.text)
+    assert "15 passed 2 warnings 0 failed" in text  # 14 null checks and the duplicates; leak and overlap warn
+    assert "expected at most 0.99 of the target told by one feature; found 0.994" in text
+    assert "test overlap (could not be evaluated)" in text
+    assert "a different value in almost every row: 21,648 of 32,561" in text
+
+
+def test_many_set_aside_columns_are_capped(make_report):
+    report = make_report(rounds=1)
+    schema = report.checks.problem.schema
+    many = tuple(SetAside(column=f"id_{i}", kind="id", reason="an id") for i in range(3000))
+    problem = replace(report.checks.problem, schema=replace(schema, set_aside=many))
+    page = Page(render(replace(report, checks=replace(report.checks, problem=problem))))
+    assert "2,990 more columns set aside" in page.text
+    assert "id_199" in page.text
+    assert "id_200" not in page.text
+
+
+def test_over_the_envelope_is_named(make_report):
+    report = make_report(rounds=1)
+    plan = replace(report.plan, envelope=Envelope(parameters=150_000, train_time_s=60.0))
+    evaluation = replace(report.evaluation, trained=replace(report.evaluation.trained, plan=plan))
+    page = Page(render(replace(report, evaluation=evaluation)))
+    assert "Over the envelope: training time." in page.text
+
+
+def test_credentials_do_not_reach_the_page(make_report):
+    uri = "postgresql://robot:hunter2@db:5432/mlflow"
+    html = render(make_report(config={"tracking": {"uri": uri}}, provenance={"tracking": uri}))
+    assert "hunter2" not in html
+    assert html.count("postgresql://db:5432/mlflow") == 4  # shown and embedded, twice each
+
+
+def test_pack_keeps_to_its_limit(report):
+    whole = pack(report, 10**9)
+    for limit in (len(whole) // 3, 2 * len(whole) // 3):
+        part = pack(report, limit)
+        assert len(part) < limit
+        assert json.loads(part)["left_out"]
+    assert json.loads(whole)["left_out"] == []
+
+
+def test_charts_carry_no_colour_font_or_rule_of_their_own(report):
+    svg = charts.loss_curve(report.evaluation.trained.history, 14)
+    assert "var(--model)" in svg
+    assert "currentColor" in svg or "var(--muted)" in svg
+    assert not re.search(r"#0\d0\d0\d|DejaVu|<style|<metadata|<\?xml|<!DOCTYPE", svg)
+    assert 'viewBox="' in svg
+    assert " width=" not in svg[: svg.index(">")]
+
+
+def test_a_single_epoch_is_drawn_as_a_point(report):
+    svg = charts.metric_curve([report.evaluation.trained.history[:1]], 0, "roc_auc")
+    assert "<use" in svg
+
+
+def test_gain_marks_stand_on_their_side_of_zero(make_report):
+    html = render(
+        make_report(
+            uniform=Estimate(value=0.2, low=0.1, high=0.3),
+            baseline=Estimate(value=-0.2, low=-0.3, high=-0.1),
+        )
+    )
+    gains = html[html.index('class="forest gains"') : html.index("</ul>")]
+    zero = float(re.search(r'class="zero" style="left:([\d.]+)%', gains)[1])
+    dots = [float(x) for x in re.findall(r'class="dot" style="left:([\d.]+)%', gains)]
+    assert zero == pytest.approx(50)  # symmetric values
+    assert dots == [pytest.approx(50 + 0.2 / 0.672 * 100, abs=0.01), pytest.approx(50 - 0.2 / 0.672 * 100, abs=0.01)]

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from abi.report.axis import Axis
+from abi.report.content import without_credentials
+from abi.report.summary import headline, standing, terminal_summary, verdict
+from abi.report.wording import clean, decimals, interval, number, percent, plural
+from abi.types import Estimate, Gain
+
+GAIN = Estimate(value=0.0031, low=0.0012, high=0.005)
+NONE = Estimate(value=0.0004, low=-0.001, high=0.0018)
+LOSS = Estimate(value=-0.012, low=-0.02, high=-0.004)
+
+
+def printed(renderable, width=80):
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0.1, 0.3, "better"), (-0.1, 0.3, "same"), (-0.3, -0.1, "worse"), (0.0, 0.1, "same"), (-0.1, 0.0, "same")],
+)
+def test_only_an_interval_without_zero_counts(low, high, expected):
+    gain = Gain(metric="roc_auc", difference=Estimate(value=(low + high) / 2, low=low, high=high), relative=0.0)
+    assert standing(gain) == expected
+
+
+def test_verdict_of_a_gain(make_report):
+    text = verdict(make_report(uniform=GAIN, baseline=GAIN).evaluation)
+    assert text == (
+        "On 6,512 held-out rows the model reaches ROC AUC 0.9263 (95% interval 0.9207 to 0.9319): "
+        "better than the even split of the same envelope by 0.0031 (95% interval 0.0012 to 0.0050), "
+        "and better than the baseline by 0.0031 (95% interval 0.0012 to 0.0050)."
+    )
+
+
+def test_verdict_of_no_gain(make_report):
+    evaluation = make_report(uniform=NONE, baseline=NONE).evaluation
+    assert (
+        "not measurably different from the even split of the same envelope "
+        "(ahead by 0.0004; the 95% interval −0.0010 to 0.0018 includes zero)"
+    ) in verdict(evaluation)
+    assert headline(evaluation).startswith("Attention brought no measurable gain.")
+
+
+def test_verdict_of_a_loss(make_report):
+    evaluation = make_report(uniform=LOSS, baseline=LOSS).evaluation
+    assert "worse than the baseline by 0.012 (95% interval 0.004 to 0.020)" in verdict(evaluation)
+    assert headline(evaluation) == "Attention made the model worse. The baseline is better than the model."
+
+
+def test_verdict_is_about_the_gain_not_the_direction_of_the_metric(make_report):
+    evaluation = make_report(task="regression", uniform=Estimate(value=512.3, low=20.1, high=1044.0)).evaluation
+    assert "RMSE 46,213" in verdict(evaluation)
+    assert "better than the even split of the same envelope by 512 (95% interval 20 to 1,044)" in verdict(evaluation)
+
+
+def test_verdict_says_when_the_even_split_was_kept(make_report):
+    evaluation = make_report(temperature=None, rounds=1).evaluation
+    assert headline(evaluation).startswith("The even split was kept")
+
+
+def test_verdict_of_the_very_same_model(make_report):
+    evaluation = make_report(uniform=Estimate(value=0.0, low=0.0, high=0.0)).evaluation
+    assert "no different from the even split of the same envelope (the difference is exactly zero)" in verdict(
+        evaluation
+    )
+
+
+def test_verdict_without_controls(make_report):
+    evaluation = replace(make_report().evaluation, controls=())
+    assert verdict(evaluation).endswith("nothing was trained to compare it with.")
+    assert headline(evaluation) == "There is no even split to compare with."
+
+
+def test_terminal_summary_says_the_same(make_report):
+    report = make_report()
+    text = printed(terminal_summary(report, "/tmp/report.html"), 200)
+    assert verdict(report.evaluation)[:80] in text
+    assert "/tmp/report.html" in text
+    assert "6 more" in text  # 14 features, 8 shown
+    for word in ("even split", "baseline", "ROC AUC", "training time", "74.3 s", "3 min", "relationship"):
+        assert word in text
+
+
+def test_terminal_summary_fits_a_narrow_terminal(make_report):
+    lines = printed(terminal_summary(make_report(), "/a/very/long/path" * 8), 80).splitlines()
+    assert max(len(line) for line in lines) == 80
+
+
+def test_terminal_summary_prints_no_control_characters_and_no_markup(make_report):
+    text = printed(terminal_summary(make_report({"[red]a\x1b[31m\x07": 0.9, "b": 0.1}), "[bold]p"))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "[red]a·[31m·" in text
+    assert "[bold]p" in text
+
+
+def test_credentials_are_cut_from_urls(make_report):
+    report = make_report(provenance={"uri": "https://me:secret@host/x"}, config={"list": ["s3://key:pw@b"]})
+    cut = without_credentials(report)
+    assert cut.provenance["uri"] == "https://host/x"
+    assert cut.config == {"list": ["s3://b"]}
+
+
+def test_numbers_read_well():
+    assert number(-0.00004, 2) == "0.00"
+    assert number(-1234.5, 1) == "−1,234.5"
+    assert number(0.5, 2, sign=True) == "+0.50"
+    assert [decimals(v) for v in (0, 48_213, 123.4, 5.3, 0.91, 0.0123)] == [4, 0, 1, 3, 4, 5]
+    assert [percent(v) for v in (0, 1, 0.1234, 0.0123, 0.00012)] == ["0.000%", "100%", "12.3%", "1.23%", "0.012%"]
+    assert plural(1, "row") == "1 row"
+    assert plural(2000, "row") == "2,000 rows"
+
+
+def test_an_edge_beside_zero_does_not_look_like_zero():
+    assert interval(Estimate(value=0.01, low=0.0002, high=0.02), significant=2) == ("0.0100", "0.0002 to 0.0200")
+
+
+def test_clean_keeps_scripts_and_drops_controls():
+    assert clean("日本語 é") == "日本語 é"
+    assert clean("a\u202eb\x00\n") == "a·b··"
+    assert len(clean("x" * 10_000)) == 60
+
+
+def test_axis_places_values_and_clips_them():
+    axis = Axis(0.0, 4.0)
+    assert [axis.at(v) for v in (-1, 0, 1, 4, 9)] == [0, 0, 25, 100, 100]
+    assert axis.span(1, 3) == (25, 50)
+    assert Axis.upto([]).at(0.5) == 50
+    assert Axis.over([2.0, 2.0]).at(2.0) == 50

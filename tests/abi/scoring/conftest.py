@@ -1,0 +1,66 @@
+"""A reader over arrays in memory, with the interface of the real one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from abi.data.columns import Codes, Columns
+from abi.types import DataFile, Feature, Problem, Schema, Snapshot, Split
+
+FILE = DataFile(role="train", format="csv", md5="0" * 32, sha256="0" * 64, size_bytes=1, rows=1)
+
+
+@dataclass(frozen=True)
+class ArrayReader:
+    """All rows are for training; `sampled` is the reader itself, unless other rows are given."""
+
+    problem: Problem
+    columns: Columns
+    sample: Columns | None = None
+
+    def chunks(self, role: str, chunk_rows: int = 65_536) -> Any:
+        assert role == "train"
+        for start in range(0, len(self.columns.row_numbers), chunk_rows):
+            yield self.columns.take(np.arange(start, min(start + chunk_rows, len(self.columns.row_numbers))))
+
+    def sampled(self) -> ArrayReader:
+        return self if self.sample is None else ArrayReader(self.problem, self.sample)
+
+
+def encoded(values: Any) -> Codes:
+    """Texts, None is missing."""
+    known = sorted({v for v in values if v is not None})
+    place = {v: i for i, v in enumerate(known)}
+    return Codes(np.array([-1 if v is None else place[v] for v in values], dtype=np.int32), tuple(known))
+
+
+def make_reader(features: dict[str, Any], target: Any, task: str = "binary", seed: int = 0) -> ArrayReader:
+    """Lists of text (or None) are categorical, float arrays numeric."""
+    numeric = {k: v for k, v in features.items() if isinstance(v, np.ndarray)}
+    target = np.asarray(target, dtype=np.float64 if task == "regression" else np.int64)
+    classes = () if task == "regression" else tuple(str(c) for c in range(max(2, int(target.max(initial=0)) + 1)))
+    schema = Schema(
+        target="y",
+        task=task,
+        classes=classes,
+        set_aside=(),
+        features=tuple(
+            Feature(name=k, column=k, kind="numeric" if k in numeric else "categorical", distinct=2, missing_share=0.0)
+            for k in features
+        ),
+    )
+    problem = Problem(
+        snapshot=Snapshot(files=(FILE,)), schema=schema, split=Split(seed=seed, validation=0.15, test=0.2)
+    )
+    matrix = np.column_stack(list(numeric.values())) if numeric else np.empty((len(target), 0))
+    others = tuple(encoded(v) for k, v in features.items() if k not in numeric)
+    return ArrayReader(problem, Columns(matrix.astype(np.float64), others, target, np.arange(len(target))))
+
+
+@pytest.fixture(name="reader_of", scope="session")
+def _reader_of() -> Any:
+    return make_reader

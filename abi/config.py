@@ -41,7 +41,9 @@ def _unit(parse: Callable[[object], float]) -> BeforeValidator:
 
 Count = Annotated[int, _unit(parse_count)]
 # a bare number is in bytes, and one too small to mean that lacks its unit
-Bytes = Annotated[int, _unit(lambda value: value if isinstance(value, int) and value >= MEBIBYTE else parse_bytes(value))]
+Bytes = Annotated[
+    int, _unit(lambda value: value if isinstance(value, int) and value >= MEBIBYTE else parse_bytes(value))
+]
 # a number without a unit is in seconds
 Seconds = Annotated[float, _unit(lambda value: value if isinstance(value, (int, float)) else parse_seconds(value))]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -115,7 +117,9 @@ class AttentionConfig(Section):
     """Least weight of a feature, as a share of the even weight."""
     cap: float = Field(default=0.5, gt=0, le=1)
     """Most weight of one feature."""
-    kl: float = Field(default=0.1, ge=0)
+    margin: float = Field(default=0.005, ge=0)
+    """A steeper split must lower the validation loss by this share to be taken over a flatter one."""
+    kl: float = Field(default=0.01, ge=0)
     """Penalty on the Kullback-Leibler divergence between the weights in training and where they started."""
     movement: float = Field(default=0.5, gt=0, le=1)
     """How far one round may move the weights towards what the model showed (1 = all the way)."""
@@ -124,7 +128,7 @@ class AttentionConfig(Section):
 class EnvelopeConfig(Section):
     """What may be spent on one model. null is no limit."""
 
-    parameters: Count | None = 150_000
+    parameters: Count | None = 250_000
     """Trainable parameters."""
     memory: Bytes | None = 4 * 1024 * MEBIBYTE
     """Memory that training may add to the process."""
@@ -144,26 +148,36 @@ class EnvelopeConfig(Section):
 
 
 class TrainingConfig(Section):
-    """How a plan is trained."""
+    """How a plan is trained. null takes the recipe for the number of rows and the task."""
 
-    members: int = Field(default=16, ge=1, le=64)
+    members: int | None = Field(default=None, ge=1, le=64)
     """Ensemble views (TabM's k)."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    blocks: int | None = Field(default=None, ge=1, le=8)
+    """Linear layers of the backbone."""
+    block_width: int | None = Field(default=None, ge=8, le=2048)
+    """Largest width of the backbone; the envelope may make it smaller."""
+    bins: int | None = Field(default=None, ge=2, le=1024)
+    """Bins of a numeric feature at the even width."""
+    learning_rate: float | None = Field(default=None, gt=0)
     """Peak rate of AdamW."""
-    weight_decay: float = Field(default=3e-4, ge=0)
-    """Decoupled weight decay."""
-    dropout: Share = 0.1
+    encoder_factor: float | None = Field(default=None, gt=0)
+    """The encoders' rate over that."""
+    weight_decay: float | None = Field(default=None, ge=0)
+    """Decoupled weight decay of the backbone."""
+    dropout: Share | None = None
     """Dropout in the backbone."""
+    average: Share | None = None
+    """Decay of the moving average of the weights; 0 is none."""
     epochs: int | None = Field(default=None, ge=1)
-    """Epochs of one training; chosen from rows and time where null."""
-    patience: int = Field(default=16, ge=1)
+    """Epochs of one training; the time limit may make it less."""
+    patience: int | None = Field(default=None, ge=1)
     """Epochs without a better validation loss before training stops."""
     batch_rows: int | None = Field(default=None, ge=2)
-    """Rows of one step; chosen from rows where null."""
+    """Rows of one step."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """A GPU is used where there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """bfloat16 where the processor computes it natively and it pays."""
+    """bfloat16 where the processor computes it natively."""
     checkpoint: Seconds = 15.0
     """Time between checkpoints."""
     threads: int | None = Field(default=None, ge=1)
@@ -181,9 +195,9 @@ class IterateConfig(Section):
     """Stop when a round gains less than this share of the validation loss."""
     plan_change: float = Field(default=0.02, ge=0)
     """Stop when less than this share of the widths would move."""
-    pilot_epochs: int = Field(default=4, ge=1)
-    """Epochs of the short trainings that choose the temperature."""
-    pilot_rows: int = Field(default=12_000, ge=10)
+    pilot: float = Field(default=0.3, gt=0, le=1)
+    """Length of the short trainings that choose the temperature, as a share of the plan's epochs."""
+    pilot_rows: int = Field(default=20_000, ge=10)
     """Rows of those."""
 
 

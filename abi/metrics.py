@@ -18,6 +18,7 @@ Draws = Float[np.ndarray, " resamples"]
 Prediction = Float[np.ndarray, "rows ..."]
 Statistic = Callable[[Counts], Draws]
 
+NO_SPREAD: Final = 1e-12
 LOWER_IS_BETTER: Final = frozenset({"log_loss", "rmse", "mae"})
 PRIMARY: Final[dict[str, str]] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "rmse"}
 METRICS: Final[dict[str, tuple[str, ...]]] = {
@@ -33,7 +34,7 @@ def primary_metric(task: Task, asked: str = "auto") -> str:
 
 
 def statistics(task: Task, target: Shaped[np.ndarray, " rows"], prediction: Prediction) -> dict[str, Statistic]:
-    """Each metric as a function of row counts.
+    """Each metric as a function of row counts; NaN where it is not defined (ROC AUC of one class, R2 of a constant).
 
     Args:
         task: decides which metrics there are.
@@ -46,8 +47,10 @@ def statistics(task: Task, target: Shaped[np.ndarray, " rows"], prediction: Pred
 
         def r2(counts: Counts) -> Draws:
             total = counts.sum(axis=1)
-            spread = counts @ centred**2 - (counts @ centred) ** 2 / total
-            return np.asarray(1 - (counts @ square) / np.maximum(spread, 1e-300))
+            raw = counts @ centred**2
+            spread = raw - (counts @ centred) ** 2 / total
+            varies = spread > NO_SPREAD * raw  # R2 is not defined where the target does not vary
+            return np.where(varies, 1 - (counts @ square) / np.where(varies, spread, 1.0), np.nan)
 
         return {"rmse": lambda c: np.sqrt(_mean(c, square)), "mae": lambda c: _mean(c, absolute), "r2": r2}
     codes = target.astype(np.int64)

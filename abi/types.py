@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
 import rfc8785
@@ -293,7 +293,11 @@ class Capacity(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class Execution(Value):
-    """How it is trained: one step takes `batch_rows` rows."""
+    """How it is trained: one step takes `batch_rows` rows.
+
+    `learning_rate` is AdamW's peak, `encoder_factor` the encoders' rate over that, `average` the decay of the moving
+    average of the weights (0 is none), `patience` epochs without a better validation loss.
+    """
 
     device: str
     precision: Literal["float32", "bfloat16"]
@@ -301,6 +305,12 @@ class Execution(Value):
     epochs: int
     steps: int
     threads: int
+    learning_rate: float = 2e-3
+    encoder_factor: float = 1.0
+    weight_decay: float = 0.0
+    dropout: float = 0.1
+    average: float = 0.0
+    patience: int = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -446,8 +456,7 @@ class Move(Value):
 
 
 KINDS: dict[str, type[Value]] = {
-    kind.__name__: kind
-    for kind in (Snapshot, Problem, Checks, Scores, Attention, Plan, Trained, Move, Evaluation)
+    kind.__name__: kind for kind in (Snapshot, Problem, Checks, Scores, Attention, Plan, Trained, Move, Evaluation)
 }
 
 
@@ -457,12 +466,16 @@ def read_document(plain: object) -> Value:
     Raises:
         UsageError: it is none, or was changed after it was written.
     """
-    if not (isinstance(plain, dict) and plain.get("kind") in KINDS):
+    if not (isinstance(plain, dict) and isinstance(plain.get("kind"), str) and plain["kind"] in KINDS):
         got = plain.get("kind") if isinstance(plain, dict) else type(plain).__name__
         msg = f"Expected a document that an `abi` stage printed with --json ({', '.join(KINDS)}), got {got!r}."
         raise UsageError(msg)
     value = KINDS[plain["kind"]].from_json(plain.get("value"))
-    if value.id != plain.get("id"):
+    try:
+        unchanged = value.id == plain.get("id")
+    except rfc8785.CanonicalizationError:  # NaN or an integer past 2^53, which `document` never writes
+        unchanged = False
+    if not unchanged:
         msg = f"Expected the content of {plain['kind']} {str(plain.get('id'))[:12]} unchanged, got other content: run the stage that wrote it again."
         raise UsageError(msg)
     return value
@@ -474,12 +487,12 @@ def find(value: Value, kind: type[Any]) -> Any:
     Raises:
         UsageError: `value` comes before `kind` in the chain.
     """
-    if isinstance(value, kind):
-        return value
-    for item in fields(value) if is_dataclass(value) else ():  # type: ignore[var-annotated]  # every Value is a dataclass
-        inner = getattr(value, item.name)
-        if isinstance(inner, Value) and type(inner).__name__ in KINDS:
-            return find(inner, kind)
+    place: Any = value
+    while place is not None:
+        if isinstance(place, kind):
+            return place
+        held = (getattr(place, item.name) for item in fields(place))
+        place = next((inner for inner in held if type(inner).__name__ in KINDS), None)
     msg = (
         f"Expected a value that holds {kind.__name__}, got {type(value).__name__}: run the stage before this one first."
     )

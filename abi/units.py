@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from abi.errors import UsageError
@@ -12,9 +13,12 @@ BYTES = {
     **{f"{p}b": 1000**i for i, p in enumerate("kmgt", 1)},
     **{f"{p}ib": 1024**i for i, p in enumerate("kmgt", 1)},
 }
-SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
-_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*([a-z]*)\s*", re.IGNORECASE)
+ROUNDS_UP = 0.9995
+"""From this share of a unit on, three digits show a whole one."""
+
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*([a-zµ]*)\s*", re.IGNORECASE)
 
 
 def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
@@ -23,20 +27,27 @@ def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, ex
         msg = f"Expected {what} such as {example}, got {text!r}: use one of the units {', '.join(u or '(none)' for u in units)}."
         raise UsageError(msg)
     value = float(match[1]) * units[match[2].lower()]
-    if value <= 0:
-        msg = f"Expected {what} above zero, got {text!r}."
+    if not 0 < value < math.inf:
+        msg = f"Expected {what} above zero and finite, got {text!r}."
         raise UsageError(msg)
     return value
 
 
+def _whole(value: float, text: object, what: str) -> int:
+    if round(value) < 1:
+        msg = f"Expected {what} of at least 1, got {text!r}."
+        raise UsageError(msg)
+    return round(value)
+
+
 def parse_count(text: object) -> int:
     """``'200k'`` -> 200000."""
-    return int(_parse(text, COUNT, "a count", "200k"))
+    return _whole(_parse(text, COUNT, "a count", "200k"), text, "a count")
 
 
 def parse_bytes(text: object) -> int:
     """``'8GiB'`` -> 8589934592."""
-    return int(_parse(text, BYTES, "a size", "8GiB"))
+    return _whole(_parse(text, BYTES, "a size", "8GiB"), text, "a size in bytes")
 
 
 def parse_seconds(text: object) -> float:
@@ -44,26 +55,31 @@ def parse_seconds(text: object) -> float:
     return _parse(text, SECONDS, "a time", "10min")
 
 
+def _digits(value: float | int) -> str:
+    """Three significant digits, never with an exponent."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:.0f}"  # noqa: PLR2004 - what rounds to 1000 and more
+
+
 def show_count(value: float | int) -> str:
     """200000 -> ``'200k'``."""
     for unit, size in (("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
+        if value >= ROUNDS_UP * size:
+            return f"{_digits(value / size)}{unit}"
     return f"{value:.0f}"
 
 
 def show_bytes(value: float | int) -> str:
     """8589934592 -> ``'8 GiB'``."""
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
+        if value >= ROUNDS_UP * size:
+            return f"{_digits(value / size)} {unit}"
     return f"{value:.0f} B"
 
 
 def show_seconds(value: float | int) -> str:
     """0.002 -> ``'2 ms'``."""
     if value >= 120:  # noqa: PLR2004 - below two minutes seconds read better
-        return f"{value / 60:.3g} min"
-    if value >= 1:
-        return f"{value:.3g} s"
-    return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"  # noqa: PLR2004
+        return f"{_digits(value / 60)} min"
+    if value >= ROUNDS_UP:
+        return f"{_digits(value)} s"
+    return f"{_digits(value * 1e3)} ms" if value >= ROUNDS_UP * 1e-3 else f"{_digits(value * 1e6)} µs"

@@ -90,24 +90,24 @@ def measure_one(path: Path, folder: Path, columns: int, peer: bool) -> dict[str,
     reader = Reader(Problem(snapshot=Snapshot(files=(file,)), schema=schema, split=split), table, None)
     before_bytes = _peak_bytes()
     start = time.perf_counter()
+    scores = score(reader, ScoringConfig())
+    score_s = time.perf_counter() - start
+    score_bytes = _peak_bytes()
+    start = time.perf_counter()
     rows = sum(batch.num_rows for _, batch in table.batches())
     read_s = time.perf_counter() - start
     start = time.perf_counter()
     encoded = sum(len(chunk.row_numbers) for chunk in reader.chunks("train"))
     encode_s = time.perf_counter() - start
     assert rows == encoded == table.rows
-    reading_bytes = _peak_bytes()
-    start = time.perf_counter()
-    scores = score(reader, ScoringConfig())
     result = {
         "rows": table.rows,
         "columns": columns,
         "task": schema.task,
-        "score_s": time.perf_counter() - start,
+        "score_s": score_s,
         "read_s": read_s,
         "read_and_encode_s": encode_s,
-        "peak_bytes": _peak_bytes(),
-        "peak_reading_bytes": reading_bytes,
+        "peak_bytes": score_bytes,
         "peak_before_bytes": before_bytes,
         "carries_signal": sum(f.carries_signal for f in scores.features),
     }

@@ -39,6 +39,7 @@ ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 RETRIES, TIMEOUT_S = "2", "30"  # MLflow's own defaults wait for minutes when nobody answers
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100

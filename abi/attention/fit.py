@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import expit
 
 from abi.attention.simplex import Vector, balance, distance, entropy, softmax
 from abi.types import Attention, Scores, Trial, Weight
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from abi.config import AttentionConfig
 
 ON_BOUND = 1e-9
+LEAST_FLOOR = 1e-6
+"""Training takes the logarithm of a weight, so none may be zero, whatever `attention.floor` says."""
 
 
 def fit(
@@ -23,7 +26,7 @@ def fit(
     The interval of a weight is what it would be if its own score stood at the ends of its interval.
     """
     values = np.array([f.score for f in scores.features])
-    floor = config.floor / len(values)
+    floor = _floor(config, len(values))
     weights = balance(softmax(values, temperature), floor, config.cap)
     ends = [_at_end(values, np.array(end), temperature, floor, config.cap) for end in _ends(scores)]
     return _attention(scores, weights, ends[0], ends[1], config, temperature=temperature, trials=trials)
@@ -43,7 +46,7 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
     """
     before = np.array([w.weight for w in previous.weights])
     blend = before ** (1 - config.movement) * np.maximum(shares, 1e-12) ** config.movement
-    weights = balance(blend / blend.sum(), config.floor / len(before), config.cap)
+    weights = balance(blend / blend.sum(), _floor(config, len(before)), config.cap)
     ratio = weights / before
     low = np.minimum(np.array([w.low for w in previous.weights]) * ratio, weights)
     high = np.maximum(np.array([w.high for w in previous.weights]) * ratio, weights)
@@ -60,6 +63,10 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
     )
 
 
+def _floor(config: AttentionConfig, count: int) -> float:
+    return max(config.floor, LEAST_FLOOR) / count
+
+
 def _ends(scores: Scores) -> tuple[list[float], list[float]]:
     return [f.low for f in scores.features], [f.high for f in scores.features]
 
@@ -68,11 +75,11 @@ def _at_end(values: Vector, end: Vector, temperature: float | None, floor: float
     """Each feature's weight if its own score alone were at `end`."""
     if temperature is None:
         return np.full(len(values), 1.0 / len(values))
-    top = max(values.max(), end.max())
-    exponent = np.exp((values - top) / temperature)
-    own = np.exp((end - top) / temperature)
-    cap = max(cap, 1.0 / len(values))
-    return np.asarray(np.clip(own / (exponent.sum() - exponent + own), floor, cap))
+    exponent = np.exp((values - values.max()) / temperature)
+    with np.errstate(divide="ignore"):  # the others may weigh nothing
+        others = np.log(np.maximum(exponent.sum() - exponent, 0.0))
+    own = (end - values.max()) / temperature
+    return np.asarray(np.clip(expit(own - others), floor, max(cap, 1.0 / len(values))))
 
 
 def _attention(
@@ -88,7 +95,7 @@ def _attention(
     moved: float = 0.0,
 ) -> Attention:
     count = len(weights)
-    floor, cap = config.floor / count, max(config.cap, 1.0 / count)
+    floor, cap = _floor(config, count), max(config.cap, 1.0 / count)
 
     def bound(weight: float) -> str | None:
         if temperature is None and number == 0:

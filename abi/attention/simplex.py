@@ -43,16 +43,14 @@ def balance(weights: Vector, floor: float, cap: float) -> Vector:
     cap = max(cap, 1.0 / count)
     assert 0 <= floor <= 1.0 / count + 1e-12, "the floors alone would exceed 1"
     tiny = np.maximum(weights, 1e-300)
-    low, high = 0.0, 1.0 / tiny.min()
-    for _ in range(200):
-        middle = np.sqrt(low * high) if low > 0 else high / 2 if high < 1 else np.sqrt(high)
-        if np.clip(middle * tiny, floor, cap).sum() > 1:
+    low, high = -700.0, -np.log(tiny.min())  # of log c: all on the floor, all on the cap
+    for _ in range(100):
+        middle = (low + high) / 2
+        if np.clip(np.exp(middle) * tiny, floor, cap).sum() > 1:
             high = middle
         else:
             low = middle
-        if high / max(low, 1e-300) < 1 + 1e-15:
-            break
-    bounded = np.clip(high * tiny, floor, cap)
+    bounded = np.clip(np.exp(high) * tiny, floor, cap)
     free = (bounded > floor) & (bounded < cap)
     if free.any():
         bounded[free] *= (1.0 - bounded[~free].sum()) / bounded[free].sum()

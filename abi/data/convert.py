@@ -58,7 +58,7 @@ class ParquetSource:
 
     def blocks(self) -> Iterator[list[pa.Array]]:
         """Columns of some rows at a time."""
-        with self._readable(), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+        with self._readable(), pq.ParquetFile(self.path, page_checksum_verification=True, pre_buffer=False) as file:
             for batch in file.iter_batches(_rows_for(len(self.names), GROUP_ROWS, _GROUP_CELLS)):
                 yield batch.columns
 

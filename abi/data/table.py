@@ -87,7 +87,7 @@ class Table:
         names = list(self.names if columns is None else columns)
         first = 0
         try:
-            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+            with pq.ParquetFile(self.path, page_checksum_verification=True, pre_buffer=False) as file:
                 for batch in file.iter_batches(batch_rows, columns=names):
                     yield first, batch.select(names)
                     first += batch.num_rows

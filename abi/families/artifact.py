@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from abi.data.columns import encode
-from abi.errors import WorkspaceError
+from abi.errors import UsageError, WorkspaceError
 from abi.families.network import Cells, Network
 from abi.families.preparation import Preparation
 from abi.types import Capacity, Schema, Value
@@ -73,6 +74,8 @@ class Model:
         """The same for encoded rows, in chunks."""
         device = next(self.network.parameters()).device
         self.network.eval()
+        if not cells.rows:
+            return np.zeros((0, len(self.blueprint.schema.classes)) if self.blueprint.schema.classes else (0,))
         parts = []
         with torch.inference_mode():
             for start in range(0, cells.rows, CHUNK_ROWS):
@@ -123,7 +126,7 @@ def load(folder: Path | str) -> Model:
     """Read a model folder.
 
     Raises:
-        WorkspaceError: a file is missing, or weights and blueprint do not belong together.
+        WorkspaceError: a file is missing or damaged, or weights and blueprint do not belong together.
     """
     folder = Path(folder)
     try:
@@ -132,13 +135,18 @@ def load(folder: Path | str) -> Model:
     except (OSError, ValueError) as error:
         msg = f"Expected {MODEL} and {WEIGHTS} in {folder}, got: {error}. Train the model again or restore the folder."
         raise WorkspaceError(msg) from None
-    blueprint = Blueprint.from_json(plain)
+    try:
+        blueprint = Blueprint.from_json(plain)
+        tensors = load_tensors(data)
+    except (UsageError, SafetensorError) as error:
+        msg = f"Expected a whole model in {folder}, got damaged files: {error} Train the model again or restore the folder."
+        raise WorkspaceError(msg) from None
     length = int.from_bytes(data[:8], "little")
     written = json.loads(data[8 : 8 + length]).get("__metadata__", {}).get("blueprint")
     if written != blueprint.id:
         msg = f"Expected weights of blueprint {blueprint.id[:12]} in {folder}, got those of {str(written)[:12]}."
         raise WorkspaceError(msg)
     network = build(blueprint)
-    network.load_state_dict(load_tensors(data))
+    network.load_state_dict(tensors)
     network.eval()
     return Model(blueprint, network)

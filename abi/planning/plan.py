@@ -11,20 +11,18 @@ from abi.errors import PlanInfeasible
 from abi.families.network import outputs
 from abi.planning.allocate import Allotment, allocate
 from abi.planning.cost import Workload, epoch_seconds, layers, predict_cost
-from abi.planning.ladder import WIDTHS, ladder, step
+from abi.planning.ladder import EVEN_WIDTH, WIDTHS, ladder, step, widest
 from abi.planning.machine import Machine
+from abi.planning.recipe import Recipe, recipe
 from abi.types import Allocation, Attention, Capacity, Cost, Envelope, Execution, Feature, FeatureCapacity, Plan
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:
     from abi.config import Config
 
-BACKBONES: Final = ((2, 256), (2, 192), (2, 128), (2, 96), (2, 64), (2, 48), (2, 32), (1, 16))
-"""Blocks and block width, from large to small."""
-EVEN_WIDTH: Final = 8
-"""Width of an even split where the envelope allows it: wider ones brought nothing on validation data."""
+BLOCK_WIDTHS: Final = (768, 512, 384, 256, 192, 128, 96, 64, 48, 32, 16)
 MIN_EPOCHS: Final = 4
-FEWER_MEMBERS: Final = (1.0, 0.5, 0.25, 0.125)
+FEWER_MEMBERS: Final = (0.5, 0.25, 0.125)
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,15 @@ def make_plan(
         categorical=len(schema.features) - numeric,
         outputs=outputs(schema),
     )
+    start = recipe(train_rows, schema.task, config.training)
     smallest: tuple[Cost, str] | None = None
-    for backbone in _backbones(config.training.members, train_rows):
-        even = _even(schema.features, backbone, work.outputs, envelope.parameters)
-        execution = _execution(even, work, envelope, config, machine)
+    for backbone in _backbones(start):
+        even = _even(schema.features, backbone, start.bins, work.outputs, envelope.parameters)
+        execution = _execution(even, start, work, envelope, machine)
         cost = predict_cost(even, execution, work, machine)
         short = _short(cost, envelope, execution)
         if short is None:
-            return _finish(attention, envelope, allocation, even, backbone, execution, work, machine)
+            return _finish(attention, envelope, allocation, even, backbone, start, execution, work, machine)
         smallest = (cost, short)
     assert smallest is not None
     cost, short = smallest
@@ -79,13 +78,13 @@ def make_plan(
     raise PlanInfeasible(msg)
 
 
-def _backbones(members: int, train_rows: int) -> Sequence[_Backbone]:
-    """From large to small; few rows do not need the largest."""
-    widest = 256 if train_rows >= 20_000 else 192  # noqa: PLR2004
-    fitting = [b for b in BACKBONES if b[1] <= widest]
-    full = [_Backbone(members, *b) for b in fitting]
-    less = [_Backbone(max(1, round(members * share)), *fitting[-1]) for share in FEWER_MEMBERS[1:]]
-    return [*full, *less]
+def _backbones(start: Recipe) -> Sequence[_Backbone]:
+    """From the recipe's size down to a single narrow layer with few members."""
+    narrower = [w for w in BLOCK_WIDTHS if w < start.block_width]
+    full = [_Backbone(start.members, start.blocks, w) for w in (start.block_width, *narrower)]
+    last = full[-1].width
+    fewer = [_Backbone(max(1, round(start.members * share)), 1, last) for share in FEWER_MEMBERS]
+    return [*full, _Backbone(start.members, 1, last), *fewer]
 
 
 def _capacity(
@@ -117,15 +116,16 @@ def _per_width(backbone: _Backbone) -> int:
     return backbone.width + backbone.members
 
 
-def _even(features: Sequence[Feature], backbone: _Backbone, out: int, limit: int | None) -> Capacity:
+def _even(features: Sequence[Feature], backbone: _Backbone, bins: int, out: int, limit: int | None) -> Capacity:
     """The widest even split within `limit` parameters (the narrowest where none fits)."""
-    reason = "the even split gives every feature the same width"
-    for width in (*(w for w in sorted(WIDTHS, reverse=True) if w <= EVEN_WIDTH), None):
-        rungs = [step(f, width or WIDTHS[0]) for f in features]
+    reason = "the even split gives every feature the same width, or one unit per distinct value where it has fewer"
+    widths = [w for w in sorted(WIDTHS, reverse=True) if w <= EVEN_WIDTH]
+    for width in widths:
+        rungs = [step(f, widest(f, width), bins) for f in features]
         allotments = [Allotment(step=rung, next_width=None, next_parameters=None) for rung in rungs]
         capacity = _capacity(features, allotments, backbone, out, [reason] * len(features))
         if limit is None or parameters(capacity) <= limit:
-            return capacity
+            break
     return capacity
 
 
@@ -135,14 +135,12 @@ def parameters(capacity: Capacity) -> int:
     return split.feature_extraction + split.middle + split.output
 
 
-def _execution(capacity: Capacity, work: Workload, envelope: Envelope, config: Config, machine: Machine) -> Execution:
-    batch = config.training.batch_rows or _batch_rows(work.train_rows)
-    batch = min(batch, work.train_rows)
-    wanted = config.training.epochs or _epochs(work.train_rows)
-    epochs = wanted
+def _execution(capacity: Capacity, start: Recipe, work: Workload, envelope: Envelope, machine: Machine) -> Execution:
+    batch = min(start.batch_rows, work.train_rows)
+    epochs = start.epochs
     if envelope.train_time_s is not None:
         affordable = int(envelope.train_time_s / epoch_seconds(capacity, batch, work, machine))
-        epochs = max(min(wanted, MIN_EPOCHS), min(wanted, affordable))
+        epochs = max(min(epochs, MIN_EPOCHS), min(epochs, affordable))
     return Execution(
         device=machine.device,
         precision=machine.precision,
@@ -150,17 +148,13 @@ def _execution(capacity: Capacity, work: Workload, envelope: Envelope, config: C
         epochs=epochs,
         steps=epochs * -(-work.train_rows // batch),
         threads=machine.threads,
+        learning_rate=start.learning_rate,
+        encoder_factor=start.encoder_factor,
+        weight_decay=start.weight_decay,
+        dropout=start.dropout,
+        average=start.average,
+        patience=start.patience,
     )
-
-
-def _batch_rows(rows: int) -> int:
-    """Small tables want small steps; large ones throughput."""
-    return 128 if rows < 5_000 else 256 if rows < 50_000 else 512  # noqa: PLR2004
-
-
-def _epochs(rows: int) -> int:
-    """Epochs of one training, so that small tables see enough steps."""
-    return 60 if rows < 5_000 else 40 if rows < 20_000 else 24  # noqa: PLR2004
 
 
 def _short(cost: Cost, envelope: Envelope, execution: Execution) -> str | None:
@@ -182,6 +176,7 @@ def _finish(
     allocation: Allocation,
     even: Capacity,
     backbone: _Backbone,
+    start: Recipe,
     execution: Execution,
     work: Workload,
     machine: Machine,
@@ -192,7 +187,7 @@ def _finish(
         weights = [w.weight for w in attention.weights]
         per_width = _per_width(backbone)
         budget = sum(f.parameters for f in even.features)
-        allotted = allocate([ladder(f) for f in features], weights, budget, per_width)
+        allotted = allocate([ladder(f, start.bins) for f in features], weights, budget, per_width)
         assert allotted is not None, "the even split fits, so the first rungs do"
         reasons = [_reason(a, w, len(features)) for a, w in zip(allotted, weights, strict=True)]
         capacity = _capacity(features, allotted, backbone, work.outputs, reasons)
@@ -203,7 +198,7 @@ def _finish(
         capacity=capacity,
         execution=execution,
         predicted=predict_cost(capacity, execution, work, machine),
-        reasons=_reasons(capacity, even, backbone, execution, envelope, work, allocation),
+        reasons=_reasons(capacity, even, backbone, start, execution, envelope, work, allocation),
     )
 
 
@@ -221,33 +216,39 @@ def _reasons(
     capacity: Capacity,
     even: Capacity,
     backbone: _Backbone,
+    start: Recipe,
     execution: Execution,
     envelope: Envelope,
     work: Workload,
     allocation: Allocation,
 ) -> tuple[str, ...]:
     total, split = parameters(capacity), capacity.layers
-    even_width = even.features[0].width
-    limit = "no limit" if envelope.parameters is None else f"a limit of {show_count(envelope.parameters)}"
+    even_width = max(f.width for f in even.features)
+    limit = "" if envelope.parameters is None else f" of {show_count(envelope.parameters)}"
     bound = (
-        "which is as wide as pays"
+        "wider brought nothing on validation rows"
         if even_width == EVEN_WIDTH
-        else f"since width {WIDTHS[WIDTHS.index(even_width) + 1]} for all would exceed {limit}"
+        else f"wider would exceed the limit{limit}"
+        if envelope.parameters is not None
+        else "no feature has more distinct values"
     )
     shares = ", ".join(
         f"{name} {getattr(split, part) / total:.0%}"
         for name, part in (("feature extraction", "feature_extraction"), ("middle", "middle"), ("output", "output"))
     )
-    divided = (
-        f"The even split would give every feature width {even_width}, {bound}; its {show_count(parameters(even))} parameters are what "
-        + ("this control spends." if allocation == "even" else "attention divides anew.")
+    spent = "what this control spends" if allocation == "even" else "what attention divides anew"
+    largest = backbone.width == start.block_width and backbone.blocks == start.blocks
+    size = f"{backbone.blocks} x {backbone.width} with {backbone.members} members"
+    why = f"the size that {show_count(work.train_rows)} training rows ask for" if largest else "the largest that fits"
+    fewer = (
+        ""
+        if execution.epochs == start.epochs
+        else f", fewer than the usual {start.epochs} to stay within {show_seconds(envelope.train_time_s or 0)}"
     )
-    native = "computes natively" if execution.precision == "bfloat16" else "computes fastest"
-    epochs = f"{execution.epochs} epochs of {show_count(work.train_rows)} rows"
-    time = f", within {show_seconds(envelope.train_time_s)} by the measured step time" if envelope.train_time_s else ""
+    average = f", weights averaged with decay {execution.average:g}" if execution.average else ""
     return (
-        divided,
-        f"Layers: {shares}; the backbone is {backbone.blocks} x {backbone.width} with {backbone.members} members, the largest that fits.",
-        f"Runs on {execution.device} with {execution.threads} threads in {execution.precision}, which this device {native}.",
-        f"Steps of {execution.batch_rows} rows, {epochs}{time}.",
+        f"The even split would give every feature width {even_width} ({bound}); its {show_count(parameters(even))} parameters are {spent}.",
+        f"Layers: {shares}; the backbone is {size}, {why}.",
+        f"Runs on {execution.device} with {execution.threads} threads in {execution.precision}{', which this device computes natively' if execution.precision == 'bfloat16' else ''}.",
+        f"{execution.epochs} epochs of {show_count(work.train_rows)} rows in steps of {execution.batch_rows}{fewer}; peak rate {execution.learning_rate:g}, {execution.encoder_factor:g}x for the encoders{average}.",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from abi.types import Epoch
 
 
+@runtime_checkable
 class Checkpoints(Protocol):
     """Where one training keeps its checkpoint."""
 
@@ -32,10 +33,18 @@ class Checkpoints(Protocol):
 
 @dataclass
 class Progress:
-    """Where a training stands. `best` are the weights of the best epoch."""
+    """Where a training stands.
+
+    `share` is how much of the schedule is done. `end` is the last step where the time limit cut the schedule, and the
+    anchor the step and share where it did. `best` are the weights of the best epoch.
+    """
 
     epoch: int = 0
     step: int = 0
+    share: float = 0.0
+    end: int | None = None
+    anchor_step: int = 0
+    anchor_share: float = 0.0
     seconds: float = 0.0
     best_loss: float = float("inf")
     best_metric: float = 0.0
@@ -44,9 +53,17 @@ class Progress:
     best: dict[str, Tensor] = field(default_factory=dict)
 
 
-def pack(network: nn.Module, optimizer: torch.optim.Optimizer, shuffle: torch.Generator, progress: Progress) -> bytes:
-    """All that the next step depends on: weights, optimizer state, both random states, progress."""
+def pack(
+    network: nn.Module,
+    average: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
+    shuffle: torch.Generator,
+    progress: Progress,
+) -> bytes:
+    """All that the next step depends on: weights, their average, optimizer state, both random states, progress."""
     tensors = {f"weights/{k}": v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average/{k}": v.detach().cpu().contiguous() for k, v in average.state_dict().items()}
     tensors |= {f"best/{k}": v.detach().cpu().contiguous() for k, v in progress.best.items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v).cpu().contiguous() for k, v in state.items()}
@@ -55,7 +72,13 @@ def pack(network: nn.Module, optimizer: torch.optim.Optimizer, shuffle: torch.Ge
     return bytes(save_tensors(tensors, metadata={"progress": json.dumps(plain)}))
 
 
-def unpack(data: bytes, network: nn.Module, optimizer: torch.optim.Optimizer, shuffle: torch.Generator) -> Progress:
+def unpack(
+    data: bytes,
+    network: nn.Module,
+    average: nn.Module | None,
+    optimizer: torch.optim.Optimizer,
+    shuffle: torch.Generator,
+) -> Progress:
     """Put everything back where `pack` took it from."""
     tensors = load_tensors(data)
     length = int.from_bytes(data[:8], "little")
@@ -65,6 +88,8 @@ def unpack(data: bytes, network: nn.Module, optimizer: torch.optim.Optimizer, sh
         return {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
 
     network.load_state_dict(part("weights"))
+    if average is not None:
+        average.load_state_dict(part("average"))
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in part("optimizer").items():
         index, name = key.split("/")

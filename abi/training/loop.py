@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import dataclass
@@ -19,17 +20,18 @@ from abi.metrics import primary_metric, score
 from abi.training.checkpoint import Checkpoints, Progress, pack, unpack
 from abi.training.memory import PeakMemory
 from abi.training.objective import members_loss, row_losses, training_target
+from abi.training.pace import Pace, schedule
 from abi.training.watch import Unwatched, Watcher
-from abi.types import Cost, Epoch, Plan, Schema, Task, Trained
+from abi.types import Cost, Epoch, Execution, Plan, Schema, Task, Trained
 from abi.units import show_count
 
 if TYPE_CHECKING:
     from abi.config import Config
     from abi.data.columns import Columns
 
-WARMUP: Final = 0.05
 CLIP: Final = 1.0
 LATENCY_CALLS: Final = 20
+Stopped = Literal["finished", "early", "time"]
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ def train(
 ) -> Fitted:
     """Train exactly what `plan` says and keep the weights of the epoch with the least validation loss.
 
-    The schedule's progress is the larger of the share of planned steps and the share of the time limit used, so a slow
-    machine still ends at learning rate zero and inside its limit. With a checkpoint, training goes on where it was.
+    With a checkpoint, training goes on where it was. On a machine that is slower than planned the schedule is shortened
+    (see `abi.training.pace`), so that training still ends inside its limit; otherwise it is repeatable bit by bit.
 
     Raises:
         TrainingDiverged: a loss or gradient became NaN or infinite; the message names the cause.
@@ -79,7 +81,7 @@ def train(
             capacity=plan.capacity,
             preparation=preparation,
             prior=tuple(w.weight for w in plan.attention.weights),
-            dropout=config.training.dropout,
+            dropout=execution.dropout,
         )
         network = build(blueprint, low_precision=execution.precision == "bfloat16")
         device = torch.device(execution.device)
@@ -125,31 +127,25 @@ def _loop(
     seed: int,
     watcher: Watcher,
     checkpoints: Checkpoints | None,
-) -> tuple[Progress, Literal["finished", "early", "time"]]:
+) -> tuple[Progress, Stopped]:
     execution, task = plan.execution, plan.attention.scores.problem.schema.task
-    settings = config.training
-    limit_s = plan.envelope.train_time_s or math.inf
-    optimizer = torch.optim.AdamW(
-        _parameter_groups(network, settings.weight_decay), lr=settings.learning_rate, fused=True
-    )
+    optimizer = torch.optim.AdamW(_parameter_groups(network, execution), lr=execution.learning_rate, fused=True)
     parameters = list(network.parameters())
     shuffle = torch.Generator().manual_seed(seed)
+    average = copy.deepcopy(network) if execution.average else None
     progress = Progress()
     saved = checkpoints.load() if checkpoints else None
     if saved is not None:
-        progress = unpack(saved, network, optimizer, shuffle)
-    began = time.perf_counter() - progress.seconds
+        progress = unpack(saved, network, average, optimizer, shuffle)
+    pace = Pace(execution.epochs * _steps(data, execution), plan.envelope.train_time_s, progress)
     last_save = time.perf_counter()
-    per_epoch = max(1, math.ceil(data.train.rows / execution.batch_rows))
-    total = per_epoch * execution.epochs
-    stopped: Literal["finished", "early", "time"] = "finished"
-    while progress.epoch < execution.epochs:
+    stopped: Stopped | None = None
+    while stopped is None:
         network.train()
         epoch_began, losses = time.perf_counter(), torch.zeros((), device=data.target.device)
-        for part in torch.randperm(data.train.rows, generator=shuffle).tensor_split(per_epoch):
+        for part in torch.randperm(data.train.rows, generator=shuffle).tensor_split(_steps(data, execution)):
             index = part.to(data.target.device)
-            share = max(progress.step / total, (time.perf_counter() - began) / limit_s)
-            rate = settings.learning_rate * _schedule(progress.step / total, share)
+            rate = execution.learning_rate * schedule(progress.share)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["factor"]
             loss = members_loss(network(data.train.take(index)), data.target.index_select(0, index), task)
@@ -161,27 +157,41 @@ def _loop(
                 raise TrainingDiverged(_cause(network, whole, progress, rate))
             optimizer.step()
             losses += loss.detach() * (len(part) / data.train.rows)
-            progress.step += 1
-            watcher.step(progress.step, total)
+            pace.step()
+            if average is not None:
+                _average(average, network, execution.average, progress.step)
+            watcher.step(progress.step, progress.step + pace.remaining)
+            if pace.over:
+                break
         progress.epoch += 1
-        _validate(network, data, plan, config, progress, float(losses), epoch_began, watcher)
-        progress.seconds = time.perf_counter() - began
-        if progress.seconds >= limit_s:
-            stopped = "time"
-            break
-        if progress.epoch - progress.best_epoch >= settings.patience:
-            stopped = "early"
-            break
-        if checkpoints and time.perf_counter() - last_save >= settings.checkpoint:
-            checkpoints.save(pack(network, optimizer, shuffle, progress))
+        judged = network if average is None else average
+        _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher)
+        progress.seconds = pace.seconds
+        stopped = _stopped(progress, pace, execution)
+        if stopped is None and checkpoints and time.perf_counter() - last_save >= config.training.checkpoint:
+            checkpoints.save(pack(network, average, optimizer, shuffle, progress))
             last_save = time.perf_counter()
-    progress.seconds = time.perf_counter() - began
     return progress, stopped
 
 
-def _schedule(steps: float, share: float) -> float:
-    """Linear warm-up over the first steps, then half a cosine down to zero (Loshchilov and Hutter 2017)."""
-    return min(1.0, (steps + 1e-4) / WARMUP) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+def _steps(data: _Data, execution: Execution) -> int:
+    """Steps of one epoch."""
+    return max(1, math.ceil(data.train.rows / execution.batch_rows))
+
+
+def _stopped(progress: Progress, pace: Pace, execution: Execution) -> Stopped | None:
+    if pace.over or progress.epoch >= execution.epochs:
+        return "time" if pace.cut else "finished"
+    if progress.epoch - progress.best_epoch >= execution.patience:
+        return "early"
+    return None
+
+
+def _average(average: Network, network: Network, decay: float, step: int) -> None:
+    """Exponential moving average of the weights (Polyak and Juditsky 1992), with a shorter memory at the start."""
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), share)
 
 
 def _validate(
@@ -237,7 +247,7 @@ def _metric(prediction: Tensor, target: Tensor, schema: Schema, config: Config) 
     return score(schema.task, target.cpu().numpy(), plain)[name]
 
 
-def _parameter_groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(network: Network, execution: Execution) -> list[dict[str, Any]]:
     """Weight decay for the backbone's matrices only: not for encoders, biases, adapters or attention."""
     decayed, encoders, free = [], [], []
     for name, parameter in network.named_parameters():
@@ -248,9 +258,9 @@ def _parameter_groups(network: Network, weight_decay: float) -> list[dict[str, A
         else:
             free.append(parameter)
     return [
-        {"params": decayed, "weight_decay": weight_decay, "factor": 1.0},
+        {"params": decayed, "weight_decay": execution.weight_decay, "factor": 1.0},
         {"params": free, "weight_decay": 0.0, "factor": 1.0},
-        {"params": encoders, "weight_decay": 0.0, "factor": 1.0},
+        {"params": encoders, "weight_decay": 0.0, "factor": execution.encoder_factor},
     ]
 
 

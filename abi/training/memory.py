@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import threading
 from types import TracebackType
-from typing import Self
 
 import psutil
 import torch
 
 INTERVAL_S = 0.02
+
+
+def _give_back() -> None:
+    """Return freed memory to the system, so that what an earlier training left does not hide what this one takes."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc has it, other C libraries do not
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class PeakMemory:
@@ -23,7 +32,7 @@ class PeakMemory:
         self._start = 0
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> PeakMemory:  # not Self, which beartype cannot check in a decorated method
         self._start = self._process.memory_info().rss
         if self._cuda:
             torch.cuda.reset_peak_memory_stats()

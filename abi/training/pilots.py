@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,10 +43,10 @@ def choose_temperature(
     trials = []
     for temperature in candidates:
         planned = plan(fit(scores, temperature, config.attention))
-        pilot = _shortened(planned, len(rows_in.row_numbers), config.iterate.pilot_epochs)
+        pilot = _shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
         fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed).trained
         trials.append(Trial(temperature=temperature, loss=fitted.loss, metric=fitted.metric))
-    best = min(trials, key=lambda t: t.loss)
+    best = _flattest(trials, config.attention.margin)
     return fit(scores, best.temperature, config.attention, tuple(trials))
 
 
@@ -61,7 +61,7 @@ def choose_seed(plan: Plan, config: Config, *, trials: int, train_columns: Colum
         validation_columns: rows that decide.
     """
     rows_in = _sample(train_columns, config)
-    pilot = _shortened(plan, len(rows_in.row_numbers), config.iterate.pilot_epochs)
+    pilot = _shortened(plan, len(rows_in.row_numbers), config.iterate.pilot)
     seeds = range(config.seed, config.seed + trials) if trials > 1 else ()
     losses = {seed: train(pilot, rows_in, validation_columns, config, seed=seed).trained.loss for seed in seeds}
     return min(losses, key=lambda seed: losses[seed], default=config.seed)
@@ -73,9 +73,19 @@ def _sample(columns: Columns, config: Config) -> Columns:
     return columns.take(np.sort(random.permutation(rows)[: config.iterate.pilot_rows]))
 
 
-def _shortened(plan: Plan, rows: int, epochs: int) -> Plan:
+def _flattest(trials: Sequence[Trial], margin: float) -> Trial:
+    """The first trial, from flat to steep, that no steeper one beats by more than the margin."""
+    chosen = trials[0]
+    for trial in trials[1:]:
+        if trial.loss < chosen.loss - margin * abs(chosen.loss):
+            chosen = trial
+    return chosen
+
+
+def _shortened(plan: Plan, rows: int, share: float) -> Plan:
     """The same capacity on fewer rows and epochs."""
     execution = plan.execution
+    epochs = max(1, round(share * execution.epochs))
     batch = min(execution.batch_rows, rows)
     steps = epochs * -(-rows // batch)
     return replace(plan, execution=replace(execution, epochs=epochs, batch_rows=batch, steps=steps))

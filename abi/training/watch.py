@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from jaxtyping import Float
 from abi.types import Epoch
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Told of every step and epoch."""
 

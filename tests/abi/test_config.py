@@ -1,0 +1,188 @@
+"""Settings: where they come from, which go first, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from abi.config import Config, load_config
+from abi.errors import UsageError
+from abi.types import Envelope
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder, no settings in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("ABI_SEED", "ABI_NAME", "ABI_ENVELOPE__PARAMETERS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def _write(text: str | bytes, name: str = "abi.yaml") -> Path:
+    path = Path(name)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_with_nothing_configured_the_defaults_hold() -> None:
+    assert load_config() == Config.model_construct()
+    assert load_config().model_dump() == Config().model_dump()
+
+
+def test_flags_go_before_environment_before_yaml_before_pyproject(monkeypatch: pytest.MonkeyPatch) -> None:
+    _write("[tool.abi]\nseed = 1\n", "pyproject.toml")
+    assert load_config().seed == 1
+    _write("seed: 2\n")
+    assert load_config().seed == 2
+    monkeypatch.setenv("ABI_SEED", "3")
+    assert load_config().seed == 3
+    assert load_config(settings={"seed": 4}).seed == 4
+
+
+def test_sources_are_merged_key_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    _write("[tool.abi.envelope]\nmemory = '1GiB'\nlatency = '1ms'\ntrain_time = '1s'\nparameters = 1\n", "pyproject.toml")
+    _write("envelope:\n  latency: 2ms\n  train_time: 2s\n  parameters: 2\n")
+    monkeypatch.setenv("ABI_ENVELOPE__TRAIN_TIME", "3s")
+    monkeypatch.setenv("ABI_ENVELOPE__PARAMETERS", "3")
+    limits = load_config(settings={"envelope.parameters": "4k"}).envelope.limits()
+    assert limits == Envelope(parameters=4000, memory_bytes=2**30, train_time_s=3.0, latency_s=0.002)
+
+
+def test_an_asked_for_file_stands_in_for_the_one_in_the_folder(tmp_path: Path) -> None:
+    _write("seed: 1\nname: here\n")
+    other = _write("seed: 2\n", "other.yaml")
+    assert (load_config(other).seed, load_config(other).name) == (2, None)
+
+
+def test_reading_one_file_leaves_no_trace_in_the_next_reading() -> None:
+    load_config(_write("seed: 9\n", "other.yaml"))
+    assert load_config().seed == 0
+
+
+def test_an_empty_file_is_no_settings() -> None:
+    _write("# nothing yet\n")
+    assert load_config().seed == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("parameters: 200k", Envelope(parameters=200_000)),
+        ("memory: 8589934592", Envelope(memory_bytes=2**33)),
+        ("memory: 8GiB", Envelope(memory_bytes=2**33)),
+        ("train_time: 90", Envelope(train_time_s=90.0)),
+        ("train_time: 1.5min", Envelope(train_time_s=90.0)),
+        ("latency: 2ms", Envelope(latency_s=0.002)),
+    ],
+)
+def test_quantities_may_have_units(text: str, expected: Envelope) -> None:
+    nothing = "".join(f"  {k}: null\n" for k in ("parameters", "memory", "train_time", "latency") if k not in text)
+    _write(f"envelope:\n{nothing}  {text}\n")
+    assert load_config().envelope.limits() == expected
+
+
+def test_unrelated_environment_variables_do_not_disturb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABI_WORKSPACE", "/somewhere")
+    monkeypatch.setenv("ABI_BENCH", "/elsewhere")
+    assert load_config() == Config.model_construct()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("colour: red", "Expected a known setting, got 'colour': `abi config schema` lists them."),
+        ("data:\n  sepal: 1", "Expected a known setting, got 'data.sepal': `abi config schema` lists them."),
+        ("seed: soon", "Setting 'seed': .*integer.* \\(got 'soon'\\)"),
+        ("seed: -1", "Setting 'seed': .*greater than or equal to 0 \\(got -1\\)"),
+        ("envelope: 5", "Setting 'envelope': .* \\(got 5\\)"),
+        ("envelope:\n  memory: 5", "Setting 'envelope.memory': Expected a size such as 8GiB, got 5"),
+        ("envelope:\n  memory: 8 cows", "Setting 'envelope.memory': Expected a size such as 8GiB, got '8 cows'"),
+        ("envelope:\n  parameters: 0", "Setting 'envelope.parameters': Expected a count above zero"),
+        ("envelope:\n  latency: fast", "Setting 'envelope.latency': Expected a time such as 10min, got 'fast'"),
+        ("data:\n  validation: 1.0", "Setting 'data.validation': .*less than 1"),
+        ("data:\n  columns:\n    age: number", "Setting 'data.columns.age'"),
+        ("attention:\n  cap: 0", "Setting 'attention.cap': .*greater than 0"),
+        ("attention:\n  temperatures: warm", "Setting 'attention.temperatures'"),
+        ("evaluation:\n  metric: f1", "Setting 'evaluation.metric'"),
+        ("name: a/b", "Setting 'name'"),
+        ("just words", "Expected readable settings in abi.yaml"),
+        (b"\xff\xfe\x00", "Expected readable settings in abi.yaml"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(text: str | bytes, message: str) -> None:
+    _write(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_config()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [1, 2", "a: b: c", "- 1\n- 2\n", "\tseed: 1", "seed: !!python/object:os.system {}"])
+def test_what_is_no_yaml_mapping_is_one_sentence_that_names_the_file(text: str) -> None:
+    _write(text)
+    with pytest.raises(UsageError, match="Expected readable settings in abi.yaml") as caught:
+        load_config()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("time", ["0", "-5", ".nan", "true", ".inf"])
+def test_a_bare_time_is_a_number_above_zero(time: str) -> None:
+    _write(f"envelope:\n  train_time: {time}\n")
+    with pytest.raises(UsageError, match="Setting 'envelope.train_time'"):
+        load_config()
+
+
+@pytest.mark.parametrize("temperature", ["0", "-1", ".nan"])
+def test_a_temperature_is_above_zero(temperature: str) -> None:
+    _write(f"attention:\n  temperatures: [1.0, {temperature}]\n")
+    with pytest.raises(UsageError, match=r"Setting 'attention\.temperatures"):
+        load_config()
+
+
+@pytest.mark.parametrize("settings", [{"seed": 1, "seed.x": 2}, {"envelope": 3, "envelope.memory": "2GiB"}])
+def test_a_key_below_a_plain_value_is_a_sentence(settings: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="seed|envelope"):
+        load_config(settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("ABI_ENVELOPE__TRAIN_TIME", "180"), ("ABI_ENVELOPE__MEMORY", str(2**33))]
+)
+def test_a_bare_number_means_the_same_in_the_environment_as_in_the_file(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(f"envelope:\n  {name.rsplit('__', maxsplit=1)[-1].lower()}: {text}\n")
+    from_file = load_config()
+    Path("abi.yaml").unlink()
+    monkeypatch.setenv(name, text)
+    assert load_config() == from_file
+
+
+def test_a_missing_file_is_named_with_a_remedy() -> None:
+    with pytest.raises(UsageError, match=r"settings file at none\.yaml, found none: write one with `abi init`"):
+        load_config(Path("none.yaml"))
+
+
+def test_broken_environment_and_pyproject_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABI_ENVELOPE", "no json")
+    with pytest.raises(UsageError, match="envelope"):
+        load_config()
+    monkeypatch.delenv("ABI_ENVELOPE")
+    _write("[tool.abi\n", "pyproject.toml")
+    with pytest.raises(UsageError, match="Expected readable settings"):
+        load_config()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_config().seed = 3
+
+
+def test_the_digest_follows_the_named_sections_alone() -> None:
+    plain, other = load_config(), load_config(settings={"seed": 5, "data.validation": 0.3})
+    assert plain.digest() == load_config().digest()
+    assert plain.digest() != other.digest()
+    assert plain.digest("scoring", "attention") == other.digest("scoring", "attention")
+    assert plain.digest("data") != other.digest("data")

@@ -1,0 +1,137 @@
+"""Each metric against scikit-learn, plain and with row counts (duplicated rows), and against numbers by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from abi.metrics import LOWER_IS_BETTER, METRICS, PRIMARY, primary_metric, score, statistics
+
+REFERENCE: dict[str, dict[str, Callable[[Any, Any], float]]] = {
+    "binary": {
+        "roc_auc": lambda y, p: sk.roc_auc_score(y, p[:, 1]),
+        "accuracy": lambda y, p: sk.accuracy_score(y, p.argmax(1)),
+        "balanced_accuracy": lambda y, p: np.mean([np.mean(p.argmax(1)[y == c] == c) for c in np.unique(y)]),
+        "log_loss": lambda y, p: sk.log_loss(y, p, labels=[0, 1]),
+    },
+    "multiclass": {
+        "accuracy": lambda y, p: sk.accuracy_score(y, p.argmax(1)),
+        "balanced_accuracy": lambda y, p: sk.recall_score(y, p.argmax(1), labels=np.unique(y), average="macro"),
+        "log_loss": lambda y, p: sk.log_loss(y, p, labels=[0, 1, 2]),
+    },
+    "regression": {
+        "rmse": lambda y, p: sk.root_mean_squared_error(y, p),
+        "mae": lambda y, p: sk.mean_absolute_error(y, p),
+        "r2": lambda y, p: sk.r2_score(y, p),
+    },
+}
+
+
+def _sample(task: str, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Target and prediction; chances are rounded so that there are ties."""
+    random = np.random.default_rng(seed)
+    if task == "regression":
+        target = random.normal(5, 3, rows)
+        return target, target + random.normal(size=rows)
+    classes = 2 if task == "binary" else 3
+    target = np.append(np.arange(classes), random.integers(0, classes, rows - classes))
+    chance = random.dirichlet(np.ones(classes), rows)
+    if task == "binary":
+        first = np.clip(chance[:, 0].round(1), 0.05, 0.95)
+        chance = np.column_stack([first, 1 - first])
+    return target, chance
+
+
+def test_every_metric_has_a_reference_here() -> None:
+    assert {task: set(names) for task, names in METRICS.items()} == {t: set(f) for t, f in REFERENCE.items()}
+
+
+@pytest.mark.parametrize("task", list(METRICS))
+@pytest.mark.parametrize("seed", range(5))
+def test_as_scikit_learn(task: Any, seed: int) -> None:
+    target, prediction = _sample(task, 60, seed)
+    found = score(task, target, prediction)
+    assert list(found) == list(METRICS[task])
+    for name, reference in REFERENCE[task].items():
+        assert found[name] == pytest.approx(reference(target, prediction), rel=1e-10), name
+
+
+@settings(max_examples=40, deadline=None)
+@given(task=st.sampled_from(list(METRICS)), rows=st.integers(4, 25), seed=st.integers(0, 1000))
+def test_row_counts_are_as_good_as_duplicated_rows(task: Any, rows: int, seed: int) -> None:
+    target, prediction = _sample(task, rows, seed)
+    counts = np.random.default_rng(seed).integers(0, 4, (3, rows)).astype(np.float64)
+    counts[:, :3] += 1  # every class occurs
+    for name, function in statistics(task, target, prediction).items():
+        for draw, count in zip(function(counts), counts.astype(int), strict=True):
+            duplicated = REFERENCE[task][name](np.repeat(target, count), np.repeat(prediction, count, axis=0))
+            assert draw == pytest.approx(duplicated, rel=1e-8, abs=1e-10), name
+
+
+@settings(max_examples=30, deadline=None)
+@given(task=st.sampled_from(list(METRICS)), seed=st.integers(0, 1000))
+def test_the_order_of_rows_does_not_matter(task: Any, seed: int) -> None:
+    target, prediction = _sample(task, 20, seed)
+    order = np.random.default_rng(seed).permutation(20)
+    assert score(task, target[order], prediction[order]) == pytest.approx(score(task, target, prediction))
+
+
+def test_roc_auc_by_hand_counts_a_tie_as_a_half() -> None:
+    # pairs (positive, negative): .8>.5, .8>.2, .5=.5, .5>.2 -> 3.5 of 4
+    positive = np.array([0.8, 0.5, 0.5, 0.2])
+    found = score("binary", np.array([1, 1, 0, 0]), np.column_stack([1 - positive, positive]))
+    assert found["roc_auc"] == 3.5 / 4
+
+
+def test_log_loss_by_hand_and_at_a_chance_of_zero() -> None:
+    found = score("binary", np.array([1, 0]), np.array([[0.75, 0.25], [0.5, 0.5]]))
+    assert found["log_loss"] == pytest.approx((math.log(4) + math.log(2)) / 2)
+    certain = score("binary", np.array([1, 0]), np.array([[1.0, 0.0], [1.0, 0.0]]))
+    assert certain["log_loss"] == pytest.approx(15 * math.log(10) / 2)
+
+
+def test_a_class_that_does_not_occur_counts_neither_for_nor_against() -> None:
+    target = np.array([0, 0, 1, 1])
+    chance = np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1]])
+    assert score("multiclass", target, chance)["balanced_accuracy"] == 0.75
+
+
+def test_regression_by_hand() -> None:
+    found = score("regression", np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 6.0]))
+    assert found == pytest.approx({"rmse": math.sqrt(3), "mae": 1.0, "r2": 1 - 9 / 2})
+
+
+def test_r2_of_a_large_offset_keeps_its_digits() -> None:
+    target = 1e9 + np.arange(50.0)
+    found = score("regression", target, target + 1)["r2"]
+    assert found == pytest.approx(1 - 50 / ((50**3 - 50) / 12), rel=1e-6)
+
+
+def test_what_is_not_defined_is_nan() -> None:
+    one_class = score("binary", np.array([1, 1]), np.array([[0.3, 0.7], [0.4, 0.6]]))
+    assert math.isnan(one_class["roc_auc"])
+    assert one_class["accuracy"] == 1.0
+    constant = score("regression", np.array([2.0, 2.0]), np.array([2.0, 3.0]))
+    assert math.isnan(constant["r2"])
+    assert constant["mae"] == 0.5
+
+
+def test_r2_of_a_resample_with_one_distinct_value_is_nan_and_no_huge_number() -> None:
+    function = statistics("regression", np.array([0.1, 0.7, 0.7]), np.array([0.2, 0.6, 0.8]))["r2"]
+    draws = function(np.array([[1.0, 1.0, 1.0], [0.0, 2.0, 1.0], [3.0, 0.0, 0.0]]))
+    assert np.isfinite(draws).tolist() == [True, False, False]
+
+
+def test_the_primary_metric() -> None:
+    assert {task: primary_metric(task) for task in METRICS} == PRIMARY  # type: ignore[arg-type]
+    assert primary_metric("binary", "log_loss") == "log_loss"
+    assert primary_metric("regression", "roc_auc") == "rmse"
+    assert PRIMARY["regression"] in LOWER_IS_BETTER
+    assert not LOWER_IS_BETTER & {"roc_auc", "accuracy", "balanced_accuracy", "r2"}

@@ -1,0 +1,115 @@
+"""Quantities with units, read and shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from abi.errors import UsageError
+from abi.units import parse_bytes, parse_count, parse_seconds, show_bytes, show_count, show_seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("1", 1), (5, 5), ("200k", 200_000), ("1.5M", 1_500_000), ("2g", 2 * 10**9), ("2B", 2 * 10**9), (" 3 k ", 3000)]
+    + [("1e5", 100_000), (150_000.0, 150_000), ("1.005k", 1005), ("1e+3", 1000)],
+)
+def test_counts(text: object, count: int) -> None:
+    assert parse_count(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1b", 1), ("1kB", 1000), ("1MB", 10**6), ("2GB", 2 * 10**9), ("1TB", 10**12)]
+    + [("1KiB", 1024), ("1MiB", 2**20), ("8GiB", 8_589_934_592), ("1tib", 2**40), ("0.5 GiB", 2**29)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("3us", 3e-6), ("3µs", 3e-6), ("2ms", 0.002), ("1.5s", 1.5), ("10min", 600.0), ("2h", 7200.0), ("1d", 86_400.0)],
+)
+def test_times(text: str, seconds: float) -> None:
+    assert parse_seconds(text) == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize("text", ["", "k", "-5", "abc", "5x", "1.2.3", "5 k b", "1_000", None, True, float("nan"), "٣"])
+def test_what_is_no_count_is_refused_with_an_example(text: object) -> None:
+    with pytest.raises(UsageError, match="Expected a count such as 200k") as caught:
+        parse_count(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["8", "8G", "8 bytes", "GiB"])
+def test_a_size_needs_a_unit_of_bytes(text: str) -> None:
+    with pytest.raises(UsageError, match="gib"):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize("text", ["10", "10m", "10 minutes", "1:30"])
+def test_a_time_needs_a_unit_of_time(text: str) -> None:
+    with pytest.raises(UsageError, match="min"):
+        parse_seconds(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0k", "0.3", "1e999"])
+def test_a_count_is_at_least_one_and_finite(text: str) -> None:
+    with pytest.raises(UsageError, match=r"got '"):
+        parse_count(text)
+
+
+@pytest.mark.parametrize("text", ["0s", "0.0ms", "1e999h"])
+def test_a_time_is_above_zero_and_finite(text: str) -> None:
+    with pytest.raises(UsageError, match="above zero and finite"):
+        parse_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0"), (12, "12"), (999, "999"), (1000, "1k"), (123_456, "123k"), (999_999, "1M"), (1_234_567, "1.23M")]
+    + [(5 * 10**9, "5000M")],
+)
+def test_counts_are_shown_with_three_digits(value: int, shown: str) -> None:
+    assert show_count(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0 B"), (512, "512 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (1023 * 2**20, "1023 MiB"), (2**30, "1 GiB")]
+    + [(2**30 - 1, "1 GiB"), (2**43, "8192 GiB")],
+)
+def test_sizes_are_shown_with_three_digits(value: int, shown: str) -> None:
+    assert show_bytes(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0005, "500 µs"), (0.002, "2 ms"), (0.9999, "1 s"), (1.0, "1 s"), (90, "90 s"), (600, "10 min")]
+    + [(100_000, "1667 min"), (0.0, "0 µs")],
+)
+def test_times_are_shown_in_the_unit_that_reads_best(value: float, shown: str) -> None:
+    assert show_seconds(value) == shown
+
+
+@given(st.integers(1, 10**12))
+def test_a_shown_count_is_read_back_within_three_digits(value: int) -> None:
+    shown = show_count(value)
+    assert "e" not in shown
+    assert parse_count(shown) == pytest.approx(value, rel=0.006)
+
+
+@given(st.integers(1, 2**45))
+def test_a_shown_size_is_read_back_within_three_digits(value: int) -> None:
+    shown = show_bytes(value)
+    assert "e" not in shown
+    assert parse_bytes(shown) == pytest.approx(value, rel=0.006)
+
+
+@given(st.floats(1e-6, 1e8))
+def test_a_shown_time_is_read_back_within_three_digits(value: float) -> None:
+    shown = show_seconds(value)
+    assert "e" not in shown
+    assert parse_seconds(shown) == pytest.approx(value, rel=0.006)

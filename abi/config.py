@@ -6,10 +6,12 @@ Precedence: flags > ``ABI_SECTION__KEY`` > ``abi.yaml`` > ``[tool.abi]`` in pypr
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import rfc8785
+import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -39,13 +41,22 @@ def _unit(parse: Callable[[object], float]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def _bare(least: float | int, parse: Callable[[object], float | int]) -> Callable[[object], float | int]:
+    """A parser that also takes a number without a unit, from `least` on (below that its unit was forgotten)."""
+
+    def read(value: object) -> float | int:
+        try:
+            number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
+        except ValueError:
+            number = math.nan
+        return number if least <= number < math.inf else parse(value)
+
+    return read
+
+
 Count = Annotated[int, _unit(parse_count)]
-# a bare number is in bytes, and one too small to mean that lacks its unit
-Bytes = Annotated[
-    int, _unit(lambda value: value if isinstance(value, int) and value >= MEBIBYTE else parse_bytes(value))
-]
-# a number without a unit is in seconds
-Seconds = Annotated[float, _unit(lambda value: value if isinstance(value, (int, float)) else parse_seconds(value))]
+Bytes = Annotated[int, _unit(_bare(MEBIBYTE, parse_bytes))]
+Seconds = Annotated[float, _unit(_bare(1e-6, parse_seconds))]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -111,14 +122,14 @@ class ScoringConfig(Section):
 class AttentionConfig(Section):
     """How scores become weights."""
 
-    temperatures: tuple[float, ...] = (1.0, 0.4, 0.15)
+    temperatures: tuple[Annotated[float, Field(gt=0, lt=math.inf)], ...] = (1.0, 0.4, 0.15)
     """Candidates beside the even split, which is always tried; the one with the best validation loss is kept."""
     floor: Share = 0.2
     """Least weight of a feature, as a share of the even weight."""
     cap: float = Field(default=0.5, gt=0, le=1)
     """Most weight of one feature."""
-    margin: float = Field(default=0.005, ge=0)
-    """A steeper split must lower the validation loss by this share to be taken over a flatter one."""
+    caution: float = Field(default=1.0, ge=0)
+    """A steeper split is taken over a flatter one where its validation loss is lower by this many standard errors."""
     kl: float = Field(default=0.01, ge=0)
     """Penalty on the Kullback-Leibler divergence between the weights in training and where they started."""
     movement: float = Field(default=0.5, gt=0, le=1)
@@ -164,7 +175,7 @@ class TrainingConfig(Section):
     """The encoders' rate over that."""
     weight_decay: float | None = Field(default=None, ge=0)
     """Decoupled weight decay of the backbone."""
-    dropout: Share | None = None
+    dropout: float | None = Field(default=None, ge=0, le=0.9)
     """Dropout in the backbone."""
     average: Share | None = None
     """Decay of the moving average of the weights; 0 is none."""
@@ -265,8 +276,8 @@ class Config(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, environment, ``abi.yaml``, pyproject."""
-        yaml = YamlConfigSettingsSource(settings_cls, yaml_file=cls.yaml_path)
-        return init_settings, env_settings, yaml, PyprojectTomlConfigSettingsSource(settings_cls)
+        file = YamlConfigSettingsSource(settings_cls, yaml_file=cls.yaml_path)
+        return init_settings, env_settings, file, PyprojectTomlConfigSettingsSource(settings_cls)
 
     def digest(self, *sections: str) -> str:
         """SHA-256 of the named sections (all of them where none is named): equal settings, equal digest."""
@@ -288,16 +299,19 @@ def load_config(path: Path | None = None, settings: Mapping[str, object] | None 
     nested: dict[str, Any] = {}
     for key, value in (settings or {}).items():
         *parents, leaf = key.split(".")
-        place = nested
+        place: Any = nested
         for parent in parents:
-            place = place.setdefault(parent, {})
+            place = place.setdefault(parent, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            msg = f"Expected one value or its parts for a setting, got both for {key.rpartition('.')[0]!r}."
+            raise UsageError(msg)
         place[leaf] = value
     reader = type("Config", (Config,), {"yaml_path": chosen, "__doc__": Config.__doc__, "__module__": __name__})
     try:
         read: Config = reader(**nested)
     except ValidationError as error:
         raise UsageError(_explain(error)) from None
-    except (ValueError, OSError) as error:  # pydantic-settings raises these for unreadable YAML and environment
+    except (ValueError, TypeError, OSError, yaml.YAMLError) as error:  # unreadable or odd YAML, odd environment
         msg = f"Expected readable settings in {chosen or 'the environment'}, got: {str(error).splitlines()[0]}."
         raise UsageError(msg) from None
     return Config.model_construct(**{name: getattr(read, name) for name in Config.model_fields})
@@ -309,4 +323,6 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"Expected a known setting, got {key!r}: `abi config schema` lists them."
     reason = first["msg"].removeprefix("Value error, ")
+    if reason.startswith("Expected"):  # a quantity's own sentence, which says what came
+        return f"Setting {key!r}: {reason}"
     return f"Setting {key!r}: {reason} (got {first['input']!r})."

@@ -33,6 +33,14 @@ def primary_metric(task: Task, asked: str = "auto") -> str:
     return PRIMARY[task] if asked == "auto" or asked not in METRICS[task] else asked
 
 
+def row_loss(task: Task, target: Shaped[np.ndarray, " rows"], prediction: Prediction) -> Float[np.ndarray, " rows"]:
+    """What training minimises, per row: log loss, or squared error in the target's unit."""
+    if task == "regression":
+        return np.asarray((prediction - target) ** 2)
+    chance = prediction[np.arange(len(target)), target.astype(np.int64)]
+    return np.asarray(-np.log(np.clip(chance, 1e-15, 1.0)))
+
+
 def statistics(task: Task, target: Shaped[np.ndarray, " rows"], prediction: Prediction) -> dict[str, Statistic]:
     """Each metric as a function of row counts; NaN where it is not defined (ROC AUC of one class, R2 of a constant).
 
@@ -55,7 +63,7 @@ def statistics(task: Task, target: Shaped[np.ndarray, " rows"], prediction: Pred
         return {"rmse": lambda c: np.sqrt(_mean(c, square)), "mae": lambda c: _mean(c, absolute), "r2": r2}
     codes = target.astype(np.int64)
     hit = (prediction.argmax(axis=1) == codes).astype(np.float64)
-    loss = -np.log(np.clip(prediction[np.arange(len(codes)), codes], 1e-15, 1.0))
+    loss = row_loss(task, target, prediction)
     classes = np.eye(prediction.shape[1])[codes]
 
     def balanced(counts: Counts) -> Draws:

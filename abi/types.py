@@ -217,7 +217,7 @@ class Trial(Value):
 
     temperature: float | None
     loss: float
-    metric: float
+    metric: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,12 +338,12 @@ class Plan(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch(Value):
-    """One line of the training history. `metric` is the primary one, on validation rows."""
+    """One line of the training history. `metric` is the primary one on validation rows, None where it is not defined."""
 
     epoch: int
     train_loss: float
     validation_loss: float
-    metric: float
+    metric: float | None
     seconds: float
 
 
@@ -357,7 +357,7 @@ class Trained(Value):
     best_epoch: int
     stopped: Literal["finished", "early", "time"]
     loss: float
-    metric: float
+    metric: float | None
     measured: Cost
     attention: tuple[float, ...]
     history: tuple[Epoch, ...]

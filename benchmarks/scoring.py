@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +22,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from results_file import write_results
 from scipy import stats
 
-RESULTS = Path(__file__).parent / "results"
 ROWS = (20_000, 200_000, 2_000_000)
 COLUMNS = (10, 100, 500)
 PEER_ROWS = 20_000
 CHUNK_ROWS = 100_000
 TARGET = "target"
-LIBRARIES = ("numpy", "scipy", "pyarrow", "scikit-learn")
 
 
 def write_table(path: Path, rows: int, columns: int, task: str) -> None:
@@ -192,19 +187,7 @@ def main() -> None:
     }
     for name, value in summary.items():
         print(f"{name:40s} {value:.3g}")
-    record = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in LIBRARIES},
-        "machine": platform.machine(),
-        "processors": len(os.sched_getaffinity(0)),
-        "summary": summary,
-        "points": points,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    out = RESULTS / f"scoring-{datetime.now(UTC):%Y-%m-%d}.json"
-    out.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"written to {out}")
+    print(write_results("scoring", {"summary": summary, "points": points}))
 
 
 if __name__ == "__main__":

@@ -240,15 +240,17 @@ def doctor(*, common: Common = Common()) -> None:
 
 
 @app.command
-def demo(*, common: Common = Common()) -> None:
+def demo(*, write: Path | None = None, out: Path | None = None, common: Common = Common()) -> None:
     """Run the whole pipeline on a real table that scikit-learn bundles.
 
     Args:
+        write: Only write the table to this CSV file.
+        out: Folder that also gets metrics.json, plots and the report, for DVC.
         common: Flags that every command takes.
     """
     from flows import commands
 
-    commands.demo(common)
+    commands.demo(write, out, common)
 
 
 def main() -> None:
@@ -275,7 +277,7 @@ def execute(tokens: list[str]) -> int:
         return 0
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 0
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a person sees a sentence, -v the traceback
+    except Exception as error:
         if {"-v", "--verbose"} & set(tokens):
             raise
         return _fail(

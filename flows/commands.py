@@ -39,8 +39,11 @@ def run(
     from tasks.preflight import preflight
 
     ws, call = _open(common, name, data, budget)
+    if out is not None:
+        with disk_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
     request = Request(call, target, data, None if test is None else str(test))
-    with ws.lock():
+    with ws.lock(timeout_s=0):
         posed = preflight(call, data, request.test, target)
         if dry_run:
             _dry_run(call, posed, common)
@@ -51,10 +54,10 @@ def run(
 
 
 def _dry_run(call: Call, problem_id: str, common: Common) -> None:
-    from tasks.preflight import dry_run_attention
-    from tasks.planning import divide
-    from tasks.scoring import score
     from tasks.checks import validate
+    from tasks.planning import divide
+    from tasks.preflight import dry_run_attention
+    from tasks.scoring import score
 
     ws = call.ws
     checks = validate(call, problem_id)
@@ -162,6 +165,7 @@ def init(force: bool, common: Common) -> None:
         msg = f"Expected no {path} here, got one: edit it, or replace it with --force."
         raise UsageError(msg)
     with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(commented(), encoding="utf-8")
     progress.say(f"wrote {path}")
     if common.json:
@@ -189,15 +193,17 @@ def doctor(common: Common) -> None:
         sys.exit(1)
 
 
-def demo(common: Common) -> None:
+def demo(write: Path | None, out: Path | None, common: Common) -> None:
     """`abi demo`."""
     from dataclasses import replace
 
-    from tasks.demo import NAME, SETTINGS, TARGET, write_table
+    from tasks.demo import SETTINGS, TARGET, write_table
 
     ws = Workspace.open(_workspace(common))
-    settings = replace(common, set=[*SETTINGS, *(common.set or [])])
-    run(str(write_table(ws)), TARGET, None, NAME, [], False, None, settings)
+    if write is not None:
+        write_table(ws, write.resolve())
+        return
+    run(str(write_table(ws)), TARGET, None, None, [], False, out, replace(common, config=common.config or SETTINGS))
 
 
 def _workspace(common: Common) -> Path:

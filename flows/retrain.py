@@ -50,4 +50,3 @@ def retrain(run: Run, request: Request) -> str:
     control = run(TRAIN_CONTROL, moves[-1])
     evaluation = run(EVALUATE, control, *rounds)
     return run(RECORD, request.train, checks, evaluation, control, *moves)
-

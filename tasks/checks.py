@@ -50,7 +50,9 @@ def validate(call: Call, problem: str, suite_sha256: str = "") -> str:  # noqa: 
     passed = sum(r.status == "passed" for r in checks.results)
     say(f"validate  {passed} of {len(checks.results)} data checks passed, {len(warnings)} warnings")
     for warning in warnings[:5]:
-        say(f"          {warning.name}{f' of {warning.column!r}' if warning.column else ''}: expected {warning.expected}, got {warning.observed}")
+        say(
+            f"          {warning.name}{f' of {warning.column!r}' if warning.column else ''}: expected {warning.expected}, got {warning.observed}"
+        )
     demand(checks, suite_file(call.ws, call.name))
     return call.ws.put(checks)
 

@@ -59,7 +59,7 @@ def _fastapi() -> dict[str, Any]:
 
 def _device() -> dict[str, Any]:
     try:
-        import torch  # noqa: PLC0415 - takes two seconds to import
+        import torch
     except (ImportError, OSError) as error:
         return _finding("torch", False, f"does not import: {error}", "install torch for this machine again")
     if torch.cuda.is_available():

@@ -11,7 +11,6 @@ from typing import Any
 
 import psutil
 
-
 from tasks.stage import Call, Clock, Stage
 from tasks.workspace import Workspace, disk_errors
 
@@ -21,9 +20,10 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "ERROR",
-    "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
-    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_CLI_COLORS": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
 }
@@ -47,8 +47,8 @@ def in_prefect(call: Call, clock: Clock, body: Body, flow_name: str) -> str:
     """
     ws = call.ws
     _configure(ws)
-    from prefect import flow, task  # noqa: PLC0415 - after its settings are in the environment
-    from prefect.cache_policies import NO_CACHE  # noqa: PLC0415
+    from prefect import flow, task
+    from prefect.cache_policies import NO_CACHE
 
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).setLevel(os.environ["PREFECT_LOGGING_LEVEL"])

@@ -93,8 +93,8 @@ def _table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 def report_of_evaluation(call: Call, evaluation: Evaluation) -> Report:
     """A report of one evaluation that no run recorded: its own round, with the checks made again."""
-    from tasks.recording import compose  # noqa: PLC0415 - brings MLflow
-    from tasks.checks import validate  # noqa: PLC0415 - brings Great Expectations
+    from tasks.checks import validate
+    from tasks.recording import compose
 
     ws, trained = call.ws, evaluation.trained
     attention = trained.plan.attention

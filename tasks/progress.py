@@ -45,7 +45,7 @@ class Curves:
         self._features = [f.feature for f in plan.capacity.features]
         self._writer: SummaryWriter | None = None
         if folder is not None:
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - takes a second to import
+            from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(folder))
         self._bar, self._task = bar, task

@@ -17,7 +17,7 @@ class AbiModel(PythonModel):  # type: ignore[misc] # MLflow has no types
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights once."""
-        from abi.families import artifact  # noqa: PLC0415 - MLflow also runs this file when it stores the model
+        from abi.families import artifact
 
         self.model = artifact.load(context.artifacts["model"])
 

@@ -156,7 +156,7 @@ def _round(index: int, turn: ReportRound) -> Round:
         params={"temperature": turn.attention.temperature, "seed": trained.seed, "plan": turn.plan.id},
         metrics={
             "validation_loss_best": trained.loss,
-            "validation_metric": trained.metric,
+            **({} if trained.metric is None else {"validation_metric": trained.metric}),
             "parameters": trained.measured.parameters,
             "train_time_s": trained.measured.train_time_s,
             "attention_entropy": turn.attention.entropy,

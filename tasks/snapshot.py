@@ -6,6 +6,7 @@ under its SHA-256. DVC trusts what lies in its cache, so content is hashed again
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -175,7 +176,7 @@ def _dvc(ws: Workspace, url: str, *command: str) -> None:
         ws.write(home / "config", config)
     (home / "tmp" / "rwlock").unlink(missing_ok=True)
     ran = subprocess.run(  # noqa: S603 - our own interpreter, names made of hashes
-        [sys.executable, "-m", "dvc", "--wait-for-lock", *command, "--quiet"],
+        [sys.executable, "-m", "dvc", "--wait-for-lock", *command],
         cwd=ws.snapshots,
         env={**os.environ, **QUIET, "DVC_SITE_CACHE_DIR": str(home / "site")},
         stdin=subprocess.DEVNULL,
@@ -185,6 +186,8 @@ def _dvc(ws: Workspace, url: str, *command: str) -> None:
     )
     if ran.returncode:
         lines = [line.strip() for line in (ran.stderr or ran.stdout).splitlines() if line.strip()]
+        if f"[Errno {errno.ENOSPC}]" in ran.stderr or "disk is full" in ran.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the caller says where
         errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
         said = (errors or lines or [f"exit code {ran.returncode}"])[-1]
         msg = f"Expected `dvc {command[0]}` to store the data in {url}, got: {clip(said, 300)}. Free space or mend the remote (tracking.remote), then run again."

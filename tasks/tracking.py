@@ -4,8 +4,6 @@ An operation id names what is to be recorded. Whatever crashes, is retried or is
 version for it, registered after everything else has been stored.
 """
 
-# ruff: noqa: PLC0415 - MLflow takes seconds to import and reads its environment then
-
 from __future__ import annotations
 
 import contextlib

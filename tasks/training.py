@@ -99,7 +99,7 @@ def has_model(ws: Workspace, value_id: str) -> bool:
     """Whether the value and its model's files are still there."""
     if not ws.has(value_id):
         return False
-    return (ws.models / find(ws.get(value_id), Trained).artifact / "weights.safetensors").is_file()
+    return bool((ws.models / find(ws.get(value_id), Trained).artifact / "weights.safetensors").is_file())
 
 
 _READ = ("training", "attention", "evaluation.metric", "seed")

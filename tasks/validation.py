@@ -1,7 +1,5 @@
 """The only door to Great Expectations: a suite that a person can edit, run on the data, with Data Docs as evidence."""
 
-# ruff: noqa: PLC0415 - Great Expectations takes seconds to import
-
 from __future__ import annotations
 
 import contextlib
@@ -141,6 +139,7 @@ def _run(
 ) -> list[tuple[tuple[int, str], Check]]:
     import great_expectations as gx
 
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.CRITICAL)  # its import sets INFO
     place = ws.gx / name
     if docs:
         shutil.rmtree(place, ignore_errors=True)

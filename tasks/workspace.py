@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 FOLDERS = ("values", "tables", "snapshots", "suites", "gx", "models", "checkpoints", "runs", "prefect", "mlartifacts")
 
 
@@ -230,7 +230,7 @@ def disk_errors(place: Path | str) -> Iterator[None]:
         if error.errno in FULL:
             msg = f"Expected room to write {place}, got no space left: free some or use another place with --workspace."
         elif error.errno in CLOSED:
-            msg = f"Expected a place that can be written at {place}, got {os.strerror(error.errno or 0).lower()}: change its permissions or use another place with --workspace."
+            msg = f"Expected a place that can be written at {place}, got {os.strerror(error.errno or 0).lower()}: change that or use another place with --workspace."
         else:
             raise
         raise WorkspaceError(msg) from error

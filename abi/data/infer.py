@@ -72,15 +72,15 @@ def _features(table: Table, target: str, config: DataConfig) -> tuple[tuple[Feat
 def _expect_name(table: Table, name: str, what: str) -> None:
     if name in table.names:
         return
-    raise UsageError(f"Expected a {what} of the table, got {clip(name)!r}: {_suggestion(name, table.names)}.")
+    raise UsageError(f"Expected a {what} of the table, got {clip(name)!r}: {_suggestion(name, table.names)}")
 
 
 def _suggestion(name: str, names: Sequence[str]) -> str:
     lower = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)
     if near:
-        return f"did you mean {' or '.join(repr(clip(lower[one])) for one in near)}"
-    return f"it has {listed(tuple(names))}"
+        return f"did you mean {' or '.join(repr(clip(lower[one])) for one in near)}?"
+    return f"it has {listed(tuple(names))}."
 
 
 def _expect_test(test: Table, target: str, features: tuple[Feature, ...], learned: Target) -> None:

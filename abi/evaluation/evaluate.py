@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from abi.errors import DataError
 from abi.evaluation.baseline import Baseline
 from abi.evaluation.bootstrap import bootstrap, estimate, gain
 from abi.evaluation.calibration import calibration
@@ -40,6 +41,9 @@ def evaluate(kept: Contender, uniform: Contender, baseline: Baseline, test: Colu
         baseline: fitted on the same rows, with its predictions for `test`.
         test: held-out rows.
         config: metric, resamples, slices.
+
+    Raises:
+        DataError: the primary metric is not defined on the held-out rows; others that are not are left out.
     """
     schema = kept.trained.plan.attention.scores.problem.schema
     assert test.target is not None
@@ -49,7 +53,10 @@ def evaluate(kept: Contender, uniform: Contender, baseline: Baseline, test: Colu
         "baseline": baseline.prediction,
     }
     primary = primary_metric(schema.task, config.evaluation.metric)
-    values = {name: score(schema.task, test.target, p) for name, p in predictions.items()}
+    values = {name: _defined(score(schema.task, test.target, p)) for name, p in predictions.items()}
+    if any(primary not in found for found in values.values()):
+        msg = f"Expected held-out rows for which {primary} is defined, got {len(test.target)} rows whose target does not vary: hold out more rows (data.test) or choose another evaluation.metric."
+        raise DataError(msg)
     draws = bootstrap(schema.task, test.target, predictions, config.evaluation.resamples, config.seed)
 
     def control(name: str, description: str, parameters: int, trials: int, train_time_s: float) -> Control:
@@ -97,6 +104,10 @@ def latency(model: Model, rows: Columns, calls: int) -> float:
         model.predict_columns(one)
         times.append(time.perf_counter() - start)
     return float(np.median(times))
+
+
+def _defined(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
 def _estimates(values: dict[str, float], draws: dict[str, Draws]) -> dict[str, Estimate]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from abi.evaluation.bootstrap import estimate, resamples
 from abi.metrics import Prediction, statistics
@@ -32,7 +32,7 @@ def slices(trained: Trained, test: Columns, prediction: Prediction, metric: str,
     order = np.argsort([-w for w in trained.attention], kind="stable")[: config.evaluation.slices]
     found = []
     for i in order:
-        for group, inside in _groups(i, test, [f.kind for f in schema.features]):
+        for group, inside in _groups(int(i), test, [f.kind for f in schema.features]):
             rows = int(inside.sum())
             if rows < config.evaluation.slice_rows:
                 continue
@@ -58,12 +58,20 @@ def _groups(index: int, test: Columns, kinds: list[str]) -> Iterator[tuple[str, 
         return
     values = test.numeric[:, place]
     finite = values[np.isfinite(values)]
-    if not len(finite):
-        return
-    edges = np.unique(np.quantile(finite, np.linspace(0, 1, QUANTILES + 1)))
-    for low, high in itertools.pairwise(edges):
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, QUANTILES + 1))) if len(finite) else finite
+    names = _names(edges)
+    for place, (low, high) in enumerate(itertools.pairwise(edges)):
         last = high == edges[-1]
         inside = (values >= low) & ((values <= high) if last else (values < high))
-        yield f"{low:.4g} to {high:.4g}", inside
+        yield f"{names[place]} to {names[place + 1]}", inside
     if np.isnan(values).any():
         yield "missing", np.isnan(values)
+
+
+def _names(edges: Float[np.ndarray, " edges"]) -> list[str]:
+    """With four digits, or as many as tell them apart (moments of one day have nine in common)."""
+    for digits in range(4, 17):
+        names = [f"{edge:.{digits}g}" for edge in edges]
+        if len(set(names)) == len(names):
+            break
+    return names

@@ -80,7 +80,7 @@ def dropout(x: Tensor, share: float) -> Tensor:
     """Inverted dropout in steps of 1/256: one 64-bit draw serves eight cells, several times faster on a CPU."""
     if x.device.type != "cpu":
         return nn.functional.dropout(x, share)
-    cut = round(share * 256)
+    cut = min(round(share * 256), 255)
     draws = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
     keep = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= cut
     return x * (keep.to(x.dtype) * (256 / (256 - cut)))

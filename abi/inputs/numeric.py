@@ -141,7 +141,7 @@ class NumericEncoder(nn.Module):
     The output's columns stand in `order`: features sorted by width.
     """
 
-    def __init__(self, edges: Sequence[Float[np.ndarray, " knots"]], widths: Sequence[int]) -> None:
+    def __init__(self, edges: Sequence[Float[np.ndarray, " _"]], widths: Sequence[int]) -> None:
         super().__init__()
         self.edges = [np.asarray(e, dtype=np.float64) for e in edges]
         self.order = sorted(range(len(widths)), key=lambda i: widths[i])

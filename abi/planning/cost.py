@@ -16,13 +16,11 @@ from abi.types import Capacity, Cost, Execution, LayerSplit
 FLOAT_BYTES: Final = 4
 BACKWARD: Final = 3
 """A training step computes about three times the forward pass: itself, and gradients of inputs and of weights."""
-WEIGHT_COPIES: Final = 6
-"""Weights, gradients, two moments of AdamW, the best epoch's copy, and one in passing."""
-ACTIVATION_COPIES: Final = 4
+WEIGHT_COPIES: Final = 5
+"""Weights, gradients, two moments of AdamW and the best epoch's copy; a moving average is one more."""
+ACTIVATION_COPIES: Final = 3.6
 """Per hidden unit: linear output, rectified and dropped copies, and the gradient in passing."""
 PREDICT_ROWS: Final = 2048
-FIXED_BYTES: Final = 48 * 2**20
-"""Libraries' own workspaces on first use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +63,20 @@ def epoch_seconds(capacity: Capacity, execution_rows: int, work: Workload, machi
 
 
 def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> int:
-    """What training adds to the process at its peak."""
+    """Tensors alive at the peak of training: data, weights and their companions, activations of a step or a prediction.
+
+    Held against `abi.training.memory.peak_bytes` on seven tables; the report shows both for every run.
+    """
     width, out = total_width(capacity), work.outputs
     parameters = sum(getattr(capacity.layers, part) for part in ("feature_extraction", "middle", "output"))
     unit_bytes = 2 if execution.precision == "bfloat16" else FLOAT_BYTES
-    cells = (work.train_rows + work.validation_rows) * (8 * work.numeric + 4 * work.categorical + 8)
-    encoding = work.train_rows * (8 * work.numeric + 4 * work.categorical)
+    cells = (work.train_rows + work.validation_rows) * (8 * work.numeric + 4 * work.categorical) + 8 * work.train_rows
+    copies = WEIGHT_COPIES + bool(execution.average)
     hidden = capacity.members * capacity.block_width
-    folded = 3 * hidden * width * FLOAT_BYTES
-    train = execution.batch_rows * (
-        ACTIVATION_COPIES * hidden * capacity.blocks * unit_bytes
-        + 6 * width * FLOAT_BYTES
-        + 4 * capacity.members * out * 4
-    )
-    predict = min(PREDICT_ROWS, max(work.validation_rows, 1)) * (3 * hidden * FLOAT_BYTES + 4 * width * FLOAT_BYTES)
-    return int(
-        FIXED_BYTES + WEIGHT_COPIES * FLOAT_BYTES * parameters + cells + max(encoding, folded + max(train, predict))
-    )
+    units = ACTIVATION_COPIES * hidden * capacity.blocks * unit_bytes + 6 * width * FLOAT_BYTES
+    train = execution.batch_rows * (units + 4 * capacity.members * out * FLOAT_BYTES) + 2 * hidden * width * unit_bytes
+    predict = min(PREDICT_ROWS, work.validation_rows) * (hidden * (unit_bytes + FLOAT_BYTES) + 3 * width * FLOAT_BYTES)
+    return int(copies * FLOAT_BYTES * parameters + cells + max(train, predict))
 
 
 def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machine: Machine) -> Cost:

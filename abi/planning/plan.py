@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 BLOCK_WIDTHS: Final = (768, 512, 384, 256, 192, 128, 96, 64, 48, 32, 16)
 MIN_EPOCHS: Final = 4
+GOOD_WIDTH: Final = 4
+"""An even width below this is taken only after the backbone was made smaller,"""
+GOOD_BLOCK: Final = 64
+"""down to this block width."""
 FEWER_MEMBERS: Final = (0.5, 0.25, 0.125)
 
 
@@ -44,8 +48,9 @@ def make_plan(
 ) -> Plan:
     """Divide the envelope.
 
-    First the even split: the largest backbone and even width that fit. Its parameters are then what the attention's
-    split may spend, so that both cost the same and only the division differs. Both train on the same schedule.
+    First the even split: the largest backbone and even width that fit. Its parameters and its total width are then what
+    the attention's split may spend, so that it costs no more in any respect and only the division differs. Both train on
+    the same schedule.
 
     Raises:
         PlanInfeasible: nothing fits; the message names the smallest that would do.
@@ -61,8 +66,8 @@ def make_plan(
     )
     start = recipe(train_rows, schema.task, config.training)
     smallest: tuple[Cost, str] | None = None
-    for backbone in _backbones(start):
-        even = _even(schema.features, backbone, start.bins, work.outputs, envelope.parameters)
+    for backbone, width in _sizes(start):
+        even = _even(schema.features, backbone, width, start.bins, work.outputs)
         execution = _execution(even, start, work, envelope, machine)
         cost = predict_cost(even, execution, work, machine)
         short = _short(cost, envelope, execution)
@@ -78,13 +83,22 @@ def make_plan(
     raise PlanInfeasible(msg)
 
 
-def _backbones(start: Recipe) -> Sequence[_Backbone]:
-    """From the recipe's size down to a single narrow layer with few members."""
-    narrower = [w for w in BLOCK_WIDTHS if w < start.block_width]
-    full = [_Backbone(start.members, start.blocks, w) for w in (start.block_width, *narrower)]
-    last = full[-1].width
-    fewer = [_Backbone(max(1, round(start.members * share)), 1, last) for share in FEWER_MEMBERS]
-    return [*full, _Backbone(start.members, 1, last), *fewer]
+def _sizes(start: Recipe) -> Iterator[tuple[_Backbone, int]]:
+    """Backbones with an even width each, in order of preference.
+
+    Width before a broad backbone: from the recipe's size down to a backbone of 64 with widths of at least 4, then
+    narrower ones, then single narrow layers with few members.
+    """
+    widths = [w for w in sorted(WIDTHS, reverse=True) if w <= EVEN_WIDTH]
+    wide, narrow = [w for w in widths if w >= GOOD_WIDTH], [w for w in widths if w < GOOD_WIDTH]
+    hidden = [start.block_width, *(w for w in BLOCK_WIDTHS if w < start.block_width)]
+    full = [_Backbone(start.members, start.blocks, w) for w in hidden]
+    broad = [b for b in full if b.width >= GOOD_BLOCK] or full[:1]
+    least = hidden[-1]
+    last = [_Backbone(start.members, 1, least)]
+    last += [_Backbone(max(1, round(start.members * share)), 1, least) for share in FEWER_MEMBERS]
+    for group, choices in ((broad, wide), (full, narrow), (last, widths)):
+        yield from ((backbone, width) for backbone in group for width in choices)
 
 
 def _capacity(
@@ -116,17 +130,12 @@ def _per_width(backbone: _Backbone) -> int:
     return backbone.width + backbone.members
 
 
-def _even(features: Sequence[Feature], backbone: _Backbone, bins: int, out: int, limit: int | None) -> Capacity:
-    """The widest even split within `limit` parameters (the narrowest where none fits)."""
+def _even(features: Sequence[Feature], backbone: _Backbone, width: int, bins: int, out: int) -> Capacity:
+    """The even split at `width`."""
     reason = "the even split gives every feature the same width, or one unit per distinct value where it has fewer"
-    widths = [w for w in sorted(WIDTHS, reverse=True) if w <= EVEN_WIDTH]
-    for width in widths:
-        rungs = [step(f, widest(f, width), bins) for f in features]
-        allotments = [Allotment(step=rung, next_width=None, next_parameters=None) for rung in rungs]
-        capacity = _capacity(features, allotments, backbone, out, [reason] * len(features))
-        if limit is None or parameters(capacity) <= limit:
-            break
-    return capacity
+    rungs = [step(f, widest(f, width), bins) for f in features]
+    allotments = [Allotment(step=rung, next_width=None, next_parameters=None) for rung in rungs]
+    return _capacity(features, allotments, backbone, out, [reason] * len(features))
 
 
 def parameters(capacity: Capacity) -> int:
@@ -187,7 +196,8 @@ def _finish(
         weights = [w.weight for w in attention.weights]
         per_width = _per_width(backbone)
         budget = sum(f.parameters for f in even.features)
-        allotted = allocate([ladder(f, start.bins) for f in features], weights, budget, per_width)
+        limit = sum(f.width for f in even.features)
+        allotted = allocate([ladder(f, start.bins) for f in features], weights, budget, per_width, limit)
         assert allotted is not None, "the even split fits, so the first rungs do"
         reasons = [_reason(a, w, len(features)) for a, w in zip(allotted, weights, strict=True)]
         capacity = _capacity(features, allotted, backbone, work.outputs, reasons)

@@ -20,6 +20,7 @@ SMALL_ROWS: Final = 3_000
 SHORT_ROWS: Final = 6_000
 MEDIUM_ROWS: Final = 20_000
 LARGE_ROWS: Final = 50_000
+LEAST_STEPS: Final = 240
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +67,10 @@ def recipe(rows: int, task: Task, settings: TrainingConfig) -> Recipe:
 
 def _by_rows(rows: int, task: Task) -> Recipe:
     if rows < SMALL_ROWS:
+        steps = -(-rows // 128)
         return Recipe(
             members=16, blocks=2, block_width=128, bins=64, dropout=0.2, learning_rate=4e-3, encoder_factor=4.0,
-            weight_decay=0.1, average=0.0, batch_rows=128, epochs=20, patience=10,
+            weight_decay=0.1, average=0.0, batch_rows=128, epochs=max(20, -(-LEAST_STEPS // steps)), patience=10,
         )  # fmt: skip
     if rows < MEDIUM_ROWS and task == "regression":
         return Recipe(

@@ -7,6 +7,7 @@ variables, so that one picture serves light and dark. No text of the user's is d
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -69,7 +70,13 @@ def metric_curve(histories: Sequence[Sequence[Epoch]], kept: int, metric: str) -
         for i in order:
             epochs = [e.epoch for e in histories[i]]
             colour, width = (MODEL, 1.8) if i == kept else (OTHER, 1.2)
-            axes.plot(epochs, [e.metric for e in histories[i]], color=colour, linewidth=width, **_dots(epochs))
+            axes.plot(
+                epochs,
+                [math.nan if e.metric is None else e.metric for e in histories[i]],
+                color=colour,
+                linewidth=width,
+                **_dots(epochs),
+            )
         _epochs(axes, metric_name(metric))
 
     return _svg("metric", f"{metric_name(metric)} on validation rows by epoch", draw)

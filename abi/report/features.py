@@ -187,7 +187,7 @@ def _trials(report: Report) -> dict[str, Any]:
             {
                 "temperature": "even split" if t.temperature is None else f"temperature {t.temperature:g}",
                 "loss": number(t.loss),
-                "metric": number(t.metric),
+                "metric": "not defined" if t.metric is None else number(t.metric),
                 "chosen": t.temperature == tried.temperature,
             }
             for t in tried.trials[:LISTED]
@@ -204,7 +204,7 @@ def _round(report: Report, index: int) -> dict[str, Any]:
         "effective": number(math.exp(turn.attention.entropy), 1),
         "moved": "–" if index == 0 else percent(turn.attention.moved),
         "loss": number(turn.trained.loss),
-        "metric": number(turn.trained.metric),
+        "metric": "not defined" if turn.trained.metric is None else number(turn.trained.metric),
         "kept": turn.kept,
     }
 

@@ -47,7 +47,6 @@ class Progress:
     anchor_share: float = 0.0
     seconds: float = 0.0
     best_loss: float = float("inf")
-    best_metric: float = 0.0
     best_epoch: int = 0
     history: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)

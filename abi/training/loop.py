@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from abi.errors import TrainingDiverged
 from abi.families.artifact import Blueprint, Model, build, joined
 from abi.families.network import Cells, Network
 from abi.families.preparation import prepare
-from abi.metrics import primary_metric, score
+from abi.metrics import primary_metric, row_loss, score
 from abi.training.checkpoint import Checkpoints, Progress, pack, unpack
-from abi.training.memory import PeakMemory
+from abi.training.memory import peak_bytes
 from abi.training.objective import members_loss, row_losses, training_target
 from abi.training.pace import Pace, schedule
 from abi.training.watch import Unwatched, Watcher
@@ -36,10 +37,11 @@ Stopped = Literal["finished", "early", "time"]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained model and the value that describes it."""
+    """A trained model, the value that describes it, and its loss on each validation row."""
 
     model: Model
     trained: Trained
+    row_losses: Float[np.ndarray, " rows"]
 
 
 @dataclass
@@ -71,32 +73,32 @@ def train(
         TrainingDiverged: a loss or gradient became NaN or infinite; the message names the cause.
     """
     execution, schema = plan.execution, plan.attention.scores.problem.schema
-    with PeakMemory(execution.device) as memory:
-        torch.set_num_threads(execution.threads)
-        torch.manual_seed(seed)
-        preparation = prepare(schema, plan.capacity, train)
-        blueprint = Blueprint(
-            family="network",
-            schema=schema,
-            capacity=plan.capacity,
-            preparation=preparation,
-            prior=tuple(w.weight for w in plan.attention.weights),
-            dropout=execution.dropout,
-        )
-        network = build(blueprint, low_precision=execution.precision == "bfloat16")
-        device = torch.device(execution.device)
-        data = _Data(
-            network.encode(train).to(device),
-            training_target(train, schema, preparation).to(device),
-            network.encode(validation).to(device),
-            training_target(validation, schema, preparation).to(device),
-        )
-        network.to(device)
-        progress, stopped = _loop(network, data, plan, config, seed, watcher or Unwatched(), checkpoints)
-        network.load_state_dict(progress.best)
-        network.low_precision = False
-        model = Model(blueprint, network.cpu())
-        prediction = model.predict_cells(data.validation.to(torch.device("cpu")))
+    torch.set_num_threads(execution.threads)
+    torch.manual_seed(seed)
+    preparation = prepare(schema, plan.capacity, train)
+    blueprint = Blueprint(
+        family="network",
+        schema=schema,
+        capacity=plan.capacity,
+        preparation=preparation,
+        prior=tuple(w.weight for w in plan.attention.weights),
+        dropout=execution.dropout,
+    )
+    network = build(blueprint, low_precision=execution.precision == "bfloat16")
+    device = torch.device(execution.device)
+    data = _Data(
+        network.encode(train).to(device),
+        training_target(train, schema, preparation).to(device),
+        network.encode(validation).to(device),
+        training_target(validation, schema, preparation).to(device),
+    )
+    network.to(device)
+    memory = _memory_before(network, data, execution, schema.task)
+    progress, stopped = _loop(network, data, plan, config, seed, watcher or Unwatched(), checkpoints)
+    network.load_state_dict(progress.best)
+    network.low_precision = False
+    model = Model(blueprint, network.cpu())
+    prediction = model.predict_cells(data.validation.to(torch.device("cpu")))
     assert validation.target is not None
     metric = primary_metric(schema.task, config.evaluation.metric)
     trained = Trained(
@@ -106,17 +108,25 @@ def train(
         best_epoch=progress.best_epoch,
         stopped=stopped,
         loss=_rounded(progress.best_loss),
-        metric=_rounded(score(schema.task, validation.target, prediction)[metric]),
+        metric=_defined(score(schema.task, validation.target, prediction)[metric]),
         measured=Cost(
             parameters=sum(p.numel() for p in network.parameters()),
-            memory_bytes=memory.peak_bytes,
+            memory_bytes=memory or torch.cuda.max_memory_allocated(),
             train_time_s=round(progress.seconds, 3),
             latency_s=_latency(model, validation),
         ),
         attention=tuple(_rounded(a) for a in network.attention.weights().detach().tolist()),
         history=tuple(progress.history),
     )
-    return Fitted(model, trained)
+    return Fitted(model, trained, row_loss(schema.task, validation.target, prediction))
+
+
+def _memory_before(network: Network, data: _Data, execution: Execution, task: Task) -> int:
+    """Peak bytes on the CPU; 0 on a GPU, whose allocator keeps count while training goes on."""
+    if execution.device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+        return 0
+    return peak_bytes(network, data.train, data.target, data.validation, execution, task)
 
 
 def _loop(
@@ -152,9 +162,10 @@ def _loop(
             whole = loss + config.attention.kl * network.attention.divergence()
             optimizer.zero_grad(set_to_none=True)
             whole.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-            norm = nn.utils.clip_grad_norm_(parameters, CLIP, foreach=True)
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
             if not torch.isfinite(norm + whole.detach()):
-                raise TrainingDiverged(_cause(network, whole, progress, rate))
+                raise TrainingDiverged(_cause(network, whole.detach(), progress, rate))
+            nn.utils.clip_grads_with_norm_(parameters, CLIP, norm, foreach=True)
             optimizer.step()
             losses += loss.detach() * (len(part) / data.train.rows)
             pace.step()
@@ -215,12 +226,12 @@ def _validate(
         epoch=progress.epoch,
         train_loss=_rounded(train_loss),
         validation_loss=_rounded(loss),
-        metric=_rounded(_metric(prediction, data.validation_target, schema, config)),
+        metric=_defined(_metric(prediction, data.validation_target, schema, config)),
         seconds=round(time.perf_counter() - epoch_began, 4),
     )
     progress.history.append(line)
     if loss < progress.best_loss:
-        progress.best_loss, progress.best_epoch, progress.best_metric = loss, progress.epoch, line.metric
+        progress.best_loss, progress.best_epoch = loss, progress.epoch
         progress.best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     watcher.epoch(line, network.attention.weights().detach().cpu().double().numpy(), _norms(network))
 
@@ -293,6 +304,11 @@ def _latency(model: Model, columns: Columns) -> float:
         model.predict_columns(one)
         times.append(time.perf_counter() - start)
     return float(np.median(times))
+
+
+def _defined(value: float) -> float | None:
+    """None where the metric is not defined, as ROC AUC is where one class is absent."""
+    return _rounded(value) if math.isfinite(value) else None
 
 
 def _rounded(value: float) -> float:

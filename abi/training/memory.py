@@ -1,56 +1,78 @@
-"""Peak memory of a stretch of code: what it adds to the process, sampled while it runs."""
+"""Memory of training, as the tensors that are alive at its peak.
+
+What the process grows by says little: libraries keep what they freed, and what an earlier training left hides what this
+one takes. So two steps and one chunk of validation are followed allocation by allocation with torch's MemTracker (the
+second step, because the optimizer's state appears in the first); on a GPU the allocator keeps the figure itself.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
-import threading
-from types import TracebackType
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import psutil
 import torch
+from jaxtyping import Shaped
+from torch import Tensor
 
-INTERVAL_S = 0.02
-
-
-def _give_back() -> None:
-    """Return freed memory to the system, so that what an earlier training left does not hide what this one takes."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc has it, other C libraries do not
-        ctypes.CDLL(None).malloc_trim(0)
+from abi.families.artifact import CHUNK_ROWS, joined
+from abi.families.network import Cells, Network
+from abi.training.objective import members_loss
+from abi.types import Execution, Task
 
 
-class PeakMemory:
-    """Context manager; `peak_bytes` is the largest resident size above that at entry (on a GPU: the allocator's peak)."""
+def peak_bytes(
+    network: Network,
+    train: Cells,
+    target: Shaped[Tensor, " rows"],
+    validation: Cells,
+    execution: Execution,
+    task: Task,
+) -> int:
+    """Bytes at the peak of training and validating on the CPU: data, weights, gradients, moments, activations.
 
-    def __init__(self, device: str = "cpu") -> None:
-        self.peak_bytes = 0
-        self._cuda = device.startswith("cuda")
-        self._stop = threading.Event()
-        self._process = psutil.Process()
-        self._start = 0
-        self._thread = threading.Thread(target=self._sample, daemon=True)
+    A copy of the network is stepped, and torch's random state put back, so that the training itself is not touched.
+    """
+    from torch.distributed._tools.mem_tracker import MemTracker  # noqa: PLC0415 - a fifth of a second
 
-    def __enter__(self) -> PeakMemory:  # not Self, which beartype cannot check in a decorated method
-        self._start = self._process.memory_info().rss
-        if self._cuda:
-            torch.cuda.reset_peak_memory_stats()
-        self._thread.start()
-        return self
+    tried = copy.deepcopy(network)
+    optimizer = torch.optim.AdamW(tried.parameters(), fused=True)
+    tracker = MemTracker()
+    tracker.track_external(tried, optimizer)
+    rows = train.take(torch.arange(min(execution.batch_rows, train.rows)))
+    own = target[: rows.rows].clone()  # a view would bring its whole storage into the account
+    chunk = validation.take(torch.arange(min(CHUNK_ROWS, validation.rows)))
+    with _random_state_kept(), tracker:
+        tried.train()
+        for _ in range(2):
+            tracker.reset_mod_stats()
+            loss = members_loss(tried(rows), own, task)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            optimizer.step()
+        tracker.reset_mod_stats()
+        tried.eval()
+        with torch.no_grad():
+            joined(tried(chunk), task)
+    followed = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"]
+    copies = 2 if execution.average else 1  # the best epoch's weights, and their average
+    weights = sum(p.numel() * p.element_size() for p in network.parameters())
+    return int(
+        followed + copies * weights + _bytes(train) + _bytes(validation) + target.numel() * target.element_size()
+    )
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._look()
-        if self._cuda:
-            self.peak_bytes = torch.cuda.max_memory_allocated()
 
-    def _look(self) -> None:
-        self.peak_bytes = max(self.peak_bytes, self._process.memory_info().rss - self._start)
+def _bytes(cells: Cells) -> int:
+    parts = [cells.category] if cells.category is not None else []
+    if cells.numeric is not None:
+        parts += [cells.numeric.row, cells.numeric.fraction]
+    return sum(part.numel() * part.element_size() for part in parts)
 
-    def _sample(self) -> None:
-        while not self._stop.wait(INTERVAL_S):
-            self._look()
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)

@@ -34,6 +34,7 @@ class Pace:
         self._end = planned if progress.end is None else progress.end
         self._anchor = (progress.anchor_step, progress.anchor_share)
         self.cut = progress.end is not None
+        self._last_look = math.inf
 
     @property
     def seconds(self) -> float:
@@ -61,8 +62,11 @@ class Pace:
         progress.share = share + (1 - share) * (progress.step - start) / max(1, self._end - start)
 
     def _look(self, limit_s: float, done: int) -> None:
-        per_step = (self.seconds - self._first[1]) / done
-        fitting = max(0, int((limit_s - self.seconds) / per_step))
+        now = self.seconds
+        # the latest steps count too: other programs may have come to share the machine
+        per_step = max((now - self._first[1]) / done, (now - self._last_look) / LOOK_EVERY)
+        self._last_look = now
+        fitting = max(0, int((limit_s - now) / per_step))
         if fitting < self.remaining:
             progress = self._progress
             self.cut = True

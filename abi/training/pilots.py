@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from jaxtyping import Float
 
 from abi.attention.fit import fit
 from abi.training.loop import train
@@ -15,6 +16,10 @@ from abi.types import Attention, Plan, Scores, Trial
 if TYPE_CHECKING:
     from abi.config import Config
     from abi.data.columns import Columns
+
+
+LEAST_STEPS: Final = 600
+"""A pilot of fewer steps ranks how fast a split learns, not how well."""
 
 
 def choose_temperature(
@@ -40,14 +45,34 @@ def choose_temperature(
         return fit(scores, None, config.attention)
     rows_in = _sample(train_columns, config)
     candidates: tuple[float | None, ...] = (None, *sorted(config.attention.temperatures, reverse=True))
-    trials = []
+    trials, losses = [], []
     for temperature in candidates:
         planned = plan(fit(scores, temperature, config.attention))
         pilot = _shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
-        fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed).trained
-        trials.append(Trial(temperature=temperature, loss=fitted.loss, metric=fitted.metric))
-    best = _flattest(trials, config.attention.margin)
+        fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed)
+        trials.append(Trial(temperature=temperature, loss=fitted.trained.loss, metric=fitted.trained.metric))
+        losses.append(fitted.row_losses)
+    best = trials[flattest(losses, config.attention.caution)]
     return fit(scores, best.temperature, config.attention, tuple(trials))
+
+
+def flattest(losses: Sequence[Float[np.ndarray, " rows"]], caution: float) -> int:
+    """Index of the flattest split that no steeper one beats by more than noise.
+
+    A steeper split is taken where its mean loss is lower by more than `caution` standard errors of the paired
+    difference over the validation rows (the one-standard-error rule of Breiman et al. 1984, on paired rows).
+
+    Args:
+        losses: per row, from flat to steep.
+        caution: standard errors asked for.
+    """
+    chosen = 0
+    for steeper in range(1, len(losses)):
+        gained = losses[chosen] - losses[steeper]
+        error = gained.std(ddof=1) / np.sqrt(len(gained)) if len(gained) > 1 else np.inf
+        if gained.mean() > caution * error:
+            chosen = steeper
+    return chosen
 
 
 def choose_seed(plan: Plan, config: Config, *, trials: int, train_columns: Columns, validation_columns: Columns) -> int:
@@ -73,19 +98,11 @@ def _sample(columns: Columns, config: Config) -> Columns:
     return columns.take(np.sort(random.permutation(rows)[: config.iterate.pilot_rows]))
 
 
-def _flattest(trials: Sequence[Trial], margin: float) -> Trial:
-    """The first trial, from flat to steep, that no steeper one beats by more than the margin."""
-    chosen = trials[0]
-    for trial in trials[1:]:
-        if trial.loss < chosen.loss - margin * abs(chosen.loss):
-            chosen = trial
-    return chosen
-
-
 def _shortened(plan: Plan, rows: int, share: float) -> Plan:
     """The same capacity on fewer rows and epochs."""
     execution = plan.execution
-    epochs = max(1, round(share * execution.epochs))
     batch = min(execution.batch_rows, rows)
+    enough = -(-LEAST_STEPS // -(-rows // batch))
+    epochs = min(execution.epochs, max(1, round(share * execution.epochs), enough))
     steps = epochs * -(-rows // batch)
     return replace(plan, execution=replace(execution, epochs=epochs, batch_rows=batch, steps=steps))

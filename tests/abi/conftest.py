@@ -64,9 +64,16 @@ class Toy:
         memory_bytes=2**34,
     )
 
+    def __init__(self) -> None:
+        self._configs: dict[str, Config] = {}
+
     def config(self, **settings: Any) -> Config:
         """A short training; keyword `a__b` is the setting a.b."""
-        return load_config(settings=SMALL | {key.replace("__", "."): value for key, value in settings.items()})
+        key = repr(sorted(settings.items()))
+        if key not in self._configs:
+            asked = {name.replace("__", "."): value for name, value in settings.items()}
+            self._configs[key] = load_config(settings=SMALL | asked)
+        return self._configs[key]
 
     def problem(self, kinds: dict[str, str], task: Task = "binary", distinct: int | dict[str, int] = 1000) -> Problem:
         """Features of these kinds."""
@@ -77,9 +84,7 @@ class Toy:
             for name, kind in kinds.items()
         )
         schema = Schema(target="y", task=task, classes=CLASSES[task], features=features, set_aside=())
-        return Problem(
-            snapshot=Snapshot(files=(file,)), schema=schema, split=Split(seed=0, validation=0.15, test=0.2)
-        )
+        return Problem(snapshot=Snapshot(files=(file,)), schema=schema, split=Split(seed=0, validation=0.15, test=0.2))
 
     def scores(self, problem: Problem, values: list[float], signal: bool = True, width: float = 0.05) -> Scores:
         """These scores, with an interval of `width` to either side."""
@@ -119,7 +124,9 @@ class Toy:
         held = np.arange(rows) % 4 == 3
         return Table(self.problem(kinds, task, distinct), whole.take(~held), whole.take(held))
 
-    def attention(self, problem: Problem, values: list[float] | None = None, temperature: float | None = None) -> Attention:
+    def attention(
+        self, problem: Problem, values: list[float] | None = None, temperature: float | None = None
+    ) -> Attention:
         """The even split, or the softmax of these scores."""
         count = len(problem.schema.features)
         return fit(self.scores(problem, values or [0.5] * count), temperature, self.config().attention)
@@ -133,6 +140,7 @@ class Toy:
             Envelope(**envelope),
             config or self.config(),
             self.machine,
+            allocation="attention",
             train_rows=180,
             validation_rows=60,
         )

@@ -43,7 +43,9 @@ def test_flags_go_before_environment_before_yaml_before_pyproject(monkeypatch: p
 
 
 def test_sources_are_merged_key_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    _write("[tool.abi.envelope]\nmemory = '1GiB'\nlatency = '1ms'\ntrain_time = '1s'\nparameters = 1\n", "pyproject.toml")
+    _write(
+        "[tool.abi.envelope]\nmemory = '1GiB'\nlatency = '1ms'\ntrain_time = '1s'\nparameters = 1\n", "pyproject.toml"
+    )
     _write("envelope:\n  latency: 2ms\n  train_time: 2s\n  parameters: 2\n")
     monkeypatch.setenv("ABI_ENVELOPE__TRAIN_TIME", "3s")
     monkeypatch.setenv("ABI_ENVELOPE__PARAMETERS", "3")
@@ -119,10 +121,12 @@ def test_a_wrong_setting_is_one_sentence(text: str | bytes, message: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["a: [1, 2", "a: b: c", "- 1\n- 2\n", "\tseed: 1", "seed: !!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "text", ["a: [1, 2", "a: b: c", "- 1\n- 2\n", "\tseed: 1", "seed: !!python/object:os.system {}"]
+)
 def test_what_is_no_yaml_mapping_is_one_sentence_that_names_the_file(text: str) -> None:
     _write(text)
-    with pytest.raises(UsageError, match="Expected readable settings in abi.yaml") as caught:
+    with pytest.raises(UsageError, match=r"Expected readable settings in abi\.yaml") as caught:
         load_config()
     assert "\n" not in str(caught.value)
 
@@ -130,7 +134,7 @@ def test_what_is_no_yaml_mapping_is_one_sentence_that_names_the_file(text: str) 
 @pytest.mark.parametrize("time", ["0", "-5", ".nan", "true", ".inf"])
 def test_a_bare_time_is_a_number_above_zero(time: str) -> None:
     _write(f"envelope:\n  train_time: {time}\n")
-    with pytest.raises(UsageError, match="Setting 'envelope.train_time'"):
+    with pytest.raises(UsageError, match=r"Setting 'envelope\.train_time'"):
         load_config()
 
 
@@ -143,13 +147,11 @@ def test_a_temperature_is_above_zero(temperature: str) -> None:
 
 @pytest.mark.parametrize("settings", [{"seed": 1, "seed.x": 2}, {"envelope": 3, "envelope.memory": "2GiB"}])
 def test_a_key_below_a_plain_value_is_a_sentence(settings: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="seed|envelope"):
+    with pytest.raises(UsageError, match=r"seed|envelope"):
         load_config(settings=settings)
 
 
-@pytest.mark.parametrize(
-    ("name", "text"), [("ABI_ENVELOPE__TRAIN_TIME", "180"), ("ABI_ENVELOPE__MEMORY", str(2**33))]
-)
+@pytest.mark.parametrize(("name", "text"), [("ABI_ENVELOPE__TRAIN_TIME", "180"), ("ABI_ENVELOPE__MEMORY", str(2**33))])
 def test_a_bare_number_means_the_same_in_the_environment_as_in_the_file(
     name: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

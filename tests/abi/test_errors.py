@@ -19,8 +19,15 @@ from abi.errors import (
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(AbiError, 1), (UsageError, 2), (DataError, 3), (PlanInfeasible, 5)]
-    + [(TrainingDiverged, 1), (WorkspaceError, 1), (TrackingError, 1)],
+    [
+        (AbiError, 1),
+        (UsageError, 2),
+        (DataError, 3),
+        (PlanInfeasible, 5),
+        (TrainingDiverged, 1),
+        (WorkspaceError, 1),
+        (TrackingError, 1),
+    ],
 )
 def test_each_error_is_an_abi_error_with_its_documented_exit_code(error: type[AbiError], code: int) -> None:
     assert issubclass(error, AbiError)

@@ -27,9 +27,9 @@ REFERENCE: dict[str, dict[str, Callable[[Any, Any], float]]] = {
         "log_loss": lambda y, p: sk.log_loss(y, p, labels=[0, 1, 2]),
     },
     "regression": {
-        "rmse": lambda y, p: sk.root_mean_squared_error(y, p),
-        "mae": lambda y, p: sk.mean_absolute_error(y, p),
-        "r2": lambda y, p: sk.r2_score(y, p),
+        "rmse": sk.root_mean_squared_error,
+        "mae": sk.mean_absolute_error,
+        "r2": sk.r2_score,
     },
 }
 

@@ -12,8 +12,19 @@ from abi.units import parse_bytes, parse_count, parse_seconds, show_bytes, show_
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("1", 1), (5, 5), ("200k", 200_000), ("1.5M", 1_500_000), ("2g", 2 * 10**9), ("2B", 2 * 10**9), (" 3 k ", 3000)]
-    + [("1e5", 100_000), (150_000.0, 150_000), ("1.005k", 1005), ("1e+3", 1000)],
+    [
+        ("1", 1),
+        (5, 5),
+        ("200k", 200000),
+        ("1.5M", 1500000),
+        ("2g", 2 * 10**9),
+        ("2B", 2 * 10**9),
+        (" 3 k ", 3000),
+        ("1e5", 100000),
+        (150000.0, 150000),
+        ("1.005k", 1005),
+        ("1e+3", 1000),
+    ],
 )
 def test_counts(text: object, count: int) -> None:
     assert parse_count(text) == count
@@ -21,8 +32,18 @@ def test_counts(text: object, count: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("1b", 1), ("1kB", 1000), ("1MB", 10**6), ("2GB", 2 * 10**9), ("1TB", 10**12)]
-    + [("1KiB", 1024), ("1MiB", 2**20), ("8GiB", 8_589_934_592), ("1tib", 2**40), ("0.5 GiB", 2**29)],
+    [
+        ("1b", 1),
+        ("1kB", 1000),
+        ("1MB", 10**6),
+        ("2GB", 2 * 10**9),
+        ("1TB", 10**12),
+        ("1KiB", 1024),
+        ("1MiB", 2**20),
+        ("8GiB", 8589934592),
+        ("1tib", 2**40),
+        ("0.5 GiB", 2**29),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_bytes(text) == size
@@ -69,8 +90,16 @@ def test_a_time_is_above_zero_and_finite(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0, "0"), (12, "12"), (999, "999"), (1000, "1k"), (123_456, "123k"), (999_999, "1M"), (1_234_567, "1.23M")]
-    + [(5 * 10**9, "5000M")],
+    [
+        (0, "0"),
+        (12, "12"),
+        (999, "999"),
+        (1000, "1k"),
+        (123456, "123k"),
+        (999999, "1M"),
+        (1234567, "1.23M"),
+        (5 * 10**9, "5000M"),
+    ],
 )
 def test_counts_are_shown_with_three_digits(value: int, shown: str) -> None:
     assert show_count(value) == shown
@@ -78,8 +107,16 @@ def test_counts_are_shown_with_three_digits(value: int, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0, "0 B"), (512, "512 B"), (1024, "1 KiB"), (1536, "1.5 KiB"), (1023 * 2**20, "1023 MiB"), (2**30, "1 GiB")]
-    + [(2**30 - 1, "1 GiB"), (2**43, "8192 GiB")],
+    [
+        (0, "0 B"),
+        (512, "512 B"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (1023 * 2**20, "1023 MiB"),
+        (2**30, "1 GiB"),
+        (2**30 - 1, "1 GiB"),
+        (2**43, "8192 GiB"),
+    ],
 )
 def test_sizes_are_shown_with_three_digits(value: int, shown: str) -> None:
     assert show_bytes(value) == shown
@@ -87,8 +124,16 @@ def test_sizes_are_shown_with_three_digits(value: int, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.0005, "500 µs"), (0.002, "2 ms"), (0.9999, "1 s"), (1.0, "1 s"), (90, "90 s"), (600, "10 min")]
-    + [(100_000, "1667 min"), (0.0, "0 µs")],
+    [
+        (0.0005, "500 µs"),
+        (0.002, "2 ms"),
+        (0.9999, "1 s"),
+        (1.0, "1 s"),
+        (90, "90 s"),
+        (600, "10 min"),
+        (100000, "1667 min"),
+        (0.0, "0 µs"),
+    ],
 )
 def test_times_are_shown_in_the_unit_that_reads_best(value: float, shown: str) -> None:
     assert show_seconds(value) == shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -16,7 +17,9 @@ from abi.types import Attention
 FREE = AttentionConfig(floor=0.0, cap=1.0)
 
 
-def _fit(toy: Any, values: list[float], temperature: float | None, config: AttentionConfig, width: float = 0.05) -> Attention:
+def _fit(
+    toy: Any, values: list[float], temperature: float | None, config: AttentionConfig, width: float = 0.05
+) -> Attention:
     problem = toy.problem({f"x{i}": "numeric" for i in range(len(values))})
     return fit(toy.scores(problem, values, width=width), temperature, config)
 
@@ -80,4 +83,4 @@ def test_weights_lie_in_their_interval_within_the_bounds_and_sum_to_one(
 def test_the_order_of_scores_is_the_order_of_weights(toy: Any, values: list[float], temperature: float) -> None:
     weights = [w.weight for w in _fit(toy, values, temperature, AttentionConfig()).weights]
     ranked = sorted(range(len(values)), key=lambda i: values[i])
-    assert all(weights[a] <= weights[b] + 1e-12 for a, b in zip(ranked, ranked[1:], strict=False))
+    assert all(weights[a] <= weights[b] + 1e-12 for a, b in itertools.pairwise(ranked))

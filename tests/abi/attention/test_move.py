@@ -16,7 +16,9 @@ from abi.types import Attention, Scores
 FREE = AttentionConfig(floor=0.0, cap=1.0, movement=0.5)
 
 
-def _start(toy: Any, values: list[float], config: AttentionConfig, temperature: float | None = None) -> tuple[Attention, Scores]:
+def _start(
+    toy: Any, values: list[float], config: AttentionConfig, temperature: float | None = None
+) -> tuple[Attention, Scores]:
     scores = toy.scores(toy.problem({f"x{i}": "numeric" for i in range(len(values))}), values)
     return fit(scores, temperature, config), scores
 

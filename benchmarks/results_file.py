@@ -1,0 +1,38 @@
+"""Dated results with what they were measured on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("dvc", "great-expectations", "mlflow", "numpy", "pandas", "prefect", "pyarrow", "scikit-learn", "torch")
+
+
+def write_results(name: str, figures: object) -> Path:
+    """``benchmarks/results/<name>-<date>.json`` with versions and hardware."""
+    now = datetime.now(tz=UTC)
+    plain: dict[str, Any] = {
+        "date": now.isoformat(timespec="seconds"),
+        "hardware": {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count()},
+        "python": platform.python_version(),
+        "versions": {library: version(library) for library in LIBRARIES},
+        "figures": figures,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}-{now.date()}.json"
+    path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,81 @@
+"""What a capacity costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from abi.families.network import layer_split, multiply_accumulates
+from abi.planning.cost import Workload, epoch_seconds, predict_cost, step_seconds, total_width
+from abi.planning.plan import parameters
+
+WORK = Workload(train_rows=180, validation_rows=60, numeric=2, categorical=1, outputs=1)
+
+
+@pytest.fixture(scope="module", name="plan")
+def _plan(toy: Any) -> Any:
+    return toy.plan(toy.problem({"a": "numeric", "b": "numeric", "c": "categorical"}))
+
+
+def test_layers_by_hand() -> None:
+    # D = 5, K = 2, two blocks of 3, C = 1, three features, encoders of 40
+    split = layer_split(40, 3, 5, 2, 2, 3, 1)
+    assert split.feature_extraction == 40 + 3  # an attention offset each
+    assert split.middle == 2 * 5 + (5 * 3 + 3) + (3 * 3 + 3)  # adapters, first, second layer
+    assert split.output == 2 * (3 + 1)
+
+
+def test_multiply_accumulates_by_hand() -> None:
+    assert multiply_accumulates(5, 2, 2, 3, 1) == 2 * (5 * 3 + 3 * 3 + 3 * 1)
+
+
+def test_a_step_is_a_call_the_activations_and_three_forward_passes(plan: Any, toy: Any) -> None:
+    capacity, machine = plan.capacity, replace(toy.machine, call_s=1.0, activation_s=0.0, mac_s=0.0)
+    assert step_seconds(capacity, 10, 1, machine) == 1.0
+    units = capacity.members * capacity.blocks * capacity.block_width + total_width(capacity)
+    machine = replace(machine, call_s=0.0, activation_s=2.0)
+    assert step_seconds(capacity, 10, 1, machine) == 10 * 2.0 * units
+    macs = multiply_accumulates(total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, 1)
+    machine = replace(machine, activation_s=0.0, mac_s=1.0)
+    assert step_seconds(capacity, 10, 1, machine) == 3 * 10 * macs
+
+
+def test_an_epoch_counts_the_last_short_step(plan: Any, toy: Any) -> None:
+    machine = replace(toy.machine, call_s=1.0, activation_s=0.0, mac_s=0.0)
+    assert epoch_seconds(plan.capacity, 100, WORK, machine) == 2.0
+    assert epoch_seconds(plan.capacity, 180, WORK, machine) == 1.0
+
+
+def test_parameters_are_the_sum_of_the_layers(plan: Any, toy: Any) -> None:
+    cost = predict_cost(plan.capacity, plan.execution, WORK, toy.machine)
+    assert cost.parameters == parameters(plan.capacity)
+
+
+@pytest.mark.parametrize(
+    "change", [{"train_rows": 18_000}, {"validation_rows": 6000}, {"numeric": 200}, {"categorical": 100}]
+)
+def test_more_data_never_costs_less(plan: Any, toy: Any, change: dict[str, int]) -> None:
+    small = predict_cost(plan.capacity, plan.execution, WORK, toy.machine)
+    large = predict_cost(plan.capacity, plan.execution, replace(WORK, **change), toy.machine)
+    assert large.memory_bytes > small.memory_bytes
+    assert large.train_time_s >= small.train_time_s
+    assert large.latency_s == small.latency_s
+
+
+@pytest.mark.parametrize("change", [{"members": 64}, {"block_width": 512}, {"blocks": 8}])
+def test_a_larger_backbone_costs_more_of_everything(plan: Any, toy: Any, change: dict[str, int]) -> None:
+    capacity = replace(plan.capacity, **change)
+    small = predict_cost(plan.capacity, plan.execution, WORK, toy.machine)
+    large = predict_cost(capacity, plan.execution, WORK, toy.machine)
+    assert large.train_time_s > small.train_time_s
+    assert large.latency_s > small.latency_s
+    assert large.memory_bytes >= small.memory_bytes
+
+
+def test_half_precision_activations_take_less_memory(plan: Any, toy: Any) -> None:
+    wide = replace(plan.execution, batch_rows=100_000)
+    narrow = replace(wide, precision="bfloat16")
+    cost = [predict_cost(plan.capacity, e, WORK, toy.machine).memory_bytes for e in (narrow, wide)]
+    assert cost[0] < cost[1]

@@ -1,0 +1,106 @@
+"""Short trainings that choose the temperature and the control's seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from abi.training import pilots
+from abi.training.pilots import choose_seed, choose_temperature, flattest
+
+
+@pytest.fixture(name="losses")
+def _losses(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
+    """Injected: the validation loss of a pilot by temperature or seed."""
+    table: dict[Any, float] = {}
+
+    class Fitted:
+        def __init__(self, loss: float) -> None:
+            self.trained = type("Trained", (), {"loss": loss, "metric": -loss})
+            self.row_losses = np.full(50, loss) + 0.01 * np.sin(np.arange(50.0))
+
+    def train(plan: Any, train_rows: Any, validation: Any, config: Any, *, seed: int) -> Fitted:
+        key = plan.attention.temperature if plan.attention.temperature in table else seed
+        table.setdefault("rows", len(train_rows))
+        return Fitted(table[key])
+
+    monkeypatch.setattr(pilots, "train", train)
+    return table
+
+
+def _choose(toy: Any, table: Any, signal: bool = True, **settings: Any) -> Any:
+    config = toy.config(attention__temperatures=[1.0, 0.1, 0.4], **settings)
+    scores = toy.scores(table.problem, [0.9, 0.1, 0.2], signal)
+    return choose_temperature(
+        scores, config, lambda a: toy.plan(table.problem, config, a), table.train, table.validation
+    )
+
+
+def test_the_temperature_with_clearly_the_least_loss_is_taken(toy: Any, losses: dict[Any, float]) -> None:
+    losses.update({None: 0.9, 1.0: 0.7, 0.4: 0.3, 0.1: 0.5})
+    found = _choose(toy, toy.table("binary"))
+    assert found.temperature == 0.4
+    assert [(t.temperature, t.loss) for t in found.trials] == [(None, 0.9), (1.0, 0.7), (0.4, 0.3), (0.1, 0.5)]
+
+
+def test_ties_go_to_the_even_split(toy: Any, losses: dict[Any, float]) -> None:
+    losses.update({None: 0.5, 1.0: 0.5, 0.4: 0.5, 0.1: 0.5})
+    assert _choose(toy, toy.table("binary")).temperature is None
+
+
+def test_ties_go_to_the_flatter_split(toy: Any, losses: dict[Any, float]) -> None:
+    losses.update({None: 0.9, 1.0: 0.5, 0.4: 0.5, 0.1: 0.5})
+    assert _choose(toy, toy.table("binary")).temperature == 1.0
+
+
+def test_without_any_signal_nothing_is_tried(toy: Any, losses: dict[Any, float]) -> None:
+    found = _choose(toy, toy.table("binary"), signal=False)
+    assert (found.temperature, found.trials) == (None, ())
+    assert "rows" not in losses
+
+
+def test_pilots_see_no_more_rows_than_asked(toy: Any, losses: dict[Any, float]) -> None:
+    losses.update({None: 0.5, 1.0: 0.5, 0.4: 0.5, 0.1: 0.5})
+    _choose(toy, toy.table("binary"), iterate__pilot_rows=50)
+    assert losses["rows"] == 50
+
+
+@pytest.mark.parametrize(("trials", "expected"), [(0, 7), (1, 7), (2, 8), (3, 9)])
+def test_the_best_of_as_many_seeds(toy: Any, losses: dict[Any, float], trials: int, expected: int) -> None:
+    losses.update({7: 0.5, 8: 0.4, 9: 0.3})
+    table = toy.table("binary")
+    config = toy.config(seed=7)
+    plan = toy.plan(table.problem, config)
+    found = choose_seed(plan, config, trials=trials, train_columns=table.train, validation_columns=table.validation)
+    assert found == expected
+
+
+def test_real_pilots_end_to_end(toy: Any) -> None:
+    table = toy.table("binary")
+    found = _choose(toy, table)
+    again = _choose(toy, table)
+    assert [t.temperature for t in found.trials] == [None, 1.0, 0.4, 0.1]
+    assert found == again
+    assert found.temperature in {None, 1.0, 0.4, 0.1}
+
+
+def test_a_pilot_has_the_plans_capacity_and_a_consistent_schedule(toy: Any) -> None:
+    plan = toy.plan(toy.table("binary").problem)
+    plan = replace(plan, execution=replace(plan.execution, epochs=10, batch_rows=64))
+    for rows in (10, 50, 5000):
+        execution = pilots._shortened(plan, rows, 0.5).execution
+        assert execution.batch_rows <= rows
+        assert 1 <= execution.epochs <= plan.execution.epochs
+        assert execution.steps == execution.epochs * -(-rows // execution.batch_rows)
+    assert pilots._shortened(plan, 50, 0.5).capacity == plan.capacity
+
+
+def test_a_steeper_split_is_not_taken_for_a_gain_within_noise() -> None:
+    noise = np.random.default_rng(0).normal(size=400)
+    flat = np.full(400, 1.0)
+    assert flattest([flat, flat + noise - noise.mean() - 0.04], 1.0) == 0  # 0.8 standard errors
+    assert flattest([flat, flat + noise - noise.mean() - 0.06], 1.0) == 1  # 1.2 standard errors
+    assert flattest([flat[:1], flat[:1] - 1], 1.0) == 0  # one row tells nothing

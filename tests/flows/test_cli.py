@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from abi.config import Config
+
+HEAVY = ["torch", "pandas", "mlflow", "prefect", "numpy", "pydantic", "sklearn", "dvc"]
+
+
+def test_help_imports_nothing_heavy():
+    code = f"""
+import sys
+from flows.cli import execute
+execute(["--help"])
+execute(["run", "--help"])
+print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr.strip() == "[]"
+    for verb in ("run", "check", "score", "fit", "plan", "train", "eval", "report", "init", "config", "doctor", "demo"):
+        assert f" {verb} " in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rnu", "x.csv"], '"run"'),
+        (["run", "x.csv", "--target", "y", "--bugdet", "memory=8GiB"], "--budget"),
+        (["run", "x.csv"], "--target"),
+        (["run"], "--data"),
+        (["run", "x.csv", "y.csv", "--target", "y"], "y.csv"),
+        (["run", "x.csv", "--target", "y", "--seed", "soon"], "soon"),
+        (["run", "x.csv", "--target", "y", "--seed", "-1"], "seed"),
+        (["run", "x.csv", "--target", "y", "--budget", "speed=9"], "latency="),
+        (["run", "x.csv", "--target", "y", "--budget", "memory"], "'memory'"),
+        (["run", "x.csv", "--target", "y", "--budget", "memory=8"], "8GiB"),
+        (["run", "x.csv", "--target", "y", "--budget", "memory=lots"], "GiB"),
+        (["run", "x.csv", "--target", "y", "--budget", "train_time=-3s"], "train_time"),
+        (["run", "x.csv", "--target", "y", "--set", "seed"], "section.key=value"),
+        (["run", "x.csv", "--target", "y", "--set", "training.epoch=3"], "'training.epoch'"),
+        (["run", "x.csv", "--target", "y", "--set", "training.epochs=many"], "training.epochs"),
+        (["run", "x.csv", "--target", "y", "--set", "training=3"], "'training'"),
+        (["run", "x.csv", "--target", "y", "--set", "seed.high=3"], "seed"),
+        (["run", "x.csv", "--target", "y", "--set", "=3"], "section.key=value"),
+        (["run", "x.csv", "--target", "y", "--set", ".=3"], "''"),
+        (["run", "x.csv", "--target", "y", "--set", "attention.temperatures=[1,"], "attention.temperatures"),
+        (["run", "x.csv", "--target", "y", "--name", "a/b"], "'a/b'"),
+        (["run", "x.csv", "--target", "y", "--config", "none.yaml"], "abi init"),
+        (["config", "shwo"], '"show"'),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_and_exit_2(abi, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    answer = abi(*words)
+    assert answer.code == 2
+    assert said in answer.sentence
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".gitignore"]
+
+
+def test_the_same_setting_of_one_section_twice_keeps_the_last(abi):
+    shown = abi(
+        "config", "show", "--set", "training.epochs=3", "--set", "training.epochs=4", "--set", "training.bins=8"
+    )
+    assert (shown.json["training"]["epochs"], shown.json["training"]["bins"]) == (4, 8)
+
+
+def test_init_writes_the_defaults_and_never_over_a_file(abi, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert abi("init").code == 0
+    text = Path("abi.yaml").read_text()
+    assert abi("config", "show").json == Config().model_dump(mode="json")
+    written = yaml.safe_load(text)
+    assert set(written) == set(Config.model_fields)
+    for name, section in written.items():
+        if isinstance(section, dict):
+            assert set(section) == set(type(getattr(Config(), name)).model_fields)
+    assert all("#" in line for line in text.splitlines() if line)
+
+    Path("abi.yaml").write_text("seed: 7\n")
+    again = abi("init")
+    assert again.code == 2
+    assert "--force" in again.sentence
+    assert abi("config", "show").json["seed"] == 7
+    assert abi("init", "--force", "--json").json == {"config": "abi.yaml"}
+    assert Path("abi.yaml").read_text() == text
+
+
+def test_init_where_no_file_can_be_written(abi, tmp_path):
+    (tmp_path / "file").touch()
+    answer = abi("init", "--config", tmp_path / "file" / "abi.yaml")
+    assert (answer.code, "abi.yaml" in answer.sentence) == (1, True)
+    assert abi("init", "--config", tmp_path / "new" / "abi.yaml").code == 0
+    assert (tmp_path / "new" / "abi.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    "text", ["seed: [", "- seed\n", "seeed: 3\n", "training:\n  epochs: 0\n", "training: 3\n", "\0"]
+)
+def test_a_wrong_settings_file_is_one_sentence(abi, tmp_path, text):
+    path = tmp_path / "abi.yaml"
+    path.write_text(text)
+    answer = abi("config", "show", "--config", path)
+    assert answer.code == 2
+    assert answer.sentence
+
+
+def test_flags_go_before_the_environment_and_that_before_the_file(abi, tmp_path, monkeypatch):
+    path = tmp_path / "abi.yaml"
+    path.write_text("seed: 1\ntraining:\n  epochs: 1\n  bins: 10\n")
+    monkeypatch.setenv("ABI_TRAINING__EPOCHS", "2")
+    shown = abi("config", "show", "--config", path, "--seed", "3").json
+    assert (shown["seed"], shown["training"]["epochs"], shown["training"]["bins"]) == (3, 2, 10)
+
+
+def test_schema_describes_every_setting(abi):
+    schema = abi("config", "schema").json
+    assert set(schema["properties"]) == set(Config.model_fields)
+    for section in schema["$defs"].values():
+        assert all(field.get("description") for field in section.get("properties", {}).values())
+
+
+def test_doctor_names_what_to_mend(abi, tmp_path):
+    answer = abi("doctor", "--workspace", tmp_path / "ws", "--json")
+    findings = {finding["name"]: finding for finding in answer.json["findings"]}
+    assert {"torch", "mlflow", "prefect", "dvc", "workspace", "disk", "device"} <= set(findings)
+    assert answer.code == (0 if all(finding["ok"] for finding in findings.values()) else 1)
+    (tmp_path / "file").touch()
+    answer = abi("doctor", "--workspace", tmp_path / "file")
+    assert answer.code == 1
+    assert "MEND  workspace" in answer.out
+    assert "--workspace" in answer.out
+
+
+def test_json_is_alone_on_stdout_and_lines_go_to_stderr(command, data, tmp_path):
+    answer = command(
+        "check", data, "--target", "label", "--workspace", tmp_path / "ws", "--json", "--set", "checks.data_docs=false"
+    )
+    assert answer.code == 0, answer.err
+    assert answer.json["kind"] == "Checks"
+    assert "\x1b" not in answer.err + answer.out
+    assert "INFO" not in answer.err
+    assert all(line.startswith(("validate ", "snapshot ", " ")) for line in answer.err.splitlines())
+
+    quiet = command(
+        "check", data, "--target", "label", "--workspace", tmp_path / "ws", "-q", "--set", "checks.data_docs=false"
+    )
+    assert quiet == type(quiet)(0, "", "")
+
+    shown = command(
+        "check", data, "--target", "label", "--workspace", tmp_path / "ws", "--set", "checks.data_docs=false"
+    )
+    assert "data checks passed" not in shown.out
+    assert "checks passed" in shown.out
+
+
+def test_a_reader_that_stops_early_is_no_error(data, tmp_path):
+    command = f"{sys.executable} -c 'from flows.cli import main; main()' config schema | head -n 1"
+    ran = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "{\n", "")
+
+
+def test_an_error_of_ours_is_a_sentence_and_with_v_a_traceback(abi, monkeypatch):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("division\nby zero")
+
+    monkeypatch.setattr("flows.commands.show_config", broken)
+    answer = abi("config", "show")
+    assert answer.code == 1
+    assert answer.err == "abi: Unexpected ZeroDivisionError: division (run again with -v for the traceback).\n"
+    with pytest.raises(ZeroDivisionError):
+        abi("config", "show", "-v")
+
+
+def test_the_plain_module_knows_its_version(abi):
+    import importlib.metadata
+
+    assert abi("--version").out.strip() == importlib.metadata.version("abi-instrument")
+    assert json.dumps(abi("config", "show").json)

@@ -18,12 +18,15 @@ TELEMETRY_OFF = {
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
 }
+# threads that wait by spinning make training twenty times slower as soon as anything else runs on the same cores
+SHARED_CORES = {"OMP_WAIT_POLICY": "PASSIVE"}
 INTERRUPTED = 130
 
 app = App(
     name="abi",
     help="ABI, the Attention Balance Instrument: capacity goes where the data pays for it, and every decision can be shown.",
     version="0.1.0",
+    suppress_keyboard_interrupt=False,
 )
 config_app = App(name="config", help="Settings.")
 app.command(config_app)
@@ -255,7 +258,7 @@ def demo(*, write: Path | None = None, out: Path | None = None, common: Common =
 
 def main() -> None:
     """Entry point: errors become one sentence and an exit code."""
-    for name, value in TELEMETRY_OFF.items():
+    for name, value in (TELEMETRY_OFF | SHARED_CORES).items():
         os.environ.setdefault(name, value)
     sys.exit(execute(sys.argv[1:]))
 

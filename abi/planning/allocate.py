@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,17 +78,18 @@ def _exact(
     width = np.array([rung.width for rungs in ladders for rung in rungs], dtype=float)
     gain = np.array([w * utility(rung.width) for w, rungs in zip(weights, ladders, strict=True) for rung in rungs])
     one_each = coo_array((np.ones(len(owner)), (owner, np.arange(len(owner)))))
-    solved = milp(
-        -gain,
-        integrality=np.ones(len(owner)),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(one_each, 1, 1),
-            LinearConstraint(price[None, :] / budget, ub=1),
-            LinearConstraint(width[None, :] / width_limit, ub=1),
-        ],
-        options={"mip_rel_gap": GAP},
-    )
+    with _silent_stdout():
+        solved = milp(
+            -gain,
+            integrality=np.ones(len(owner)),
+            bounds=Bounds(0, 1),
+            constraints=[
+                LinearConstraint(one_each, 1, 1),
+                LinearConstraint(price[None, :] / budget, ub=1),
+                LinearConstraint(width[None, :] / width_limit, ub=1),
+            ],
+            options={"mip_rel_gap": GAP},
+        )
     if solved.x is None:
         return None
     chosen = solved.x.reshape(-1) > 0.5  # noqa: PLR2004 - a rounded 0 or 1
@@ -93,6 +97,20 @@ def _exact(
     spent = sum(p[at] for p, at in zip(prices, places, strict=True))
     laid = sum(rungs[at].width for rungs, at in zip(ladders, places, strict=True))
     return places if spent <= budget and laid <= width_limit else None
+
+
+@contextmanager
+def _silent_stdout() -> Iterator[None]:
+    """HiGHS 1.12 leaves a trace line on the process's stdout, where a command's JSON goes."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _climb(

@@ -99,7 +99,8 @@ def _turned(difference: Estimate) -> Estimate:
 
 def is_even(plan: Plan) -> bool:
     """True where the kept plan is itself the even split."""
-    return plan.allocation == "even" or plan.attention.temperature is None
+    first = plan.attention.round == 0
+    return plan.allocation == "even" or (first and plan.attention.temperature is None)
 
 
 def costs(report: Report) -> list[tuple[str, str, str, str, float | None, float | None]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import rfc8785
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -54,9 +54,14 @@ def _bare(least: float | int, parse: Callable[[object], float | int]) -> Callabl
     return read
 
 
+def _written(least: float | int, unit: str) -> PlainSerializer:
+    """The other way round: a quantity below `least` is written with its unit, so that it is read back."""
+    return PlainSerializer(lambda value: value if value >= least else f"{value}{unit}", when_used="json")
+
+
 Count = Annotated[int, _unit(parse_count)]
-Bytes = Annotated[int, _unit(_bare(MEBIBYTE, parse_bytes))]
-Seconds = Annotated[float, _unit(_bare(1e-6, parse_seconds))]
+Bytes = Annotated[int, _unit(_bare(MEBIBYTE, parse_bytes)), _written(MEBIBYTE, "B")]
+Seconds = Annotated[float, _unit(_bare(1e-6, parse_seconds)), _written(1e-6, "s")]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -11,15 +11,8 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-TELEMETRY_OFF = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DVC_NO_ANALYTICS": "1",
-    "GX_ANALYTICS_ENABLED": "false",
-}
-# threads that wait by spinning make training twenty times slower as soon as anything else runs on the same cores
-SHARED_CORES = {"OMP_WAIT_POLICY": "PASSIVE"}
+import tasks  # noqa: F401 - sets the environment before any library is imported
+
 INTERRUPTED = 130
 
 app = App(
@@ -258,15 +251,14 @@ def demo(*, write: Path | None = None, out: Path | None = None, common: Common =
 
 def main() -> None:
     """Entry point: errors become one sentence and an exit code."""
-    for name, value in (TELEMETRY_OFF | SHARED_CORES).items():
-        os.environ.setdefault(name, value)
     sys.exit(execute(sys.argv[1:]))
 
 
-def execute(tokens: list[str]) -> int:
+def execute(tokens: list[str]) -> int:  # noqa: PLR0911 - one for each way to end
     """Run one command line and give its exit code."""
     from abi.errors import AbiError, UsageError
 
+    tokens = ["/dev/stdin" if word == "-" else word for word in tokens]  # cyclopts takes a lone - for an option
     try:
         app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

@@ -19,7 +19,9 @@ from tasks.workspace import Workspace, disk_errors
 if TYPE_CHECKING:
     from flows.cli import Common
 
+STDIN = "/dev/stdin"
 BUDGETS = ("parameters", "memory", "train_time", "latency")
+DATA_ENDINGS = (".csv", ".csv.gz", ".parquet")
 DEFAULT_WORKSPACE = Path(".abi")
 
 
@@ -108,6 +110,9 @@ def _checked(call: Call, data: str, target: str, test: Path | None) -> Checks:
 
 def score(source: str, target: str | None, test: Path | None, name: str | None, common: Common) -> None:
     """`abi score`."""
+    if target is None and source.lower().endswith(DATA_ENDINGS):
+        msg = f"Expected --target COLUMN beside the data file {source}: name the column to predict, or give what `abi check --json` printed."
+        raise UsageError(msg)
     from tasks.scoring import score as score_stage
 
     ws, call = _open(common, name, source, [])
@@ -262,7 +267,7 @@ def _literal(text: str) -> object:
 
 def _plain(source: str) -> object:
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        text = sys.stdin.read() if source == STDIN else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"Expected a JSON document that an `abi` stage printed at {source}, got: {getattr(error, 'strerror', None) or error}."
         raise UsageError(msg) from None

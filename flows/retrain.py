@@ -31,7 +31,7 @@ def retrain(run: Run, request: Request) -> str:
     """Snapshot, validate, score, fit attention, then rounds of plan, train and move, control, evaluate, record.
 
     Args:
-        run: runs a stage: `tasks.orchestration.in_prefect` or `in_process`.
+        run: runs a stage: `tasks.orchestration.as_tasks` or `in_process`.
         request: the files and settings.
 
     Returns:

@@ -17,8 +17,6 @@ from tasks.workspace import Workspace, disk_errors
 Run = Callable[..., str]
 Body = Callable[[Run], str]
 QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
@@ -45,13 +43,23 @@ def in_prefect(call: Call, clock: Clock, body: Body, flow_name: str) -> str:
     Without a configured API, Prefect starts its own temporary server on the workspace's database. What a killed run
     left behind of that server is ended first.
     """
-    ws = call.ws
-    _configure(ws)
-    from prefect import flow, task
+    configure(call.ws)
+    from prefect import flow
+
+    @flow(name=flow_name, validate_parameters=False)  # type: ignore[untyped-decorator]  # Prefect's types are not read
+    def retrain() -> str:
+        return body(as_tasks(call, clock))
+
+    result: str = retrain()
+    return result
+
+
+def as_tasks(call: Call, clock: Clock) -> Run:
+    """Run stages as Prefect tasks of the flow run that is going on."""
+    from prefect import task
     from prefect.cache_policies import NO_CACHE
 
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).setLevel(os.environ["PREFECT_LOGGING_LEVEL"])
+    ws = call.ws
 
     def run(stage: Stage, *inputs: str) -> str:
         def work(inputs: tuple[str, ...]) -> str:
@@ -76,15 +84,11 @@ def in_prefect(call: Call, clock: Clock, body: Body, flow_name: str) -> str:
         answer: str = clock.run(stage, asked)
         return answer
 
-    @flow(name=flow_name, validate_parameters=False)
-    def retrain() -> str:
-        return body(run)
-
-    result: str = retrain()
-    return result
+    return run
 
 
-def _configure(ws: Workspace) -> None:
+def configure(ws: Workspace) -> None:
+    """Prefect's settings for this workspace; only before Prefect is imported do they take effect."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     home = os.environ.setdefault("PREFECT_HOME", str(ws.prefect))
@@ -92,6 +96,8 @@ def _configure(ws: Workspace) -> None:
     if home == str(ws.prefect):
         with disk_errors(ws.prefect):
             _end_orphans(ws)
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).setLevel(os.environ["PREFECT_LOGGING_LEVEL"])
 
 
 def _end_orphans(ws: Workspace) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
@@ -95,7 +98,7 @@ def _evaluation(value: Evaluation) -> tuple[Table | None, list[str]]:
     return table, [verdict(value)]
 
 
-_VIEWS = {
+_VIEWS: dict[type[Value], Callable[[Any], tuple[Table | None, list[str]]]] = {
     Checks: _checks,
     Scores: _scores,
     Attention: _attention,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.special import expit
@@ -36,7 +36,7 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
     """Move the weights towards what a trained model showed.
 
     The step is geometric: a' ~ a^(1 - m) * s^m, with m = `config.movement`, so that a weight that the model found ten
-    times too small grows by 10^m and none leaves the simplex; then balanced as in `fit`.
+    times too small grows by 10^m and none leaves the simplex; then balanced as in `fit`. The intervals of both are blended in the same way.
 
     Args:
         previous: where the weights are.
@@ -47,20 +47,26 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
     before = np.array([w.weight for w in previous.weights])
     blend = before ** (1 - config.movement) * np.maximum(shares, 1e-12) ** config.movement
     weights = balance(blend / blend.sum(), _floor(config, len(before)), config.cap)
-    ratio = weights / before
-    low = np.minimum(np.array([w.low for w in previous.weights]) * ratio, weights)
-    high = np.maximum(np.array([w.high for w in previous.weights]) * ratio, weights)
+    low = np.maximum(weights * _relative(previous, scores, config.movement, "low"), _floor(config, len(before)))
+    high = np.minimum(weights * _relative(previous, scores, config.movement, "high"), max(config.cap, 1 / len(before)))
     return _attention(
         scores,
         weights,
         low,
-        np.minimum(high, 1.0),
+        high,
         config,
         temperature=previous.temperature,
         trials=previous.trials,
         number=previous.round + 1,
         moved=distance(before, weights),
     )
+
+
+def _relative(previous: Attention, scores: Scores, movement: float, side: Literal["low", "high"]) -> Vector:
+    """End of a moved weight over the weight: the ends of what was blended, blended alike."""
+    before = np.array([getattr(w, side) / w.weight for w in previous.weights])
+    model = np.array([getattr(f, side) / f.score if f.score > 0 else 1.0 for f in scores.features])
+    return np.asarray(before ** (1 - movement) * model**movement)
 
 
 def _floor(config: AttentionConfig, count: int) -> float:

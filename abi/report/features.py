@@ -167,6 +167,7 @@ def attention(report: Report) -> dict[str, Any]:
         "entropy_most": number(math.log(count), 2) if count else "0",
         "effective": number(math.exp(kept.entropy), 1),
         "is_even": is_even(report.plan),
+        "moved": kept.round > 0,
         "temperature": None if kept.temperature is None else f"{kept.temperature:g}",
         "floor": percent(kept.floor),
         "cap": percent(kept.cap),

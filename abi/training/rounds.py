@@ -32,7 +32,8 @@ def decide(rounds: Sequence[Trained], following: Plan, config: Config) -> tuple[
         return False, f"the plan would move only {changed:.1%} of the widths"
     spent = sum(r.measured.train_time_s for r in rounds)
     longest = max(r.measured.train_time_s for r in rounds)
-    needed = 2 * (spent + longest)
+    pilots = len(last.plan.attention.trials) * limits.pilot * longest
+    needed = 2 * (pilots + spent + longest)
     if needed > limits.time:
         return False, f"another round and its control would take {show_seconds(needed)} of {show_seconds(limits.time)}"
     return True, f"{changed:.0%} of the widths move"

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,9 +130,13 @@ def command() -> Callable[..., Answer]:
     def run(
         *words: object, before: str = "", stdin: str | None = None, cwd: Path | None = None, **environment: str
     ) -> Answer:
-        with start(words, before, cwd, environment) as process:
-            out, err = process.communicate(stdin)
-        return Answer(process.returncode, out, err)
+        # files and not pipes: what a killed run leaves behind holds its end of a pipe open
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            with start(words, before, cwd, environment, out, err) as process:
+                process.communicate(stdin)
+            out.seek(0)
+            err.seek(0)
+            return Answer(process.returncode, out.read(), err.read())
 
     return run
 
@@ -142,7 +147,7 @@ def background() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def run(*words: object, before: str = "") -> subprocess.Popen[str]:
-        started.append(start(words, before, None, {}))
+        started.append(start(words, before, None, {}, subprocess.PIPE, subprocess.PIPE))
         return started[-1]
 
     yield run
@@ -152,14 +157,14 @@ def background() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def start(
-    words: tuple[object, ...], before: str, cwd: Path | None, environment: dict[str, str]
+    words: tuple[object, ...], before: str, cwd: Path | None, environment: dict[str, str], out: Any, err: Any
 ) -> subprocess.Popen[str]:
     kept = {name: value for name, value in os.environ.items() if name not in FROM_OUTSIDE}
     return subprocess.Popen(
         [sys.executable, "-c", f"{before}\nfrom flows.cli import main\nmain()", *map(str, words)],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=out,
+        stderr=err,
         text=True,
         cwd=cwd,
         env={**kept, "OMP_NUM_THREADS": "1", "COLUMNS": "120", **environment},

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -164,12 +163,17 @@ def test_an_envelope_nothing_fits_into_names_the_smallest_that_does(
     abi, versions, data, quick, tmp_path, without_prefect
 ):
     flags = ["--target", "label", "--workspace", tmp_path / "ws", "-q", *quick]
-    for limit, unit in (("parameters", ""), ("memory", "B"), ("latency", ""), ("train_time", "")):
-        little = {"parameters": "10", "memory": "2MiB", "latency": "1us", "train_time": "1us"}[limit]
-        answer = abi("run", data, *flags, "--budget", f"{limit}={little}")
-        assert answer.code == 5, (limit, answer)
-        assert answer.sentence
+    for little in ("parameters=10", "memory=16KiB", "latency=1us", "train_time=1us", "train_time=0.1us"):
+        answer = abi("run", data, *flags, "--budget", little)
+        assert answer.code == 5, answer
+        assert f"got {little.partition('=')[0]}=" in answer.sentence
     assert versions(tmp_path / "ws") == 0
+
+    smallest = answer.sentence.partition("The smallest that would do: ")[2].removesuffix(".").split(", ")
+    assert [limit.partition("=")[0] for limit in smallest] == ["parameters", "memory", "train_time", "latency"]
+    enough = abi("run", data, *flags, *(word for limit in smallest for word in ("--budget", limit)))
+    assert enough.code == 0, enough.err
+    assert versions(tmp_path / "ws") == 1
 
 
 @pytest.fixture
@@ -226,6 +230,7 @@ def test_a_place_for_outputs_that_is_a_file_is_told_before_anything_runs(abi, da
     assert str(tmp_path / "out") in answer.sentence
 
 
+@pytest.mark.slow
 def test_two_runs_at_once(abi, versions, background, data, quick, tmp_path):
     workspace = tmp_path / "ws"
     flags = ["--target", "label", "--workspace", workspace, *quick]
@@ -322,7 +327,18 @@ def test_five_thousand_columns(command, tmp_path, quick):
     wide.to_parquet(tmp_path / "wide.parquet")
     short = ["--set", "training.epochs=1", "--set", "iterate.rounds=1"]
     plain = "import tasks.orchestration as o; o.in_prefect = lambda call, clock, body, name: body(o.in_process(call, clock))"
-    ran = command("run", tmp_path / "wide.parquet", "--target", "label", "--workspace", tmp_path / "ws", *quick, *short, "--json", before=plain)
+    ran = command(
+        "run",
+        tmp_path / "wide.parquet",
+        "--target",
+        "label",
+        "--workspace",
+        tmp_path / "ws",
+        *quick,
+        *short,
+        "--json",
+        before=plain,
+    )
     assert ran.code == 0, ran.err
     assert len(ran.json["attention"]) == 5000
     assert abs(sum(ran.json["attention"].values()) - 1) < 1e-6

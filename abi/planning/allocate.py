@@ -37,7 +37,11 @@ def utility(width: int) -> float:
 
 
 def allocate(
-    ladders: Sequence[Sequence[Step]], weights: Sequence[float], budget: int, per_width: int, width_limit: int | None = None
+    ladders: Sequence[Sequence[Step]],
+    weights: Sequence[float],
+    budget: int,
+    per_width: int,
+    width_limit: int | None = None,
 ) -> tuple[Allotment, ...] | None:
     """Maximise sum_i a_i * utility(width_i) under the budget; every feature keeps at least its first rung.
 

@@ -14,6 +14,11 @@ RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("dvc", "great-expectations", "mlflow", "numpy", "pandas", "prefect", "pyarrow", "scikit-learn", "torch")
 
 
+def results_path(name: str) -> Path:
+    """Today's file."""
+    return RESULTS / f"{name}-{datetime.now(tz=UTC).date()}.json"
+
+
 def write_results(name: str, figures: object) -> Path:
     """``benchmarks/results/<name>-<date>.json`` with versions and hardware."""
     now = datetime.now(tz=UTC)
@@ -25,7 +30,7 @@ def write_results(name: str, figures: object) -> Path:
         "figures": figures,
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{now.date()}.json"
+    path = results_path(name)
     path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     return path
 

@@ -4,7 +4,8 @@
 
 Reads ``$ABI_BENCH`` (default ``../shared/bench``): ``BENCH.json`` says which column is the target, ``BASELINES.json``
 what peers score. Each set is one command in a process and a workspace of its own, with the default settings; the test
-file is looked at by that command alone. Prints a table and writes dated JSON into ``benchmarks/results/``.
+file is looked at by that command alone. Prints a table and writes dated JSON into ``benchmarks/results/``; sets
+that were measured before on the same day stay in it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from results_file import write_results
+from results_file import results_path, write_results
 
 BENCH = Path(os.environ.get("ABI_BENCH", Path(__file__).parent.parent.parent / "shared" / "bench"))
 SETS = (
@@ -101,7 +102,10 @@ def main() -> None:
         )
     level = sum(row.get("within", False) for row in figures)
     print(f"within {WITHIN:.1%} of the best peer, or ahead: {level} of {len(figures)}")
-    print(write_results("tables", figures))
+    today = results_path("tables")
+    before = json.loads(today.read_bytes())["figures"] if today.is_file() else []
+    merged = {row["set"]: row for row in [*before, *figures]}
+    print(write_results("tables", list(merged.values())))
 
 
 if __name__ == "__main__":

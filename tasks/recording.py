@@ -19,7 +19,7 @@ from abi.report.content import Round as ReportRound
 from abi.report.page import render
 from abi.report.summary import verdict
 from abi.training.rounds import best_round
-from abi.types import Checks, Evaluation, Move, Trained, document, find
+from abi.types import Checks, Evaluation, Move, Trained, Value, document, find
 from tasks.data import open_reader
 from tasks.progress import say
 from tasks.records import Dataset, Record, Recorded, Round
@@ -48,9 +48,12 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
     if recorded is not None and (folder / "run.json").is_file() and (folder / "report.html").is_file():
         say(f"record    already there: {recorded.uri}")
         return str(folder)
-    report = compose(call, data_name, found, value, find(ws.get(control), Trained), rounds)
+    even = find(ws.get(control), Trained)
+    report = compose(call, data_name, found, value, even, rounds)
+    values: dict[str, Value] = {"checks": found, "evaluation": value, "control": even}
+    values |= {f"round-{i}": move for i, move in enumerate(rounds, 1)}
     ws.write(folder / "report.html", render(report).encode())
-    recorded = recorded or tracking.record(_record(call, operation, report, folder))
+    recorded = recorded or tracking.record(_record(call, operation, report, folder, values))
     final = _with_provenance(report, recorded)
     ws.write(folder / "report.html", render(final).encode())
     ws.write(folder / "report.json", json.dumps(document(final), ensure_ascii=False).encode())
@@ -115,7 +118,7 @@ def _fields(report: Report) -> dict[str, Any]:
     return {name: getattr(report, name) for name in type(report).__dataclass_fields__}
 
 
-def _record(call: Call, operation: str, report: Report, folder: Path) -> Record:
+def _record(call: Call, operation: str, report: Report, folder: Path, values: dict[str, Value]) -> Record:
     ws, evaluation = call.ws, report.evaluation
     kept = evaluation.trained
     model_dir = ws.models / kept.artifact
@@ -138,10 +141,7 @@ def _record(call: Call, operation: str, report: Report, folder: Path) -> Record:
         metrics=_metrics(evaluation),
         tags={"snapshot_sha256": problem.snapshot.train.sha256, "plan": kept.plan.id, "evaluation": evaluation.id},
         rounds=[_round(i, r) for i, r in enumerate(report.rounds)],
-        documents={
-            f"values/{kind}.json": document(value)
-            for kind, value in (("checks", report.checks), ("evaluation", evaluation))
-        },
+        documents={f"values/{kind}.json": document(value) for kind, value in values.items()},
         files={name: path for name, path in files.items() if path.exists()},
         description=verdict(evaluation),
     )

@@ -46,7 +46,9 @@ def fit_baseline(task: Task, classes: int, train: Sequence[Columns], test: Colum
     start = time.perf_counter()
     *parts, test_x = _matrices([*train, test], seen=len(train))
     train_x, train_y = np.concatenate(parts), np.concatenate([part.target for part in train if part.target is not None])
-    categorical = np.arange(train_x.shape[1]) >= test.numeric.shape[1]
+    # two values need no categorical splits, which take several times as long
+    many = np.array([np.nanmax(column, initial=0.0) > 1 for column in train_x.T], dtype=bool)
+    categorical = (np.arange(train_x.shape[1]) >= test.numeric.shape[1]) & many
     kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
     smallest = None if task == "regression" else np.unique(train_y, return_counts=True)[1].min()
     early = len(train_y) >= 200 and (smallest is None or smallest >= 10)  # noqa: PLR2004 - a split needs both

@@ -9,7 +9,7 @@ from typing import Final
 from abi.training.checkpoint import Progress
 
 WARMUP: Final = 0.05
-LOOK_EVERY: Final = 20
+LOOK_EVERY: Final = 10
 """Steps between two looks at the clock."""
 SETTLED: Final = 20
 """Steps before the pace is believed: the first ones are slow."""
@@ -34,7 +34,6 @@ class Pace:
         self._end = planned if progress.end is None else progress.end
         self._anchor = (progress.anchor_step, progress.anchor_share)
         self.cut = progress.end is not None
-        self._last_look = math.inf
 
     @property
     def seconds(self) -> float:
@@ -63,9 +62,8 @@ class Pace:
 
     def _look(self, limit_s: float, done: int) -> None:
         now = self.seconds
-        # the latest steps count too: other programs may have come to share the machine
-        per_step = max((now - self._first[1]) / done, (now - self._last_look) / LOOK_EVERY)
-        self._last_look = now
+        # the mean since the start: a stall of a moment must not cut a schedule that still fits
+        per_step = (now - self._first[1]) / done
         fitting = max(0, int((limit_s - now) / per_step))
         if fitting < self.remaining:
             progress = self._progress

@@ -13,21 +13,42 @@ Each value holds the one it was made from, so that one JSON document is enough t
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
+import struct
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import rfc8785
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
 from abi.errors import UsageError
 
 Task = Literal["binary", "multiclass", "regression"]
-Kind = Literal["numeric", "categorical", "boolean"]
+Kind = Literal["numeric", "categorical", "boolean", "text"]
 Role = Literal["train", "validation", "test"]
 DatePart = Literal["time", "month", "weekday", "hour"]
 Allocation = Literal["attention", "even"]
+
+
+def _pack(values: tuple[float, ...]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+
+
+def _unpack(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        data = base64.b64decode(value, validate=True)
+        return struct.unpack(f"<{len(data) // 4}f", data)
+    except (ValueError, struct.error):
+        msg = "expected base64 of 32-bit floats"
+        raise ValueError(msg) from None
+
+
+Floats = Annotated[tuple[float, ...], BeforeValidator(_unpack), PlainSerializer(_pack, when_used="json")]
+"""Many numbers of single precision; base64 of their little-endian bytes in JSON."""
 
 V = TypeVar("V", bound="Value")  # not Self, which beartype cannot check in a decorated method
 
@@ -184,7 +205,8 @@ class FeatureScore(Value):
     """One feature's importance and its terms, each in [0, 1].
 
     `low` and `high` bound the score (95%, delete-a-group jackknife); `null` is the relevance that a shuffled target
-    reaches (its 95% point), `p_value` how often a shuffled target does as well.
+    reaches (its 95% point), `p_value` how often a shuffled target does as well. `curve` is what a trained model showed: the
+    share of the feature's effect that its best 1, 2, .. dimensions had.
     """
 
     feature: str
@@ -198,6 +220,22 @@ class FeatureScore(Value):
     null: float
     p_value: float
     carries_signal: bool
+    curve: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermScores(Value):
+    """The terms of a text column, best first: in how many training rows each stands, and its score in [0, 1].
+
+    `texts` is how many rows were read. `errors` are standard errors of the scores. Numbers are packed in JSON.
+    """
+
+    feature: str
+    texts: int
+    terms: tuple[str, ...]
+    rows: Floats
+    scores: Floats
+    errors: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,15 +247,25 @@ class Scores(Value):
     rows: int
     features: tuple[FeatureScore, ...]
     round: int = 0
+    terms: tuple[TermScores, ...] = ()
+
+    def terms_of(self, feature: str) -> TermScores:
+        """The terms of that text column."""
+        return next(t for t in self.terms if t.feature == feature)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial(Value):
-    """One candidate that was tried on validation data. `temperature` is None for the even split."""
+    """One candidate that was tried on validation data. `temperature` is None for the even split.
+
+    A `frugal` one gives features without signal nothing, lets rare values of a category share rows, and grades the
+    terms of a text by their scores.
+    """
 
     temperature: float | None
     loss: float
     metric: float | None
+    frugal: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +295,12 @@ class Attention(Value):
     trials: tuple[Trial, ...] = ()
     round: int = 0
     moved: float = 0.0
+    frugal: bool = False
+
+    @property
+    def even(self) -> bool:
+        """Whether nothing is to be divided otherwise than evenly."""
+        return self.temperature is None and not self.frugal and self.round == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +315,12 @@ class Envelope(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureCapacity(Value):
-    """What one feature was given. `bins` are piecewise-linear bins (numeric), `rows` embedding rows (categorical)."""
+    """What one feature was given; width 0 is nothing.
+
+    `bins` are piecewise-linear bins (numeric), `rows` embedding rows (categorical: one per value, or per term of a text).
+    `shared` are the rows that all other values of a category share by their profile. Of a text's table (`rows` x
+    `width`) only `entries` cells are parameters; training starts with `start_entries` and drops the least useful ones.
+    """
 
     feature: str
     width: int
@@ -269,6 +328,9 @@ class FeatureCapacity(Value):
     rows: int
     parameters: int
     reason: str
+    shared: int = 0
+    entries: int = 0
+    start_entries: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +358,8 @@ class Execution(Value):
     """How it is trained: one step takes `batch_rows` rows.
 
     `learning_rate` is AdamW's peak, `encoder_factor` the encoders' rate over that, `average` the decay of the moving
-    average of the weights (0 is none), `patience` epochs without a better validation loss.
+    average of the weights (0 is none), `patience` epochs without a better validation loss, `term_dropout` the share of
+    a text's terms that a step leaves out, `smoothing` that of the labels.
     """
 
     device: str
@@ -311,6 +374,8 @@ class Execution(Value):
     dropout: float = 0.1
     average: float = 0.0
     patience: int = 16
+    term_dropout: float = 0.0
+    smoothing: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,6 +413,16 @@ class Epoch(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TermWidth(Value):
+    """A term of a text column, its score from the data, and the width that training left it."""
+
+    feature: str
+    term: str
+    score: float
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained(Value):
     """A trained model. `artifact` is the SHA-256 of its weights file; `attention` what the weights moved to in training."""
 
@@ -361,6 +436,7 @@ class Trained(Value):
     measured: Cost
     attention: tuple[float, ...]
     history: tuple[Epoch, ...]
+    terms: tuple[TermWidth, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

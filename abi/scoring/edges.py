@@ -175,6 +175,8 @@ def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
         if feature.kind == "numeric":
             values = np.concatenate([part.numeric[:, place] for part in kept] or [np.empty(0)])
             features.append(numeric_bins(values, config.bins))
+        elif feature.kind == "text":
+            features.append(_text_bins(kept, place, target))
         else:
             features.append(category_bins(seen[place], most))
     bins = Bins(tuple(features), target, np.empty((len(features), 0), np.int64))
@@ -187,6 +189,21 @@ def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
     # by hash, so that any first rows are a sample too, also of a table that is sorted
     order = np.argsort(splitmix64(np.concatenate([part.row_numbers for part in kept] or [bins.sample[0]]), _SEED))
     return Bins(bins.features, target, np.stack(codes)[:, order])
+
+
+def _text_bins(kept: list[Columns], place: int, target: Target) -> CategoryBins:
+    from abi.scoring.text_bins import text_bins  # noqa: PLC0415 - it builds on this module
+
+    texts: list[str] = []
+    classes: list[Int64[np.ndarray, " rows"]] = []
+    for part in kept:
+        assert part.target is not None
+        found = target.codes(part.target)
+        column = part.categorical[place]
+        there = np.flatnonzero((column.codes >= 0) & (found >= 0))
+        texts += [column.values[i] for i in column.codes[there]]
+        classes.append(found[there])
+    return text_bins(texts, np.concatenate(classes) if classes else np.empty(0, np.int64), target)
 
 
 def numeric_bins(values: Float64[np.ndarray, " rows"], bins: int) -> NumericBins:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from abi.scoring.edges import NumericBins, find_bins
 from abi.scoring.null import discoveries, null
 from abi.scoring.redundancy import redundancy
 from abi.scoring.relevance import relevance
+from abi.scoring.terms import chunked, score_terms
 from abi.types import FeatureScore, Scores
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ def score(reader: Reader, config: ScoringConfig) -> Scores:
     The sample fixes the bins, then one pass counts. Time is linear in rows and columns; memory does not grow with rows.
     """
     bins = find_bins(reader, config)
-    return from_counts(count(reader, bins, config), bins, reader.problem, config)
+    scores = from_counts(count(reader, bins, config), bins, reader.problem, config)
+    return replace(scores, terms=score_terms(reader, bins.target, chunked(config)))
 
 
 def from_counts(counts: Counts, bins: Bins, problem: Problem, config: ScoringConfig) -> Scores:

@@ -98,10 +98,14 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFile(Value):
-    """One file of a snapshot, addressed by its content."""
+    """One file of a snapshot, addressed by its content.
+
+    A table in memory has no file: its `format` is "memory", and hashes and size are those of its columns' values
+    (`abi.data.memory.hash_table`), so that equal tables have equal snapshots whatever library held them.
+    """
 
     role: Literal["train", "test"]
-    format: Literal["csv", "csv.gz", "parquet"]
+    format: Literal["csv", "csv.gz", "parquet", "memory"]
     md5: str
     sha256: str
     size_bytes: int

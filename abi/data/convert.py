@@ -25,7 +25,7 @@ GROUP_ROWS = 65_536
 SAMPLE_ROWS = 65_536
 
 _GROUP_CELLS = 16_000_000
-_SAMPLE_CELLS = 32_000_000
+SAMPLE_CELLS = 32_000_000
 _LEAST_ROWS = 2_048
 _SAMPLE_SEED = 2**40  # beyond any seed of a split
 _THREADS = 2
@@ -59,7 +59,7 @@ class ParquetSource:
     def blocks(self) -> Iterator[list[pa.Array]]:
         """Columns of some rows at a time."""
         with self._readable(), pq.ParquetFile(self.path, page_checksum_verification=True, pre_buffer=False) as file:
-            for batch in file.iter_batches(_rows_for(len(self.names), GROUP_ROWS, _GROUP_CELLS)):
+            for batch in file.iter_batches(rows_for(len(self.names), GROUP_ROWS, _GROUP_CELLS)):
                 yield batch.columns
 
     @contextmanager
@@ -117,8 +117,8 @@ def convert(source: Path, folder: Path, sha256: str) -> Table:
 
 def _written(raw: Source, columns: Sequence[ColumnReader], path: Path) -> int | None:
     """Write the table and its sample; None (and only the types settled) where a type changed after rows were written."""
-    rows, writer, sampler = 0, None, _Sampler(_rows_for(len(columns), SAMPLE_ROWS, _SAMPLE_CELLS))
-    group_rows = _rows_for(len(columns), GROUP_ROWS, _GROUP_CELLS)
+    rows, writer, sampler = 0, None, Sampler(rows_for(len(columns), SAMPLE_ROWS, SAMPLE_CELLS))
+    group_rows = rows_for(len(columns), GROUP_ROWS, _GROUP_CELLS)
     pending: list[pa.RecordBatch] = []
     schema: pa.Schema | None = None
     changed = False
@@ -176,7 +176,7 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, write_page_checksum=True)
 
 
-class _Sampler:
+class Sampler:
     """Keeps the rows with the smallest hashes: the same ones in whatever blocks they come."""
 
     def __init__(self, limit: int) -> None:
@@ -186,6 +186,7 @@ class _Sampler:
         self.ceiling = np.uint64(2**64 - 1)
 
     def add(self, first: int, batch: pa.RecordBatch) -> None:
+        """Take in the rows from number `first` on."""
         numbers = np.arange(first, first + batch.num_rows, dtype=np.int64)
         chosen = splitmix64(numbers, _SAMPLE_SEED) <= self.ceiling
         self.kept.append(batch if chosen.all() else batch.filter(pa.array(chosen)))
@@ -202,13 +203,15 @@ class _Sampler:
         self.numbers = self.numbers[chosen]
 
     def table(self) -> pa.Table:
+        """The sample, with the row numbers in `__row`."""
         if len(self.numbers) > self.limit:
             self._shrink()
         table = pa.Table.from_batches(self.kept)
         return table.append_column(ROW, pa.array(self.numbers))
 
 
-def _rows_for(columns: int, rows: int, cells: int) -> int:
+def rows_for(columns: int, rows: int, cells: int) -> int:
+    """`rows`, or fewer where that many of so many columns are more than `cells`."""
     return max(_LEAST_ROWS, min(rows, cells // max(columns, 1)))
 
 

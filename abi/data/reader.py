@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int64
 
 from abi.data.columns import MISSING_CODE, Codes, Columns, encode
 from abi.data.split import ROLES, roles
-from abi.data.table import ROW, Table
+from abi.data.table import ROW, Tabular
 from abi.errors import DataError
 from abi.types import Problem, Role
 
@@ -30,8 +30,8 @@ class Reader:
     """
 
     problem: Problem
-    train: Table
-    test: Table | None = None
+    train: Tabular
+    test: Tabular | None = None
     from_sample: bool = False
 
     def chunks(self, role: Role, chunk_rows: int = _ROWS) -> Iterator[Columns]:
@@ -87,7 +87,7 @@ class Reader:
         """The same over the tables' samples only; a row keeps its number and so its role."""
         return replace(self, from_sample=True)
 
-    def _table(self, role: Role) -> Table:
+    def _table(self, role: Role) -> Tabular:
         return self.test if role == "test" and self.test is not None else self.train
 
     def _chosen(self, role: Role, numbers: Int64[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,6 +53,34 @@ class Profile(Value):
     rows: int
     columns: tuple[ColumnProfile, ...]
     version: int = VERSION
+
+
+@runtime_checkable
+class Tabular(Protocol):
+    """A canonical table, wherever it lies: a file (`Table`) or memory (`abi.data.memory.MemoryTable`)."""
+
+    @property
+    def profile(self) -> Profile:
+        """What its columns hold."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names, in order."""
+
+    def column(self, name: str) -> ColumnProfile:
+        """The profile of one column."""
+
+    def batches(
+        self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """(first row number, batch) over all rows, in order."""
+
+    def sample(self) -> pa.Table:
+        """Rows chosen by a hash, with their row numbers in `__row`."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -48,20 +49,20 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
     n_features_in_: int
     _names: tuple[str, ...]
 
-    def __init__(
+    def __init__(  # scikit-learn asks that any value be taken here, and judged in `fit`
         self,
         *,
-        parameters: str | int | None = "250k",
-        memory: str | int | None = "4GiB",
-        train_time: str | float | int | None = "3min",
-        latency: str | float | int | None = None,
-        rounds: int = 2,
-        validation: float = 0.15,
-        metric: str = "auto",
-        random_state: int | np.random.RandomState | None = 0,
-        n_jobs: int | None = None,
-        settings: Mapping[str, object] | None = None,
-        verbose: bool | int = False,
+        parameters: Any = "250k",
+        memory: Any = "4GiB",
+        train_time: Any = "3min",
+        latency: Any = None,
+        rounds: Any = 2,
+        validation: Any = 0.15,
+        metric: Any = "auto",
+        random_state: Any = 0,
+        n_jobs: Any = None,
+        settings: Any = None,
+        verbose: Any = False,
     ) -> None:
         self.parameters = parameters
         self.memory = memory
@@ -105,7 +106,8 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         kept = outcome.kept
         self.model_, self.trained_, self.plan_, self.rounds_ = outcome.model, kept, kept.plan, outcome.rounds
         features = [feature.feature for feature in outcome.scores.features]
-        self.attention_ = pd.Series(kept.attention, index=pd.Index(features, name="feature"), name="attention")
+        weights = np.array(kept.attention)  # of float32, whose sum is not quite 1
+        self.attention_ = pd.Series(weights / weights.sum(), index=pd.Index(features, name="feature"), name="attention")
         self.scores_ = pd.DataFrame([f.to_json() for f in outcome.scores.features]).set_index("feature")
         self.n_iter_ = len(kept.history)
 
@@ -151,7 +153,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         Raises:
             UsageError: a parameter or a setting is unknown or out of bounds.
         """
-        mine = {
+        mine: dict[str, object] = {
             "data.task": task,
             "data.validation": self.validation,
             "envelope.parameters": self.parameters,
@@ -163,6 +165,9 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
             "seed": self._seed(),
             "training.threads": self._threads(),
         }
+        if not isinstance(self.settings, (Mapping, type(None))):
+            msg = f"Expected settings as a dict of dotted names, got {type(self.settings).__name__}."
+            raise UsageError(msg)
         given = dict(self.settings or {})
         twice = sorted(set(mine) & set(given))
         if twice:
@@ -179,10 +184,10 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         """Threads of one training, as joblib counts them; None is up to the size of the table."""
         if self.n_jobs is None:
             return None
-        if self.n_jobs == 0:
-            msg = "Expected n_jobs of at least 1, or -1 for all cores, got 0."
+        if not isinstance(self.n_jobs, (int, np.integer)) or self.n_jobs == 0:
+            msg = f"Expected n_jobs of at least 1, or -1 for all cores, got {self.n_jobs!r}."
             raise UsageError(msg)
-        return self.n_jobs if self.n_jobs > 0 else max(1, torch.get_num_threads() + 1 + self.n_jobs)
+        return int(self.n_jobs) if self.n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + int(self.n_jobs))
 
     def _say(self, line: str) -> None:
         if self.verbose:

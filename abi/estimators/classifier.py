@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -49,7 +49,7 @@ class AttentionBalancedClassifier(ClassifierMixin, AttentionBalanced):  # type: 
 
     classes_: Shaped[np.ndarray, " classes"]
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803 - scikit-learn's name
+    def fit(self, X: Any, y: Any) -> AttentionBalancedClassifier:  # noqa: N803 - scikit-learn's name
         """Learn the labels `y` of the rows of `X`.
 
         Raises:

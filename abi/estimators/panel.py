@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from abi.errors import clip
-from abi.metrics import LOWER_IS_BETTER
+from abi.report.wording import LOWER_IS_BETTER, clean, metric_name, number, percent, plural
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ _STYLE: Final = """
 .abi-panel .abi-facts{display:flex;flex-wrap:wrap;gap:.2em 1.6em;margin:.5em 0 .7em;padding:0}
 .abi-panel .abi-facts div{white-space:nowrap}
 .abi-panel .abi-facts span,.abi-panel .abi-note,.abi-panel .abi-cols{opacity:.68}
-.abi-panel .abi-row{display:grid;grid-template-columns:minmax(7em,13em) 1fr 3.6em 3.6em;gap:.8em;align-items:center}
+.abi-panel .abi-row{display:grid;grid-template-columns:minmax(7em,13em) 1fr 4.6em 3em;gap:.8em;align-items:center}
 .abi-panel .abi-row>:first-child{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .abi-panel .abi-num{text-align:right;font-variant-numeric:tabular-nums}
 .abi-panel .abi-track{background:rgba(128,128,128,.18);border-radius:3px;height:.75em}
@@ -61,14 +60,14 @@ def panel(title: str, kept: Trained, rounds: Sequence[Trained], attention: pd.Se
 
 def _facts(kept: Trained, metric: str) -> list[tuple[str, str]]:
     measured, limits = kept.measured, kept.plan.envelope
-    value = "not defined" if kept.metric is None else f"{kept.metric:.4g}"
+    value = "not defined" if kept.metric is None else number(kept.metric)
     better = "lower" if metric in LOWER_IS_BETTER else "higher"
 
     def of(spent: str, limit: str | None) -> str:
         return spent if limit is None else f"{spent} of {limit}"
 
     return [
-        (f"validation {metric.replace('_', ' ')} ({better} is better)", value),
+        (f"validation {metric_name(metric)} ({better} is better)", value),
         ("parameters", of(show_count(measured.parameters), _shown(limits.parameters, show_count))),
         ("memory", of(show_bytes(measured.memory_bytes), _shown(limits.memory_bytes, show_bytes))),
         ("training", of(show_seconds(measured.train_time_s), _shown(limits.train_time_s, show_seconds))),
@@ -82,21 +81,21 @@ def _shown(limit: float | int | None, show: Callable[[float], str]) -> str | Non
 
 def _bar(name: str, weight: float, share: float, width: int | None) -> str:
     return (
-        f'<div class="abi-row"><div title="{escape(clip(name, 200))}">{escape(clip(name, NAME_LETTERS))}</div>'
+        f'<div class="abi-row"><div title="{escape(clean(name, 200))}">{escape(clean(name, NAME_LETTERS))}</div>'
         f'<div class="abi-track"><div class="abi-bar" style="width:{share:.1%}"></div></div>'
-        f'<div class="abi-num">{weight:.1%}</div><div class="abi-num">{"–" if width is None else width}</div></div>'
+        f'<div class="abi-num">{percent(weight)}</div><div class="abi-num">{"–" if width is None else width}</div></div>'
     )
 
 
 def _note(kept: Trained, rounds: Sequence[Trained], features: int) -> str:
     """What else there is to say, in one line."""
-    parts = [f"{features - SHOWN} more features." if features > SHOWN else ""]
+    parts = [f"{plural(features - SHOWN, 'more feature')}." if features > SHOWN else ""]
     temperature = kept.plan.attention.temperature
     start = "an even split" if temperature is None else f"the scores at temperature {temperature:g}"
     number = rounds.index(kept) + 1
     parts.append(f"Attention started from {start}; round {number} of {len(rounds)} is kept.")
     aside = kept.plan.attention.scores.problem.schema.set_aside
     if aside:
-        named = ", ".join(f"{clip(one.column, NAME_LETTERS)} ({one.kind})" for one in aside[:5])
+        named = ", ".join(f"{clean(one.column, NAME_LETTERS)} ({one.kind})" for one in aside[:5])
         parts.append(f"Set aside: {named}{f' and {len(aside) - 5} more' if len(aside) > 5 else ''}.")  # noqa: PLR2004
     return " ".join(part for part in parts if part)

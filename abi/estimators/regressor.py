@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -44,7 +44,7 @@ class AttentionBalancedRegressor(RegressorMixin, AttentionBalanced):  # type: ig
         feature_names_in_: their names, where X has text names.
     """
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803 - scikit-learn's name
+    def fit(self, X: Any, y: Any) -> AttentionBalancedRegressor:  # noqa: N803 - scikit-learn's name
         """Learn the values `y` of the rows of `X`.
 
         Raises:

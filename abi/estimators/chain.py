@@ -57,7 +57,7 @@ def retrain(reader: Reader, config: Config, say: Say) -> Outcome:
     scores = score(reader, config.scoring)
     say(f"score: {sum(f.carries_signal for f in scores.features)} of {len(scores.features)} features carry signal")
     decides = len(validation_rows) >= DECIDING_ROWS
-    with _torch_state_kept():
+    with _torch_state_kept(find_device(config.training.device)):
         machine = _machine(config.training, len(train_rows))
 
         def divide(attention: Attention) -> Plan:
@@ -108,10 +108,10 @@ _measured = functools.cache(measure)
 
 
 @contextmanager
-def _torch_state_kept() -> Iterator[None]:
+def _torch_state_kept(device: str) -> Iterator[None]:
     threads = torch.get_num_threads()
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng([device] if device.startswith("cuda") else []):
             yield
     finally:
         torch.set_num_threads(threads)

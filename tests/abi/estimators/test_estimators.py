@@ -98,7 +98,7 @@ def test_new_categories_missing_values_and_empty_columns_can_be_predicted(fitted
     np.testing.assert_allclose(chance.sum(axis=1), 1)
 
 
-@pytest.mark.parametrize("labels", [["b", "a"], [7, 3], [True, False], [2.5, -1.0], ["NA", ""]])
+@pytest.mark.parametrize("labels", [["b", "a"], [7, 3], [True, False], [2.0, -1.0], ["NA", ""]])
 def test_labels_come_back_as_they_were(labels: list[Any], frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
     y = np.where(answer == "yes", np.array(labels)[0], np.array(labels)[1])
     model = _classifier().fit(frame[["size", "noise"]], y)
@@ -145,21 +145,28 @@ def test_a_pickle_holds_files_and_predicts_the_same(fitted: Any, frame: pd.DataF
 
 
 def test_pipelines_searches_and_cross_validation(frame: pd.DataFrame) -> None:
-    X = frame[["size", "noise"]].fillna(0)
-    y = 3 * X["size"] + 1
+    table = frame[["size", "noise"]].fillna(0)
+    y = 3 * table["size"] + 1
     pipeline = make_pipeline(StandardScaler(), _regressor())
-    search = GridSearchCV(pipeline, {"attentionbalancedregressor__parameters": ["1k", "3k"]}, cv=2).fit(X, y)
+    search = GridSearchCV(pipeline, {"attentionbalancedregressor__parameters": ["1k", "3k"]}, cv=2).fit(table, y)
     assert search.best_params_["attentionbalancedregressor__parameters"] in ("1k", "3k")
     assert search.best_estimator_[-1].trained_.measured.parameters <= 3000
-    scores = cross_val_score(_regressor(settings=QUICK | {"training.epochs": 30}), X, y, cv=2)
+    scores = cross_val_score(_regressor(settings=QUICK | {"training.epochs": 30}), table, y, cv=2)
     assert scores.min() > 0.5
+
+
+def test_too_few_validation_rows_decide_nothing(frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
+    model = _classifier(rounds=3).fit(frame, answer)  # 240 rows, about 36 of them for validation
+    assert model.plan_.attention.temperature is None
+    assert model.plan_.attention.trials == ()
+    assert len(model.rounds_) == 1
 
 
 def test_more_rows_than_decide_are_moved_by_rounds() -> None:
     random = np.random.default_rng(0)
-    X = random.normal(size=(600, 4))
+    table = random.normal(size=(600, 4))
     model = _regressor(rounds=2, settings=QUICK | {"iterate.tolerance": 0, "iterate.plan_change": 0})
-    model.fit(X, X[:, 0])
+    model.fit(table, table[:, 0])
     assert len(model.rounds_) == 2
     assert model.trained_.loss == min(one.loss for one in model.rounds_)
     assert model.rounds_[1].plan.attention.moved > 0

@@ -78,6 +78,23 @@ def window(cells: Int64[np.ndarray, " terms"], width: int) -> Bool[np.ndarray, "
     return mask
 
 
+class _Fill(torch.autograd.Function):
+    """Lay values into a table that is kept between steps: cells that do not exist are never written, so stay zero."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, cell: Tensor, table: Tensor) -> Tensor:
+        """Values and cell (entries,); table (terms * width,), overwritten. Returns the table."""
+        ctx.save_for_backward(cell)
+        table.index_copy_(0, cell, values)
+        return table.data  # an alias: the table itself must not join the graph
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None, None]:
+        """The gradient of the cells that exist."""
+        (cell,) = ctx.saved_tensors
+        return grads[0].index_select(0, cell), None, None
+
+
 class TextEncoder(nn.Module):
     """One column of text. `cell` lists which cells of the (terms, width) table exist; `values` are their parameters."""
 
@@ -87,13 +104,19 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.terms, self.width = mask.shape
         self.register_buffer("cell", torch.from_numpy(np.flatnonzero(mask)))
+        self._table: Tensor | None = None
         deviation = INITIAL / math.sqrt(self.width)
         self.values = nn.Parameter(torch.randn(int(mask.sum())) * deviation)
 
     def table(self) -> Float[Tensor, "terms width"]:
         """The table with zeros where no cell exists."""
-        flat = self.values.new_zeros(self.terms * self.width)
-        return flat.index_put((self.cell,), self.values).view(self.terms, self.width)
+        size = self.terms * self.width
+        if len(self.values) == size:
+            return self.values.view(self.terms, self.width)
+        if self._table is None or self._table.device != self.values.device:
+            self._table = self.values.new_zeros(size)
+        filled = _Fill.apply(self.values, self.cell, self._table)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return torch.as_tensor(filled).view(self.terms, self.width)
 
     def encode(self, codes: Int[np.ndarray, " rows"], bags: Bags) -> BagCells:
         """Rows by the number of their text; -1 (missing) is the last text, which has no terms."""
@@ -126,7 +149,7 @@ class TextEncoder(nn.Module):
 
     def keep(self, kept: Int[Tensor, " kept"]) -> None:
         """Drop all cells but these positions."""
-        self.cell = self.cell[kept]
+        self.cell, self._table = self.cell[kept], None
         self.values = nn.Parameter(self.values.detach()[kept].clone())
 
     def renumber(self, used: Int64[np.ndarray, " used"]) -> None:
@@ -134,7 +157,7 @@ class TextEncoder(nn.Module):
         place = torch.full((self.terms,), -1, dtype=torch.int64)
         place[torch.from_numpy(used)] = torch.arange(len(used))
         self.cell = place[self.cell // self.width] * self.width + self.cell % self.width
-        self.terms = len(used)
+        self.terms, self._table = len(used), None
 
     def widths(self) -> Int64[np.ndarray, " terms"]:
         """Cells of each term."""
@@ -143,6 +166,6 @@ class TextEncoder(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         stored = state_dict.get(f"{prefix}cell")
         if stored is not None and len(stored) != len(self.cell):  # cells were dropped since this one was built
-            self.cell = stored.clone()
+            self.cell, self._table = stored.clone(), None
             self.values = nn.Parameter(torch.zeros(len(stored), dtype=self.values.dtype, device=self.values.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)

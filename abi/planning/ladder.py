@@ -21,7 +21,7 @@ EVEN_TEXT_WIDTH: Final = 32
 MIN_BINS: Final = 4
 OWN_PER_WIDTH: Final = 16
 """Frequent values of a category with a row of their own, per unit of width; the others share rows."""
-TEXT_CELLS: Final = tuple(2**k for k in range(6, 17))
+TEXT_CELLS: Final = tuple(2**k for k in range(6, 16))
 """Cells of a text's table that attention can choose from; the table's width follows, as in `TEXT_WIDTHS`."""
 TEXT_WIDTHS: Final = ((256, 8), (1024, 16), (2**62, 32))
 START_FACTOR: Final = 6

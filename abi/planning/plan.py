@@ -11,7 +11,17 @@ from abi.errors import PlanInfeasible
 from abi.families.network import multiply_accumulates, outputs
 from abi.planning.allocate import Allotment, allocate
 from abi.planning.cost import Workload, epoch_seconds, layers, predict_cost, total_width
-from abi.planning.ladder import EVEN_TEXT_WIDTH, EVEN_WIDTH, NOTHING, WIDTHS, ladder, step, widest, with_cells
+from abi.planning.ladder import (
+    EVEN_TEXT_WIDTH,
+    EVEN_WIDTH,
+    NOTHING,
+    WIDTHS,
+    ladder,
+    shares_rows,
+    step,
+    widest,
+    with_cells,
+)
 from abi.planning.machine import Machine
 from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
 from abi.types import Allocation, Attention, Capacity, Cost, Envelope, Execution, Feature, FeatureCapacity, Plan
@@ -67,7 +77,13 @@ def make_plan(
         outputs=outputs(schema),
     )
     text_alone = all(f.kind == "text" for f in schema.features)
-    start = recipe(train_rows, schema.task, config.training, text_alone=text_alone)
+    start = recipe(
+        train_rows,
+        schema.task,
+        config.training,
+        text_alone=text_alone,
+        many_valued=any(shares_rows(f) for f in schema.features),
+    )
     terms = {t.feature: len(t.terms) for t in attention.scores.terms}
     smallest: tuple[Cost, str] | None = None
     for backbone, width in _sizes(start):

@@ -8,7 +8,7 @@ smoothing, wider embeddings at equal bins, other initial adapters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from abi.types import Task
@@ -61,12 +61,18 @@ class Recipe:
     smoothing: float = 0.0
 
 
-def recipe(rows: int, task: Task, settings: TrainingConfig, *, text_alone: bool = False) -> Recipe:
+def recipe(
+    rows: int, task: Task, settings: TrainingConfig, *, text_alone: bool = False, many_valued: bool = False
+) -> Recipe:
     """The recipe for `rows` training rows; settings that are not null go before it.
 
-    Where all features are texts the head reads their embeddings: a backbone brought nothing on validation rows.
+    Where all features are texts the head reads their embeddings: a backbone brought nothing on validation rows. Where
+    categories have very many values (amazon_access, criteo) one layer at a lower rate keeps rare ones from being learnt
+    by heart, in an even split above all.
     """
     chosen = _of_text(rows, task) if text_alone else _by_rows(rows, task)
+    if many_valued:
+        chosen = replace(chosen, blocks=1, learning_rate=3e-3, encoder_factor=2.0, dropout=0.2)
     given = {
         name: value for name in Recipe.__dataclass_fields__ if (value := getattr(settings, name, None)) is not None
     }

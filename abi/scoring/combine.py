@@ -26,6 +26,7 @@ class Terms:
     complexity: Float64[np.ndarray, "views features"]
     redundancy: Float64[np.ndarray, " features"]
     null: Float64[np.ndarray, " features"]
+    p_value: Float64[np.ndarray, " features"]
     carries: Bool[np.ndarray, " features"]
 
     def with_redundancy(self, shares: Float64[np.ndarray, " features"]) -> Terms:

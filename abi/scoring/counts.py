@@ -5,13 +5,15 @@ counted by other processes or machines: all that they must share is the bins, an
 
     bins = find_bins(reader, config)
     parts = [count(reader, bins, config, part) for part in shards(rows, 4)]
-    scores = from_counts(functools.reduce(merge, parts), bins, reader.problem, config)
+    scores = from_counts(merge_all(parts), bins, reader.problem, config)
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -64,6 +66,11 @@ def merge(first: Counts, second: Counts) -> Counts:
     tables = zip(first.tables, second.tables, strict=True)
     sample = samples.merge(first.sample, second.sample)
     return Counts(first.rows + second.rows, tuple(a + b for a, b in tables), sample)
+
+
+def merge_all(parts: Iterable[Counts]) -> Counts:
+    """Counts of one shard or more, in any order."""
+    return functools.reduce(merge, parts)
 
 
 def shards(rows: int, parts: int) -> list[range]:

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ from jaxtyping import Float64, Int16, Int32, Int64
 from abi.data.split import splitmix64
 from abi.scoring import sample as samples
 from abi.scoring.binning import Block, blocks_of
-from abi.scoring.edges import Bins, CategoryBins, NumericBins, chunk_rows, places
+from abi.scoring.edges import THREADS, Bins, CategoryBins, NumericBins, chunk_rows, places
 from abi.scoring.sample import Sample
 from abi.scoring.types import Grouped, ManyTables
 
@@ -43,7 +42,6 @@ _LONG = 2**14
 """Values of one column that are worth a call of their own."""
 _CELLS = 2**14
 """Cells of the tables that one piece is counted into, where one table is not larger."""
-_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -89,9 +87,18 @@ def count(reader: Reader, bins: Bins, config: ScoringConfig, part: range | None 
     schema = reader.problem.schema
     rows = chunk_rows(schema, config)
     counter = Counter(bins, schema, empty(bins, config.groups), rows)
-    for columns in reader.chunks("train", rows, part):
+    for columns in _ahead(reader.chunks("train", rows, part)):
         counter.add(columns)
     return counter.counts
+
+
+def _ahead(chunks: Iterator[Columns]) -> Iterator[Columns]:
+    """The same chunks; the next one is read while one is counted."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, chunks, None)
+        while (columns := following.result()) is not None:
+            following = pool.submit(next, chunks, None)
+            yield columns
 
 
 def add(counts: Counts, columns: Columns, schema: Schema, bins: Bins) -> Counts:
@@ -128,7 +135,7 @@ class Counter:
             present = np.flatnonzero(classes >= 0)
             columns, classes = columns.take(present), classes[present]
         inner = group_of(columns.row_numbers, self.groups) * self.bins.target.size + classes
-        with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             jobs = [pool.submit(self._block, block, columns.numeric, inner) for block in self.blocks]
             jobs += [pool.submit(self._other, *other, columns, inner) for other in self.others]
             for job in jobs:

@@ -6,7 +6,9 @@ in regression, quantile bins. Each feature also has a bin for missing values.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from abi.config import ScoringConfig
     from abi.data.columns import Codes, Columns
     from abi.data.reader import Reader
-    from abi.types import Schema
+    from abi.types import Feature, Schema
 
 CATEGORIES = 10_000
 """Most values of a categorical feature that get a bin of their own; the rest share the bin "other"."""
@@ -29,6 +31,8 @@ CELLS = 2**21
 """Most cells of one feature's counts; it lowers `CATEGORIES` where there are many classes and groups."""
 SAMPLE_ROWS = 8_192
 SAMPLE_CELLS = 2**23
+
+THREADS = min(4, os.cpu_count() or 1)
 
 _SEED = 0x5EED
 
@@ -151,14 +155,15 @@ def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
         else _class_target(len(schema.classes), labels)
     )
     most = max(1, min(CATEGORIES, CELLS // (config.groups * target.size)))
-    features: list[NumericBins | CategoryBins] = []
-    for feature, place in zip(schema.features, places(schema), strict=True):
+    numbers = np.concatenate([part.numeric.T for part in kept], axis=1) if kept else np.empty((len(schema.features), 0))
+
+    def bins_of(feature: Feature, place: int) -> NumericBins | CategoryBins:
         if feature.kind == "numeric":
-            values = np.concatenate([part.numeric[:, place] for part in kept] or [np.empty(0)])
-            features.append(numeric_bins(values, config.bins))
-        else:
-            features.append(category_bins(seen[place], most))
-    return Bins(tuple(features), target)
+            return numeric_bins(numbers[place], config.bins)
+        return category_bins(seen[place], most)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return Bins(tuple(pool.map(bins_of, schema.features, places(schema))), target)
 
 
 def numeric_bins(values: Float64[np.ndarray, " rows"], bins: int) -> NumericBins:

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abi.config import ScoringConfig
@@ -64,6 +64,7 @@ def test_shards_in_any_order_and_grouping_give_the_single_pass(reader, data):
     equal(merge(whole, empty(bins, CONFIG.groups)), whole)
 
 
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_scores_of_merged_shards_are_those_of_the_single_pass(reader, data):
     bins = find_bins(reader, CONFIG)

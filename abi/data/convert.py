@@ -156,7 +156,7 @@ def _written(raw: Source, columns: Sequence[ColumnReader], path: Path) -> int | 
             if writer is not None:
                 writer.close()
     sample = sampler.table()
-    with _writer(sample_path(path), sample) as small:
+    with _writer(sample_path(path), sample, packed=False) as small:
         small.write_table(sample, row_group_size=group_rows)
     return rows
 
@@ -175,21 +175,22 @@ def _flush(
     return left
 
 
-def _writer(path: Path, data: pa.RecordBatch | pa.Table) -> pq.ParquetWriter:
+def _writer(path: Path, data: pa.RecordBatch | pa.Table, packed: bool = True) -> pq.ParquetWriter:
     """A writer of tables like `data`.
 
     Numbers that hardly repeat have their bytes written in streams, the first bytes of all values and so on: as a
-    dictionary they take a third more space and twice the time to read.
+    dictionary they take a third more space and twice the time to read. Where they are not `packed`, they are written
+    as they are, a tenth longer and read in half the time.
     """
     spread = [field.name for i, field in enumerate(data.schema) if _hardly_repeats(data.column(i)[:_LOOKED_AT])]
     return pq.ParquetWriter(
         path,
         data.schema,
-        compression="zstd",
-        compression_level=1,
+        compression={name: "none" if name in spread and not packed else "zstd" for name in data.schema.names},
+        compression_level={name: 1 for name in data.schema.names if packed or name not in spread},
         write_page_checksum=True,
         use_dictionary=[name for name in data.schema.names if name not in set(spread)],
-        use_byte_stream_split=spread,
+        use_byte_stream_split=spread if packed else False,
     )
 
 

@@ -31,6 +31,8 @@ CELLS = 2**21
 """Most cells of one feature's counts; it lowers `CATEGORIES` where there are many classes and groups."""
 SAMPLE_ROWS = 8_192
 SAMPLE_CELLS = 2**23
+CHUNK_CELLS = 3 * 2**20
+"""24 MiB: memory of larger blocks is given back to the system each time, and zeroed when it is had again."""
 
 THREADS = min(4, os.cpu_count() or 1)
 
@@ -130,8 +132,8 @@ def places(schema: Schema) -> tuple[int, ...]:
 
 
 def chunk_rows(schema: Schema, config: ScoringConfig) -> int:
-    """Rows read at a time: fewer in wide tables, so that a chunk stays within 64 MiB."""
-    return max(1, min(config.chunk_rows, max(1024, SAMPLE_CELLS // max(1, len(schema.features)))))
+    """Rows read at a time: fewer in wide tables, so that a chunk stays within `CHUNK_CELLS`."""
+    return max(1, min(config.chunk_rows, max(1024, CHUNK_CELLS // max(1, len(schema.features)))))
 
 
 def find_bins(reader: Reader, config: ScoringConfig) -> Bins:

@@ -38,6 +38,8 @@ _DENSE = 4
 """A table with more cells than this many times the rows of a chunk is added to in place."""
 _PIECE = 2**16
 """Values that are binned and counted at a time, so that they stay in the processor's cache."""
+_THREADED = 2**18
+"""Values of a chunk from which on threads pay."""
 _LONG = 2**14
 """Values of one column that are worth a call of their own."""
 _CELLS = 2**14
@@ -135,11 +137,14 @@ class Counter:
             present = np.flatnonzero(classes >= 0)
             columns, classes = columns.take(present), classes[present]
         inner = group_of(columns.row_numbers, self.groups) * self.bins.target.size + classes
-        with ThreadPoolExecutor(THREADS) as pool:
-            jobs = [pool.submit(self._block, block, columns.numeric, inner) for block in self.blocks]
-            jobs += [pool.submit(self._other, *other, columns, inner) for other in self.others]
+        jobs = [functools.partial(self._block, block, columns.numeric, inner) for block in self.blocks]
+        jobs += [functools.partial(self._other, *other, columns, inner) for other in self.others]
+        if len(columns) * len(self.bins.features) < _THREADED:
             for job in jobs:
-                job.result()
+                job()
+        else:
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(lambda job: job(), jobs))
         chosen = samples.candidates(self.counts.sample, columns.row_numbers)
         sample = samples.of_rows(columns.row_numbers[chosen], self._codes(columns, chosen))
         merged = samples.merge(self.counts.sample, sample)

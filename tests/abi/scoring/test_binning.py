@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -46,6 +46,7 @@ def found_in_blocks(columns, values, most, step=3):
 
 
 @pytest.mark.parametrize("most", [1, 3, 100])
+@settings(deadline=None, max_examples=50)
 @given(arrays(np.float64, 30, elements=FLOATS))
 def test_any_value_has_the_bin_that_a_search_finds(most, values):
     blocks, searched = found_in_blocks(columns_of(0), values, most)

@@ -44,6 +44,7 @@ def test_each_row_counts_once_in_its_own_cell(reader_of):
         assert counts.tables[0][bin_, groups[row], label] >= 1
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_shards_in_any_order_and_grouping_give_the_single_pass(reader, data):
     bins = find_bins(reader, CONFIG)

@@ -525,6 +525,13 @@ def document(value: Value) -> dict[str, Any]:
     return {"kind": type(value).__name__, "id": value.id, "value": value.to_json()}
 
 
+def document_bytes(value: Value) -> bytes:
+    """RFC 8785 form of `document(value)`, with the value written out once for both its id and its content."""
+    content = value.canonical()
+    value.__dict__.setdefault("id", hashlib.sha256(content).hexdigest())
+    return f'{{"id":"{value.id}","kind":"{type(value).__name__}","value":'.encode() + content + b"}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Move(Value):
     """What followed a round: where attention moves next, whether another round is trained, and why (not)."""

@@ -84,7 +84,8 @@ def encode(
         if not present.all():
             data = data.loc[present] if isinstance(data, pd.DataFrame) else data.filter(pa.array(present))
             target, numbers = target[present], numbers[present]
-    numeric = np.empty((len(numbers), sum(f.kind == "numeric" for f in schema.features)), np.float64)
+    # column by column, as it is filled here and read by scoring
+    numeric = np.empty((len(numbers), sum(f.kind == "numeric" for f in schema.features)), np.float64, order="F")
     categorical: list[Codes] = []
     place = 0
     last, array = None, None

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from abi.data.delimited import CsvFile, expect_names
@@ -30,6 +31,8 @@ _LEAST_ROWS = 2_048
 _SAMPLE_SEED = 2**40  # beyond any seed of a split
 _THREADS = 2
 _THREADED_ROWS = 8_192
+_LOOKED_AT = 4_096
+_DISTINCT_SHARE = 0.9
 
 
 @runtime_checkable
@@ -139,7 +142,7 @@ def _written(raw: Source, columns: Sequence[ColumnReader], path: Path) -> int | 
                 batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
                 sampler.add(first, batch)
                 if writer is None:
-                    writer = _writer(path, schema)
+                    writer = _writer(path, batch)
                 pending.append(batch)
                 pending = _flush(writer, pending, group_rows)
             if not rows:
@@ -153,7 +156,7 @@ def _written(raw: Source, columns: Sequence[ColumnReader], path: Path) -> int | 
             if writer is not None:
                 writer.close()
     sample = sampler.table()
-    with _writer(sample_path(path), sample.schema) as small:
+    with _writer(sample_path(path), sample, packed=False) as small:
         small.write_table(sample, row_group_size=group_rows)
     return rows
 
@@ -172,8 +175,30 @@ def _flush(
     return left
 
 
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, write_page_checksum=True)
+def _writer(path: Path, data: pa.RecordBatch | pa.Table, packed: bool = True) -> pq.ParquetWriter:
+    """A writer of tables like `data`.
+
+    Numbers that hardly repeat have their bytes written in streams, the first bytes of all values and so on: as a
+    dictionary they take a third more space and twice the time to read. Where they are not `packed`, they are written
+    as they are, a tenth longer and read in half the time.
+    """
+    spread = [field.name for i, field in enumerate(data.schema) if _hardly_repeats(data.column(i)[:_LOOKED_AT])]
+    return pq.ParquetWriter(
+        path,
+        data.schema,
+        compression={name: "none" if name in spread and not packed else "zstd" for name in data.schema.names},
+        compression_level={name: 1 for name in data.schema.names if packed or name not in spread},
+        write_page_checksum=True,
+        use_dictionary=[name for name in data.schema.names if name not in set(spread)],
+        use_byte_stream_split=spread if packed else False,
+    )
+
+
+def _hardly_repeats(values: pa.Array | pa.ChunkedArray) -> bool:
+    kind = values.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_timestamp(kind)):
+        return False
+    return bool(pc.count_distinct(values).as_py() > _DISTINCT_SHARE * len(values))
 
 
 class Sampler:

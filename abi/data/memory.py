@@ -56,11 +56,16 @@ class MemoryTable:
         return self.profile.columns[self.names.index(name)]
 
     def batches(
-        self, columns: Sequence[str] | None = None, batch_rows: int = BLOCK_ROWS
+        self, columns: Sequence[str] | None = None, batch_rows: int = BLOCK_ROWS, part: range | None = None
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """(first row number, batch) over all rows, in order; a batch may be shorter than `batch_rows`."""
+        """(first row number, batch) over all rows, or over those numbered in `part`, in order.
+
+        A batch may be shorter than `batch_rows`.
+        """
         chosen = self.data.select(list(self.names if columns is None else columns))
-        first = 0
+        first = 0 if part is None else max(0, part.start)
+        if part is not None:
+            chosen = chosen.slice(first, max(0, min(self.rows, part.stop) - first))
         for batch in chosen.to_batches(batch_rows):
             yield first, batch
             first += batch.num_rows

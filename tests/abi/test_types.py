@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ from abi.types import (
     Trained,
     Trial,
     document,
+    document_bytes,
     find,
     read_document,
 )
@@ -120,6 +122,11 @@ def test_every_value_survives_json_with_its_id(chain: dict[str, Any], kind: str)
     assert type(again) is type(value)
     assert again == value
     assert again.id == value.id
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_bytes_of_a_document_are_those_of_its_json(chain: dict[str, Any], kind: str) -> None:
+    assert document_bytes(chain[kind]) == rfc8785.dumps(document(chain[kind]))
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

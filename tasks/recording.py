@@ -150,7 +150,7 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
 def _round(index: int, turn: ReportRound) -> Round:
     trained = turn.trained
     steps = [("validation_loss", e.epoch, e.validation_loss) for e in trained.history]
-    steps += [("train_loss", e.epoch, e.train_loss) for e in trained.history]
+    steps += [("train_loss", e.epoch, e.train_loss) for e in trained.history if e.train_loss is not None]
     return Round(
         name=f"round {index + 1}",
         params={"temperature": turn.attention.temperature, "seed": trained.seed, "plan": turn.plan.id},

@@ -19,6 +19,7 @@ from abi.families.network import Cells, Network
 from abi.families.preparation import prepare
 from abi.metrics import primary_metric, row_loss, score
 from abi.training.checkpoint import Checkpoints, Progress, pack, unpack
+from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
 from abi.training.objective import members_loss, row_losses, training_target
 from abi.training.pace import Pace, schedule
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from abi.data.columns import Columns
 
 CLIP: Final = 1.0
-LATENCY_CALLS: Final = 20
 Stopped = Literal["finished", "early", "time"]
 
 
@@ -113,7 +113,7 @@ def train(
             parameters=sum(p.numel() for p in network.parameters()),
             memory_bytes=memory or torch.cuda.max_memory_allocated(),
             train_time_s=round(progress.seconds, 3),
-            latency_s=_latency(model, validation),
+            latency_s=predict_seconds(model, validation),
         ),
         attention=tuple(_rounded(a) for a in network.attention.weights().detach().tolist()),
         history=tuple(progress.history),
@@ -293,17 +293,6 @@ def _cause(network: Network, loss: Tensor, progress: Progress, rate: float) -> s
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
             return f"The gradient of {name} ({show_count(parameter.numel())} parameters) became NaN or infinite ({where}): lower training.learning_rate or set training.precision to float32."
     return f"The gradient norm overflowed ({where}): lower training.learning_rate."
-
-
-def _latency(model: Model, columns: Columns) -> float:
-    """Median seconds to predict one row that is already a row of columns."""
-    one = columns.take(np.arange(1))
-    times = []
-    for _ in range(LATENCY_CALLS):
-        start = time.perf_counter()
-        model.predict_columns(one)
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
 
 
 def _defined(value: float) -> float | None:

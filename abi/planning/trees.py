@@ -33,6 +33,8 @@ BYTES_PER_BIN: Final = 16
 """Sums of gradients and of their second derivatives: two doubles."""
 CELL_S: Final = 1.2e-8
 """Seconds per row, column and round with 31 leaves on one core of the machines that this was measured on."""
+CELLS_OF_THREADS: Final = 1_000_000
+"""Rows times columns from which several threads pay off."""
 ROUND_S: Final = 4e-4
 CALL_S: Final = 2.5e-4
 TREE_S: Final = 4e-7
@@ -203,7 +205,14 @@ def _most_rounds(leaves: int, work: TreesWork, envelope: Envelope, tables: int, 
 def _round_seconds(work: TreesWork, leaves: int, machine: Machine) -> float:
     depth = math.log2(leaves + 1) / 5
     cells = work.train_rows * work.columns * work.outputs
-    return ROUND_S * work.outputs + cells * CELL_S * depth / machine.threads
+    return ROUND_S * work.outputs + cells * CELL_S * depth / threads_for(
+        work.train_rows * work.columns, machine.threads
+    )
+
+
+def threads_for(cells: int, threads: int) -> int:
+    """One thread where a round's work is small: several wait for each other longer than they compute."""
+    return threads if cells >= CELLS_OF_THREADS else 1
 
 
 def _cost(work: TreesWork, rounds: int, leaves: int, bins: int, parameters: int, machine: Machine) -> Cost:

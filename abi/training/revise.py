@@ -100,3 +100,17 @@ def rescore_trees(
         shuffled[:, mine] = rows[random.permutation(len(rows))][:, mine]
         added[:, feature] = losses(shuffled) - plain
     return model_scores(before, np.tile(gains, (len(added), 1)), added, len(target))
+
+
+def even_twin(even: Attention, kept: Attention) -> Attention:
+    """The even split for the trees as well; how categories go in is not attention's doing, and stays."""
+    if kept.trees is None:
+        return even
+    trees = TreesAttention(temperature=None, weights=even.weights, statistics=kept.trees.statistics)
+    return replace(even, trees=trees)
+
+
+def trial_count(attention: Attention) -> int:
+    """Short trainings that attention had: of a blend, one of the twin's is of both parts."""
+    own = attention.trees.trials if attention.trees is not None else ()
+    return max(len(attention.trials), len(own))

@@ -18,6 +18,7 @@ from abi.errors import TrainingDiverged
 from abi.families.encoding import layout, learn_encoding, matrix
 from abi.families.trees import TreesBlueprint, TreesModel, made
 from abi.metrics import primary_metric, row_loss, score
+from abi.planning.trees import threads_for
 from abi.training.latency import predict_seconds
 from abi.training.watch import Unwatched, Watcher
 from abi.types import Cost, Epoch, Plan, Schema, Trained, TreesCapacity
@@ -69,7 +70,8 @@ def train_trees(
         encoding, rows = learn_encoding(schema, size, train, seed)
         held = matrix(encoding, validation)
         places = layout(schema, encoding)
-        parameters = _parameters(size, schema, places.feature_of, plan.execution.threads, seed)
+        threads = threads_for(rows.size, plan.execution.threads)
+        parameters = _parameters(size, schema, places.feature_of, threads, seed)
         known: Any = list(places.category_columns) or "auto"
         mean, deviation = encoding.target_mean, encoding.target_deviation
         whole = lightgbm.Dataset(rows, (train.target - mean) / deviation if schema.task == "regression" else train.target, categorical_feature=known, params=parameters)  # fmt: skip

@@ -28,6 +28,7 @@ USUAL_SHARE: Final = 0.3
 """Boosting usually stops early, near this share of the most rounds; with fewer rounds than that the rate grows."""
 FASTEST_RATE: Final = 0.3
 SMALL_ROWS: Final = 3_000
+LARGE_ROWS: Final = 50_000
 
 BYTES_PER_BIN: Final = 16
 """Sums of gradients and of their second derivatives: two doubles."""
@@ -155,14 +156,19 @@ def has_ids(features: Sequence[Feature]) -> bool:
 
 
 def _recipe(rows: int, task: Task, settings: TreesConfig) -> _Recipe:
+    """Chosen by the loss on validation rows that did not stop the growing, on eight open tables with two splits each.
+
+    A low rate without sampling did best overall; sampled features helped adult (0.9%) and cost phoneme and mammography
+    up to 6%. With many classes or rows a higher rate saves time and loses little.
+    """
     small = rows < SMALL_ROWS
     chosen = _Recipe(
         rounds=400 if small else 1000,
         leaves=15 if small else 31,
-        learning_rate=0.05 if small or task == "regression" else 0.08,
+        learning_rate=0.1 if task == "multiclass" or rows >= LARGE_ROWS else 0.05,
         least_rows=20,
-        feature_share=0.8,
-        row_share=0.9 if small else 1.0,
+        feature_share=1.0,
+        row_share=1.0,
         patience=40 if small else 30,
     )
     return _Recipe(
@@ -179,15 +185,14 @@ def _recipe(rows: int, task: Task, settings: TreesConfig) -> _Recipe:
 def _sizes(
     start: _Recipe, bins: int, work: TreesWork, envelope: Envelope, tables: int, machine: Machine
 ) -> Iterator[tuple[int, int, int]]:
-    """(rounds, leaves, bins) from the recipe's size down: smaller trees before few rounds, fewer bins last."""
+    """(rounds, leaves, bins) from the recipe's size down: fewer bins before smaller trees, these before few rounds."""
     leaves_down = [start.leaves, *(n for n in LEAVES if n < start.leaves)]
     ladder = [b for b in (bins, 127, 63, 31, 15) if b <= bins]
-    for held in ladder:
-        for least in (min(LEAST_ROUNDS, start.rounds), 1):
-            for leaves in leaves_down:
-                rounds = min(start.rounds, _most_rounds(leaves, work, envelope, tables, machine))
-                if rounds >= least:
-                    yield rounds, leaves, held
+    for least in (min(LEAST_ROUNDS, start.rounds), 1):
+        for leaves in leaves_down:
+            rounds = min(start.rounds, _most_rounds(leaves, work, envelope, tables, machine))
+            if rounds >= least:
+                yield from ((rounds, leaves, held) for held in ladder)
     yield 1, 2, ladder[-1]
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from abi.attention.fit import fit
-from abi.training import family
-from abi.training.loop import train
+from abi.training.family import train
 from abi.types import Attention, Plan, Scores, TreesCapacity, Trial
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def choose_seed(plan: Plan, config: Config, *, trials: int, train_columns: Colum
     rows_in = sample(train_columns, config)
     pilot = shortened(plan, len(rows_in.row_numbers), config.iterate.pilot)
     seeds = range(config.seed, config.seed + trials) if trials > 1 else ()
-    losses = {seed: family.train(pilot, rows_in, validation_columns, config, seed=seed).trained.loss for seed in seeds}
+    losses = {seed: train(pilot, rows_in, validation_columns, config, seed=seed).trained.loss for seed in seeds}
     return min(losses, key=lambda seed: losses[seed], default=config.seed)
 
 

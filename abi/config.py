@@ -164,9 +164,26 @@ class EnvelopeConfig(Section):
         )
 
 
+class TreesConfig(Section):
+    """How boosted trees are grown. null takes the recipe for the number of rows and the task."""
+
+    rounds: int | None = Field(default=None, ge=1)
+    """Most rounds of boosting; the envelope may make it less."""
+    leaves: int | None = Field(default=None, ge=2, le=4096)
+    """Most leaves of a tree; the envelope may make it less."""
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    """Shrinkage of each round."""
+    bins: int = Field(default=255, ge=2, le=255)
+    """Histogram bins of a feature at the even split; attention divides their sum anew."""
+    patience: int | None = Field(default=None, ge=1)
+    """Rounds without a better validation loss before boosting stops."""
+
+
 class TrainingConfig(Section):
     """How a plan is trained. null takes the recipe for the number of rows and the task."""
 
+    family: Literal["network", "trees", "auto", "blend"] = "auto"
+    """network (torch), trees (LightGBM), blend (both), or auto: the one that validation rows favour, within the envelope."""
     members: int | None = Field(default=None, ge=1, le=64)
     """Ensemble views (TabM's k)."""
     blocks: int | None = Field(default=None, ge=1, le=8)
@@ -199,6 +216,8 @@ class TrainingConfig(Section):
     """Time between checkpoints."""
     threads: int | None = Field(default=None, ge=1)
     """Processor threads; all cores where null."""
+    trees: TreesConfig = TreesConfig()
+    """Boosted trees."""
 
 
 class IterateConfig(Section):

@@ -30,6 +30,7 @@ Kind = Literal["numeric", "categorical", "boolean", "text"]
 Role = Literal["train", "validation", "test"]
 DatePart = Literal["time", "month", "weekday", "hour"]
 Allocation = Literal["attention", "even"]
+Family = Literal["network", "trees", "blend"]
 
 
 def _pack(values: tuple[float, ...]) -> str:
@@ -284,6 +285,19 @@ class Weight(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TreesAttention(Value):
+    """The trees' own attention where a network is trained beside them: fitted by the trees' own short trainings.
+
+    `statistics` says whether categories with many values go in as target statistics rather than as themselves.
+    """
+
+    temperature: float | None
+    weights: tuple[Weight, ...]
+    trials: tuple[Trial, ...] = ()
+    statistics: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attention(Value):
     """Weights on the simplex, a = softmax(score / temperature), balanced by a floor and a cap.
 
@@ -299,6 +313,7 @@ class Attention(Value):
     trials: tuple[Trial, ...] = ()
     round: int = 0
     moved: float = 0.0
+    trees: TreesAttention | None = None
     frugal: bool = False
 
     @property
@@ -356,6 +371,55 @@ class Capacity(Value):
     block_width: int
     layers: LayerSplit
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no network at all."""
+        return not self.features
+
+
+NO_NETWORK = Capacity(
+    features=(),
+    members=0,
+    blocks=0,
+    block_width=0,
+    layers=LayerSplit(feature_extraction=0, middle=0, output=0),
+)
+"""What the plan of trees alone has in place of a network's size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeFeature(Value):
+    """What one feature was given in the trees.
+
+    `bins` are histogram bins (or categories), `contribution` what the gain of a split on the feature is multiplied by,
+    `treatment` how its values go in: as numbers, as categories, or as target statistics of the training rows.
+    """
+
+    feature: str
+    bins: int
+    contribution: float
+    treatment: Literal["numeric", "categories", "statistics"]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreesCapacity(Value):
+    """The size of boosted trees: at most `rounds` of one tree per output with up to `leaves` leaves.
+
+    `feature_share` of the columns is drawn for each tree, `row_share` of the rows; `patience` are rounds without a
+    better validation loss.
+    """
+
+    features: tuple[TreeFeature, ...]
+    rounds: int
+    leaves: int
+    learning_rate: float
+    least_rows: int
+    feature_share: float
+    row_share: float
+    patience: int
+    parameters: int
+
 
 @dataclass(frozen=True, kw_only=True)
 class Execution(Value):
@@ -394,7 +458,11 @@ class Cost(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Value):
-    """The envelope divided. `allocation` "even" is the uniform control."""
+    """The envelope divided. `allocation` "even" is the uniform control.
+
+    `family` "auto" trains both families and decides on validation rows; `capacity` is `NO_NETWORK` where there are
+    only trees, `trees` None where there is only a network.
+    """
 
     attention: Attention
     envelope: Envelope
@@ -403,14 +471,19 @@ class Plan(Value):
     execution: Execution
     predicted: Cost
     reasons: tuple[str, ...]
+    family: Literal["network", "trees", "blend", "auto"] = "network"
+    trees: TreesCapacity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch(Value):
-    """One line of the training history. `metric` is the primary one on validation rows, None where it is not defined."""
+    """One line of the training history. `metric` is the primary one on validation rows, None where it is not defined.
+
+    Of trees, an epoch is a round of boosting; their training loss and metric are not computed.
+    """
 
     epoch: int
-    train_loss: float
+    train_loss: float | None
     validation_loss: float
     metric: float | None
     seconds: float
@@ -427,8 +500,30 @@ class TermWidth(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Candidate(Value):
+    """One family that was trained: its validation loss, and what it costs."""
+
+    family: Family
+    loss: float
+    metric: float | None
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Value):
+    """Which family was kept, and why. `weight` is the network's share of a blend (1 network alone, 0 trees alone)."""
+
+    candidates: tuple[Candidate, ...]
+    weight: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained(Value):
-    """A trained model. `artifact` is the SHA-256 of its weights file; `attention` what the weights moved to in training."""
+    """A trained model. `artifact` is the SHA-256 of its weights file; `attention` what the weights moved to in training.
+
+    `choice` is there where two families were trained. Trees have a line of `history` per round of boosting.
+    """
 
     plan: Plan
     seed: int
@@ -441,6 +536,8 @@ class Trained(Value):
     attention: tuple[float, ...]
     history: tuple[Epoch, ...]
     terms: tuple[TermWidth, ...] = ()
+    family: Family = "network"
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-LIBRARIES = ("dvc", "great-expectations", "mlflow", "numpy", "pandas", "prefect", "pyarrow", "scikit-learn", "torch")
+LIBRARIES = (
+    "dvc",
+    "great-expectations",
+    "lightgbm",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "prefect",
+    "pyarrow",
+    "scikit-learn",
+    "torch",
+)
 
 
 def results_path(name: str) -> Path:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from abi.attention.fit import move as move_attention
-from abi.families.artifact import load
-from abi.training.pilots import choose_temperature
-from abi.training.rescore import rescore
+from abi.families.stored import load
+from abi.training.revise import revise
 from abi.training.rounds import decide
+from abi.training.trees_pilots import fit_families
 from abi.types import Move, Scores, Trained, find
 from tasks.data import load_rows
 from tasks.planning import divide
@@ -15,13 +14,13 @@ from tasks.stage import Call, Stage
 
 
 def fit(call: Call, scores: str) -> str:
-    """Scores -> Attention: the temperature is chosen by short trainings on validation rows."""
+    """Scores -> Attention: each family's temperature is chosen by short trainings on validation rows."""
     value = find(call.ws.get(scores), Scores)
     problem = value.problem
-    attention = choose_temperature(
+    attention = fit_families(
         value,
         call.settings,
-        lambda candidate: divide(call, candidate),
+        lambda candidate, family: divide(call, candidate, family=family),
         load_rows(call, problem, "train"),
         load_rows(call, problem, "validation"),
     )
@@ -39,9 +38,8 @@ def move(call: Call, *rounds: str) -> str:
     model = load(call.ws.models / last.artifact)
     config = call.settings
     validation = load_rows(call, attention.scores.problem, "validation")
-    scores, shares = rescore(model, validation, attention.scores, seed=config.seed)
-    moved = move_attention(attention, scores, shares, config.attention)
-    continues, reason = decide(trained, divide(call, moved), config)
+    moved = revise(model, validation, attention, config)
+    continues, reason = decide(trained, divide(call, moved, family=last.family), config)
     say(f"rescore   {'another round' if continues else 'rounds end'}: {reason}")
     return call.ws.put(Move(trained=last, attention=moved, continues=continues, reason=reason))
 

@@ -18,6 +18,7 @@ LIBRARIES: Final = (
     "dvc",
     "fastapi",
     "great-expectations",
+    "lightgbm",
     "mlflow",
     "pandas",
     "prefect",

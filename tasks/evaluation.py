@@ -5,7 +5,7 @@ from __future__ import annotations
 from abi.evaluation.baseline import fit_baseline
 from abi.evaluation.evaluate import Contender
 from abi.evaluation.evaluate import evaluate as evaluate_contenders
-from abi.families.artifact import load
+from abi.families.stored import load
 from abi.report.summary import verdict
 from abi.training.rounds import best_round
 from abi.types import Trained, find

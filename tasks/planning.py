@@ -6,10 +6,10 @@ import json
 
 import torch
 
+from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
-from abi.planning.plan import make_plan
-from abi.types import Allocation, Attention, Move, Plan, find
+from abi.types import Allocation, Attention, Family, Move, Plan, find
 from abi.units import show_bytes, show_count, show_seconds
 from tasks.data import load_rows
 from tasks.progress import say
@@ -28,10 +28,12 @@ def machine(call: Call) -> Machine:
     return Machine.from_json(json.loads(path.read_bytes()))
 
 
-def divide(call: Call, attention: Attention, allocation: Allocation = "attention") -> Plan:
-    """Attention -> plan, under the envelope of the settings."""
+def divide(
+    call: Call, attention: Attention, allocation: Allocation = "attention", family: Family | None = None
+) -> Plan:
+    """Attention -> plan, under the envelope of the settings; `family` once it has been decided."""
     problem, config = attention.scores.problem, call.settings
-    return make_plan(
+    return plan_family(
         attention,
         config.envelope.limits(),
         config,
@@ -39,13 +41,17 @@ def divide(call: Call, attention: Attention, allocation: Allocation = "attention
         allocation=allocation,
         train_rows=len(load_rows(call, problem, "train")),
         validation_rows=len(load_rows(call, problem, "validation")),
+        family=family,
     )
 
 
 def plan(call: Call, attention: str) -> str:
     """Attention, or the Move that gave it -> Plan."""
     value = call.ws.get(attention)
-    made = divide(call, value.attention if isinstance(value, Move) else find(value, Attention))
+    if isinstance(value, Move):
+        made = divide(call, value.attention, family=value.trained.family)
+    else:
+        made = divide(call, find(value, Attention))
     cost = made.predicted
     say(
         f"plan      {show_count(cost.parameters)} parameters, {show_bytes(cost.memory_bytes)}, about {show_seconds(cost.train_time_s)} of training"

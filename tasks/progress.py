@@ -61,10 +61,12 @@ class Curves:
             self._bar.update(self._task, loss=f"validation loss {line.validation_loss:.4f}")
         if self._writer is None:
             return
-        self._writer.add_scalar("loss/train", line.train_loss, line.epoch)
+        if line.train_loss is not None:
+            self._writer.add_scalar("loss/train", line.train_loss, line.epoch)
         self._writer.add_scalar("loss/validation", line.validation_loss, line.epoch)
-        self._writer.add_scalar("metric/validation", line.metric, line.epoch)
-        for name, weight in zip(self._features, attention, strict=True):
+        if line.metric is not None:
+            self._writer.add_scalar("metric/validation", line.metric, line.epoch)
+        for name, weight in zip(self._features, attention, strict=False):
             self._writer.add_scalar(f"attention/{clip(name)}", float(weight), line.epoch)
         for part, norm in norms.items():
             self._writer.add_scalar(f"norm/{part}", norm, line.epoch)

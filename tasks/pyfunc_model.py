@@ -17,9 +17,9 @@ class AbiModel(PythonModel):  # type: ignore[misc] # MLflow has no types
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights once."""
-        from abi.families import artifact
+        from abi.families.stored import load
 
-        self.model = artifact.load(context.artifacts["model"])
+        self.model = load(context.artifacts["model"])
 
     def predict(
         self,

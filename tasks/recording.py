@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from abi.families.artifact import load
+from abi.families.stored import load
 from abi.report.content import Report
 from abi.report.content import Round as ReportRound
 from abi.report.page import render
@@ -29,7 +29,7 @@ from tasks.tracking import Tracking
 from tasks.validation import docs_folder
 
 EXAMPLE_ROWS = 5
-SERVING = ("jaxtyping", "numpy", "pandas", "pyarrow", "pydantic", "rfc8785", "safetensors", "tabm", "torch")
+SERVING = ("jaxtyping", "lightgbm", "numpy", "pandas", "pyarrow", "pydantic", "rfc8785", "safetensors", "tabm", "torch")
 
 
 def record(call: Call, data_name: str, checks: str, evaluation: str, control: str, *moves: str) -> str:
@@ -150,7 +150,7 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
 def _round(index: int, turn: ReportRound) -> Round:
     trained = turn.trained
     steps = [("validation_loss", e.epoch, e.validation_loss) for e in trained.history]
-    steps += [("train_loss", e.epoch, e.train_loss) for e in trained.history]
+    steps += [("train_loss", e.epoch, e.train_loss) for e in trained.history if e.train_loss is not None]
     return Round(
         name=f"round {index + 1}",
         params={"temperature": turn.attention.temperature, "seed": trained.seed, "plan": turn.plan.id},

@@ -24,7 +24,10 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         gain: `uniform` and `baseline`: difference (above 0: the model is better), low, high, relative.
         scores: feature -> score in [0, 1].
         attention: feature -> weight; they sum to 1.
-        plan: id, features (feature -> width), predicted and measured cost.
+        family: network, trees or blend.
+        choice: why that family, the network's share of a blend, and each candidate's validation loss and cost; null
+            where one family alone was trained.
+        plan: id, features (feature -> width), trees (feature -> bins and contribution), predicted and measured cost.
         model: name, version, uri.
         snapshot: md5, sha256 and rows of the training file.
         checks: how many passed, warned and failed.
@@ -55,9 +58,14 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         },
         "scores": {f.feature: f.score for f in kept.plan.attention.scores.features},
         "attention": {w.feature: w.weight for w in kept.plan.attention.weights},
+        "family": kept.family,
+        "choice": decision.to_json() if (decision := report.decision) is not None else None,
         "plan": {
             "id": kept.plan.id,
             "features": {f.feature: f.width for f in kept.plan.capacity.features},
+            "trees": {f.feature: {"bins": f.bins, "contribution": f.contribution} for f in kept.plan.trees.features}
+            if kept.plan.trees is not None
+            else {},
             "predicted": kept.plan.predicted.to_json(),
             "measured": kept.measured.to_json(),
         },

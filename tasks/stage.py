@@ -21,7 +21,7 @@ from abi.config import Config
 from abi.types import Move, find
 from tasks.workspace import Workspace
 
-LIBRARIES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "tabm", "torch")
+LIBRARIES = ("lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "tabm", "torch")
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,17 @@ def _attention(value: Attention) -> tuple[Table | None, list[str]]:
 
 
 def _plan(value: Plan) -> tuple[Table | None, list[str]]:
-    table = _table("feature", "width", "bins or rows", "parameters", "why")
-    for f in sorted(value.capacity.features, key=lambda f: -f.width)[:SHOWN]:
-        table.add_row(clip(f.feature), str(f.width), str(f.bins or f.rows), show_count(f.parameters), f.reason)
+    if value.capacity.empty and value.trees is not None:
+        table = _table("feature", "contribution", "bins", "why")
+        for t in sorted(value.trees.features, key=lambda f: -f.contribution)[:SHOWN]:
+            table.add_row(clip(t.feature), f"{t.contribution:.0%}", str(t.bins), t.reason)
+    else:
+        table = _table("feature", "width", "bins or rows", "parameters", "why")
+        for f in sorted(value.capacity.features, key=lambda f: -f.width)[:SHOWN]:
+            table.add_row(clip(f.feature), str(f.width), str(f.bins or f.rows), show_count(f.parameters), f.reason)
     cost = value.predicted
     total = f"{show_count(cost.parameters)} parameters, {show_bytes(cost.memory_bytes)}, {show_seconds(cost.train_time_s)} of training, {show_seconds(cost.latency_s)} per row"
-    return table, [*_more(len(value.capacity.features)), *value.reasons, f"Predicted: {total}."]
+    return table, [*_more(len(value.attention.weights)), *value.reasons, f"Predicted: {total}."]
 
 
 def _trained(value: Trained) -> tuple[Table | None, list[str]]:
@@ -88,7 +93,9 @@ def _trained(value: Trained) -> tuple[Table | None, list[str]]:
     table.add_row("parameters", show_count(predicted.parameters), show_count(measured.parameters))
     table.add_row("memory", show_bytes(predicted.memory_bytes), show_bytes(measured.memory_bytes))
     table.add_row("training", show_seconds(predicted.train_time_s), show_seconds(measured.train_time_s))
-    return table, [f"validation loss {value.loss:.5f}, best of {len(value.history)} epochs at {value.best_epoch}"]
+    best = f"{value.best_epoch} rounds of boosting" if value.family == "trees" else f"best of {len(value.history)} epochs at {value.best_epoch}"  # fmt: skip
+    why = [] if value.choice is None else [f"{value.family}: {value.choice.reason}"]
+    return table, [f"validation loss {value.loss:.5f}, {best}", *why]
 
 
 def _evaluation(value: Evaluation) -> tuple[Table | None, list[str]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from abi.attention.fit import fit
-from abi.training.loop import Fitted
-from abi.training.loop import train as train_plan
+from abi.families.family import MODEL
+from abi.training.family import Fitted
+from abi.training.family import train as train_plan
 from abi.training.pilots import choose_seed
+from abi.training.revise import even_twin, trial_count
 from abi.types import Move, Plan, Trained, find
 from abi.units import show_seconds
 from tasks.data import load_rows
@@ -64,14 +66,19 @@ def train(call: Call, plan: str) -> str:
     made = find(call.ws.get(plan), Plan)
     number = made.attention.round + 1
     trained = run_training(call, made, call.settings.seed + made.attention.round, f"training round {number}").trained
-    say(
-        f"train     round {number}: validation loss {trained.loss:.4f} after {len(trained.history)} epochs, {show_seconds(trained.measured.train_time_s)}"
+    length = (
+        f"{trained.best_epoch} rounds of boosting" if trained.family == "trees" else f"{len(trained.history)} epochs"
     )
+    say(
+        f"train     round {number}: validation loss {trained.loss:.4f} after {length}, {show_seconds(trained.measured.train_time_s)}"
+    )
+    if trained.choice is not None:
+        say(f"choose    {trained.family}: {trained.choice.reason}")
     return call.ws.put(trained)
 
 
 def train_control(call: Call, last_move: str) -> str:
-    """Move of the last round -> Trained: the even split, best of as many trainings by validation loss.
+    """Move of the last round -> Trained: the even split of the same family, best of as many trainings by validation loss.
 
     The rounds' pilots and trainings are matched one by one: pilots choose the control's first seed, and each training
     after that takes the next one.
@@ -79,12 +86,12 @@ def train_control(call: Call, last_move: str) -> str:
     move = find(call.ws.get(last_move), Move)
     scores = move.trained.plan.attention.scores
     config = call.settings
-    even = divide(call, fit(scores, None, config.attention), "even")
+    even = divide(call, even_twin(fit(scores, None, config.attention), move.attention), "even", move.trained.family)
     problem = scores.problem
     first = choose_seed(
         even,
         config,
-        trials=len(move.attention.trials),
+        trials=trial_count(move.attention),
         train_columns=load_rows(call, problem, "train"),
         validation_columns=load_rows(call, problem, "validation"),
     )
@@ -99,7 +106,7 @@ def has_model(ws: Workspace, value_id: str) -> bool:
     """Whether the value and its model's files are still there."""
     if not ws.has(value_id):
         return False
-    return bool((ws.models / find(ws.get(value_id), Trained).artifact / "weights.safetensors").is_file())
+    return bool((ws.models / find(ws.get(value_id), Trained).artifact / MODEL).is_file())
 
 
 _READ = ("training", "attention", "evaluation.metric", "seed")

@@ -25,11 +25,11 @@ from abi.data.memory import read_memory, to_arrow
 from abi.errors import DataError, UsageError, listed
 from abi.estimators.chain import retrain
 from abi.estimators.panel import panel
-from abi.families.artifact import load
+from abi.families.stored import load
 from abi.metrics import primary_metric
 
 if TYPE_CHECKING:
-    from abi.families.artifact import Model
+    from abi.families.family import Model
     from abi.types import Plan, Schema, Trained
 
 LEAST_ROWS: Final = 4

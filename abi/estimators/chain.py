@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from abi.attention.fit import fit, move
+from abi.attention.fit import fit
+from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
-from abi.planning.plan import make_plan
 from abi.planning.recipe import SMALL_ROWS
 from abi.scoring.score import score
-from abi.training.loop import train
-from abi.training.pilots import choose_temperature
-from abi.training.rescore import rescore
+from abi.training.family import train
+from abi.training.revise import revise
 from abi.training.rounds import best_round, decide
+from abi.training.trees_pilots import fit_families
 from abi.units import show_count, show_seconds
 
 if TYPE_CHECKING:
     from abi.config import Config, TrainingConfig
     from abi.data.reader import Reader
-    from abi.families.artifact import Model
-    from abi.types import Attention, Plan, Scores, Trained
+    from abi.families.family import Model
+    from abi.types import Attention, Family, Plan, Scores, Trained
 
 DECIDING_ROWS: Final = 50
 """Fewer validation rows than this cannot tell one split from another: attention starts even, and one round is trained."""
@@ -60,20 +60,23 @@ def retrain(reader: Reader, config: Config, say: Say) -> Outcome:
     with _torch_state_kept(find_device(config.training.device)):
         machine = _machine(config.training, len(train_rows))
 
-        def divide(attention: Attention) -> Plan:
-            return make_plan(
+        def divide(attention: Attention, family: Family | None = None) -> Plan:
+            return plan_family(
                 attention,
                 config.envelope.limits(),
                 config,
                 machine,
                 train_rows=len(train_rows),
                 validation_rows=len(validation_rows),
+                family=family,
             )
 
         if decides:
-            attention = choose_temperature(scores, config, divide, train_rows, validation_rows)
+            attention = fit_families(scores, config, divide, train_rows, validation_rows)
         else:
-            attention = fit(scores, None, config.attention)
+            attention = fit(
+                scores, None, config.attention, frugal=any(f.kind == "text" for f in reader.problem.schema.features)
+            )
         temperature = attention.temperature
         say(f"fit: {'the even split' if temperature is None else f'temperature {temperature:g}'}")
         plan, rounds, models = divide(attention), [], []
@@ -88,8 +91,7 @@ def retrain(reader: Reader, config: Config, say: Say) -> Outcome:
             )
             if not decides or len(rounds) >= config.iterate.rounds:
                 break
-            rescored, shares = rescore(fitted.model, validation_rows, plan.attention.scores, seed=config.seed)
-            plan = divide(move(plan.attention, rescored, shares, config.attention))
+            plan = divide(revise(fitted.model, validation_rows, plan.attention, config))
             continues, reason = decide(rounds, plan, config, controlled=False)
             say(f"{'another round' if continues else 'rounds end'}: {reason}")
     best = best_round(rounds)

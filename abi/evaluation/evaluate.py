@@ -20,7 +20,7 @@ from abi.units import show_count
 if TYPE_CHECKING:
     from abi.config import Config
     from abi.data.columns import Columns
-    from abi.families.artifact import Model
+    from abi.families.family import Model
 
 
 @dataclass(frozen=True, kw_only=True)

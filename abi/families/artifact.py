@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from abi.data.columns import encode
 from abi.errors import UsageError, WorkspaceError
+from abi.families.family import MODEL, predict_frame
 from abi.families.network import Cells, Network
 from abi.families.preparation import Lexicon, Preparation
 from abi.inputs.text import TextEncoder
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from abi.data.columns import Columns
 
 WEIGHTS = "weights.safetensors"
-MODEL = "model.json"
 CHUNK_ROWS = 2048
 
 
@@ -52,21 +51,23 @@ class Model:
     blueprint: Blueprint
     network: Network
 
+    @property
+    def schema(self) -> Schema:
+        """Target, task and features."""
+        return self.blueprint.schema
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters."""
+        return sum(p.numel() for p in self.network.parameters())
+
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Predictions for raw rows: column `prediction`, and `probability_<class>` per class.
 
         Raises:
             DataError: a feature's column is missing.
         """
-        import pandas as pd  # noqa: PLC0415 - training does not need it
-
-        schema = self.blueprint.schema
-        result = self.predict_columns(encode(frame, schema, with_target=False))
-        if schema.task == "regression":
-            return pd.DataFrame({"prediction": result}, index=frame.index)
-        chosen = np.array(schema.classes, dtype=object)[result.argmax(axis=1)]
-        columns = {f"probability_{name}": result[:, i] for i, name in enumerate(schema.classes)}
-        return pd.DataFrame({"prediction": chosen, **columns}, index=frame.index)
+        return predict_frame(self, frame)
 
     def predict_columns(self, columns: Columns) -> Float[np.ndarray, "rows ..."]:
         """Probabilities (rows, classes), or values (rows,) in the target's unit."""

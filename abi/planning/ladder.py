@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WIDTHS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
 MAX_ROWS: Final = 4096
+TERMS_PER_ROW: Final = 8
 EVEN_WIDTH: Final = 8
 """Width of an even split where the envelope allows it: wider ones brought nothing on validation rows."""
 EVEN_TEXT_WIDTH: Final = 32
@@ -62,7 +63,7 @@ def widest(feature: Feature, width: int) -> int:
     return max(w for w in WIDTHS if w == WIDTHS[0] or w <= min(width, feature.distinct))
 
 
-def step(feature: Feature, width: int, bins: int, terms: int = 0) -> Step:
+def step(feature: Feature, width: int, bins: int, terms: int = 0, most: int = MAX_ROWS) -> Step:
     """What `feature` gets at `width` in a split that gives all its values the same.
 
     Args:
@@ -70,21 +71,23 @@ def step(feature: Feature, width: int, bins: int, terms: int = 0) -> Step:
         width: of the embedding.
         bins: at the even width; they grow with the width, within a quarter and twice that, up to the distinct values.
         terms: of a text.
+        most: rows of a category, the most frequent values; a text has `TERMS_PER_ROW` times as many terms.
     """
     if feature.kind == "numeric":
         wanted = min(max(bins * width // EVEN_WIDTH, bins // 4, MIN_BINS), 2 * bins)
         kept = max(1, min(wanted, feature.distinct - 1))
         return Step(width=width, bins=kept, encoder_parameters=numeric.parameters(width, kept))
     if feature.kind == "text":
-        cells = max(1, terms) * width
+        known = max(1, min(terms, most * TERMS_PER_ROW) if most < MAX_ROWS else terms)
+        cells = known * width
         return Step(
             width=width,
-            rows=max(1, terms),
+            rows=known,
             entries=cells,
             start_entries=cells,
             encoder_parameters=text.parameters(cells),
         )
-    rows = min(feature.distinct, MAX_ROWS) + categorical.EXTRA_ROWS
+    rows = min(feature.distinct, most) + categorical.EXTRA_ROWS
     return Step(width=width, rows=rows, encoder_parameters=categorical.parameters(width, rows))
 
 

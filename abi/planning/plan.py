@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from abi.planning.cost import Workload, epoch_seconds, layers, predict_cost, tot
 from abi.planning.ladder import (
     EVEN_TEXT_WIDTH,
     EVEN_WIDTH,
+    MAX_ROWS,
     NOTHING,
     WIDTHS,
     ladder,
@@ -37,6 +39,8 @@ GOOD_WIDTH: Final = 4
 GOOD_BLOCK: Final = 64
 """down to this block width."""
 FEWER_MEMBERS: Final = (0.5, 0.25, 0.125)
+FEWER_ROWS: Final = (2048, 1024, 512, 256, 128, 64, 32)
+"""Where no even split over all values fits, the most frequent ones alone have rows."""
 MACS_SLACK: Final = 1.02
 """A frugal split may have another backbone, at no more than so many times the even split's multiply-accumulates."""
 
@@ -85,9 +89,11 @@ def make_plan(
         many_valued=any(shares_rows(f) for f in schema.features),
     )
     terms = {t.feature: len(t.terms) for t in attention.scores.terms}
+    limited = any(f.kind == "text" or shares_rows(f) for f in schema.features)
+    caps = (MAX_ROWS, *FEWER_ROWS) if limited else (MAX_ROWS,)
     smallest: tuple[Cost, str] | None = None
-    for backbone, width in _sizes(start):
-        even = _even(schema.features, backbone, width, start.bins, work.outputs, terms)
+    for most, (backbone, width) in itertools.product(caps, list(_sizes(start))):
+        even = _even(schema.features, backbone, width, start.bins, work.outputs, terms, most)
         execution = _execution(even, start, work, envelope, machine)
         cost = predict_cost(even, execution, work, machine)
         short = _short(cost, envelope, execution)
@@ -164,11 +170,17 @@ def _per_width(backbone: _Backbone, out: int) -> int:
 
 
 def _even(
-    features: Sequence[Feature], backbone: _Backbone, width: int, bins: int, out: int, terms: Mapping[str, int]
+    features: Sequence[Feature],
+    backbone: _Backbone,
+    width: int,
+    bins: int,
+    out: int,
+    terms: Mapping[str, int],
+    most: int,
 ) -> Capacity:
-    """The even split at `width`."""
+    """The even split at `width`, with rows for the `most` frequent values of a category."""
     reason = "the even split gives every feature the same width, or one unit per distinct value where it has fewer"
-    rungs = [step(f, widest(f, width), bins, terms.get(f.name, 0)) for f in features]
+    rungs = [step(f, widest(f, width), bins, terms.get(f.name, 0), most) for f in features]
     allotments = [Allotment(step=rung, next_width=None, next_parameters=None) for rung in rungs]
     return _capacity(features, allotments, backbone, out, [reason] * len(features))
 

@@ -54,7 +54,9 @@ def loss_curve(history: Sequence[Epoch], best_epoch: int) -> str:
 
     def draw(axes: Any) -> None:
         epochs = [e.epoch for e in history]
-        axes.plot(epochs, [e.train_loss for e in history], color=OTHER, **_dots(epochs))
+        axes.plot(
+            epochs, [math.nan if e.train_loss is None else e.train_loss for e in history], color=OTHER, **_dots(epochs)
+        )
         axes.plot(epochs, [e.validation_loss for e in history], color=MODEL, **_dots(epochs))
         axes.axvline(best_epoch, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
         _epochs(axes, "loss")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from abi.types import Attention, Checks, Evaluation, Plan, Scores, Trained, Value
+from abi.types import Attention, Checks, Choice, Evaluation, Plan, Scores, Trained, Value
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -48,6 +48,11 @@ class Report(Value):
     def plan(self) -> Plan:
         """The plan of the kept model."""
         return self.evaluation.trained.plan
+
+    @property
+    def decision(self) -> Choice | None:
+        """Why this family: the first round decides, and the others follow it."""
+        return self.rounds[0].trained.choice if self.rounds else self.evaluation.trained.choice
 
 
 def without_credentials(report: Report) -> Report:

@@ -9,7 +9,8 @@ from typing import Any
 
 from abi.report.axis import Axis
 from abi.report.content import Report
-from abi.report.summary import compared, is_even
+from abi.report.summary import capacities, compared, is_even, is_network
+from abi.report.summary import kept as family
 from abi.report.wording import clean, metric_name, number, percent, plural
 from abi.types import Check, FeatureScore, LayerSplit, Plan
 from abi.units import show_bytes, show_count, show_seconds
@@ -110,17 +111,29 @@ def _score(feature: FeatureScore, axis: Axis, from_data: dict[str, float]) -> di
 def _listing(report: Report, order: list[FeatureScore]) -> dict[str, Any]:
     """Every feature on a line, the page's one long list; capped by bytes."""
     weights = {w.feature: w.weight for w in report.plan.attention.weights}
-    widths = {f.feature: f.width for f in report.plan.capacity.features}
+    sizes = capacities(report.plan)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["feature", "score", "low", "high", *_TERMS, "p_value", "signal", "attention", "width"])
+    writer.writerow(
+        [
+            "feature",
+            "score",
+            "low",
+            "high",
+            *_TERMS,
+            "p_value",
+            "signal",
+            "attention",
+            "width" if is_network(report.plan) else "contribution",
+        ]
+    )
     written = 0
     for f in order:
         terms = (f"{getattr(f, term):.3g}" for term in _TERMS)
         signal = "yes" if f.carries_signal else "no"
         figures = (f"{value:.3g}" for value in (f.score, f.low, f.high))
-        weight, width = weights.get(f.feature, 0.0), widths.get(f.feature, 0)
-        writer.writerow([clean(f.feature), *figures, *terms, f"{f.p_value:.2g}", signal, f"{weight:.3g}", width])
+        weight, size = weights.get(f.feature, 0.0), sizes.get(f.feature, 0)
+        writer.writerow([clean(f.feature), *figures, *terms, f"{f.p_value:.2g}", signal, f"{weight:.3g}", size])
         written += 1
         if buffer.tell() > CSV_BYTES or len(buffer.getvalue().encode()) > CSV_BYTES:
             break
@@ -237,25 +250,73 @@ def plan(report: Report) -> dict[str, Any]:
         for f in order[:LISTED]
     ]
     run, size = kept.execution, kept.capacity
-    stacks = [_stack("this plan", kept)]
-    if control is not None:
-        stacks.append(_stack("even split", control))
+    stacks = [_stack(name, of) for name, of in (("this plan", kept), ("even split", control)) if of and is_network(of)]
     return {
         "stacks": stacks,
+        "family": clean(family(report), 400) if report.decision is not None else "",
+        "candidates": _candidates(report),
+        "trees": _trees(kept, control),
         "widths": widths[:TOP],
         "all": widths,
         "count": len(order),
         "control": control is not None,
         "reasons": [clean(reason, 400) for reason in kept.reasons[:WRITTEN]],
         "more_reasons": max(0, len(kept.reasons) - WRITTEN),
-        "backbone": f"{plural(size.members, 'ensemble member')}, each of {plural(size.blocks, 'block')} of width {size.block_width:,}",
-        "execution": (
+        "backbone": f"Backbone: {plural(size.members, 'ensemble member')}, each of {plural(size.blocks, 'block')} of width {size.block_width:,}."
+        if is_network(kept)
+        else "",
+        "execution": f"{run.device}, {plural(run.threads, 'thread')}"
+        if not is_network(kept)
+        else (
             f"{run.device} in {run.precision}, {plural(run.batch_rows, 'row')} per step, at most "
             f"{plural(run.epochs, 'epoch')} ({plural(run.steps, 'step')}), {plural(run.threads, 'thread')}"
         ),
         "envelope": _envelope(kept),
         "trials": _trial_counts(report),
     }
+
+
+def _candidates(report: Report) -> list[dict[str, str]]:
+    """The families that were trained, where there was a choice."""
+    tried = report.decision.candidates if report.decision is not None else ()
+    return [
+        {
+            "family": c.family,
+            "loss": number(c.loss),
+            "metric": "not defined" if c.metric is None else number(c.metric),
+            "parameters": show_count(c.cost.parameters),
+            "latency": show_seconds(c.cost.latency_s),
+            "time": show_seconds(c.cost.train_time_s),
+            "chosen": "yes" if c.family == report.evaluation.trained.family else "",
+        }
+        for c in tried
+    ]
+
+
+def _trees(of: Plan, control: Plan | None) -> dict[str, Any] | None:
+    """Bins and contribution of each feature in the trees, where the kept model has any."""
+    if of.trees is None:
+        return None
+    even = {f.feature: f.bins for f in control.trees.features} if control is not None and control.trees else {}
+    order = sorted(of.trees.features, key=lambda f: (-f.contribution, -f.bins))
+    axis = Axis.upto([f.contribution for f in order])
+    rows = [
+        {
+            "name": clean(f.feature),
+            "contribution": percent(f.contribution),
+            "fill": axis.at(f.contribution),
+            "bins": f.bins,
+            "even": even.get(f.feature),
+            "treatment": {"numeric": "numbers", "categories": "categories", "statistics": "target statistics"}[
+                f.treatment
+            ],
+            "reason": clean(f.reason, 300),
+        }
+        for f in order[:LISTED]
+    ]
+    size = of.trees
+    text = f"Trees: at most {plural(size.rounds, 'round')} with {plural(size.leaves, 'leaf', 'leaves')} each"
+    return {"rows": rows, "top": rows[:TOP], "count": len(order), "text": text}
 
 
 def _stack(name: str, of: Plan) -> dict[str, Any]:

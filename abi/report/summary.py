@@ -97,6 +97,18 @@ def _turned(difference: Estimate) -> Estimate:
     return Estimate(value=-difference.value, low=-difference.high, high=-difference.low)
 
 
+def is_network(plan: Plan) -> bool:
+    """Whether there is a network in the plan, so that features have widths."""
+    return not plan.capacity.empty
+
+
+def capacities(plan: Plan) -> dict[str, str]:
+    """What each feature was given, in a word: its encoder's width, or its contribution to the trees."""
+    if is_network(plan):
+        return {f.feature: str(f.width) for f in plan.capacity.features}
+    return {f.feature: percent(f.contribution) for f in plan.trees.features} if plan.trees is not None else {}
+
+
 def is_even(plan: Plan) -> bool:
     """True where the kept plan is itself the even split."""
     first = plan.attention.round == 0
@@ -133,6 +145,15 @@ def costs(report: Report) -> list[tuple[str, str, str, str, float | None, float 
     return rows
 
 
+def kept(report: Report) -> str:
+    """The family that was kept, and why."""
+    names = {"network": "network", "trees": "trees", "blend": "blend of network and trees"}
+    trained, decision = report.evaluation.trained, report.decision
+    own = trained.choice or decision
+    share = f" ({percent(own.weight)} network)" if trained.family == "blend" and own is not None else ""
+    return f"{names[trained.family]}{share}" + (f": {decision.reason}" if decision is not None else "")
+
+
 def terminal_summary(report: Report, path: Path | str | None = None) -> RenderableType:
     """A panel for the terminal: verdict, metrics, attention, plan against actual, and where the page lies."""
     evaluation = report.evaluation
@@ -141,6 +162,7 @@ def terminal_summary(report: Report, path: Path | str | None = None) -> Renderab
     parts: list[RenderableType] = [
         Text(headline(evaluation), style=f"bold {colour}"),
         Text(verdict(evaluation)),
+        *([Text(f"Family: {kept(report)}")] if report.decision is not None else []),
         Text(),
         _metrics(evaluation),
         Text(),
@@ -173,18 +195,16 @@ def _metrics(evaluation: Evaluation) -> Table:
 
 def _attention(report: Report) -> Table:
     weights = sorted(report.plan.attention.weights, key=lambda w: -w.weight)
-    width = {f.feature: f.width for f in report.plan.capacity.features}
+    size = capacities(report.plan)
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("attention", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("share", justify="right")
-    table.add_column("width", justify="right")
+    table.add_column("width" if is_network(report.plan) else "contribution", justify="right")
     top = weights[0].weight if weights else 0.0
     for w in weights[:_SHOWN]:
         bar = "━" * max(1, round(_BAR * w.weight / top)) if top else ""
-        table.add_row(
-            Text(clean(w.feature, 24)), Text(bar, style="blue"), percent(w.weight), str(width.get(w.feature, "–"))
-        )
+        table.add_row(Text(clean(w.feature, 24)), Text(bar, style="blue"), percent(w.weight), size.get(w.feature, "–"))
     if len(weights) > _SHOWN:
         rest = sum(w.weight for w in weights[_SHOWN:])
         table.add_row(Text(f"{len(weights) - _SHOWN:,} more", style="dim"), "", percent(rest), "")

@@ -20,6 +20,7 @@ from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
 from abi.metrics import primary_metric, row_loss, score
 from abi.training.checkpoint import Checkpoints, Progress, pack, restore_weights, unpack
+from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
 from abi.training.objective import members_loss, row_losses, training_target
 from abi.training.pace import Pace, schedule
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 CLIP: Final = 1.0
 SHOWN_TERMS: Final = 60
 """Terms of a text that the value of a training names."""
-LATENCY_CALLS: Final = 20
 Stopped = Literal["finished", "early", "time"]
 
 
@@ -119,7 +119,7 @@ def train(
             parameters=sum(p.numel() for p in network.parameters()),
             memory_bytes=memory or torch.cuda.max_memory_allocated(),
             train_time_s=round(progress.seconds, 3),
-            latency_s=_latency(model, validation),
+            latency_s=predict_seconds(model, validation),
         ),
         attention=tuple(_rounded(a) for a in network.attention.weights().detach().tolist()),
         history=tuple(progress.history),
@@ -181,9 +181,7 @@ def _loop(
         epoch_began, losses = time.perf_counter(), torch.zeros((), device=data.target.device)
         for part in torch.randperm(data.train.rows, generator=shuffle).tensor_split(_steps(data, execution)):
             index = part.to(data.target.device)
-            rate = execution.learning_rate * schedule(progress.share)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["factor"]
+            rate = _set_rate(optimizer, execution.learning_rate * schedule(progress.share))
             out = network(data.train.take(index))
             loss = members_loss(out, data.target.index_select(0, index), task, execution.smoothing)
             whole = loss + config.attention.kl * network.attention.divergence()
@@ -198,15 +196,13 @@ def _loop(
             pace.step()
             if shrinker.step(progress.share, network, average, optimizer):
                 parameters = list(network.parameters())
-            if average is not None:
-                _average(average, network, execution.average, progress.step)
+            _average(average, network, execution.average, progress.step)
             watcher.step(progress.step, progress.step + pace.remaining)
             if pace.over:
                 break
         progress.epoch += 1
         judged = network if average is None else average
-        within = shrinker.done(judged)
-        _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher, within)
+        _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher, shrinker.done(judged))
         progress.seconds = pace.seconds
         stopped = _stopped(progress, pace, execution)
         if not progress.best and stopped is not None:  # the clock cut training before the last cells went
@@ -216,6 +212,12 @@ def _loop(
             checkpoints.save(pack(network, average, optimizer, shuffle, progress))
             last_save = time.perf_counter()
     return progress, stopped
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+    return rate
 
 
 def _steps(data: _Data, execution: Execution) -> int:
@@ -231,8 +233,10 @@ def _stopped(progress: Progress, pace: Pace, execution: Execution) -> Stopped | 
     return None
 
 
-def _average(average: Network, network: Network, decay: float, step: int) -> None:
+def _average(average: Network | None, network: Network, decay: float, step: int) -> None:
     """Exponential moving average of the weights (Polyak and Juditsky 1992), with a shorter memory at the start."""
+    if average is None:
+        return
     share = 1 - min(decay, (1 + step) / (10 + step))
     with torch.no_grad():
         torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), share)
@@ -327,17 +331,6 @@ def _cause(network: Network, loss: Tensor, progress: Progress, rate: float) -> s
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
             return f"The gradient of {name} ({show_count(parameter.numel())} parameters) became NaN or infinite ({where}): lower training.learning_rate or set training.precision to float32."
     return f"The gradient norm overflowed ({where}): lower training.learning_rate."
-
-
-def _latency(model: Model, columns: Columns) -> float:
-    """Median seconds to predict one row that is already a row of columns."""
-    one = columns.take(np.arange(1))
-    times = []
-    for _ in range(LATENCY_CALLS):
-        start = time.perf_counter()
-        model.predict_columns(one)
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
 
 
 def _defined(value: float) -> float | None:

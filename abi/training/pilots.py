@@ -12,14 +12,16 @@ from jaxtyping import Float
 from abi.attention.fit import fit
 from abi.errors import PlanInfeasible
 from abi.planning.ladder import shares_rows
-from abi.training.loop import train
-from abi.types import Attention, Plan, Scores, Trial
+from abi.training.family import train
+from abi.types import Attention, Plan, Scores, TreesCapacity, Trial
 
 if TYPE_CHECKING:
     from abi.config import Config
     from abi.data.columns import Columns
 
 
+FASTEST_RATE: Final = 0.3
+LEAST_PATIENCE: Final = 10
 LEAST_STEPS: Final = 600
 """A pilot of fewer steps ranks how fast a split learns, not how well."""
 
@@ -45,7 +47,7 @@ def choose_temperature(
     """
     if not any(f.carries_signal for f in scores.features):
         return fit(scores, None, config.attention)
-    rows_in = _sample(train_columns, config)
+    rows_in = sample(train_columns, config)
     trials: list[Trial] = []
 
     def attempt(temperature: float | None, frugal: bool) -> Float[np.ndarray, " rows"] | None:
@@ -55,7 +57,7 @@ def choose_temperature(
             if not frugal and can_be_frugal(scores):
                 return None  # the even split does not fit; a frugal one may
             raise
-        pilot = _shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
+        pilot = shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
         fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed)
         trial = Trial(temperature=temperature, loss=fitted.trained.loss, metric=fitted.trained.metric, frugal=frugal)
         trials.append(trial)
@@ -113,24 +115,38 @@ def choose_seed(plan: Plan, config: Config, *, trials: int, train_columns: Colum
         train_columns: rows to train on; at most `iterate.pilot_rows` are used.
         validation_columns: rows that decide.
     """
-    rows_in = _sample(train_columns, config)
-    pilot = _shortened(plan, len(rows_in.row_numbers), config.iterate.pilot)
+    rows_in = sample(train_columns, config)
+    pilot = shortened(plan, len(rows_in.row_numbers), config.iterate.pilot)
     seeds = range(config.seed, config.seed + trials) if trials > 1 else ()
     losses = {seed: train(pilot, rows_in, validation_columns, config, seed=seed).trained.loss for seed in seeds}
     return min(losses, key=lambda seed: losses[seed], default=config.seed)
 
 
-def _sample(columns: Columns, config: Config) -> Columns:
+def sample(columns: Columns, config: Config) -> Columns:
+    """The rows of a pilot."""
     random = np.random.default_rng(config.seed)
     rows = len(columns.row_numbers)
     return columns.take(np.sort(random.permutation(rows)[: config.iterate.pilot_rows]))
 
 
-def _shortened(plan: Plan, rows: int, share: float) -> Plan:
-    """The same capacity on fewer rows and epochs."""
+def shortened(plan: Plan, rows: int, share: float) -> Plan:
+    """The same capacity on fewer rows and epochs; of trees, fewer rounds at a higher rate."""
     execution = plan.execution
     batch = min(execution.batch_rows, rows)
     enough = -(-LEAST_STEPS // -(-rows // batch))
     epochs = min(execution.epochs, max(1, round(share * execution.epochs), enough))
     steps = epochs * -(-rows // batch)
-    return replace(plan, execution=replace(execution, epochs=epochs, batch_rows=batch, steps=steps))
+    trees = None if plan.trees is None else hurried(plan.trees, share)
+    return replace(plan, execution=replace(execution, epochs=epochs, batch_rows=batch, steps=steps), trees=trees)
+
+
+def hurried(trees: TreesCapacity, share: float) -> TreesCapacity:
+    """The same trees in fewer rounds at a higher rate, which ranks splits alike."""
+    rate = max(trees.learning_rate, min(FASTEST_RATE, trees.learning_rate / share))
+    faster = trees.learning_rate / rate
+    return replace(
+        trees,
+        rounds=max(1, round(trees.rounds * faster)),
+        patience=max(LEAST_PATIENCE, round(trees.patience * faster)),
+        learning_rate=rate,
+    )

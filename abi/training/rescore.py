@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from abi.families.artifact import Model, joined
@@ -53,18 +53,41 @@ def rescore(model: Model, validation: Columns, before: Scores, *, seed: int) -> 
     count = len(schema.features)
     by_row = torch.zeros(len(target), count).index_add_(1, network.feature_of, per_unit).double()
     folds = np.arange(len(target)) % min(FOLDS, len(target))
-    saliency = _fold_means(by_row.numpy(), folds)
+    saliency = fold_means(by_row.numpy(), folds)
     losses = _permuted(model, embedding.detach(), target, saliency.mean(axis=0), folds, random)
-    gradients = _shares(np.sqrt(np.maximum(saliency, 0)))
-    permuted = _shares(np.maximum(losses, 0))
-    blended = (gradients + permuted) / 2
+    scores, shares = model_scores(before, np.sqrt(np.maximum(saliency, 0)), losses, len(target))
+    curves = _curves(per_unit.mean(dim=0).double().numpy(), network.feature_of.numpy(), count)
+    features = tuple(replace(f, curve=curve) for f, curve in zip(scores.features, curves, strict=True))
+    return replace(scores, features=features), shares
+
+
+def _curves(
+    units: Float[np.ndarray, " width"], feature_of: Int[np.ndarray, " width"], count: int
+) -> list[tuple[float, ...]]:
+    """Per feature: the share of its first-order effect that its best 1, 2, .. dimensions have."""
+    curves = []
+    for feature in range(count):
+        mine = np.sort(units[feature_of == feature])[::-1]
+        total = mine.sum()
+        curves.append(tuple(_rounded(v) for v in np.cumsum(mine) / total) if total > 0 else ())
+    return curves
+
+
+def model_scores(
+    before: Scores, first: Float[np.ndarray, "folds n"], losses: Float[np.ndarray, "folds n"], rows: int
+) -> tuple[Scores, Float[np.ndarray, " n"]]:
+    """Scores and shares from two views of a model, each per fold of rows: the first one's, and permutation losses."""
+    count = len(before.features)
+    blended = (_shares(first) + _shares(np.maximum(losses, 0))) / 2
     share = blended.mean(axis=0)
     error = blended.std(axis=0, ddof=1) / np.sqrt(len(blended)) if len(blended) > 1 else np.zeros(count)
     top = share.max()
     features = tuple(
         _feature(old, share[i] / top, error[i] / top, losses[:, i]) for i, old in enumerate(before.features)
     )
-    scores = Scores(problem=before.problem, source="model", rows=len(target), features=features, round=before.round + 1)
+    scores = Scores(
+        problem=before.problem, source="model", rows=rows, features=features, round=before.round + 1, terms=before.terms
+    )
     return scores, share / share.sum()
 
 
@@ -100,7 +123,7 @@ def _permuted(
 
     def losses(values: Tensor) -> Float[np.ndarray, " folds"]:
         rows = row_losses(joined(network.attend(values), task), target, task)
-        return _fold_means(rows.double().numpy()[:, None], folds)[:, 0]
+        return fold_means(rows.double().numpy()[:, None], folds)[:, 0]
 
     result = np.zeros((folds.max() + 1, count))
     with torch.no_grad():
@@ -114,7 +137,8 @@ def _permuted(
     return result
 
 
-def _fold_means(values: Float[np.ndarray, "B n"], folds: np.ndarray) -> Float[np.ndarray, "folds n"]:
+def fold_means(values: Float[np.ndarray, "B n"], folds: np.ndarray) -> Float[np.ndarray, "folds n"]:
+    """Mean of each column over the rows of each fold."""
     return np.stack([values[folds == fold].mean(axis=0) for fold in range(folds.max() + 1)])
 
 

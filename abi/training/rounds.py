@@ -28,8 +28,9 @@ def decide(rounds: Sequence[Trained], following: Plan, config: Config, *, contro
         if gain < limits.tolerance:
             return False, f"the last round changed the validation loss by {-gain:+.2%}"
     changed = plan_change(last.plan, following)
+    what = "the contributions" if following.capacity.empty else "the widths"
     if changed < limits.plan_change:
-        return False, f"the plan would move only {changed:.1%} of the widths"
+        return False, f"the plan would move only {changed:.1%} of {what}"
     spent = sum(r.measured.train_time_s for r in rounds)
     longest = max(r.measured.train_time_s for r in rounds)
     pilots = len(last.plan.attention.trials) * limits.pilot * longest
@@ -39,14 +40,22 @@ def decide(rounds: Sequence[Trained], following: Plan, config: Config, *, contro
             False,
             f"another round{' and its control' if controlled else ''} would take {show_seconds(needed)} of {show_seconds(limits.time)}",
         )
-    return True, f"{changed:.0%} of the widths move"
+    return True, f"{changed:.0%} of {what} move"
 
 
 def plan_change(before: Plan, after: Plan) -> float:
-    """Share of all width that moves from one plan to the other (total variation)."""
-    pairs = list(zip(before.capacity.features, after.capacity.features, strict=True))
-    total = max(sum(b.width for b, _ in pairs), sum(a.width for _, a in pairs))
-    return sum(abs(a.width - b.width) for b, a in pairs) / (2 * total)
+    """Share of all width (of trees: of the features' contributions) that moves from one plan to the other.
+
+    Total variation; of a blend, that of the part that moves more.
+    """
+    widths = [[f.width for f in plan.capacity.features] for plan in (before, after)]
+    gains = [[f.contribution for f in plan.trees.features] if plan.trees else [] for plan in (before, after)]
+    return max((_moved(*pair) for pair in (widths, gains) if pair[0] and pair[1]), default=0.0)
+
+
+def _moved(before: Sequence[float | int], after: Sequence[float | int]) -> float:
+    total = max(sum(before), sum(after))
+    return sum(abs(b - a) for b, a in zip(before, after, strict=True)) / (2 * total)
 
 
 def best_round(rounds: Sequence[Trained]) -> int:

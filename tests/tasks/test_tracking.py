@@ -40,8 +40,8 @@ del sys.modules["abi"]
 model = mlflow.pyfunc.load_model(sys.argv[2])
 frame = pd.DataFrame({"age": [3, 5], "city": ["Oslo", None]})
 print(model.predict(frame)["prediction"].tolist(), model.predict(frame[["age", "city"]].astype({"age": float}).assign(city=None))["prediction"].tolist())
-import abi.families.artifact
-print(abi.families.artifact.__file__)
+import abi.families.stored
+print(abi.families.stored.__file__)
 """
 
 
@@ -59,7 +59,7 @@ def tracking(shared: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (package / "families").mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "families" / "__init__.py").touch()
-    (package / "families" / "artifact.py").write_text(STAND_IN)
+    (package / "families" / "stored.py").write_text(STAND_IN)
     monkeypatch.setattr(module, "abi", SimpleNamespace(__file__=str(package / "__init__.py")))
     return Tracking.open(shared, TrackingConfig())
 
@@ -174,8 +174,8 @@ def test_load_uses_this_process_and_leaves_the_path_alone(
     stand_in: dict[str, Any] = {}
     exec(STAND_IN, stand_in)
     fake = SimpleNamespace(load=stand_in["load"])
-    monkeypatch.setitem(sys.modules, "abi.families", SimpleNamespace(artifact=fake))
-    monkeypatch.setitem(sys.modules, "abi.families.artifact", fake)
+    monkeypatch.setitem(sys.modules, "abi.families", SimpleNamespace(stored=fake))
+    monkeypatch.setitem(sys.modules, "abi.families.stored", fake)
     model = tracking.load(recorded.uri)
     assert model.predict(pd.DataFrame({"age": [7], "city": ["Rome"]}))["prediction"].tolist() == [14]
     assert sys.path == before

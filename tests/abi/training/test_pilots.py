@@ -91,11 +91,11 @@ def test_a_pilot_has_the_plans_capacity_and_a_consistent_schedule(toy: Any) -> N
     plan = toy.plan(toy.table("binary").problem)
     plan = replace(plan, execution=replace(plan.execution, epochs=10, batch_rows=64))
     for rows in (10, 50, 5000):
-        execution = pilots._shortened(plan, rows, 0.5).execution
+        execution = pilots.shortened(plan, rows, 0.5).execution
         assert execution.batch_rows <= rows
         assert 1 <= execution.epochs <= plan.execution.epochs
         assert execution.steps == execution.epochs * -(-rows // execution.batch_rows)
-    assert pilots._shortened(plan, 50, 0.5).capacity == plan.capacity
+    assert pilots.shortened(plan, 50, 0.5).capacity == plan.capacity
 
 
 def test_a_steeper_split_is_not_taken_for_a_gain_within_noise() -> None:

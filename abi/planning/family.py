@@ -1,0 +1,166 @@
+"""Attention + envelope -> the plan of the family that the settings ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from abi.errors import PlanInfeasible, UsageError, listed
+from abi.planning.machine import Machine
+from abi.planning.plan import make_plan
+from abi.planning.trees import TreesPlan, plan_trees
+from abi.types import NO_NETWORK, Allocation, Attention, Cost, Envelope, Execution, Family, Plan
+
+if TYPE_CHECKING:
+    from abi.config import Config
+
+NETWORK_SHARE: Final = 0.75
+"""Of a limit that both families together would exceed, what the network may have where a blend is asked for."""
+LEAST_TREES: Final = 0.1
+"""A blend is planned beside the full network where at least this share of the trees' parameters is left."""
+
+
+def plan_family(
+    attention: Attention,
+    envelope: Envelope,
+    config: Config,
+    machine: Machine,
+    *,
+    train_rows: int,
+    validation_rows: int,
+    allocation: Allocation = "attention",
+    family: Family | None = None,
+) -> Plan:
+    """Divide the envelope for a network, for trees, or for both.
+
+    Where both are planned, each is what it would be alone; that their sum fits is seen to when they are blended.
+
+    Args:
+        attention: the weights; `attention.trees` are the trees' own.
+        envelope: limits.
+        config: `training.family` and the recipes.
+        machine: constants of this machine.
+        train_rows: rows to train on.
+        validation_rows: rows to judge by.
+        allocation: "even" is the uniform control.
+        family: in place of `training.family`, once it has been decided.
+
+    Raises:
+        PlanInfeasible: nothing fits; the message names the smallest that would do.
+        UsageError: trees are asked for where a column needs the network.
+    """
+    asked = family or config.training.family
+    texts = [f.name for f in attention.scores.problem.schema.features if f.kind not in KINDS_OF_TREES]
+    if texts and asked in {"trees", "blend"}:
+        msg = f"Expected numbers and categories for training.family={asked}, got text in {listed(texts)}: use training.family=network or auto."
+        raise UsageError(msg)
+
+    def network(limits: Envelope) -> Plan:
+        made = make_plan(
+            attention, limits, config, machine, allocation=allocation, train_rows=train_rows, validation_rows=validation_rows
+        )  # fmt: skip
+        return replace(made, envelope=envelope)
+
+    def trees() -> TreesPlan:
+        return plan_trees(
+            attention, envelope, config.training.trees, machine,
+            allocation=allocation, train_rows=train_rows, validation_rows=validation_rows,
+        )  # fmt: skip
+
+    if texts and asked == "auto":
+        return _noted(
+            network(envelope), f"training.family is auto: the text in {listed(texts)} is for the network alone."
+        )
+    if asked == "network":
+        return network(envelope)
+    if asked == "trees":
+        return _trees_alone(trees(), attention, envelope, allocation, train_rows, machine)
+    if asked == "blend":
+        return _together("blend", _room_for_trees(network, trees, envelope), trees(), envelope)
+    return _auto(network, trees, lambda made: _trees_alone(made, attention, envelope, allocation, train_rows, machine), envelope)  # fmt: skip
+
+
+KINDS_OF_TREES: Final = frozenset({"numeric", "categorical", "boolean"})
+
+
+def _auto(
+    network: Callable[[Envelope], Plan],
+    trees: Callable[[], TreesPlan],
+    alone: Callable[[TreesPlan], Plan],
+    envelope: Envelope,
+) -> Plan:
+    """Both, or the one that fits."""
+    try:
+        made = trees()
+    except PlanInfeasible:
+        return _noted(network(envelope), "training.family is auto: no trees fit the envelope, so a network it is.")
+    try:
+        first = network(envelope)
+    except PlanInfeasible:
+        return _noted(alone(made), "training.family is auto: no network fits the envelope, so trees it is.")
+    return _together("auto", first, made, envelope)
+
+
+def _room_for_trees(network: Callable[[Envelope], Plan], trees: Callable[[], TreesPlan], envelope: Envelope) -> Plan:
+    whole = network(envelope)
+    limit, wanted = envelope.parameters, trees().predicted
+    if limit is None or whole.predicted.parameters + LEAST_TREES * wanted.parameters <= limit:
+        return whole
+    return network(replace(envelope, parameters=max(1, int(NETWORK_SHARE * limit))))
+
+
+def _noted(plan: Plan, reason: str) -> Plan:
+    return replace(plan, reasons=(*plan.reasons, reason))
+
+
+def _trees_alone(
+    made: TreesPlan, attention: Attention, envelope: Envelope, allocation: Allocation, train_rows: int, machine: Machine
+) -> Plan:
+    size = made.capacity
+    return Plan(
+        attention=attention,
+        envelope=envelope,
+        allocation=allocation,
+        capacity=NO_NETWORK,
+        execution=Execution(
+            device="cpu",
+            precision="float32",
+            batch_rows=train_rows,
+            epochs=size.rounds,
+            steps=size.rounds,
+            threads=machine.threads,
+            learning_rate=size.learning_rate,
+            dropout=0.0,
+            patience=size.patience,
+        ),
+        predicted=made.predicted,
+        reasons=made.reasons,
+        family="trees",
+        trees=size,
+    )
+
+
+def _together(family: str, network: Plan, made: TreesPlan, envelope: Envelope) -> Plan:
+    """Both; what they cost is the blend's, whose trees are cut where the sum would pass the limit."""
+    a, b = network.predicted, made.predicted
+    total = a.parameters + b.parameters
+    limit = envelope.parameters
+    predicted = Cost(
+        parameters=total if limit is None else min(total, max(limit, a.parameters)),
+        memory_bytes=a.memory_bytes + b.memory_bytes,
+        train_time_s=a.train_time_s + b.train_time_s,
+        latency_s=a.latency_s + b.latency_s,
+    )
+    reason = (
+        "Both families are trained; validation rows decide between the network, the trees and, where it fits, a blend of both."
+        if family == "auto"
+        else "Both families are trained, and what they predict is blended with a share fitted on validation rows."
+    )
+    return replace(
+        network,
+        family=family,  # type: ignore[arg-type]  # auto or blend
+        trees=made.capacity,
+        predicted=predicted,
+        reasons=(*network.reasons, *made.reasons, reason),
+    )

@@ -1,0 +1,89 @@
+"""How columns become the trees' matrix."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from abi.data.columns import Codes, Columns
+from abi.families.encoding import layout, learn_encoding, matrix, target_statistics
+from abi.types import TreeFeature, TreesCapacity
+
+CODES = np.array([0, 0, 0, 1, 1, 2, -1, 0], np.int32)
+TARGET = np.array([1, 1, 0, 0, 1, 1, 0, 1])
+
+
+def _capacity(treatments: dict[str, str]) -> TreesCapacity:
+    features = tuple(
+        TreeFeature(feature=n, bins=32, contribution=1.0, treatment=t, reason="")  # type: ignore[arg-type]
+        for n, t in treatments.items()
+    )
+    return TreesCapacity(
+        features=features, rounds=5, leaves=4, learning_rate=0.1, least_rows=1,
+        feature_share=1.0, row_share=1.0, patience=5, parameters=0,
+    )  # fmt: skip
+
+
+def _columns(values: tuple[str, ...] = ("b", "a", "c")) -> Columns:
+    return Columns(np.arange(8.0)[:, None], (Codes(CODES, values),), TARGET, np.arange(8))
+
+
+def _schema(toy: Any, task: str = "binary") -> Any:
+    return toy.problem({"x": "numeric", "c": "categorical"}, task).schema
+
+
+def test_a_values_statistic_is_its_mean_pulled_to_the_overall_one() -> None:
+    table, otherwise = target_statistics(CODES, TARGET[:, None].astype(float), 3)
+    # five of eight are 1; value 0 has three of four, value 1 one of two, value 2 one of one
+    np.testing.assert_allclose(table[:, 0], [(3 + 6.25) / 14, (1 + 6.25) / 12, (1 + 6.25) / 11])
+    np.testing.assert_allclose(table[:, 1], np.log([5, 3, 2]))
+    np.testing.assert_allclose(otherwise, [0.625, 0])
+
+
+def test_categories_are_ranked_by_frequency_and_then_by_text(toy: Any) -> None:
+    encoding, rows = learn_encoding(
+        _schema(toy), _capacity({"x": "numeric", "c": "categories"}), _columns(("b", "a", "c")), 0
+    )
+    assert encoding.categories[0].values == ("b", "a", "c")
+    np.testing.assert_array_equal(rows[:, 1], [0, 0, 0, 1, 1, 2, math.nan, 0])
+    np.testing.assert_array_equal(rows[:, 0], np.arange(8))
+    assert layout(_schema(toy), encoding).category_columns == (1,)
+
+
+def test_codes_of_another_table_mean_the_same_values(toy: Any) -> None:
+    encoding, _ = learn_encoding(_schema(toy), _capacity({"x": "numeric", "c": "categories"}), _columns(), 0)
+    other = Columns(np.zeros((3, 1)), (Codes(np.array([0, 1, 2], np.int32), ("new", "c", "b")),), None, np.arange(3))
+    np.testing.assert_array_equal(matrix(encoding, other)[:, 1], [math.nan, 2, 0])
+
+
+def test_no_training_row_sees_its_own_target_in_a_statistic(toy: Any) -> None:
+    capacity, schema = _capacity({"x": "numeric", "c": "statistics"}), _schema(toy)
+    _, rows = learn_encoding(schema, capacity, _columns(), 3)
+    for row in range(8):
+        turned = TARGET.copy()
+        turned[row] = 1 - turned[row]
+        _, again = learn_encoding(schema, capacity, replace(_columns(), target=turned), 3)
+        np.testing.assert_array_equal(again[row], rows[row])
+
+
+def test_rare_and_unknown_values_get_the_overall_statistics(toy: Any) -> None:
+    encoding, _ = learn_encoding(_schema(toy), _capacity({"x": "numeric", "c": "statistics"}), _columns(), 0)
+    assert encoding.categories[0].values == ("b", "a")  # "c" occurs once
+    assert encoding.categories[0].numbers == 4
+    found = matrix(encoding, _columns())[:, 1:]
+    np.testing.assert_allclose(found[[5, 6]], [[0.625, 0], [0.625, 0]])
+    np.testing.assert_allclose(found[0], [9.25 / 14, math.log(5)], rtol=1e-8)
+
+
+@pytest.mark.parametrize(("task", "columns"), [("binary", 2), ("multiclass", 3), ("regression", 2)])
+def test_the_layout_names_the_feature_of_every_column(toy: Any, task: str, columns: int) -> None:
+    schema = _schema(toy, task)
+    encoding, rows = learn_encoding(schema, _capacity({"x": "numeric", "c": "statistics"}), _columns(), 0)
+    found = layout(schema, encoding)
+    assert found.feature_of == (0, *[1] * columns)
+    assert found.category_columns == ()
+    assert rows.shape == (8, 1 + columns)

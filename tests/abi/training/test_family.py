@@ -1,0 +1,165 @@
+"""The choice between network, trees and blend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from abi.families.artifact import Model
+from abi.families.blend import Blend
+from abi.families.trees import TreesModel
+from abi.planning.family import plan_family
+from abi.training.family import blend_weight, decide, paired, train
+from abi.training.revise import even_twin, revise, trees_view, trial_count
+from abi.training.trees_pilots import fit_families
+from abi.types import Envelope, TreesAttention, Trial
+
+WAVE = np.sin(np.arange(100.0))
+
+
+def test_a_paired_difference_has_the_standard_error_of_its_mean() -> None:
+    assert paired(np.array([3.0, 5.0]), np.array([1.0, 1.0])) == pytest.approx((3.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("network", "trees", "blend", "expected"),
+    [(0.5, 0.9, 0.9, "network"), (0.9, 0.5, 0.9, "trees"), (0.9, 0.8, 0.4, "blend"), (0.9, 0.8, 0.79, "blend")],
+)
+def test_the_least_loss_is_kept(network: float, trees: float, blend: float, expected: str) -> None:
+    losses = [trees + 0 * WAVE, network + 0 * WAVE, blend + WAVE - WAVE.mean()]
+    place, reason = decide(["trees", "network", "blend"], losses)
+    assert ("trees", "network", "blend")[place] == expected
+    assert reason.startswith(f"the {expected}")
+
+
+def test_the_reason_says_how_much_and_how_surely() -> None:
+    # differences of 0.1 and 0.3 by turns: mean 0.2, deviation 0.1 * sqrt(100 / 99), so 0.2 / 0.01005 = 19.9
+    uneven = 0.6 + 0.1 * (-1.0) ** np.arange(100)
+    _, reason = decide(["trees", "network"], [uneven, 0.4 + 0 * WAVE])
+    assert reason == "the network has the least validation loss, 33.3% less than the trees (19.9 standard errors)"
+
+
+def test_the_blend_of_two_opposite_errors_is_their_mean() -> None:
+    target = np.zeros(50)
+    assert blend_weight("regression", target, target + 1, target - 1) == 0.5
+    assert blend_weight("regression", target, target + 1, target - 3) == 0.75
+
+
+def test_a_share_that_rows_cannot_tell_from_a_half_is_a_half() -> None:
+    # the least loss is at 0.6, by far less than its noise
+    target = np.zeros(400)
+    noise = 5 * np.random.default_rng(0).normal(size=400)
+    noise -= noise.mean()
+    network, trees = 1 + noise, -1 - noise
+    skewed = trees - 0.1
+    assert blend_weight("regression", target, network, skewed) == 0.5
+    assert blend_weight("regression", target, network, 9 * trees) == 0.9
+
+
+def _fitted(toy: Any, table: Any, setting: str, **envelope: Any) -> Any:
+    config = toy.config(training__family=setting, training__trees__rounds=20)
+    plan = plan_family(
+        toy.attention(table.problem), Envelope(**envelope), config, toy.machine, train_rows=180, validation_rows=60
+    )
+    return train(plan, table.train, table.validation, config, seed=0)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_auto_keeps_the_least_loss(toy: Any, task: Any) -> None:
+    table = toy.table(task)
+    trained = _fitted(toy, table, "auto").trained
+    assert trained.choice is not None
+    tried = {c.family: c.loss for c in trained.choice.candidates}
+    assert set(tried) == {"network", "trees", "blend"}
+    assert trained.loss == min(tried.values()) == tried[trained.family]
+    assert trained.choice.reason
+
+
+def test_a_blend_is_described_as_it_predicts(toy: Any) -> None:
+    table = toy.table("regression")
+    fitted = _fitted(toy, table, "blend")
+    assert isinstance(fitted.model, Blend)
+    trained = fitted.trained
+    assert trained.family == "blend"
+    assert trained.artifact == fitted.model.artifact
+    assert trained.measured.parameters == fitted.model.parameters
+    error = (fitted.model.predict_columns(table.validation) - table.validation.target) ** 2
+    np.testing.assert_allclose(fitted.row_losses, error)
+    assert trained.loss == pytest.approx(error.mean() / table.train.target.std() ** 2, rel=1e-6)
+
+
+def test_no_blend_where_both_together_do_not_fit(toy: Any) -> None:
+    table = toy.table("binary")
+    network = _fitted(toy, table, "network").trained.measured.parameters
+    trained = _fitted(toy, table, "auto", parameters=network).trained
+    assert trained.choice is not None
+    assert {c.family for c in trained.choice.candidates} == {"network", "trees"}
+    assert "do not fit into the limit of parameters" in trained.choice.reason
+    assert trained.measured.parameters <= network
+
+
+def test_each_family_is_trained_alone_where_it_is_asked_for(toy: Any) -> None:
+    table = toy.table("binary")
+    network, trees = (_fitted(toy, table, name) for name in ("network", "trees"))
+    assert isinstance(network.model, Model)
+    assert isinstance(trees.model, TreesModel)
+    assert (network.trained.choice, trees.trained.choice) == (None, None)
+
+
+def _attention(toy: Any, table: Any, setting: str) -> Any:
+    config = toy.config(training__family=setting, training__trees__rounds=10, attention__temperatures=[0.5])
+    scores = toy.scores(table.problem, [0.9, 0.1, 0.2])
+
+    def plan(attention: Any, family: Any) -> Any:
+        return plan_family(
+            attention, Envelope(), config, toy.machine, train_rows=180, validation_rows=60, family=family
+        )
+
+    return fit_families(scores, config, plan, table.train, table.validation)
+
+
+def test_each_family_has_its_own_trials(toy: Any) -> None:
+    table = toy.table("binary")
+    network, trees, both = (_attention(toy, table, name) for name in ("network", "trees", "auto"))
+    assert network.trees is None
+    assert [t.temperature for t in network.trials] == [None, 0.5]
+    assert trees.trees is not None
+    assert (trees.trials, trees.weights) == (trees.trees.trials, trees.trees.weights)
+    assert both.trials == network.trials
+    assert both.trees == trees.trees
+    assert trial_count(both) == 2
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_attention_moves_to_the_feature_that_the_target_follows(toy: Any, task: Any) -> None:
+    table = toy.table(task)
+    config = toy.config()
+    attention = toy.attention(table.problem)
+    trees, blend = (_fitted(toy, table, name).model for name in ("trees", "blend"))
+    moved = revise(trees, table.validation, attention, config)
+    weights = [w.weight for w in moved.weights]
+    assert weights[0] == max(weights) > 1 / 3
+    assert sum(weights) == pytest.approx(1)
+    assert (moved.scores.source, moved.round) == ("model", 1)
+    assert moved.trees is not None
+    assert moved.trees.weights == moved.weights
+    own = TreesAttention(temperature=None, weights=attention.weights)
+    both = revise(blend, table.validation, replace(attention, trees=own), config)
+    assert both.trees is not None
+    assert both.trees.weights[0].weight > 1 / 3
+    assert both.weights != both.trees.weights
+
+
+def test_the_even_twin_keeps_how_categories_go_in(toy: Any) -> None:
+    table = toy.table("binary")
+    even, steep = toy.attention(table.problem), toy.attention(table.problem, [0.9, 0.1, 0.2], 0.5)
+    trial = Trial(temperature=0.5, loss=1.0, metric=None)
+    own = TreesAttention(temperature=0.5, weights=steep.weights, trials=(trial,), statistics=True)
+    twin = even_twin(even, replace(steep, trees=own))
+    assert twin.trees is not None
+    assert (twin.trees.statistics, twin.trees.temperature, twin.trees.weights) == (True, None, even.weights)
+    assert even_twin(even, steep) == even
+    assert trees_view(replace(even, trees=own)).weights == steep.weights

@@ -64,7 +64,7 @@ def rescore(model: Model, validation: Columns, before: Scores, *, seed: int) -> 
     features = tuple(
         _feature(old, share[i] / top, error[i] / top, losses[:, i]) for i, old in enumerate(before.features)
     )
-    scores = Scores(problem=before.problem, source="model", rows=len(target), features=features, round=before.round + 1)
+    scores = replace(before, source="model", rows=len(target), features=features, round=before.round + 1)
     return scores, share / share.sum()
 
 

@@ -91,7 +91,7 @@ def retrain(reader: Reader, config: Config, say: Say) -> Outcome:
             )
             if not decides or len(rounds) >= config.iterate.rounds:
                 break
-            plan = divide(revise(fitted.model, validation_rows, plan.attention, config))
+            plan = divide(revise(fitted.model, validation_rows, plan.attention, config), fitted.trained.family)
             continues, reason = decide(rounds, plan, config, controlled=False)
             say(f"{'another round' if continues else 'rounds end'}: {reason}")
     best = best_round(rounds)

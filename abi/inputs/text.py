@@ -114,7 +114,8 @@ class TextEncoder(nn.Module):
         if len(self.values) == size:
             return self.values.view(self.terms, self.width)
         if self._table is None or self._table.device != self.values.device:
-            self._table = self.values.new_zeros(size)
+            with torch.inference_mode(False):  # a table made while predicting could not be filled while training
+                self._table = torch.zeros(size, dtype=self.values.dtype, device=self.values.device)
         filled = _Fill.apply(self.values, self.cell, self._table)  # type: ignore[no-untyped-call]  # torch does not annotate it
         return torch.as_tensor(filled).view(self.terms, self.width)
 
@@ -165,7 +166,8 @@ class TextEncoder(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         stored = state_dict.get(f"{prefix}cell")
+        self._table = None  # the stored cells may be others
         if stored is not None and len(stored) != len(self.cell):  # cells were dropped since this one was built
-            self.cell, self._table = stored.clone(), None
+            self.cell = stored.to(self.cell.device, copy=True)
             self.values = nn.Parameter(torch.zeros(len(stored), dtype=self.values.dtype, device=self.values.device))
         super()._load_from_state_dict(state_dict, prefix, *rest)

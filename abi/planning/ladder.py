@@ -131,12 +131,12 @@ def ladder(feature: Feature, bins: int, *, frugal: bool = False, terms: int = 0)
     return tuple(step(feature, width, bins, terms) for width in WIDTHS if width <= top)
 
 
-def utility(units: float) -> float:
+def utility(units: float | int) -> float:
     """Expected use of `units` of width: log2(1 + units), concave, so that each doubling is worth the same."""
     return math.log2(1 + units)
 
 
-def measured_utility(units: float, curve: Sequence[float]) -> float:
+def measured_utility(units: float | int, curve: Sequence[float]) -> float:
     """Use of a width by a curve that a trained model showed.
 
     Args:

@@ -136,8 +136,8 @@ def test_neither_the_environment_nor_a_settings_file_is_read(
 
 def test_a_pickle_holds_files_and_predicts_the_same(fitted: Any, frame: pd.DataFrame) -> None:
     data = pickle.dumps(fitted)
-    assert b"safetensors" in data
-    assert b"abi.families.network" not in data
+    assert b"model.json" in data
+    assert b"abi.families.network" not in data  # files, not objects
     again = pickle.loads(data)
     np.testing.assert_array_equal(again.predict_proba(frame), fitted.predict_proba(frame))
     assert again.plan_.id == fitted.plan_.id

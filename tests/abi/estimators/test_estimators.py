@@ -23,7 +23,12 @@ import abi
 from abi.errors import DataError, PlanInfeasible, UsageError
 
 ROWS = 240
-QUICK: dict[str, Any] = {"training.members": 2, "training.block_width": 16, "training.epochs": 8}
+QUICK: dict[str, Any] = {
+    "training.family": "network",
+    "training.members": 2,
+    "training.block_width": 16,
+    "training.epochs": 8,
+}
 
 
 def _classifier(**parameters: Any) -> abi.AttentionBalancedClassifier:

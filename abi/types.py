@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar
 
 import rfc8785
@@ -392,7 +392,7 @@ class Plan(Value):
     """The envelope divided. `allocation` "even" is the uniform control.
 
     `family` "auto" trains both families and decides on validation rows; `capacity` is `NO_NETWORK` where there are
-    only trees, `trees` None where there is only a network.
+    only trees, `trees` None where there is only a network. Where there are both, `parts` says what each would cost alone.
     """
 
     attention: Attention
@@ -404,6 +404,7 @@ class Plan(Value):
     reasons: tuple[str, ...]
     family: Literal["network", "trees", "blend", "auto"] = "network"
     trees: TreesCapacity | None = None
+    parts: dict[Family, Cost] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -458,6 +459,11 @@ class Trained(Value):
     history: tuple[Epoch, ...]
     family: Family = "network"
     choice: Choice | None = None
+
+    @property
+    def predicted(self) -> Cost:
+        """What the plan said that a model of this family costs."""
+        return self.plan.parts.get(self.family, self.plan.predicted)
 
 
 @dataclass(frozen=True, kw_only=True)

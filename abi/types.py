@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
 import rfc8785
@@ -404,7 +404,7 @@ class Plan(Value):
     reasons: tuple[str, ...]
     family: Literal["network", "trees", "blend", "auto"] = "network"
     trees: TreesCapacity | None = None
-    parts: dict[Family, Cost] = field(default_factory=dict)
+    parts: dict[Family, Cost] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -463,7 +463,7 @@ class Trained(Value):
     @property
     def predicted(self) -> Cost:
         """What the plan said that a model of this family costs."""
-        return self.plan.parts.get(self.family, self.plan.predicted)
+        return (self.plan.parts or {}).get(self.family, self.plan.predicted)
 
 
 @dataclass(frozen=True, kw_only=True)

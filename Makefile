@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: run test check format lint types imports clean
+.PHONY: run test check format lint types imports bench-balance bench-balance-full clean
 
 run: $(VENV)/installed
 	$(BIN)/abi demo
@@ -34,6 +34,14 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# the claim: capacity that follows attention against the same capacity split evenly; under 15 minutes on two cores
+bench-balance: $(VENV)/installed
+	$(BIN)/python benchmarks/balance.py
+
+# all sets, all arms at all budgets, ten seeds: overnight
+bench-balance-full: $(VENV)/installed
+	$(BIN)/python benchmarks/balance.py --full
 
 clean:
 	rm -rf $(VENV) .abi

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -275,6 +276,7 @@ class Config(BaseSettings):
     )
 
     yaml_path: ClassVar[Path | None] = None
+    ambient: ClassVar[bool] = True
 
     name: str | None = Field(default=None, pattern=r"^[^/:.%\"']+$", max_length=100)
     """Name of the registered model; the data file's name where null."""
@@ -299,7 +301,9 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings'
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, environment, ``abi.yaml``, pyproject."""
+        """Flags, environment, ``abi.yaml``, pyproject; the first alone where nothing around is to be read."""
+        if not cls.ambient:  # the last source finds nothing; without one pydantic warns of its table header
+            return init_settings, PyprojectTomlConfigSettingsSource(settings_cls, Path(os.devnull))
         file = YamlConfigSettingsSource(settings_cls, yaml_file=cls.yaml_path)
         return init_settings, env_settings, file, PyprojectTomlConfigSettingsSource(settings_cls)
 
@@ -309,8 +313,12 @@ class Config(BaseSettings):
         return hashlib.sha256(rfc8785.dumps(plain)).hexdigest()
 
 
-def load_config(path: Path | None = None, settings: Mapping[str, object] | None = None) -> Config:
+def load_config(
+    path: Path | None = None, settings: Mapping[str, object] | None = None, *, ambient: bool = True
+) -> Config:
     """Read ``abi.yaml`` (the one in this folder where `path` is None) and lay `settings` (dotted keys) over it.
+
+    Without `ambient` neither file nor environment is read: the settings and defaults are all.
 
     Raises:
         UsageError: the file is missing or not YAML, or a setting is unknown or out of bounds.
@@ -330,7 +338,11 @@ def load_config(path: Path | None = None, settings: Mapping[str, object] | None 
             msg = f"Expected one value or its parts for a setting, got both for {key.rpartition('.')[0]!r}."
             raise UsageError(msg)
         place[leaf] = value
-    reader = type("Config", (Config,), {"yaml_path": chosen, "__doc__": Config.__doc__, "__module__": __name__})
+    reader = type(
+        "Config",
+        (Config,),
+        {"yaml_path": chosen, "ambient": ambient, "__doc__": Config.__doc__, "__module__": __name__},
+    )
     try:
         read: Config = reader(**nested)
     except ValidationError as error:

@@ -7,6 +7,9 @@ AbiError                    exit 1
 |-- TrainingDiverged        exit 1   NaN or Inf in training, with its cause
 |-- WorkspaceError          exit 1   disk full, read-only, damaged or busy workspace
 `-- TrackingError           exit 1   the tracking server or registry did not answer
+
+The three that are about values (UsageError, DataError, PlanInfeasible) are also ValueErrors, which is what callers in
+Python expect of them.
 """
 
 from __future__ import annotations
@@ -22,19 +25,19 @@ class AbiError(Exception):
     exit_code: ClassVar[int] = 1
 
 
-class UsageError(AbiError):
+class UsageError(AbiError, ValueError):
     """A flag, setting or argument that cannot be used."""
 
     exit_code = 2
 
 
-class DataError(AbiError):
+class DataError(AbiError, ValueError):
     """Data that cannot be used as asked."""
 
     exit_code = 3
 
 
-class PlanInfeasible(AbiError):
+class PlanInfeasible(AbiError, ValueError):
     """No configuration fits the envelope; the message names the smallest that would do."""
 
     exit_code = 5

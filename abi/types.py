@@ -13,22 +13,43 @@ Each value holds the one it was made from, so that one JSON document is enough t
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
+import struct
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import rfc8785
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
 from abi.errors import UsageError
 
 Task = Literal["binary", "multiclass", "regression"]
-Kind = Literal["numeric", "categorical", "boolean"]
+Kind = Literal["numeric", "categorical", "boolean", "text"]
 Role = Literal["train", "validation", "test"]
 DatePart = Literal["time", "month", "weekday", "hour"]
 Allocation = Literal["attention", "even"]
 Family = Literal["network", "trees", "blend"]
+
+
+def _pack(values: tuple[float, ...]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+
+
+def _unpack(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        data = base64.b64decode(value, validate=True)
+        return struct.unpack(f"<{len(data) // 4}f", data)
+    except (ValueError, struct.error):
+        msg = "expected base64 of 32-bit floats"
+        raise ValueError(msg) from None
+
+
+Floats = Annotated[tuple[float, ...], BeforeValidator(_unpack), PlainSerializer(_pack, when_used="json")]
+"""Many numbers of single precision; base64 of their little-endian bytes in JSON."""
 
 V = TypeVar("V", bound="Value")  # not Self, which beartype cannot check in a decorated method
 
@@ -78,10 +99,14 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFile(Value):
-    """One file of a snapshot, addressed by its content."""
+    """One file of a snapshot, addressed by its content.
+
+    A table in memory has no file: its `format` is "memory", and hashes and size are those of its columns' values
+    (`abi.data.memory.hash_table`), so that equal tables have equal snapshots whatever library held them.
+    """
 
     role: Literal["train", "test"]
-    format: Literal["csv", "csv.gz", "parquet"]
+    format: Literal["csv", "csv.gz", "parquet", "memory"]
     md5: str
     sha256: str
     size_bytes: int
@@ -185,7 +210,8 @@ class FeatureScore(Value):
     """One feature's importance and its terms, each in [0, 1].
 
     `low` and `high` bound the score (95%, delete-a-group jackknife); `null` is the relevance that a shuffled target
-    reaches (its 95% point), `p_value` how often a shuffled target does as well.
+    reaches (its 95% point), `p_value` how often a shuffled target does as well. `curve` is what a trained model showed: the
+    share of the feature's effect that its best 1, 2, .. dimensions had.
     """
 
     feature: str
@@ -199,6 +225,22 @@ class FeatureScore(Value):
     null: float
     p_value: float
     carries_signal: bool
+    curve: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermScores(Value):
+    """The terms of a text column, best first: in how many training rows each stands, and its score in [0, 1].
+
+    `texts` is how many rows were read. `errors` are standard errors of the scores. Numbers are packed in JSON.
+    """
+
+    feature: str
+    texts: int
+    terms: tuple[str, ...]
+    rows: Floats
+    scores: Floats
+    errors: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,15 +252,25 @@ class Scores(Value):
     rows: int
     features: tuple[FeatureScore, ...]
     round: int = 0
+    terms: tuple[TermScores, ...] = ()
+
+    def terms_of(self, feature: str) -> TermScores:
+        """The terms of that text column."""
+        return next(t for t in self.terms if t.feature == feature)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial(Value):
-    """One candidate that was tried on validation data. `temperature` is None for the even split."""
+    """One candidate that was tried on validation data. `temperature` is None for the even split.
+
+    A `frugal` one gives features without signal nothing, lets rare values of a category share rows, and grades the
+    terms of a text by their scores.
+    """
 
     temperature: float | None
     loss: float
     metric: float | None
+    frugal: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +314,12 @@ class Attention(Value):
     round: int = 0
     moved: float = 0.0
     trees: TreesAttention | None = None
+    frugal: bool = False
+
+    @property
+    def even(self) -> bool:
+        """Whether nothing is to be divided otherwise than evenly."""
+        return self.temperature is None and not self.frugal and self.round == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +334,12 @@ class Envelope(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureCapacity(Value):
-    """What one feature was given. `bins` are piecewise-linear bins (numeric), `rows` embedding rows (categorical)."""
+    """What one feature was given; width 0 is nothing.
+
+    `bins` are piecewise-linear bins (numeric), `rows` embedding rows (categorical: one per value, or per term of a text).
+    `shared` are the rows that all other values of a category share by their profile. Of a text's table (`rows` x
+    `width`) only `entries` cells are parameters; training starts with `start_entries` and drops the least useful ones.
+    """
 
     feature: str
     width: int
@@ -284,6 +347,9 @@ class FeatureCapacity(Value):
     rows: int
     parameters: int
     reason: str
+    shared: int = 0
+    entries: int = 0
+    start_entries: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -360,7 +426,8 @@ class Execution(Value):
     """How it is trained: one step takes `batch_rows` rows.
 
     `learning_rate` is AdamW's peak, `encoder_factor` the encoders' rate over that, `average` the decay of the moving
-    average of the weights (0 is none), `patience` epochs without a better validation loss.
+    average of the weights (0 is none), `patience` epochs without a better validation loss, `term_dropout` the share of
+    a text's terms that a step leaves out, `smoothing` that of the labels.
     """
 
     device: str
@@ -375,6 +442,8 @@ class Execution(Value):
     dropout: float = 0.1
     average: float = 0.0
     patience: int = 16
+    term_dropout: float = 0.0
+    smoothing: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -422,6 +491,16 @@ class Epoch(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TermWidth(Value):
+    """A term of a text column, its score from the data, and the width that training left it."""
+
+    feature: str
+    term: str
+    score: float
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidate(Value):
     """One family that was trained: its validation loss, and what it costs."""
 
@@ -457,6 +536,7 @@ class Trained(Value):
     measured: Cost
     attention: tuple[float, ...]
     history: tuple[Epoch, ...]
+    terms: tuple[TermWidth, ...] = ()
     family: Family = "network"
     choice: Choice | None = None
 
@@ -546,6 +626,13 @@ class Evaluation(Value):
 def document(value: Value) -> dict[str, Any]:
     """The JSON document that a stage prints and the next one reads."""
     return {"kind": type(value).__name__, "id": value.id, "value": value.to_json()}
+
+
+def document_bytes(value: Value) -> bytes:
+    """RFC 8785 form of `document(value)`, with the value written out once for both its id and its content."""
+    content = value.canonical()
+    value.__dict__.setdefault("id", hashlib.sha256(content).hexdigest())
+    return f'{{"id":"{value.id}","kind":"{type(value).__name__}","value":'.encode() + content + b"}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from abi.evaluation.evaluate import Contender
 from abi.evaluation.evaluate import evaluate as evaluate_contenders
 from abi.families.stored import load
 from abi.report.summary import verdict
+from abi.scoring.terms import text_columns
 from abi.training.rounds import best_round
 from abi.types import Trained, find
 from tasks.data import load_rows
@@ -23,10 +24,11 @@ def evaluate(call: Call, control: str, *rounds: str) -> str:
     problem = kept.plan.attention.scores.problem
     train, validation, test = (load_rows(call, problem, role) for role in ("train", "validation", "test"))
     schema = problem.schema
+    texts = text_columns(schema).values()
     evaluation = evaluate_contenders(
         _contender(ws, kept, len(rounds)),
         _contender(ws, even, len(rounds)),
-        fit_baseline(schema.task, len(schema.classes), [train, validation], test, config.seed),
+        fit_baseline(schema.task, len(schema.classes), [train, validation], test, config.seed, texts),
         test,
         config,
     )

@@ -21,7 +21,7 @@ import pandas as pd
 from abi.config import ScoringConfig
 from abi.data.duplicates import duplicate_share, overlap_share, row_hashes
 from abi.data.reader import Reader
-from abi.data.table import Table
+from abi.data.table import Tabular
 from abi.data.text import labels, numbers
 from abi.errors import AbiError, clip, listed
 from abi.scoring.score import score
@@ -70,7 +70,7 @@ def numeric(schema: Schema) -> set[str]:
     return columns | ({schema.target} if schema.task == "regression" else set())
 
 
-def sampled(table: Table, schema: Schema) -> pd.DataFrame:
+def sampled(table: Tabular, schema: Schema) -> pd.DataFrame:
     """The file's sample as the model reads it; a column that the file does not have is not in it."""
     sample = table.sample()
     columns = dict(zip(sample.column_names, sample.columns, strict=True))
@@ -116,7 +116,7 @@ def gather(
 
 
 def _file(
-    table: Table,
+    table: Tabular,
     schema: Schema,
     limits: Mapping[str, Mapping[str, float | None]],
     wide: bool,
@@ -171,7 +171,7 @@ def _count(file: File, fact: str, found: Mapping[str, str]) -> None:
         file.columns[fact] = next(iter(found))
 
 
-def _label_facts(file: File, table: Table, schema: Schema) -> None:
+def _label_facts(file: File, table: Tabular, schema: Schema) -> None:
     facts = file.frames["facts"]
     facts[UNLABELLED] = table.column(schema.target).nulls / table.rows if table.rows else 0.0
     file.columns[UNLABELLED] = schema.target

@@ -42,10 +42,11 @@ def dry_run_attention(scores: Scores, config: Config) -> Attention:
 
 
 def _unscored(problem: Problem) -> Scores:
-    nothing = dict.fromkeys(
-        ("relevance", "discrimination", "redundancy", "complexity", "score", "low", "high", "null"), 0.0
-    )
     features = tuple(
-        FeatureScore(feature=f.name, **nothing, p_value=1.0, carries_signal=False) for f in problem.schema.features
-    )
+        FeatureScore(
+            feature=f.name, relevance=0.0, discrimination=0.0, redundancy=0.0, complexity=0.0, score=0.0,
+            low=0.0, high=0.0, null=0.0, p_value=1.0, carries_signal=False,
+        )
+        for f in problem.schema.features
+    )  # fmt: skip
     return Scores(problem=problem, source="data", rows=0, features=features)

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import filelock
-import rfc8785
 
 from abi.errors import UsageError, WorkspaceError
-from abi.types import Value, document, read_document
+from abi.types import Value, document_bytes, read_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,7 +137,7 @@ class Workspace:
 
     def put(self, value: Value) -> str:
         """Keep a value; returns its id."""
-        data = rfc8785.dumps(document(value))
+        data = document_bytes(value)
         path = self._value(value.id)
         if not path.is_file() or path.read_bytes() != data:
             self.write(path, data)

@@ -19,9 +19,17 @@ LEAST_FLOOR = 1e-6
 
 
 def fit(
-    scores: Scores, temperature: float | None, config: AttentionConfig, trials: tuple[Trial, ...] = ()
+    scores: Scores,
+    temperature: float | None,
+    config: AttentionConfig,
+    trials: tuple[Trial, ...] = (),
+    *,
+    frugal: bool = False,
 ) -> Attention:
     """Softmax of the scores, balanced. `temperature` None is the even split.
+
+    A frugal attention also lets the plan give nothing to features that carry no signal, let rare values of a category
+    share rows, and grade the terms of a text.
 
     The interval of a weight is what it would be if its own score stood at the ends of its interval.
     """
@@ -29,7 +37,7 @@ def fit(
     floor = _floor(config, len(values))
     weights = balance(softmax(values, temperature), floor, config.cap)
     ends = [_at_end(values, np.array(end), temperature, floor, config.cap) for end in _ends(scores)]
-    return _attention(scores, weights, ends[0], ends[1], config, temperature=temperature, trials=trials)
+    return _attention(scores, weights, ends[0], ends[1], config, temperature=temperature, trials=trials, frugal=frugal)
 
 
 def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionConfig) -> Attention:
@@ -57,6 +65,7 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
         config,
         temperature=previous.temperature,
         trials=previous.trials,
+        frugal=previous.frugal,
         number=previous.round + 1,
         moved=distance(before, weights),
     )
@@ -97,6 +106,7 @@ def _attention(
     *,
     temperature: float | None,
     trials: tuple[Trial, ...],
+    frugal: bool,
     number: int = 0,
     moved: float = 0.0,
 ) -> Attention:
@@ -125,6 +135,7 @@ def _attention(
             for f, w, lo, hi in zip(scores.features, weights, low, high, strict=True)
         ),
         trials=trials,
+        frugal=frugal,
         round=number,
         moved=round(moved, 9),
     )

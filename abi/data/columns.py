@@ -84,7 +84,8 @@ def encode(
         if not present.all():
             data = data.loc[present] if isinstance(data, pd.DataFrame) else data.filter(pa.array(present))
             target, numbers = target[present], numbers[present]
-    numeric = np.empty((len(numbers), sum(f.kind == "numeric" for f in schema.features)), np.float64)
+    # column by column, as it is filled here and read by scoring
+    numeric = np.empty((len(numbers), sum(f.kind == "numeric" for f in schema.features)), np.float64, order="F")
     categorical: list[Codes] = []
     place = 0
     last, array = None, None
@@ -151,12 +152,13 @@ def _expect(needed: Sequence[str], data: pa.RecordBatch | pa.Table | pd.DataFram
 
 def _array(data: pa.RecordBatch | pa.Table | pd.DataFrame, name: str) -> pa.Array:
     if isinstance(data, pd.DataFrame):
-        return _from_series(data[name])
+        return from_series(data[name])
     column = data.column(name)
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _from_series(series: pd.Series[Any]) -> pa.Array:
+def from_series(series: pd.Series[Any]) -> pa.Array:
+    """Any pandas column as one arrow array; NaN is missing, a mix of types is text."""
     try:
         array = pa.array(series, from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # a mix such as 1 and "a"

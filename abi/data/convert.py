@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from abi.data.delimited import CsvFile, expect_names
@@ -25,11 +26,13 @@ GROUP_ROWS = 65_536
 SAMPLE_ROWS = 65_536
 
 _GROUP_CELLS = 16_000_000
-_SAMPLE_CELLS = 32_000_000
+SAMPLE_CELLS = 32_000_000
 _LEAST_ROWS = 2_048
 _SAMPLE_SEED = 2**40  # beyond any seed of a split
 _THREADS = 2
 _THREADED_ROWS = 8_192
+_LOOKED_AT = 4_096
+_DISTINCT_SHARE = 0.9
 
 
 @runtime_checkable
@@ -59,7 +62,7 @@ class ParquetSource:
     def blocks(self) -> Iterator[list[pa.Array]]:
         """Columns of some rows at a time."""
         with self._readable(), pq.ParquetFile(self.path, page_checksum_verification=True, pre_buffer=False) as file:
-            for batch in file.iter_batches(_rows_for(len(self.names), GROUP_ROWS, _GROUP_CELLS)):
+            for batch in file.iter_batches(rows_for(len(self.names), GROUP_ROWS, _GROUP_CELLS)):
                 yield batch.columns
 
     @contextmanager
@@ -117,8 +120,8 @@ def convert(source: Path, folder: Path, sha256: str) -> Table:
 
 def _written(raw: Source, columns: Sequence[ColumnReader], path: Path) -> int | None:
     """Write the table and its sample; None (and only the types settled) where a type changed after rows were written."""
-    rows, writer, sampler = 0, None, _Sampler(_rows_for(len(columns), SAMPLE_ROWS, _SAMPLE_CELLS))
-    group_rows = _rows_for(len(columns), GROUP_ROWS, _GROUP_CELLS)
+    rows, writer, sampler = 0, None, Sampler(rows_for(len(columns), SAMPLE_ROWS, SAMPLE_CELLS))
+    group_rows = rows_for(len(columns), GROUP_ROWS, _GROUP_CELLS)
     pending: list[pa.RecordBatch] = []
     schema: pa.Schema | None = None
     changed = False
@@ -139,7 +142,7 @@ def _written(raw: Source, columns: Sequence[ColumnReader], path: Path) -> int | 
                 batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
                 sampler.add(first, batch)
                 if writer is None:
-                    writer = _writer(path, schema)
+                    writer = _writer(path, batch)
                 pending.append(batch)
                 pending = _flush(writer, pending, group_rows)
             if not rows:
@@ -153,7 +156,7 @@ def _written(raw: Source, columns: Sequence[ColumnReader], path: Path) -> int | 
             if writer is not None:
                 writer.close()
     sample = sampler.table()
-    with _writer(sample_path(path), sample.schema) as small:
+    with _writer(sample_path(path), sample, packed=False) as small:
         small.write_table(sample, row_group_size=group_rows)
     return rows
 
@@ -172,11 +175,33 @@ def _flush(
     return left
 
 
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, write_page_checksum=True)
+def _writer(path: Path, data: pa.RecordBatch | pa.Table, packed: bool = True) -> pq.ParquetWriter:
+    """A writer of tables like `data`.
+
+    Numbers that hardly repeat have their bytes written in streams, the first bytes of all values and so on: as a
+    dictionary they take a third more space and twice the time to read. Where they are not `packed`, they are written
+    as they are, a tenth longer and read in half the time.
+    """
+    spread = [field.name for i, field in enumerate(data.schema) if _hardly_repeats(data.column(i)[:_LOOKED_AT])]
+    return pq.ParquetWriter(
+        path,
+        data.schema,
+        compression={name: "none" if name in spread and not packed else "zstd" for name in data.schema.names},
+        compression_level={name: 1 for name in data.schema.names if packed or name not in spread},
+        write_page_checksum=True,
+        use_dictionary=[name for name in data.schema.names if name not in set(spread)],
+        use_byte_stream_split=spread if packed else False,
+    )
 
 
-class _Sampler:
+def _hardly_repeats(values: pa.Array | pa.ChunkedArray) -> bool:
+    kind = values.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_timestamp(kind)):
+        return False
+    return bool(pc.count_distinct(values).as_py() > _DISTINCT_SHARE * len(values))
+
+
+class Sampler:
     """Keeps the rows with the smallest hashes: the same ones in whatever blocks they come."""
 
     def __init__(self, limit: int) -> None:
@@ -186,6 +211,7 @@ class _Sampler:
         self.ceiling = np.uint64(2**64 - 1)
 
     def add(self, first: int, batch: pa.RecordBatch) -> None:
+        """Take in the rows from number `first` on."""
         numbers = np.arange(first, first + batch.num_rows, dtype=np.int64)
         chosen = splitmix64(numbers, _SAMPLE_SEED) <= self.ceiling
         self.kept.append(batch if chosen.all() else batch.filter(pa.array(chosen)))
@@ -202,13 +228,15 @@ class _Sampler:
         self.numbers = self.numbers[chosen]
 
     def table(self) -> pa.Table:
+        """The sample, with the row numbers in `__row`."""
         if len(self.numbers) > self.limit:
             self._shrink()
         table = pa.Table.from_batches(self.kept)
         return table.append_column(ROW, pa.array(self.numbers))
 
 
-def _rows_for(columns: int, rows: int, cells: int) -> int:
+def rows_for(columns: int, rows: int, cells: int) -> int:
+    """`rows`, or fewer where that many of so many columns are more than `cells`."""
     return max(_LEAST_ROWS, min(rows, cells // max(columns, 1)))
 
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 from jaxtyping import Int64, UInt64
 
 from abi.data.split import splitmix64
-from abi.data.table import Table
+from abi.data.table import Tabular
 from abi.data.text import labels
 
 _MISSING = np.uint64(0x6A09E667F3BCC909)  # any constant: missing equals missing
 
 
-def row_hashes(table: Table, columns: Sequence[str]) -> UInt64[np.ndarray, " rows"]:
+def row_hashes(table: Tabular, columns: Sequence[str]) -> UInt64[np.ndarray, " rows"]:
     """One hash per row over `columns`, in that order; equal rows hash equally in every table. Takes 8 bytes a row.
 
     h_0 = 0;  h_i = mix(h_(i-1) xor v_i, i)  with SplitMix64's mixer. Two different rows collide with probability 2^-64.

@@ -59,7 +59,7 @@ def features_of(
     if unusable:
         return unusable
     kind, reason = (override, "is set so in data.columns") if override else _kind(column, sample, rows)
-    if kind in ("id", "text"):
+    if kind == "id":
         return SetAside(column=column.name, kind=kind, reason=reason)
     if override:
         _expect_fit(column, sample, override)
@@ -110,8 +110,8 @@ def _kind_of_text(column: ColumnProfile, sample: pa.Array, present: int) -> tupl
     if len(values) and spelled.timestamps(values) is not None:
         return "date", ""
     share = column.distinct / present
-    if share >= TEXT_SHARE and (words := _mean_words(values)) >= TEXT_WORDS:
-        return "text", f"is free text ({words:.0f} words on average), which is not used yet"
+    if share >= TEXT_SHARE and _mean_words(values) >= TEXT_WORDS:
+        return "text", ""
     if present > ID_ROWS and share >= ID_SHARE:
         return "id", "has another value in nearly every row"
     return "categorical", ""

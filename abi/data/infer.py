@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from abi.config import DataConfig
 from abi.data.features import features_of
-from abi.data.table import Table
+from abi.data.table import Tabular
 from abi.data.target import Target, target_of
 from abi.errors import DataError, UsageError, clip, listed
 from abi.types import Feature, Schema, SetAside
@@ -15,7 +15,9 @@ from abi.types import Feature, Schema, SetAside
 LEAST_ROWS = 20
 
 
-def infer_schema(table: Table, target: str, config: DataConfig, test: Table | None = None) -> Schema:
+def infer_schema(
+    table: Tabular, target: str, config: DataConfig, test: Tabular | None = None, *, least_rows: int = LEAST_ROWS
+) -> Schema:
     """Kinds, task, classes and what is set aside.
 
     Args:
@@ -23,6 +25,7 @@ def infer_schema(table: Table, target: str, config: DataConfig, test: Table | No
         target: the column to be learned.
         config: kinds that replace the inferred ones, and the task.
         test: the user's test table, which must have the target and all features; other columns in it are ignored.
+        least_rows: rows with a target that it takes.
 
     Raises:
         UsageError: `target` or a column of the settings is not in the table, or a setting does not fit its column.
@@ -35,8 +38,8 @@ def infer_schema(table: Table, target: str, config: DataConfig, test: Table | No
     if labelled == 0:
         msg = f"Expected values in the target {clip(target)!r}, got none in {table.rows} rows: choose another column or fill it."
         raise DataError(msg)
-    if labelled < LEAST_ROWS:
-        msg = f"Expected at least {LEAST_ROWS} rows with a target, got {labelled}: give more rows."
+    if labelled < least_rows:
+        msg = f"Expected at least {least_rows} rows with a target, got {labelled}: give more rows."
         raise DataError(msg)
     learned = target_of(table, target, config)
     features, aside = _features(table, target, config)
@@ -45,7 +48,7 @@ def infer_schema(table: Table, target: str, config: DataConfig, test: Table | No
     return Schema(target=target, task=learned.task, classes=learned.classes, features=features, set_aside=aside)
 
 
-def _features(table: Table, target: str, config: DataConfig) -> tuple[tuple[Feature, ...], tuple[SetAside, ...]]:
+def _features(table: Tabular, target: str, config: DataConfig) -> tuple[tuple[Feature, ...], tuple[SetAside, ...]]:
     sample = table.sample()
     features: list[Feature] = []
     aside: list[SetAside] = []
@@ -69,7 +72,7 @@ def _features(table: Table, target: str, config: DataConfig) -> tuple[tuple[Feat
     return tuple(features), tuple(aside)
 
 
-def _expect_name(table: Table, name: str, what: str) -> None:
+def _expect_name(table: Tabular, name: str, what: str) -> None:
     if name in table.names:
         return
     raise UsageError(f"Expected a {what} of the table, got {clip(name)!r}: {_suggestion(name, table.names)}")
@@ -83,7 +86,7 @@ def _suggestion(name: str, names: Sequence[str]) -> str:
     return f"it has {listed(tuple(names))}."
 
 
-def _expect_test(test: Table, target: str, features: tuple[Feature, ...], learned: Target) -> None:
+def _expect_test(test: Tabular, target: str, features: tuple[Feature, ...], learned: Target) -> None:
     needed = dict.fromkeys([*(feature.column for feature in features), target])
     lacking = [name for name in needed if name not in set(test.names)]
     if lacking:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Bool, Int64
 
 from abi.data.columns import MISSING_CODE, Codes, Columns, encode
 from abi.data.split import ROLES, roles
-from abi.data.table import ROW, Table
+from abi.data.table import ROW, Tabular
 from abi.errors import DataError
 from abi.types import Problem, Role
 
@@ -30,19 +31,24 @@ class Reader:
     """
 
     problem: Problem
-    train: Table
-    test: Table | None = None
+    train: Tabular
+    test: Tabular | None = None
     from_sample: bool = False
 
-    def chunks(self, role: Role, chunk_rows: int = _ROWS) -> Iterator[Columns]:
+    def chunks(self, role: Role, chunk_rows: int = _ROWS, part: range | None = None) -> Iterator[Columns]:
         """The rows of `role` in file order, at most `chunk_rows` at a time, without those whose target is missing.
+
+        Args:
+            role: whose rows.
+            chunk_rows: most rows of a chunk.
+            part: only rows with these numbers (a shard of the table); all where None.
 
         Raises:
             DataError: the target holds a class that the training rows do not have.
         """
         schema = self.problem.schema
         needed = list(dict.fromkeys([*(feature.column for feature in schema.features), schema.target]))
-        for numbers, batch in self._batches(role, needed, chunk_rows):
+        for numbers, batch in self._batches(role, needed, chunk_rows, part):
             mine = self._chosen(role, numbers)
             if not mine.any():
                 continue
@@ -87,7 +93,7 @@ class Reader:
         """The same over the tables' samples only; a row keeps its number and so its role."""
         return replace(self, from_sample=True)
 
-    def _table(self, role: Role) -> Table:
+    def _table(self, role: Role) -> Tabular:
         return self.test if role == "test" and self.test is not None else self.train
 
     def _chosen(self, role: Role, numbers: Int64[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
@@ -105,12 +111,16 @@ class Reader:
             yield np.arange(first, min(first + _ROWS, table.rows), dtype=np.int64)
 
     def _batches(
-        self, role: Role, needed: list[str], chunk_rows: int
+        self, role: Role, needed: list[str], chunk_rows: int, part: range | None
     ) -> Iterator[tuple[Int64[np.ndarray, " rows"], pa.RecordBatch]]:
         table = self._table(role)
         if self.from_sample:
-            for batch in table.sample().select([*needed, ROW]).to_batches(chunk_rows):
+            sample = table.sample().select([*needed, ROW])
+            if part is not None:
+                inside = pc.and_(pc.greater_equal(sample[ROW], part.start), pc.less(sample[ROW], part.stop))
+                sample = sample.filter(inside)
+            for batch in sample.to_batches(chunk_rows):
                 yield batch.column(ROW).to_numpy(), batch
             return
-        for first, batch in table.batches(needed, chunk_rows):
+        for first, batch in table.batches(needed, chunk_rows, part):
             yield np.arange(first, first + batch.num_rows, dtype=np.int64), batch

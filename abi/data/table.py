@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -55,6 +55,34 @@ class Profile(Value):
     version: int = VERSION
 
 
+@runtime_checkable
+class Tabular(Protocol):
+    """A canonical table, wherever it lies: a file (`Table`) or memory (`abi.data.memory.MemoryTable`)."""
+
+    @property
+    def profile(self) -> Profile:
+        """What its columns hold."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names, in order."""
+
+    def column(self, name: str) -> ColumnProfile:
+        """The profile of one column."""
+
+    def batches(
+        self, columns: Sequence[str] | None = None, batch_rows: int = 65_536, part: range | None = None
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """(first row number, batch) over all rows, or over those numbered in `part`, in order."""
+
+    def sample(self) -> pa.Table:
+        """Rows chosen by a hash, with their row numbers in `__row`."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A canonical table on disk."""
@@ -77,24 +105,33 @@ class Table:
         return self.profile.columns[self.names.index(name)]
 
     def batches(
-        self, columns: Sequence[str] | None = None, batch_rows: int = 65_536
+        self, columns: Sequence[str] | None = None, batch_rows: int = 65_536, part: range | None = None
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """(first row number, batch) over all rows, in order; a batch may be shorter than `batch_rows`.
+        """(first row number, batch) over all rows, or over those numbered in `part`, in order.
+
+        A batch may be shorter than `batch_rows`. Row groups outside `part` are not read.
 
         Raises:
             WorkspaceError: the file is gone or damaged (its page checksums are verified).
         """
         names = list(self.names if columns is None else columns)
-        first = 0
+        asked = range(self.rows) if part is None else range(max(0, part.start), min(self.rows, part.stop))
+        read = 0
         try:
             with pq.ParquetFile(self.path, page_checksum_verification=True, pre_buffer=False) as file:
-                for batch in file.iter_batches(batch_rows, columns=names):
-                    yield first, batch.select(names)
+                if file.metadata.num_rows != self.rows:
+                    raise _damaged(self.path, f"{file.metadata.num_rows} rows of {self.rows}")
+                groups, first = _groups_of(file.metadata, asked)
+                for batch in file.iter_batches(batch_rows, row_groups=groups, columns=names):
+                    begin, end = max(asked.start - first, 0), min(asked.stop - first, batch.num_rows)
+                    if begin < end:
+                        yield first + begin, batch.select(names).slice(begin, end - begin)
+                        read += end - begin
                     first += batch.num_rows
         except (OSError, pa.ArrowInvalid) as error:
             raise _damaged(self.path, error) from None
-        if first != self.rows:
-            raise _damaged(self.path, f"{first} rows of {self.rows}")
+        if read != len(asked):
+            raise _damaged(self.path, f"{read} rows of {len(asked)}")
 
     def sample(self) -> pa.Table:
         """At most 65,536 rows (fewer in very wide tables), chosen by a hash, with their row numbers in `__row`.
@@ -107,6 +144,19 @@ class Table:
             return pq.read_table(path, page_checksum_verification=True)
         except (OSError, pa.ArrowInvalid) as error:
             raise _damaged(path, error) from None
+
+
+def _groups_of(metadata: pq.FileMetaData, rows: range) -> tuple[list[int], int]:
+    """(the row groups that hold `rows`, the number of the first row in them)."""
+    groups: list[int] = []
+    first = start = 0
+    for group in range(metadata.num_row_groups):
+        stop = start + metadata.row_group(group).num_rows
+        if start < rows.stop and rows.start < stop:
+            first = first if groups else start
+            groups.append(group)
+        start = stop
+    return groups, first
 
 
 def sample_path(path: Path) -> Path:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from abi.config import DataConfig
 from abi.data.columns import encode_target, unknown_classes
-from abi.data.table import ColumnProfile, Table
+from abi.data.table import ColumnProfile, Tabular
 from abi.data.text import is_number, labels
 from abi.errors import DataError, UsageError, clip, listed
 from abi.types import Schema, Task
@@ -30,7 +30,7 @@ class Target:
     task: Task
     classes: tuple[str, ...]
 
-    def expect_known(self, test: Table) -> None:
+    def expect_known(self, test: Tabular) -> None:
         """Raise a DataError where the test table has a class that the training table lacks, or infinite values."""
         schema = Schema(target=self.column, task=self.task, classes=self.classes, features=(), set_aside=())
         if self.task == "regression":
@@ -42,7 +42,7 @@ class Target:
             raise unknown_classes(strange, schema)
 
 
-def target_of(table: Table, name: str, config: DataConfig) -> Target:
+def target_of(table: Tabular, name: str, config: DataConfig) -> Target:
     """Task and classes.
 
     Raises:
@@ -75,7 +75,7 @@ def target_of(table: Table, name: str, config: DataConfig) -> Target:
     return Target(name, *_classes(_counted(table, name), column, config.task))
 
 
-def _is_measured(table: Table, column: ColumnProfile, override: str | None) -> bool:
+def _is_measured(table: Tabular, column: ColumnProfile, override: str | None) -> bool:
     if override in ("categorical", "boolean"):
         return False
     if override == "numeric":
@@ -91,12 +91,12 @@ def _is_measured(table: Table, column: ColumnProfile, override: str | None) -> b
     return not (few and (column.type == "integer" or _is_whole(table, column.name)))
 
 
-def _is_whole(table: Table, name: str) -> bool:
+def _is_whole(table: Tabular, name: str) -> bool:
     values = table.sample().column(name).drop_null().to_numpy()
     return bool(np.all(values == np.floor(values)))
 
 
-def _counted(table: Table, name: str) -> Counter[str]:
+def _counted(table: Tabular, name: str) -> Counter[str]:
     """Rows of each label. Reads the one column."""
     counts: Counter[str] = Counter()
     for _, batch in table.batches([name]):

@@ -1,15 +1,17 @@
-"""The baseline: gradient boosting from scikit-learn, as a user would otherwise take it."""
+"""The baseline, as a user would otherwise take it: scikit-learn's gradient boosting, a linear model where there is text."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
+
+from abi.evaluation.linear import fit_linear
 
 if TYPE_CHECKING:
     from abi.data.columns import Columns
@@ -20,7 +22,7 @@ MAX_CATEGORIES = 254
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What the baseline predicts for the held-out rows, and what it cost. `parameters` counts tree nodes."""
+    """What the baseline predicts for the held-out rows, and what it cost. `parameters` counts tree nodes or coefficients."""
 
     prediction: Float[np.ndarray, "rows ..."]
     description: str
@@ -28,8 +30,12 @@ class Baseline:
     train_time_s: float
 
 
-def fit_baseline(task: Task, classes: int, train: Sequence[Columns], test: Columns, seed: int) -> Baseline:
+def fit_baseline(
+    task: Task, classes: int, train: Sequence[Columns], test: Columns, seed: int, texts: Collection[int] = ()
+) -> Baseline:
     """Histogram gradient boosting with early stopping on a part of its training rows; categories native.
+
+    Where there is free text it is a linear model on TF-IDF instead (`abi.evaluation.linear`).
 
     Args:
         task: decides classifier or regressor.
@@ -37,7 +43,11 @@ def fit_baseline(task: Task, classes: int, train: Sequence[Columns], test: Colum
         train: parts of the rows to learn from (the model's training and validation rows).
         test: rows to predict.
         seed: of the early-stopping split.
+        texts: which of the features that are not numeric are free text.
     """
+    if texts:
+        prediction, description, size, seconds = fit_linear(task, classes, train, test, texts, seed)
+        return Baseline(prediction=prediction, description=description, parameters=size, train_time_s=seconds)
     from sklearn.ensemble import (  # noqa: PLC0415 - scikit-learn takes a second to import
         HistGradientBoostingClassifier,
         HistGradientBoostingRegressor,

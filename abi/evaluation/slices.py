@@ -23,16 +23,17 @@ MAX_GROUPS = 6
 
 
 def slices(trained: Trained, test: Columns, prediction: Prediction, metric: str, config: Config) -> tuple[Slice, ...]:
-    """The primary metric in the quarters of numeric features and the frequent values of the others.
+    """The primary metric in the quarters of numeric features and the frequent values of the others, texts apart.
 
     Groups with fewer rows than `evaluation.slice_rows`, or where the metric is not defined (one class), are left out.
     """
     assert test.target is not None
     schema = trained.plan.attention.scores.problem.schema
-    order = np.argsort([-w for w in trained.attention], kind="stable")[: config.evaluation.slices]
+    kinds = [f.kind for f in schema.features]
+    order = [i for i in np.argsort([-w for w in trained.attention], kind="stable") if kinds[i] != "text"]
     found = []
-    for i in order:
-        for group, inside in _groups(int(i), test, [f.kind for f in schema.features]):
+    for i in order[: config.evaluation.slices]:
+        for group, inside in _groups(int(i), test, kinds):
             rows = int(inside.sum())
             if rows < config.evaluation.slice_rows:
                 continue

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -18,7 +19,8 @@ from safetensors.torch import save as save_tensors
 from abi.errors import UsageError, WorkspaceError
 from abi.families.family import MODEL, predict_frame
 from abi.families.network import Cells, Network
-from abi.families.preparation import Preparation
+from abi.families.preparation import Lexicon, Preparation
+from abi.inputs.text import TextEncoder
 from abi.types import Capacity, Schema, Value
 
 if TYPE_CHECKING:
@@ -111,8 +113,13 @@ def joined(out: Float[torch.Tensor, "B K C"], task: str) -> torch.Tensor:
     return out.squeeze(-1).mean(1)
 
 
-def build(blueprint: Blueprint, *, low_precision: bool = False) -> Network:
-    """The network of that blueprint, freshly initialised from torch's global seed."""
+def build(
+    blueprint: Blueprint,
+    *,
+    low_precision: bool = False,
+    masks: Mapping[str, Bool[np.ndarray, "terms width"]] | None = None,
+) -> Network:
+    """The network of that blueprint, freshly initialised from torch's global seed; `masks` are the cells of texts."""
     return Network(
         blueprint.schema,
         blueprint.capacity,
@@ -120,7 +127,27 @@ def build(blueprint: Blueprint, *, low_precision: bool = False) -> Network:
         np.array(blueprint.prior),
         dropout=blueprint.dropout,
         low_precision=low_precision,
+        masks=masks,
     )
+
+
+def compact(model: Model) -> Model:
+    """The same model without the terms that have no cell left; it predicts the same, up to rounding."""
+    if not len(model.network.texts):
+        return model
+    blueprint, network = model.blueprint, model.network
+    lexicons = dict(blueprint.preparation.lexicons)
+    for (_, given), encoder in zip(network.places.text, network.texts, strict=True):
+        assert isinstance(encoder, TextEncoder)
+        lexicon = lexicons[given.feature]
+        used = np.flatnonzero(encoder.widths())
+        lexicons[given.feature] = Lexicon(
+            terms=tuple(lexicon.terms[i] for i in used), inverse=tuple(lexicon.inverse[i] for i in used)
+        )
+        encoder.renumber(used)
+    smaller = replace(blueprint, preparation=replace(blueprint.preparation, lexicons=lexicons))
+    network.preparation = smaller.preparation
+    return Model(smaller, network)
 
 
 def load(folder: Path | str) -> Model:

@@ -8,30 +8,40 @@ its attention (n a_i = 1 for an even split). Training moves a by a learned offse
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from tabm import ElementwiseAffine, LinearEnsemble
 from torch import Tensor, nn
 
-from abi.families.preparation import Preparation, by_kind
+from abi.families.preparation import Fitting, Lexicon, Preparation, parts_of
 from abi.inputs.categorical import EXTRA_ROWS, CategoryEncoder, look_up
 from abi.inputs.numeric import NumericCodes, NumericEncoder
-from abi.types import Capacity, LayerSplit, Schema
+from abi.inputs.profile import ProfileEncoder
+from abi.inputs.terms import bags_of
+from abi.inputs.text import BagCells, TextEncoder
+from abi.types import Capacity, FeatureCapacity, LayerSplit, Schema
 
 if TYPE_CHECKING:
-    from abi.data.columns import Columns
+    from abi.data.columns import Codes, Columns
+
+
+LEAST_WEIGHT: Final = 1e-9
+"""A feature that was given nothing has no logarithm."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """An encoded table, on a device; a part is None where the table has no such feature."""
+    """An encoded table, on a device; a part is None (or empty) where the table has no such feature."""
 
     numeric: NumericCodes | None
     category: Int[Tensor, "B categorical"] | None
+    shared: Int[Tensor, "B shared 2"] | None
+    texts: tuple[BagCells, ...]
     rows: int
 
     def take(self, index: Int[Tensor, " taken"]) -> Cells:
@@ -39,6 +49,8 @@ class Cells:
         return Cells(
             None if self.numeric is None else self.numeric.take(index),
             None if self.category is None else self.category.index_select(0, index),
+            None if self.shared is None else self.shared.index_select(0, index),
+            tuple(text.take(index) for text in self.texts),
             len(index),
         )
 
@@ -48,6 +60,8 @@ class Cells:
         return Cells(
             None if numeric is None else NumericCodes(numeric.row.to(device), numeric.fraction.to(device)),
             None if self.category is None else self.category.to(device),
+            None if self.shared is None else self.shared.to(device),
+            tuple(text.to(device) for text in self.texts),
             self.rows,
         )
 
@@ -59,7 +73,7 @@ class FeatureAttention(nn.Module):
 
     def __init__(self, prior: Float[Tensor, " features"]) -> None:
         super().__init__()
-        self.register_buffer("log_prior", prior.log())
+        self.register_buffer("log_prior", prior.clamp_min(LEAST_WEIGHT).log())
         self.offset = nn.Parameter(torch.zeros_like(prior))
 
     def weights(self) -> Float[Tensor, " features"]:
@@ -100,41 +114,81 @@ class Network(nn.Module):
         *,
         dropout: float,
         low_precision: bool,
+        masks: Mapping[str, Bool[np.ndarray, "terms width"]] | None = None,
     ) -> None:
         super().__init__()
-        numeric, categorical = by_kind(schema, capacity)
-        edges = [np.array(e) for e in preparation.edges]
-        rows = [len(v) + EXTRA_ROWS for v in preparation.vocabularies]
-        self.numeric = NumericEncoder(edges, [c.width for c in numeric]) if numeric else None
-        self.category = CategoryEncoder(rows, [c.width for c in categorical]) if categorical else None
-        place = {f.name: i for i, f in enumerate(schema.features)}
-        laid = [numeric[i] for i in self.numeric.order] if self.numeric else []
-        laid += [categorical[i] for i in self.category.order] if self.category else []
+        parts = parts_of(schema, capacity)
+        self.places = parts
+        self.preparation = preparation
+        edges = [np.array(preparation.edges[place]) for place, _ in parts.numeric]
+        rows = [len(preparation.vocabularies[place]) + EXTRA_ROWS for place, _ in parts.categorical]
+        shared = [preparation.sharing[given.feature].rows for _, given in parts.shared]
+        self.numeric = NumericEncoder(edges, [c.width for _, c in parts.numeric]) if parts.numeric else None
+        self.category = CategoryEncoder(rows, [c.width for _, c in parts.categorical]) if parts.categorical else None
+        self.shared = ProfileEncoder(shared, [c.width for _, c in parts.shared]) if parts.shared else None
+        self.texts = nn.ModuleList(TextEncoder(self._mask(given, masks)) for _, given in parts.text)
+        place_of = {f.name: i for i, f in enumerate(schema.features)}
+        laid = [parts.numeric[i][1] for i in self.numeric.order] if self.numeric else []
+        laid += [parts.categorical[i][1] for i in self.category.order] if self.category else []
+        laid += [parts.shared[i][1] for i in self.shared.order] if self.shared else []
+        laid += [given for _, given in parts.text]
         widths = [c.width for c in laid]
         self.register_buffer(
             "feature_of",
-            torch.repeat_interleave(torch.tensor([place[c.feature] for c in laid]), torch.tensor(widths)),
+            torch.repeat_interleave(torch.tensor([place_of[c.feature] for c in laid]), torch.tensor(widths)),
             persistent=False,
         )
-        self.vocabularies = preparation.vocabularies
         self.members, self.share, self.low_precision = capacity.members, dropout, low_precision
+        self.term_dropout = 0.0
         width, hidden = sum(widths), capacity.block_width
         self.hidden = hidden
         self.attention = FeatureAttention(torch.from_numpy(prior.astype(np.float32)))
-        self.adapter = ElementwiseAffine(
-            (self.members, width), bias=False, scaling_init="random-signs", scaling_init_chunks=widths
-        )
+        if capacity.blocks:
+            self.adapter = ElementwiseAffine(
+                (self.members, width), bias=False, scaling_init="random-signs", scaling_init_chunks=widths
+            )
         self.layers = nn.ModuleList(nn.Linear(width if b == 0 else hidden, hidden) for b in range(capacity.blocks))
-        self.head = LinearEnsemble(hidden, outputs(schema), k=self.members)
+        self.head = LinearEnsemble(hidden if capacity.blocks else width, outputs(schema), k=self.members)
 
-    def encode(self, columns: Columns) -> Cells:
-        """Columns of a table -> cells, on the CPU."""
-        numeric = self.numeric.encode(columns.numeric) if self.numeric is not None else None
-        category = None
+    def _mask(self, given: FeatureCapacity, masks: Mapping[str, Bool[np.ndarray, "terms width"]] | None) -> np.ndarray:
+        """The cells that training starts with; without them a table whose cells the weights' file names."""
+        if masks is not None:
+            return masks[given.feature]
+        return np.zeros((len(self.preparation.lexicons[given.feature].terms), given.width), dtype=bool)
+
+    def encode(self, columns: Columns, fitting: Fitting | None = None) -> Cells:
+        """Columns of a table -> cells, on the CPU. `fitting` is given for the training rows themselves."""
+        parts, preparation = self.places, self.preparation
+        numeric, category, shared = None, None, None
+        if self.numeric is not None:
+            chosen = [place for place, _ in parts.numeric]
+            whole = len(chosen) == columns.numeric.shape[1]
+            numeric = self.numeric.encode(columns.numeric if whole else columns.numeric[:, chosen])
         if self.category is not None:
-            found = [look_up(c, v) for c, v in zip(columns.categorical, self.vocabularies, strict=True)]
+            found = [look_up(columns.categorical[i], preparation.vocabularies[i]) for i, _ in parts.categorical]
             category = self.category.encode(np.column_stack(found))
-        return Cells(numeric, category, len(columns.row_numbers))
+        if self.shared is not None:
+            cells = [
+                preparation.sharing[given.feature].look_up(columns.categorical[i])
+                if fitting is None
+                else fitting.cells[given.feature]
+                for i, given in parts.shared
+            ]
+            shared = self.shared.encode(cells)
+        texts = tuple(
+            self._bags(columns.categorical[i], preparation.lexicons[given.feature], encoder)
+            for (i, given), encoder in zip(parts.text, self.texts, strict=True)
+        )
+        return Cells(numeric, category, shared, texts, len(columns.row_numbers))
+
+    def _bags(self, codes: Codes, lexicon: Lexicon, encoder: nn.Module) -> BagCells:
+        assert isinstance(encoder, TextEncoder)
+        used, numbers = np.unique(codes.codes, return_inverse=True)
+        texts = [codes.values[i] for i in used if i >= 0]
+        missing = len(used) - len(texts)  # -1 is the least
+        place = {term: i for i, term in enumerate(lexicon.terms)}
+        bags = bags_of(texts, place, np.array(lexicon.inverse, dtype=np.float32))
+        return encoder.encode(numbers - missing, bags)
 
     def embed(self, cells: Cells) -> Float[Tensor, "B D"]:
         """h(x): every feature's embedding, before attention."""
@@ -143,6 +197,9 @@ class Network(nn.Module):
             parts.append(self.numeric(cells.numeric))
         if self.category is not None:
             parts.append(self.category(cells.category))
+        if self.shared is not None:
+            parts.append(self.shared(cells.shared))
+        parts += [encoder(text, self.term_dropout) for encoder, text in zip(self.texts, cells.texts, strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def attend(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B K C"]:
@@ -154,6 +211,11 @@ class Network(nn.Module):
         kind = torch.bfloat16 if self.low_precision else torch.float32
         x = (embedding * self.attention()[self.feature_of]).to(kind)
         hidden = self.hidden
+        if not len(self.layers):
+            last = kind if self.training else torch.float32
+            return torch.as_tensor(
+                torch.einsum("bd,kdc->bkc", x.to(last), self.head.weight.to(last)).float() + self.head.bias
+            )
         first, *others = self.layers.children()
         assert isinstance(first, nn.Linear)
         weight = self.adapter.weight.to(kind).unsqueeze(1) * first.weight.to(kind)
@@ -189,10 +251,12 @@ def layer_split(
         features: how many features there are (one attention offset each).
         width: D, the sum of all widths.
         members: K.
-        blocks: linear layers of the backbone.
+        blocks: linear layers of the backbone; with none, the head reads the embeddings.
         hidden: H.
         out: C.
     """
+    if not blocks:
+        return LayerSplit(feature_extraction=encoders + features, middle=0, output=members * (width + 1) * out)
     return LayerSplit(
         feature_extraction=encoders + features,
         middle=members * width + (width + 1) * hidden + (blocks - 1) * (hidden + 1) * hidden,
@@ -202,4 +266,6 @@ def layer_split(
 
 def multiply_accumulates(width: int, members: int, blocks: int, hidden: int, out: int) -> int:
     """Multiply-accumulates of one row's forward pass through the backbone."""
+    if not blocks:
+        return members * width * out
     return members * hidden * (width + (blocks - 1) * hidden + out)

@@ -1,49 +1,157 @@
-"""What a model learns about its inputs before training: knots, vocabularies, the target's scale."""
+"""What a model learns about its inputs before training: knots, vocabularies, shared rows, terms, the target's scale."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float64, Int64
 
+from abi.attention.terms import term_weights
 from abi.inputs.categorical import vocabulary
 from abi.inputs.numeric import quantile_edges
-from abi.types import Capacity, FeatureCapacity, Schema, Value
+from abi.inputs.profile import Sharing, learn
+from abi.inputs.text import graded, window
+from abi.types import Attention, Capacity, Feature, FeatureCapacity, Floats, Schema, Value
 
 if TYPE_CHECKING:
     from abi.data.columns import Columns
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lexicon(Value):
+    """The terms of a text column that the model knows, with their inverse document frequency."""
+
+    terms: tuple[str, ...]
+    inverse: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preparation(Value):
-    """Knots per numeric feature and vocabulary per categorical one, in schema order; mean and deviation of the target."""
+    """What the encoders need, from training rows alone.
+
+    Attributes:
+        edges: knots per numeric feature, in schema order; none where its width is 0.
+        vocabularies: values per other feature, in schema order; none where its width is 0, or in the next two.
+        sharing: categories whose values share rows, by feature.
+        lexicons: texts, by feature.
+        target_mean: of the target (regression).
+        target_deviation: of the target (regression).
+    """
 
     edges: tuple[tuple[float, ...], ...]
     vocabularies: tuple[tuple[str, ...], ...]
+    sharing: dict[str, Sharing] = field(default_factory=dict)
+    lexicons: dict[str, Lexicon] = field(default_factory=dict)
     target_mean: float = 0.0
     target_deviation: float = 1.0
 
 
-def by_kind(schema: Schema, capacity: Capacity) -> tuple[list[FeatureCapacity], list[FeatureCapacity]]:
-    """The capacities of numeric features, and of categorical and boolean ones, each in schema order."""
-    pairs = list(zip(schema.features, capacity.features, strict=True))
-    return [c for f, c in pairs if f.kind == "numeric"], [c for f, c in pairs if f.kind != "numeric"]
+@dataclass(frozen=True)
+class Fitting:
+    """What only training needs.
+
+    Attributes:
+        cells: table rows of the training rows' shared categories, cross-fitted, by feature.
+        masks: which cells of a text's table exist when training starts, by feature.
+    """
+
+    cells: Mapping[str, Int64[np.ndarray, "rows 2"]]
+    masks: Mapping[str, Bool[np.ndarray, "terms width"]]
 
 
-def prepare(schema: Schema, capacity: Capacity, train: Columns) -> Preparation:
-    """Learn it from training rows alone."""
-    numeric, categorical = by_kind(schema, capacity)
+@dataclass(frozen=True)
+class Parts:
+    """The used features of a schema by how they are encoded, each with its place in `Columns` and its capacity."""
+
+    numeric: tuple[tuple[int, FeatureCapacity], ...]
+    categorical: tuple[tuple[int, FeatureCapacity], ...]
+    shared: tuple[tuple[int, FeatureCapacity], ...]
+    text: tuple[tuple[int, FeatureCapacity], ...]
+
+
+def parts_of(schema: Schema, capacity: Capacity) -> Parts:
+    """Sort the features that were given a width."""
+    groups: dict[str, list[tuple[int, FeatureCapacity]]] = {"numeric": [], "categorical": [], "shared": [], "text": []}
+    numeric, other = 0, 0
+    for feature, given in zip(schema.features, capacity.features, strict=True):
+        place = numeric if feature.kind == "numeric" else other
+        numeric, other = (numeric + 1, other) if feature.kind == "numeric" else (numeric, other + 1)
+        if given.width:
+            groups[_group(feature, given)].append((place, given))
+    return Parts(**{name: tuple(found) for name, found in groups.items()})
+
+
+def _group(feature: Feature, given: FeatureCapacity) -> str:
+    if feature.kind in ("numeric", "text"):
+        return feature.kind
+    return "shared" if given.shared else "categorical"
+
+
+def prepare(
+    schema: Schema, capacity: Capacity, train: Columns, attention: Attention | None = None
+) -> tuple[Preparation, Fitting]:
+    """Learn it from training rows alone.
+
+    Args:
+        schema: of the problem.
+        capacity: of the plan.
+        train: training rows.
+        attention: whose terms a text starts with; needed where there is one.
+    """
+    assert train.target is not None
+    parts = parts_of(schema, capacity)
+    numeric = sum(f.kind == "numeric" for f in schema.features)
     mean, deviation = 0.0, 1.0
     if schema.task == "regression":
-        assert train.target is not None
         mean, deviation = float(train.target.mean()), float(train.target.std()) or 1.0
-    return Preparation(
-        edges=tuple(
-            tuple(quantile_edges(np.ascontiguousarray(train.numeric[:, i]), c.bins).tolist())
-            for i, c in enumerate(numeric)
-        ),
-        vocabularies=tuple(vocabulary(codes, c.rows) for codes, c in zip(train.categorical, categorical, strict=True)),
+    edges: list[tuple[float, ...]] = [()] * numeric
+    for place, given in parts.numeric:
+        edges[place] = tuple(quantile_edges(np.ascontiguousarray(train.numeric[:, place]), given.bins).tolist())
+    vocabularies: list[tuple[str, ...]] = [()] * (len(schema.features) - numeric)
+    for place, given in parts.categorical:
+        vocabularies[place] = vocabulary(train.categorical[place], given.rows)
+    sharing, cells = {}, {}
+    if parts.shared:
+        axes = _axes(train, schema, mean, deviation)
+        for place, given in parts.shared:
+            own = given.rows - given.shared
+            sharing[given.feature], cells[given.feature] = learn(train.categorical[place], axes, train.row_numbers, own)
+    lexicons, masks = {}, {}
+    for _, given in parts.text:
+        assert attention is not None
+        lexicons[given.feature], masks[given.feature] = _start(attention, given)
+    preparation = Preparation(
+        edges=tuple(edges),
+        vocabularies=tuple(vocabularies),
+        sharing=sharing,
+        lexicons=lexicons,
         target_mean=mean,
         target_deviation=deviation,
     )
+    return preparation, Fitting(cells, masks)
+
+
+def _axes(train: Columns, schema: Schema, mean: float, deviation: float) -> Float64[np.ndarray, "rows axes"]:
+    """The target as numbers: standardised, 0 or 1, or a column per class."""
+    assert train.target is not None
+    if schema.task == "regression":
+        return np.asarray((train.target - mean) / deviation)[:, None]
+    if schema.task == "binary":
+        return train.target.astype(np.float64)[:, None]
+    return np.eye(len(schema.classes))[train.target.astype(np.int64)]
+
+
+def _start(attention: Attention, given: FeatureCapacity) -> tuple[Lexicon, Bool[np.ndarray, "terms width"]]:
+    """The terms that training starts with, and their cells."""
+    terms = attention.scores.terms_of(given.feature)
+    weights = term_weights(attention, given.feature)[: given.rows]
+    cells = graded(weights, given.start_entries, given.width)
+    used = np.flatnonzero(cells)
+    inverse = np.log((1 + terms.texts) / (1 + np.array(terms.rows)[used])) + 1
+    lexicon = Lexicon(
+        terms=tuple(terms.terms[i] for i in used), inverse=tuple(float(v) for v in inverse.astype(np.float32))
+    )
+    return lexicon, window(cells[used], given.width)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 EXTRA_ROWS: Final = 2
 """Beside the frequent values: one row for rare and unseen values, one for missing ones."""
 
+MANY_ROWS: Final = 128
+SMALL_START: Final = 0.1
+
 
 def parameters(width: int, rows: int) -> int:
     """Trainable parameters of one feature."""
@@ -52,8 +55,10 @@ class CategoryEncoder(nn.Module):
             self.spans.append((begin, begin + len(members)))
             counts = [rows[i] for i in members]
             offsets += (np.cumsum(counts) - counts).tolist()
-            bound = width**-0.5
-            self.tables.append(nn.Parameter(torch.empty(sum(counts), width).uniform_(-bound, bound)))
+            # a row that few steps reach keeps what it started with: where there are many, they start small
+            bound = torch.tensor([width**-0.5 if n <= MANY_ROWS else SMALL_START for n in counts])
+            start = torch.repeat_interleave(bound, torch.tensor(counts)).unsqueeze(1)
+            self.tables.append(nn.Parameter(torch.empty(sum(counts), width).uniform_(-1.0, 1.0) * start))
         self._offsets = np.array(offsets, dtype=np.int32)
 
     def encode(self, rows: Int[np.ndarray, "rows categorical"]) -> Int[Tensor, "rows categorical"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
-from abi.planning.ladder import Step
+from abi.planning.ladder import Step, measured_utility
 
 EXACT_FEATURES: Final = 600
 """Up to here the problem is solved exactly; 600 features take about a second."""
@@ -31,19 +30,15 @@ class Allotment:
     next_parameters: int | None
 
 
-def utility(width: int) -> float:
-    """Expected use of `width` units: log2(1 + width), concave, so that each doubling is worth the same."""
-    return math.log2(1 + width)
-
-
 def allocate(
     ladders: Sequence[Sequence[Step]],
     weights: Sequence[float],
     budget: int,
     per_width: int,
     width_limit: int | None = None,
+    curves: Sequence[Sequence[float]] | None = None,
 ) -> tuple[Allotment, ...] | None:
-    """Maximise sum_i a_i * utility(width_i) under the budget; every feature keeps at least its first rung.
+    """Maximise sum_i a_i * utility_i(width_i) under the budget; every feature keeps at least its first rung.
 
     A multiple-choice knapsack with two constraints: parameters, and the total width, which time, memory and latency
     grow with. Without rungs its solution is width_i ~ a_i / cost_i. Solved by HiGHS up to 600 features; above that by
@@ -56,23 +51,29 @@ def allocate(
         budget: parameters for encoders and what their width costs in the first layer.
         per_width: parameters that a unit of width costs in the first layer.
         width_limit: most total width, where there is a limit.
+        curves: what a trained model showed of each feature (see `measured_utility`); log2(1 + width) where it is empty.
 
     Returns:
         What each feature got, or None where the first rungs alone exceed the budget.
     """
     width_limit = width_limit or sum(rungs[-1].width for rungs in ladders)
+    known = curves or [()] * len(ladders)
+    gains = [
+        [weight * measured_utility(rung.units, curve) for rung in rungs]
+        for weight, rungs, curve in zip(weights, ladders, known, strict=True)
+    ]
     prices = [[rung.parameters(per_width) for rung in rungs] for rungs in ladders]
     if sum(p[0] for p in prices) > budget or sum(rungs[0].width for rungs in ladders) > width_limit:
         return None
-    places = _exact(ladders, prices, weights, budget, width_limit) if len(ladders) <= EXACT_FEATURES else None
-    places = _climb(ladders, prices, weights, budget, width_limit, places or [0] * len(ladders))
+    places = _exact(ladders, prices, gains, budget, width_limit) if len(ladders) <= EXACT_FEATURES else None
+    places = _climb(ladders, prices, gains, budget, width_limit, places or [0] * len(ladders))
     return tuple(_allotment(rungs, place, per_width) for rungs, place in zip(ladders, places, strict=True))
 
 
 def _exact(
     ladders: Sequence[Sequence[Step]],
     prices: Sequence[Sequence[int]],
-    weights: Sequence[float],
+    gains: Sequence[Sequence[float]],
     budget: int,
     width_limit: int,
 ) -> list[int] | None:
@@ -80,7 +81,7 @@ def _exact(
     owner = np.repeat(np.arange(len(ladders)), [len(rungs) for rungs in ladders])
     price = np.concatenate([np.array(p, dtype=float) for p in prices])
     width = np.array([rung.width for rungs in ladders for rung in rungs], dtype=float)
-    gain = np.array([w * utility(rung.width) for w, rungs in zip(weights, ladders, strict=True) for rung in rungs])
+    gain = np.array([worth for of_feature in gains for worth in of_feature])
     one_each = coo_array((np.ones(len(owner)), (owner, np.arange(len(owner)))))
     with _silent_stdout():
         solved = milp(
@@ -120,7 +121,7 @@ def _silent_stdout() -> Iterator[None]:
 def _climb(
     ladders: Sequence[Sequence[Step]],
     prices: Sequence[Sequence[int]],
-    weights: Sequence[float],
+    gains: Sequence[Sequence[float]],
     budget: int,
     width_limit: int,
     places: list[int],
@@ -136,7 +137,7 @@ def _climb(
             return None
         here, above = ladders[i][at], ladders[i][at + 1]
         price, wider = prices[i][at + 1] - prices[i][at], above.width - here.width
-        worth = weights[i] * (utility(above.width) - utility(here.width))
+        worth = gains[i][at + 1] - gains[i][at]
         return -worth / max(price / budget, wider / width_limit), i, price, wider
 
     heap = [found for i in range(len(ladders)) if (found := climb(i))]

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from abi.errors import PlanInfeasible
-from abi.families.network import outputs
+from abi.families.network import multiply_accumulates, outputs
 from abi.planning.allocate import Allotment, allocate
-from abi.planning.cost import Workload, epoch_seconds, layers, predict_cost
-from abi.planning.ladder import EVEN_WIDTH, WIDTHS, ladder, step, widest
+from abi.planning.cost import Workload, epoch_seconds, layers, predict_cost, total_width
+from abi.planning.ladder import (
+    EVEN_TEXT_WIDTH,
+    EVEN_WIDTH,
+    MAX_ROWS,
+    NOTHING,
+    WIDTHS,
+    ladder,
+    shares_rows,
+    step,
+    widest,
+    with_cells,
+)
 from abi.planning.machine import Machine
-from abi.planning.recipe import Recipe, recipe
+from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
 from abi.types import Allocation, Attention, Capacity, Cost, Envelope, Execution, Feature, FeatureCapacity, Plan
 from abi.units import show_bytes, show_count, show_seconds
 
@@ -27,6 +39,10 @@ GOOD_WIDTH: Final = 4
 GOOD_BLOCK: Final = 64
 """down to this block width."""
 FEWER_MEMBERS: Final = (0.5, 0.25, 0.125)
+FEWER_ROWS: Final = (2048, 1024, 512, 256, 128, 64, 32)
+"""Where no even split over all values fits, the most frequent ones alone have rows."""
+MACS_SLACK: Final = 1.02
+"""A frugal split may have another backbone, at no more than so many times the even split's multiply-accumulates."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +80,20 @@ def make_plan(
         categorical=len(schema.features) - numeric,
         outputs=outputs(schema),
     )
-    start = recipe(train_rows, schema.task, config.training)
+    text_alone = all(f.kind == "text" for f in schema.features)
+    start = recipe(
+        train_rows,
+        schema.task,
+        config.training,
+        text_alone=text_alone,
+        many_valued=any(shares_rows(f) for f in schema.features),
+    )
+    terms = {t.feature: len(t.terms) for t in attention.scores.terms}
+    limited = any(f.kind == "text" or shares_rows(f) for f in schema.features)
+    caps = (MAX_ROWS, *FEWER_ROWS) if limited else (MAX_ROWS,)
     smallest: tuple[Cost, str] | None = None
-    for backbone, width in _sizes(start):
-        even = _even(schema.features, backbone, width, start.bins, work.outputs)
+    for most, (backbone, width) in itertools.product(caps, list(_sizes(start))):
+        even = _even(schema.features, backbone, width, start.bins, work.outputs, terms, most)
         execution = _execution(even, start, work, envelope, machine)
         cost = predict_cost(even, execution, work, machine)
         short = _short(cost, envelope, execution)
@@ -76,6 +102,13 @@ def make_plan(
         smallest = (cost, short)
     assert smallest is not None
     cost, short = smallest
+    if allocation == "attention" and attention.frugal:
+        found = _divide(attention, start, work, envelope.parameters or cost.parameters, None)
+        for backbone, allotted in found:
+            capacity = _attended(attention, allotted, backbone, work.outputs)
+            execution = _execution(capacity, start, work, envelope, machine)
+            if _short(predict_cost(capacity, execution, work, machine), envelope, execution) is None:
+                return _plan(attention, envelope, allocation, capacity, None, backbone, start, execution, work, machine)
     msg = (
         f"Expected an envelope that the smallest network for {len(schema.features)} features fits into, got {short}. The smallest that would do: "
         f"parameters={cost.parameters}, memory={math.ceil(cost.memory_bytes / 2**20)}MiB, train_time={math.ceil(cost.train_time_s)}s, latency={math.ceil(cost.latency_s * 1e3)}ms."
@@ -89,6 +122,9 @@ def _sizes(start: Recipe) -> Iterator[tuple[_Backbone, int]]:
     Width before a broad backbone: from the recipe's size down to a backbone of 64 with widths of at least 4, then
     narrower ones, then single narrow layers with few members.
     """
+    if not start.blocks:
+        yield from ((_Backbone(start.members, 0, 0), w) for w in sorted(WIDTHS, reverse=True) if w <= EVEN_TEXT_WIDTH)
+        return
     widths = [w for w in sorted(WIDTHS, reverse=True) if w <= EVEN_WIDTH]
     wide, narrow = [w for w in widths if w >= GOOD_WIDTH], [w for w in widths if w < GOOD_WIDTH]
     hidden = [start.block_width, *(w for w in BLOCK_WIDTHS if w < start.block_width)]
@@ -113,8 +149,11 @@ def _capacity(
                 width=a.step.width,
                 bins=a.step.bins,
                 rows=a.step.rows,
-                parameters=a.step.parameters(_per_width(backbone)),
+                parameters=a.step.parameters(_per_width(backbone, out)),
                 reason=reason,
+                shared=a.step.shared,
+                entries=a.step.entries,
+                start_entries=a.step.start_entries,
             )
             for f, a, reason in zip(features, allotments, reasons, strict=True)
         ),
@@ -125,17 +164,95 @@ def _capacity(
     )
 
 
-def _per_width(backbone: _Backbone) -> int:
+def _per_width(backbone: _Backbone, out: int) -> int:
     """Parameters that one unit of width costs above the encoder: a column of the first layer and K adapters."""
-    return backbone.width + backbone.members
+    return backbone.width + backbone.members if backbone.blocks else backbone.members * out
 
 
-def _even(features: Sequence[Feature], backbone: _Backbone, width: int, bins: int, out: int) -> Capacity:
-    """The even split at `width`."""
+def _even(
+    features: Sequence[Feature],
+    backbone: _Backbone,
+    width: int,
+    bins: int,
+    out: int,
+    terms: Mapping[str, int],
+    most: int,
+) -> Capacity:
+    """The even split at `width`, with rows for the `most` frequent values of a category."""
     reason = "the even split gives every feature the same width, or one unit per distinct value where it has fewer"
-    rungs = [step(f, widest(f, width), bins) for f in features]
+    rungs = [step(f, widest(f, width), bins, terms.get(f.name, 0), most) for f in features]
     allotments = [Allotment(step=rung, next_width=None, next_parameters=None) for rung in rungs]
     return _capacity(features, allotments, backbone, out, [reason] * len(features))
+
+
+def _attended(attention: Attention, allotted: Sequence[Allotment], backbone: _Backbone, out: int) -> Capacity:
+    """The capacity that these allotments make."""
+    features = attention.scores.problem.schema.features
+    reasons = [_reason(a, w.weight, len(features)) for a, w in zip(allotted, attention.weights, strict=True)]
+    return _capacity(features, allotted, backbone, out, reasons)
+
+
+def _divide(
+    attention: Attention, start: Recipe, work: Workload, budget: int, macs: float | None
+) -> Iterator[tuple[_Backbone, tuple[Allotment, ...]]]:
+    """Frugal splits of `budget` parameters and `macs` multiply-accumulates per row, broadest backbone first.
+
+    A backbone is passed over while the features that get something would have less than `GOOD_WIDTH` on average; the
+    last that fits at all comes in the end.
+    """
+    scores = attention.scores
+    features, out = scores.problem.schema.features, work.outputs
+    terms = {t.feature: len(t.terms) for t in scores.terms}
+    silent = [not f.carries_signal for f in scores.features]
+    ladders = [
+        (NOTHING,) if none else ladder(f, start.bins, frugal=True, terms=terms.get(f.name, 0))
+        for f, none in zip(features, silent, strict=True)
+    ]
+    weights = [0.0 if none else w.weight for w, none in zip(attention.weights, silent, strict=True)]
+    narrow: list[tuple[_Backbone, tuple[Allotment, ...]]] = []
+    for backbone in _backbones(start):
+        fixed = layers(0, len(features), 0, backbone.members, backbone.blocks, backbone.width, out)
+        left = budget - fixed.feature_extraction - fixed.middle - fixed.output
+        room = None
+        if macs is not None and backbone.blocks:
+            room = int(macs / backbone.members / backbone.width - (backbone.blocks - 1) * backbone.width - out)
+        if left <= 0 or (room is not None and room <= 0):
+            continue
+        found = allocate(ladders, weights, left, _per_width(backbone, out), room, _curves(attention))
+        if found is None:
+            continue
+        filled = _filled(found, left, _per_width(backbone, out))
+        active = [a for a in filled if a.step.width]
+        if sum(a.step.width for a in active) >= GOOD_WIDTH * len(active) or not backbone.blocks:
+            yield backbone, filled
+        else:
+            narrow.append((backbone, filled))
+    yield from narrow
+
+
+def _filled(allotted: Sequence[Allotment], budget: int, per_width: int) -> tuple[Allotment, ...]:
+    """Texts take what the rungs left over, in cells."""
+    texts = [i for i, a in enumerate(allotted) if a.step.entries]
+    left = budget - sum(a.step.parameters(per_width) for a in allotted)
+    result = list(allotted)
+    for i in texts:
+        if allotted[i].next_width is not None:
+            result[i] = replace(allotted[i], step=with_cells(allotted[i].step, left // len(texts)))
+    return tuple(result)
+
+
+def _backbones(start: Recipe) -> list[_Backbone]:
+    """All sizes down from the recipe's."""
+    if not start.blocks:
+        return [_Backbone(start.members, 0, 0)]
+    hidden = [start.block_width, *(w for w in BLOCK_WIDTHS if w < start.block_width)]
+    full = [_Backbone(start.members, start.blocks, w) for w in hidden]
+    full += [_Backbone(start.members, 1, w) for w in hidden if start.blocks > 1 and w <= GOOD_BLOCK]
+    return full + [_Backbone(max(1, round(start.members * share)), 1, hidden[-1]) for share in FEWER_MEMBERS]
+
+
+def _curves(attention: Attention) -> list[tuple[float, ...]]:
+    return [f.curve for f in attention.scores.features]
 
 
 def parameters(capacity: Capacity) -> int:
@@ -163,6 +280,8 @@ def _execution(capacity: Capacity, start: Recipe, work: Workload, envelope: Enve
         dropout=start.dropout,
         average=start.average,
         patience=start.patience,
+        term_dropout=start.term_dropout or (TERM_DROPOUT if any(f.entries for f in capacity.features) else 0.0),
+        smoothing=start.smoothing,
     )
 
 
@@ -190,17 +309,42 @@ def _finish(
     work: Workload,
     machine: Machine,
 ) -> Plan:
-    features = attention.scores.problem.schema.features
-    capacity = even
-    if allocation == "attention" and (attention.temperature is not None or attention.round > 0):
-        weights = [w.weight for w in attention.weights]
-        per_width = _per_width(backbone)
-        budget = sum(f.parameters for f in even.features)
-        limit = sum(f.width for f in even.features)
-        allotted = allocate([ladder(f, start.bins) for f in features], weights, budget, per_width, limit)
-        assert allotted is not None, "the even split fits, so the first rungs do"
-        reasons = [_reason(a, w, len(features)) for a, w in zip(allotted, weights, strict=True)]
-        capacity = _capacity(features, allotted, backbone, work.outputs, reasons)
+    capacity, chosen = even, backbone
+    if allocation == "attention" and not attention.even:
+        budget = parameters(even)
+        if attention.frugal:
+            macs = MACS_SLACK * multiply_accumulates(
+                total_width(even), backbone.members, backbone.blocks, backbone.width, work.outputs
+            )
+            found = next(_divide(attention, start, work, budget, macs), None)
+            if found is not None:
+                chosen, allotted = found
+                capacity = _attended(attention, allotted, chosen, work.outputs)
+        else:
+            features = attention.scores.problem.schema.features
+            terms = {t.feature: len(t.terms) for t in attention.scores.terms}
+            ladders = [ladder(f, start.bins, terms=terms.get(f.name, 0)) for f in features]
+            weights = [w.weight for w in attention.weights]
+            room = sum(f.parameters for f in even.features)
+            limit = total_width(even)
+            found_ = allocate(ladders, weights, room, _per_width(backbone, work.outputs), limit, _curves(attention))
+            assert found_ is not None, "the even split fits, so the first rungs do"
+            capacity = _attended(attention, found_, backbone, work.outputs)
+    return _plan(attention, envelope, allocation, capacity, even, chosen, start, execution, work, machine)
+
+
+def _plan(
+    attention: Attention,
+    envelope: Envelope,
+    allocation: Allocation,
+    capacity: Capacity,
+    even: Capacity | None,
+    backbone: _Backbone,
+    start: Recipe,
+    execution: Execution,
+    work: Workload,
+    machine: Machine,
+) -> Plan:
     return Plan(
         attention=attention,
         envelope=envelope,
@@ -213,6 +357,8 @@ def _finish(
 
 
 def _reason(allotment: Allotment, weight: float, features: int) -> str:
+    if not allotment.step.width:
+        return "tells no more about the target than a shuffled target does, and gets nothing"
     ratio = weight * features
     lead = f"attention {weight:.1%}, {ratio:.1f}x the even share"
     if allotment.next_width is None:
@@ -224,7 +370,7 @@ def _reason(allotment: Allotment, weight: float, features: int) -> str:
 
 def _reasons(
     capacity: Capacity,
-    even: Capacity,
+    even: Capacity | None,
     backbone: _Backbone,
     start: Recipe,
     execution: Execution,
@@ -233,11 +379,11 @@ def _reasons(
     allocation: Allocation,
 ) -> tuple[str, ...]:
     total, split = parameters(capacity), capacity.layers
-    even_width = max(f.width for f in even.features)
+    even_width = 0 if even is None else max(f.width for f in even.features)
     limit = "" if envelope.parameters is None else f" of {show_count(envelope.parameters)}"
     bound = (
         "wider brought nothing on validation rows"
-        if even_width == EVEN_WIDTH
+        if even_width == (EVEN_WIDTH if start.blocks else EVEN_TEXT_WIDTH)
         else f"wider would exceed the limit{limit}"
         if envelope.parameters is not None
         else "no feature has more distinct values"
@@ -248,7 +394,12 @@ def _reasons(
     )
     spent = "what this control spends" if allocation == "even" else "what attention divides anew"
     largest = backbone.width == start.block_width and backbone.blocks == start.blocks
-    size = f"{backbone.blocks} x {backbone.width} with {backbone.members} members"
+    size = f"{backbone.blocks} x {backbone.width} with {backbone.members} members" if start.blocks else "the head alone"
+    first = (
+        "No even split fits; what attention asks for does."
+        if even is None
+        else f"The even split would give every feature width {even_width} ({bound}); its {show_count(parameters(even))} parameters are {spent}."
+    )
     why = f"the size that {show_count(work.train_rows)} training rows ask for" if largest else "the largest that fits"
     fewer = (
         ""
@@ -257,7 +408,7 @@ def _reasons(
     )
     average = f", weights averaged with decay {execution.average:g}" if execution.average else ""
     return (
-        f"The even split would give every feature width {even_width} ({bound}); its {show_count(parameters(even))} parameters are {spent}.",
+        first,
         f"Layers: {shares}; the backbone is {size}, {why}.",
         f"Runs on {execution.device} with {execution.threads} threads in {execution.precision}{', which this device computes natively' if execution.precision == 'bfloat16' else ''}.",
         f"{execution.epochs} epochs of {show_count(work.train_rows)} rows in steps of {execution.batch_rows}{fewer}; peak rate {execution.learning_rate:g}, {execution.encoder_factor:g}x for the encoders{average}.",

@@ -8,7 +8,7 @@ smoothing, wider embeddings at equal bins, other initial adapters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from abi.types import Task
@@ -21,6 +21,7 @@ SHORT_ROWS: Final = 6_000
 MEDIUM_ROWS: Final = 20_000
 LARGE_ROWS: Final = 50_000
 LEAST_STEPS: Final = 240
+TERM_DROPOUT: Final = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,8 @@ class Recipe:
         batch_rows: rows of a step.
         epochs: of one training.
         patience: epochs without a better validation loss.
+        term_dropout: share of a text's terms that a step leaves out.
+        smoothing: of labels.
     """
 
     members: int
@@ -54,15 +57,35 @@ class Recipe:
     batch_rows: int
     epochs: int
     patience: int
+    term_dropout: float = 0.0
+    smoothing: float = 0.0
 
 
-def recipe(rows: int, task: Task, settings: TrainingConfig) -> Recipe:
-    """The recipe for `rows` training rows; settings that are not null go before it."""
-    chosen = _by_rows(rows, task)
+def recipe(
+    rows: int, task: Task, settings: TrainingConfig, *, text_alone: bool = False, many_valued: bool = False
+) -> Recipe:
+    """The recipe for `rows` training rows; settings that are not null go before it.
+
+    Where all features are texts the head reads their embeddings: a backbone brought nothing on validation rows. Where
+    categories have very many values (amazon_access, criteo) one layer at a lower rate keeps rare ones from being learnt
+    by heart, in an even split above all.
+    """
+    chosen = _of_text(rows, task) if text_alone else _by_rows(rows, task)
+    if many_valued:
+        chosen = replace(chosen, blocks=1, learning_rate=3e-3, encoder_factor=2.0, dropout=0.2)
     given = {
         name: value for name in Recipe.__dataclass_fields__ if (value := getattr(settings, name, None)) is not None
     }
     return Recipe(**{**{name: getattr(chosen, name) for name in Recipe.__dataclass_fields__}, **given})
+
+
+def _of_text(rows: int, task: Task) -> Recipe:
+    return Recipe(
+        members=1, blocks=0, block_width=0, bins=32, dropout=0.0, learning_rate=2e-2, encoder_factor=1.0,
+        weight_decay=0.0, average=0.0, batch_rows=128 if rows < MEDIUM_ROWS else 256,
+        epochs=25 if rows < LARGE_ROWS else 10, patience=25, term_dropout=TERM_DROPOUT,
+        smoothing=0.1 if task == "multiclass" else 0.0,
+    )  # fmt: skip
 
 
 def _by_rows(rows: int, task: Task) -> Recipe:

@@ -26,6 +26,7 @@ class Terms:
     complexity: Float64[np.ndarray, "views features"]
     redundancy: Float64[np.ndarray, " features"]
     null: Float64[np.ndarray, " features"]
+    p_value: Float64[np.ndarray, " features"]
     carries: Bool[np.ndarray, " features"]
 
     def with_redundancy(self, shares: Float64[np.ndarray, " features"]) -> Terms:
@@ -49,6 +50,24 @@ def combine(terms: Terms, config: ScoringConfig) -> Float64[np.ndarray, "views f
 
     A feature that does not carry signal has C = 0 and, as R, what is above the null's 95% point.
     """
+    raw = _raw(terms, terms.carries, config)
+    largest = raw[0, terms.carries].max(initial=0.0)
+    return np.clip(raw / largest, 0.0, 1.0) if largest > 0 else np.zeros_like(raw)
+
+
+def combine_uncut(terms: Terms, config: ScoringConfig) -> Float64[np.ndarray, "views features"]:
+    """The same scores, had every feature been found to carry signal: nothing is cut off at the null.
+
+    Only for the upper ends of intervals: that no signal was found does not say that there is none.
+    """
+    raw = _raw(terms, np.ones_like(terms.carries), config)
+    largest = raw[0, terms.carries].max(initial=0.0)
+    return np.clip(raw / largest, 0.0, 1.0) if largest > 0 else np.zeros_like(raw)
+
+
+def _raw(
+    terms: Terms, carries: Bool[np.ndarray, " features"], config: ScoringConfig
+) -> Float64[np.ndarray, "views features"]:
     shares = config.relevance + config.discrimination
     if shares <= 0:
         msg = (
@@ -56,11 +75,10 @@ def combine(terms: Terms, config: ScoringConfig) -> Float64[np.ndarray, "views f
             "set at least one, since complexity alone says nothing about the target."
         )
         raise UsageError(msg)
-    told = np.where(terms.carries, terms.relevance, np.maximum(terms.relevance - terms.null, 0.0))
+    told = np.where(carries, terms.relevance, np.maximum(terms.relevance - terms.null, 0.0))
     own = terms.discrimination * (1 - terms.redundancy)
     # the root of a rounding error is no longer small
     told, own = told.round(_DECIMALS), own.round(_DECIMALS)
     raw = (config.relevance * np.sqrt(told) + config.discrimination * np.sqrt(own)) / shares
-    raw = raw * (1 + config.complexity * terms.complexity * terms.carries) / (1 + config.complexity)
-    largest = raw[0, terms.carries].max(initial=0.0)
-    return np.clip(raw / largest, 0.0, 1.0) if largest > 0 else np.zeros_like(raw)
+    raw *= (1 + config.complexity * terms.complexity * carries) / (1 + config.complexity)
+    return np.asarray(raw)

@@ -1,49 +1,82 @@
 """The mergeable statistics: for each feature, how many rows there are per bin, row group and class of the target.
 
-All of them are integers, so counts of shards add up to those of the whole table in any order, exactly.
+All of them are integers, so counts of shards add up to those of the whole table in any order, exactly. Shards may be
+counted by other processes or machines: all that they must share is the bins, and that a row keeps its number.
+
+    bins = find_bins(reader, config)
+    parts = [count(reader, bins, config, part) for part in shards(rows, 4)]
+    scores = from_counts(merge_all(parts), bins, reader.problem, config)
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int32, Int64
+from jaxtyping import Float64, Int16, Int32, Int64
 
 from abi.data.split import splitmix64
-from abi.scoring.edges import chunk_rows, places
-from abi.scoring.types import Grouped, Tables
+from abi.scoring import sample as samples
+from abi.scoring.binning import Block, blocks_of
+from abi.scoring.edges import THREADS, Bins, CategoryBins, NumericBins, chunk_rows, places
+from abi.scoring.sample import Sample
+from abi.scoring.types import Grouped, ManyTables
 
 if TYPE_CHECKING:
     from abi.config import ScoringConfig
     from abi.data.columns import Columns
     from abi.data.reader import Reader
-    from abi.scoring.edges import Bins
     from abi.types import Schema
 
 _SEED = 0x6E0D
 _DENSE = 4
 """A table with more cells than this many times the rows of a chunk is added to in place."""
+_PIECE = 2**16
+"""Values that are binned and counted at a time, so that they stay in the processor's cache."""
+_THREADED = 2**18
+"""Values of a chunk from which on threads pay."""
+_LONG = 2**14
+"""Values of one column that are worth a call of their own."""
+_CELLS = 2**14
+"""Cells of the tables that one piece is counted into, where one table is not larger."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Rows with a target, and one table (bin, group, class) per feature, in schema order."""
+    """Rows with a target, one table (bin, group, class) per feature, in schema order, and a sample of the rows."""
 
     rows: int
     tables: tuple[Int32[np.ndarray, "_ groups classes"], ...]
+    sample: Sample
 
 
 def empty(bins: Bins, groups: int) -> Counts:
     """Counts of no rows: the neutral element of `merge`."""
-    return Counts(0, tuple(np.zeros((f.size, groups, bins.target.size), np.int32) for f in bins.features))
+    tables = tuple(np.zeros((f.size, groups, bins.target.size), np.int32) for f in bins.features)
+    return Counts(0, tables, samples.empty(len(tables)))
 
 
 def merge(first: Counts, second: Counts) -> Counts:
     """Counts of both; associative and commutative."""
     tables = zip(first.tables, second.tables, strict=True)
-    return Counts(first.rows + second.rows, tuple(a + b for a, b in tables))
+    sample = samples.merge(first.sample, second.sample)
+    return Counts(first.rows + second.rows, tuple(a + b for a, b in tables), sample)
+
+
+def merge_all(parts: Iterable[Counts]) -> Counts:
+    """Counts of one shard or more, in any order."""
+    return functools.reduce(merge, parts)
+
+
+def shards(rows: int, parts: int) -> list[range]:
+    """Row numbers cut into `parts` ranges of about equal length."""
+    ends = [rows * part // parts for part in range(parts + 1)]
+    return [range(first, last) for first, last in itertools.pairwise(ends)]
 
 
 def group_of(row_numbers: Int64[np.ndarray, " rows"], groups: int) -> Int64[np.ndarray, " rows"]:
@@ -51,39 +84,111 @@ def group_of(row_numbers: Int64[np.ndarray, " rows"], groups: int) -> Int64[np.n
     return (splitmix64(row_numbers, _SEED) % np.uint64(groups)).astype(np.int64)
 
 
+def count(reader: Reader, bins: Bins, config: ScoringConfig, part: range | None = None) -> Counts:
+    """The one pass over the training rows, or over those with a number in `part`, a chunk at a time."""
+    schema = reader.problem.schema
+    rows = chunk_rows(schema, config)
+    counter = Counter(bins, schema, empty(bins, config.groups), rows)
+    for columns in _ahead(reader.chunks("train", rows, part)):
+        counter.add(columns)
+    return counter.counts
+
+
+def _ahead(chunks: Iterator[Columns]) -> Iterator[Columns]:
+    """The same chunks; the next one is read while one is counted."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, chunks, None)
+        while (columns := following.result()) is not None:
+            following = pool.submit(next, chunks, None)
+            yield columns
+
+
 def add(counts: Counts, columns: Columns, schema: Schema, bins: Bins) -> Counts:
     """Count the rows of a chunk into the tables of `counts`, in place; rows without a target are left out."""
-    assert columns.target is not None
-    classes = bins.target.codes(columns.target)
-    if (classes < 0).any():
-        present = np.flatnonzero(classes >= 0)
-        columns, classes = columns.take(present), classes[present]
-    size = bins.target.size
-    groups = counts.tables[0].shape[1] if counts.tables else 1
-    inner = group_of(columns.row_numbers, groups) * size + classes
-    for position, (place, table) in enumerate(zip(places(schema), counts.tables, strict=True)):
-        cells = bins.codes(columns, place, position)
-        cells *= groups * size
-        cells += inner
-        flat = table.reshape(-1)
-        if flat.size > _DENSE * len(cells):
-            np.add.at(flat, cells, 1)
+    counter = Counter(bins, schema, counts, len(columns))
+    counter.add(columns)
+    return counter.counts
+
+
+class Counter:
+    """Counts chunk after chunk into the same tables, with blocks of columns in threads."""
+
+    def __init__(self, bins: Bins, schema: Schema, counts: Counts, chunk_rows: int) -> None:
+        self.bins = bins
+        self.counts = counts
+        self.groups = counts.tables[0].shape[1] if counts.tables else 1
+        numeric = [f if isinstance(f, NumericBins) else None for f in bins.features]
+        step = self.groups * bins.target.size
+        cells = max((f.size for f in numeric if f is not None), default=1) * step
+        # short rows of many columns, or long ones of few
+        columns = min(_CELLS // cells, _PIECE // max(1, min(chunk_rows, _LONG)))
+        self.blocks = blocks_of(numeric, step, max(1, columns))
+        self.others = [
+            (position, place, f)
+            for position, (place, f) in enumerate(zip(places(schema), bins.features, strict=True))
+            if isinstance(f, CategoryBins)
+        ]
+
+    def add(self, columns: Columns) -> None:
+        """Count the rows of a chunk; rows without a target are left out."""
+        assert columns.target is not None
+        classes = self.bins.target.codes(columns.target)
+        if (classes < 0).any():
+            present = np.flatnonzero(classes >= 0)
+            columns, classes = columns.take(present), classes[present]
+        inner = group_of(columns.row_numbers, self.groups) * self.bins.target.size + classes
+        jobs = [functools.partial(self._block, block, columns.numeric, inner) for block in self.blocks]
+        jobs += [functools.partial(self._other, *other, columns, inner) for other in self.others]
+        if len(columns) * len(self.bins.features) < _THREADED:
+            for job in jobs:
+                job()
         else:
-            flat += np.bincount(cells, minlength=flat.size)
-    return Counts(counts.rows + len(classes), counts.tables)
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(lambda job: job(), jobs))
+        chosen = samples.candidates(self.counts.sample, columns.row_numbers)
+        sample = samples.of_rows(columns.row_numbers[chosen], self._codes(columns, chosen))
+        merged = samples.merge(self.counts.sample, sample)
+        self.counts = Counts(self.counts.rows + len(classes), self.counts.tables, merged)
+
+    def _block(
+        self, block: Block, numeric: Float64[np.ndarray, "rows numeric"], inner: Int64[np.ndarray, " rows"]
+    ) -> None:
+        values = block.values(numeric)
+        width, rows = values.shape
+        total = np.zeros(width * block.stride, np.int64)
+        length = max(_PIECE, 2 * len(total)) // width
+        for start in range(0, rows, length):
+            here = slice(start, min(rows, start + length))
+            cells = block.cells(values[:, here])
+            cells += inner[here]
+            total += np.bincount(cells.reshape(-1), minlength=len(total))
+        for position, counted in zip(block.features, total.reshape(width, block.stride), strict=True):
+            table = self.counts.tables[position].reshape(-1)
+            table += counted[: len(table)]
+
+    def _other(
+        self, position: int, place: int, bins: CategoryBins, columns: Columns, inner: Int64[np.ndarray, " rows"]
+    ) -> None:
+        cells = bins.codes(columns.categorical[place])
+        cells *= self.groups * self.bins.target.size
+        cells += inner
+        table = self.counts.tables[position].reshape(-1)
+        if len(table) > _DENSE * len(cells):
+            np.add.at(table, cells, 1)
+        else:
+            table += np.bincount(cells, minlength=len(table))
+
+    def _codes(self, columns: Columns, chosen: Int64[np.ndarray, " chosen"]) -> Int16[np.ndarray, "features chosen"]:
+        codes = np.empty((len(self.bins.features), len(chosen)), np.int16)
+        for block in self.blocks:
+            codes[list(block.features)] = block.codes(block.values(columns.numeric).take(chosen, axis=1))
+        for position, place, bins in self.others:
+            codes[position] = bins.codes(columns.categorical[place])[chosen]
+        return codes
 
 
-def count(reader: Reader, bins: Bins, config: ScoringConfig) -> Counts:
-    """The one pass over the training rows, a chunk at a time."""
-    schema = reader.problem.schema
-    counts = empty(bins, config.groups)
-    for columns in reader.chunks("train", chunk_rows(schema, config)):
-        counts = add(counts, columns, schema, bins)
-    return counts
-
-
-def views(table: Grouped) -> Tables:
+def views(table: Grouped) -> ManyTables:
     """Tables (bin, class): first that of all rows, then one without each group, for the jackknife."""
-    whole = table.sum(axis=1, dtype=np.int64)
-    together = np.concatenate([whole[None], whole[None] - table.transpose(1, 0, 2)])
+    whole = table.sum(axis=-2, dtype=np.int64)[..., None, :, :]
+    together = np.concatenate([whole, whole - np.moveaxis(table, -2, -3)], axis=-3)
     return together.astype(np.float64)

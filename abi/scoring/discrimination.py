@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float64
 
-from abi.scoring.types import Coordinates, Grouped, Views
+from abi.scoring.types import Coordinates, Grouped, ManyViews
 
 SMOOTHING = 10.0
 """Rows of the overall mean that each bin's mean is blended with (Micci-Barreca's m)."""
 
 
-def discrimination(table: Grouped, coordinates: Coordinates) -> Views:
+def discrimination(table: Grouped, coordinates: Coordinates) -> ManyViews:
     """Held-out R2 of the smoothed target mean per bin, in [0, 1], of all groups and without each group's errors.
 
     For each group h, a bin's mean comes from the other groups, blended with their overall mean m rows strong:
@@ -31,15 +32,20 @@ def discrimination(table: Grouped, coordinates: Coordinates) -> Views:
     """
     counts = table.astype(np.float64)
     squares = (coordinates**2).sum(axis=1)
-    rows, sums = counts.sum(axis=2), counts @ coordinates
-    other_rows = rows.sum(axis=1, keepdims=True) - rows
-    other_sums = sums.sum(axis=1, keepdims=True) - sums
-    overall = other_sums.sum(axis=0) / np.maximum(other_rows.sum(axis=0), 1.0)[:, None]
-    means = (other_sums + SMOOTHING * overall) / (other_rows + SMOOTHING)[..., None]
-    lengths = counts.sum(axis=0) @ squares
-    left = lengths - 2 * (sums * means).sum(axis=(0, 2)) + (rows * (means**2).sum(axis=2)).sum(axis=0)
-    held_rows, held_sums = rows.sum(axis=0), sums.sum(axis=0)
-    spread = lengths - 2 * (held_sums * overall).sum(axis=1) + held_rows * (overall**2).sum(axis=1)
-    errors = np.append(left.sum(), left.sum() - left)
-    total = np.append(spread.sum(), spread.sum() - spread)
+    # axes: features, bins, groups, axes of y
+    rows, sums = counts.sum(axis=-1), counts @ coordinates
+    other_rows = rows.sum(axis=-1, keepdims=True) - rows
+    other_sums = sums.sum(axis=-2, keepdims=True) - sums
+    overall = other_sums.sum(axis=-3) / np.maximum(other_rows.sum(axis=-2), 1.0)[..., None]
+    means = (other_sums + SMOOTHING * overall[..., None, :, :]) / (other_rows + SMOOTHING)[..., None]
+    lengths = counts.sum(axis=-3) @ squares
+    left = lengths - 2 * (sums * means).sum(axis=(-3, -1)) + (rows * (means**2).sum(axis=-1)).sum(axis=-2)
+    held_rows, held_sums = rows.sum(axis=-2), sums.sum(axis=-3)
+    spread = lengths - 2 * (held_sums * overall).sum(axis=-1) + held_rows * (overall**2).sum(axis=-1)
+    errors, total = _with_and_without(left), _with_and_without(spread)
     return np.where(total > 0, np.clip(1 - errors / np.where(total > 0, total, 1.0), 0.0, 1.0), 0.0)
+
+
+def _with_and_without(groups: Float64[np.ndarray, "*features groups"]) -> ManyViews:
+    whole = groups.sum(axis=-1, keepdims=True)
+    return np.concatenate([whole, whole - groups], axis=-1)

@@ -6,7 +6,9 @@ in regression, quantile bins. Each feature also has a bin for missing values.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from abi.config import ScoringConfig
     from abi.data.columns import Codes, Columns
     from abi.data.reader import Reader
-    from abi.types import Schema
+    from abi.types import Feature, Schema
 
 CATEGORIES = 10_000
 """Most values of a categorical feature that get a bin of their own; the rest share the bin "other"."""
@@ -27,10 +29,12 @@ CLASSES = 64
 """Most classes of the target that are told apart; the rest share one."""
 CELLS = 2**21
 """Most cells of one feature's counts; it lowers `CATEGORIES` where there are many classes and groups."""
-SAMPLE_ROWS = 16_384
+SAMPLE_ROWS = 8_192
 SAMPLE_CELLS = 2**23
-COMPARED = 128
-"""Up to so many edges, comparing a column with each of them is faster than a binary search (7x at 32 edges)."""
+CHUNK_CELLS = 3 * 2**20
+"""24 MiB: memory of larger blocks is given back to the system each time, and zeroed when it is had again."""
+
+THREADS = min(4, os.cpu_count() or 1)
 
 _SEED = 0x5EED
 
@@ -52,17 +56,8 @@ class NumericBins:
 
     def codes(self, values: Float64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
         """Bin of each value; infinities fall into the first and last bin, NaN into the one for missing values."""
-        if len(self.edges) > COMPARED:
-            # NaN sorts behind inf
-            found: Int64[np.ndarray, " rows"] = np.searchsorted(self.edges, values)
-            return found
-        within = np.zeros(len(values), np.uint8)
-        met = np.empty(len(values), bool)
-        for edge in self.edges:
-            np.less_equal(values, edge, out=met)
-            within += met.view(np.uint8)
-        # NaN is within no edge
-        found = len(self.edges) - within.astype(np.int64)
+        # NaN sorts behind inf
+        found: Int64[np.ndarray, " rows"] = np.searchsorted(self.edges, values)
         return found
 
 
@@ -117,18 +112,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Bins:
-    """The bins of all features, in schema order, and of the target; `sample` holds the codes of sampled rows, shuffled."""
+    """The bins of all features, in schema order, and of the target."""
 
     features: tuple[NumericBins | CategoryBins, ...]
     target: Target
-    sample: Int64[np.ndarray, "features rows"]
-
-    def codes(self, columns: Columns, place: int, feature: int) -> Int64[np.ndarray, " rows"]:
-        """Codes of one feature, which stands at `place` among those of its kind."""
-        bins = self.features[feature]
-        if isinstance(bins, NumericBins):
-            return bins.codes(np.ascontiguousarray(columns.numeric[:, place]))
-        return bins.codes(columns.categorical[place])
 
 
 def places(schema: Schema) -> tuple[int, ...]:
@@ -145,8 +132,8 @@ def places(schema: Schema) -> tuple[int, ...]:
 
 
 def chunk_rows(schema: Schema, config: ScoringConfig) -> int:
-    """Rows read at a time: fewer in wide tables, so that a chunk stays within 64 MiB."""
-    return max(1, min(config.chunk_rows, max(1024, SAMPLE_CELLS // max(1, len(schema.features)))))
+    """Rows read at a time: fewer in wide tables, so that a chunk stays within `CHUNK_CELLS`."""
+    return max(1, min(config.chunk_rows, max(1024, CHUNK_CELLS // max(1, len(schema.features)))))
 
 
 def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
@@ -170,23 +157,32 @@ def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
         else _class_target(len(schema.classes), labels)
     )
     most = max(1, min(CATEGORIES, CELLS // (config.groups * target.size)))
-    features: list[NumericBins | CategoryBins] = []
-    for feature, place in zip(schema.features, places(schema), strict=True):
+    numbers = np.concatenate([part.numeric.T for part in kept], axis=1) if kept else np.empty((len(schema.features), 0))
+
+    def bins_of(feature: Feature, place: int) -> NumericBins | CategoryBins:
         if feature.kind == "numeric":
-            values = np.concatenate([part.numeric[:, place] for part in kept] or [np.empty(0)])
-            features.append(numeric_bins(values, config.bins))
-        else:
-            features.append(category_bins(seen[place], most))
-    bins = Bins(tuple(features), target, np.empty((len(features), 0), np.int64))
-    codes = [
-        np.concatenate([bins.codes(part, place, position) for part in kept] or [np.empty(0, np.int64)])
-        for position, place in enumerate(places(schema))
-    ]
-    if not codes:
-        return bins
-    # by hash, so that any first rows are a sample too, also of a table that is sorted
-    order = np.argsort(splitmix64(np.concatenate([part.row_numbers for part in kept] or [bins.sample[0]]), _SEED))
-    return Bins(bins.features, target, np.stack(codes)[:, order])
+            return numeric_bins(numbers[place], config.bins)
+        if feature.kind == "text":
+            return _text_bins(kept, place, target)
+        return category_bins(seen[place], most)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return Bins(tuple(pool.map(bins_of, schema.features, places(schema))), target)
+
+
+def _text_bins(kept: list[Columns], place: int, target: Target) -> CategoryBins:
+    from abi.scoring.text_bins import text_bins  # noqa: PLC0415 - it builds on this module
+
+    texts: list[str] = []
+    classes: list[Int64[np.ndarray, " rows"]] = []
+    for part in kept:
+        assert part.target is not None
+        found = target.codes(part.target)
+        column = part.categorical[place]
+        there = np.flatnonzero((column.codes >= 0) & (found >= 0))
+        texts += [column.values[i] for i in column.codes[there]]
+        classes.append(found[there])
+    return text_bins(texts, np.concatenate(classes) if classes else np.empty(0, np.int64), target)
 
 
 def numeric_bins(values: Float64[np.ndarray, " rows"], bins: int) -> NumericBins:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Float64
 from scipy import stats
 from scipy.special import gammaincc, gammaincinv
 
 from abi.scoring.relevance import entropy, expected_information, information
-from abi.scoring.types import Tables
+from abi.scoring.types import Tables, Views
 
 EXPECTED = 5.0
 """Where every expected count is at least this (Cochran's rule), 2nI follows chi-square and nothing is drawn."""
@@ -17,7 +19,15 @@ _BATCH_CELLS = 2**20
 
 
 def null(table: Tables, shuffles: int, seed: tuple[int, ...]) -> tuple[float, float]:
-    """(95% point of the relevance under a shuffled target, p-value of the relevance that is there).
+    """(95% point of the relevance under a shuffled target, p-value of the relevance that is there) of one table."""
+    points, p_values = nulls(table[:1], information(table[:1]), expected_information(table[:1]), shuffles, [seed])
+    return float(points[0]), float(p_values[0])
+
+
+def nulls(
+    tables: Tables, told: Views, chance: Views, shuffles: int, seeds: Sequence[tuple[int, ...]]
+) -> tuple[Views, Views]:
+    """(95% points of the relevance under a shuffled target, p-values of the relevances that are there).
 
     Tables with both margins as counted are what all permutations of the target give, so the null needs no second
     pass. The mean E of the mutual information I over them is exact (`expected_information`); its variance is that of
@@ -27,31 +37,33 @@ def null(table: Tables, shuffles: int, seed: tuple[int, ...]) -> tuple[float, fl
     test with Bartlett's correction.
 
     Args:
-        table: the counts of all rows, as one view.
+        tables: the counts of all rows, one view per feature.
+        told: mutual information of each, in nats.
+        chance: its expected value over all shuffles.
         shuffles: random tables drawn where expected counts are small.
-        seed: of the draws.
+        seeds: of the draws, one per feature.
 
     References:
         Patefield, "An efficient method of generating random R x C tables with given row and column totals", 1981.
     """
-    counts = table[0]
-    counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
-    bins, classes = counts.sum(axis=1), counts.sum(axis=0)
-    if len(bins) < 2 or len(classes) < 2:  # noqa: PLR2004 - one bin or one class tells nothing
-        return 0.0, 1.0
-    rows = float(bins.sum())
-    mean = float(expected_information(counts[None])[0])
-    if bins.min() * classes.min() / rows >= EXPECTED:
-        variance = mean**2 * 2 / ((len(bins) - 1) * (len(classes) - 1))
-    else:
-        drawn = _drawn(bins, classes, shuffles, seed)
-        variance = float(np.var(drawn, ddof=1)) * (shuffles - 1) / (shuffles - 3)
-    room = float(entropy(classes[None])[0]) - mean
-    if variance <= (1e-9 * mean) ** 2 or room <= 0:
-        return 0.0, 1.0
+    bins, classes = tables.sum(axis=2), tables.sum(axis=1)
+    rows = np.maximum(bins.sum(axis=1), 1.0)
+    freedom = (np.count_nonzero(bins, axis=1) - 1.0) * (np.count_nonzero(classes, axis=1) - 1.0)
+    # one bin or one class tells nothing
+    some = freedom > 0
+    variance = 2 * chance**2 / np.where(some, freedom, 1.0)
+    least = np.where(bins > 0, bins, np.inf).min(axis=1) * np.where(classes > 0, classes, np.inf).min(axis=1)
+    for i in np.flatnonzero(some & (least / rows < EXPECTED)).tolist():
+        drawn = _drawn(bins[i][bins[i] > 0], classes[i][classes[i] > 0], shuffles, seeds[i])
+        variance[i] = np.var(drawn, ddof=1) * (shuffles - 1) / (shuffles - 3)
+    room = entropy(classes) - chance
+    some &= (variance > (1e-9 * chance) ** 2) & (room > 0)
+    points, p_values = np.zeros(len(tables)), np.ones(len(tables))
+    mean, variance, room = chance[some], variance[some], room[some]
     shape, scale = mean**2 / variance, variance / mean
-    point = (float(gammaincinv(shape, QUANTILE)) * scale - mean) / room
-    return float(np.clip(point, 0.0, 1.0)), float(gammaincc(shape, information(counts[None])[0] / scale))
+    points[some] = np.clip((gammaincinv(shape, QUANTILE) * scale - mean) / room, 0.0, 1.0)
+    p_values[some] = gammaincc(shape, told[some] / scale)
+    return points, p_values
 
 
 def discoveries(p_values: Float64[np.ndarray, " features"], rate: float) -> Bool[np.ndarray, " features"]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int16, Int64
 from scipy.special import xlogy
 
 FEATURES = 256
 """Only so many of the best features are compared with each other, so that time stays linear in the columns."""
-ROWS = 4096
 LEVELS = 8
 
 
 def redundancy(
-    sample: Int64[np.ndarray, "features rows"], order: Int64[np.ndarray, " ranked"]
+    sample: Int16[np.ndarray, "features rows"], order: Int64[np.ndarray, " ranked"]
 ) -> Float64[np.ndarray, " features"]:
     """Largest share of a feature's information that a more relevant one gives, in [0, 1]; 0 beyond the first `FEATURES`.
 
@@ -26,7 +25,7 @@ def redundancy(
     values, so categories and numbers compare. All pairs come from one matrix product of indicator columns.
 
     Args:
-        sample: bin of each feature in the sampled rows.
+        sample: bin of each feature in the rows of the mergeable sample.
         order: features from the most relevant to the least.
 
     References:
@@ -34,11 +33,11 @@ def redundancy(
     """
     result = np.zeros(len(sample))
     chosen = order[:FEATURES]
-    rows = min(ROWS, sample.shape[1])
+    rows = sample.shape[1]
     if rows == 0 or len(chosen) < 2:  # noqa: PLR2004 - a pair
         return result
     shape = (len(chosen), LEVELS)
-    flags = np.concatenate([_indicators(sample[feature, :rows]) for feature in chosen])
+    flags = np.concatenate([_indicators(sample[feature]) for feature in chosen])
     pairs = (flags @ flags.T).astype(np.float64).reshape(*shape, *shape).transpose(0, 2, 1, 3)
     own = np.einsum("iikk->ik", pairs)
     used = (own > 0).sum(axis=1)
@@ -54,7 +53,7 @@ def redundancy(
     return result
 
 
-def _indicators(codes: Int64[np.ndarray, " rows"]) -> Float32[np.ndarray, "levels rows"]:
+def _indicators(codes: Int16[np.ndarray, " rows"]) -> Float32[np.ndarray, "levels rows"]:
     """One row per level; neighbouring bins are joined to levels of about equal size, larger bins keep one each."""
     times = np.bincount(codes)
     used = np.flatnonzero(times)

@@ -27,10 +27,13 @@ def relevance(tables: Tables) -> Views:
         chance; our H(Y) is the maximum in their eq. for the AMI). Miller, "Note on the bias of information
         estimates", 1955.
     """
-    chance = expected_information(tables)
-    room = entropy(tables.sum(axis=1)) - chance
-    gain = information(tables) - chance
-    share: Views = np.where(room > _TINY, np.clip(gain / np.maximum(room, _TINY), 0.0, 1.0), 0.0)
+    return beyond_chance(information(tables), expected_information(tables), entropy(tables.sum(axis=1)))
+
+
+def beyond_chance(told: Views, chance: Views, whole: Views) -> Views:
+    """(I - E) / (H - E), held within [0, 1]."""
+    room = whole - chance
+    share: Views = np.where(room > _TINY, np.clip((told - chance) / np.maximum(room, _TINY), 0.0, 1.0), 0.0)
     return share
 
 

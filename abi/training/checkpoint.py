@@ -71,6 +71,18 @@ def pack(
     return bytes(save_tensors(tensors, metadata={"progress": json.dumps(plain)}))
 
 
+def restore_weights(data: bytes, network: nn.Module, average: nn.Module | None) -> None:
+    """Put the weights back, and with them the sizes of what training shrinks."""
+    tensors = load_tensors(data)
+    network.load_state_dict(_part(tensors, "weights"))
+    if average is not None:
+        average.load_state_dict(_part(tensors, "average"))
+
+
+def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
+
+
 def unpack(
     data: bytes,
     network: nn.Module,
@@ -83,18 +95,13 @@ def unpack(
     length = int.from_bytes(data[:8], "little")
     plain: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["progress"])
 
-    def part(name: str) -> dict[str, Tensor]:
-        return {k.removeprefix(f"{name}/"): v for k, v in tensors.items() if k.startswith(f"{name}/")}
-
-    network.load_state_dict(part("weights"))
-    if average is not None:
-        average.load_state_dict(part("average"))
+    restore_weights(data, network, average)
     state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in part("optimizer").items():
+    for key, tensor in _part(tensors, "optimizer").items():
         index, name = key.split("/")
         state.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     torch.set_rng_state(tensors["random/torch"])
     shuffle.set_state(tensors["random/shuffle"])
     history = [Epoch(**line) for line in plain.pop("history")]
-    return Progress(**plain, history=history, best=part("best"))
+    return Progress(**plain, history=history, best=_part(tensors, "best"))

@@ -14,17 +14,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from abi.errors import TrainingDiverged
-from abi.families.artifact import Blueprint, Model, build, joined
+from abi.families.artifact import Blueprint, Model, build, compact, joined
 from abi.families.network import Cells, Network
 from abi.families.preparation import prepare
+from abi.inputs.text import TextEncoder
 from abi.metrics import primary_metric, row_loss, score
-from abi.training.checkpoint import Checkpoints, Progress, pack, unpack
+from abi.training.checkpoint import Checkpoints, Progress, pack, restore_weights, unpack
 from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
 from abi.training.objective import members_loss, row_losses, training_target
 from abi.training.pace import Pace, schedule
+from abi.training.shrink import Shrinker
 from abi.training.watch import Unwatched, Watcher
-from abi.types import Cost, Epoch, Execution, Plan, Schema, Task, Trained
+from abi.types import Cost, Epoch, Execution, Plan, Schema, Task, TermWidth, Trained
 from abi.units import show_count
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from abi.data.columns import Columns
 
 CLIP: Final = 1.0
+SHOWN_TERMS: Final = 60
+"""Terms of a text that the value of a training names."""
 Stopped = Literal["finished", "early", "time"]
 
 
@@ -75,7 +79,7 @@ def train(
     execution, schema = plan.execution, plan.attention.scores.problem.schema
     torch.set_num_threads(execution.threads)
     torch.manual_seed(seed)
-    preparation = prepare(schema, plan.capacity, train)
+    preparation, fitting = prepare(schema, plan.capacity, train, plan.attention)
     blueprint = Blueprint(
         family="network",
         schema=schema,
@@ -84,10 +88,11 @@ def train(
         prior=tuple(w.weight for w in plan.attention.weights),
         dropout=execution.dropout,
     )
-    network = build(blueprint, low_precision=execution.precision == "bfloat16")
+    network = build(blueprint, low_precision=execution.precision == "bfloat16", masks=fitting.masks)
+    network.term_dropout = execution.term_dropout
     device = torch.device(execution.device)
     data = _Data(
-        network.encode(train).to(device),
+        network.encode(train, fitting).to(device),
         training_target(train, schema, preparation).to(device),
         network.encode(validation).to(device),
         training_target(validation, schema, preparation).to(device),
@@ -97,8 +102,9 @@ def train(
     progress, stopped = _loop(network, data, plan, config, seed, watcher or Unwatched(), checkpoints)
     network.load_state_dict(progress.best)
     network.low_precision = False
-    model = Model(blueprint, network.cpu())
-    prediction = model.predict_cells(data.validation.to(torch.device("cpu")))
+    model = compact(Model(blueprint, network.cpu()))
+    cells = model.network.encode(validation) if len(network.texts) else data.validation.to(torch.device("cpu"))
+    prediction = model.predict_cells(cells)
     assert validation.target is not None
     metric = primary_metric(schema.task, config.evaluation.metric)
     trained = Trained(
@@ -117,8 +123,25 @@ def train(
         ),
         attention=tuple(_rounded(a) for a in network.attention.weights().detach().tolist()),
         history=tuple(progress.history),
+        terms=_widest(model, plan),
     )
     return Fitted(model, trained, row_loss(schema.task, validation.target, prediction))
+
+
+def _widest(model: Model, plan: Plan) -> tuple[TermWidth, ...]:
+    """The terms with the most cells of each text, then the best scores."""
+    found: list[TermWidth] = []
+    for (_, given), encoder in zip(model.network.places.text, model.network.texts, strict=True):
+        assert isinstance(encoder, TextEncoder)
+        scored = plan.attention.scores.terms_of(given.feature)
+        score_of = dict(zip(scored.terms, scored.scores, strict=True))
+        terms = model.blueprint.preparation.lexicons[given.feature].terms
+        ranked = sorted(zip(encoder.widths(), terms, strict=True), key=lambda wt: (-wt[0], -score_of[wt[1]], wt[1]))
+        found += [
+            TermWidth(feature=given.feature, term=term, score=_rounded(score_of[term]), width=int(width))
+            for width, term in ranked[:SHOWN_TERMS]
+        ]
+    return tuple(found)
 
 
 def _memory_before(network: Network, data: _Data, execution: Execution, task: Task) -> int:
@@ -139,12 +162,15 @@ def _loop(
     checkpoints: Checkpoints | None,
 ) -> tuple[Progress, Stopped]:
     execution, task = plan.execution, plan.attention.scores.problem.schema.task
+    average = copy.deepcopy(network) if execution.average else None
+    shrinker = Shrinker(network, plan.capacity, data.train)
+    saved = checkpoints.load() if checkpoints else None
+    if saved is not None:
+        restore_weights(saved, network, average)  # their sizes, before the optimizer reads them
     optimizer = torch.optim.AdamW(_parameter_groups(network, execution), lr=execution.learning_rate, fused=True)
     parameters = list(network.parameters())
     shuffle = torch.Generator().manual_seed(seed)
-    average = copy.deepcopy(network) if execution.average else None
     progress = Progress()
-    saved = checkpoints.load() if checkpoints else None
     if saved is not None:
         progress = unpack(saved, network, average, optimizer, shuffle)
     pace = Pace(execution.epochs * _steps(data, execution), plan.envelope.train_time_s, progress)
@@ -155,10 +181,9 @@ def _loop(
         epoch_began, losses = time.perf_counter(), torch.zeros((), device=data.target.device)
         for part in torch.randperm(data.train.rows, generator=shuffle).tensor_split(_steps(data, execution)):
             index = part.to(data.target.device)
-            rate = execution.learning_rate * schedule(progress.share)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["factor"]
-            loss = members_loss(network(data.train.take(index)), data.target.index_select(0, index), task)
+            rate = _set_rate(optimizer, execution.learning_rate * schedule(progress.share))
+            out = network(data.train.take(index))
+            loss = members_loss(out, data.target.index_select(0, index), task, execution.smoothing)
             whole = loss + config.attention.kl * network.attention.divergence()
             optimizer.zero_grad(set_to_none=True)
             whole.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
@@ -169,20 +194,30 @@ def _loop(
             optimizer.step()
             losses += loss.detach() * (len(part) / data.train.rows)
             pace.step()
-            if average is not None:
-                _average(average, network, execution.average, progress.step)
+            if shrinker.step(progress.share, network, average, optimizer):
+                parameters = list(network.parameters())
+            _average(average, network, execution.average, progress.step)
             watcher.step(progress.step, progress.step + pace.remaining)
             if pace.over:
                 break
         progress.epoch += 1
         judged = network if average is None else average
-        _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher)
+        _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher, shrinker.done(judged))
         progress.seconds = pace.seconds
         stopped = _stopped(progress, pace, execution)
+        if not progress.best and stopped is not None:  # the clock cut training before the last cells went
+            shrinker.step(1.0, network, average, optimizer)
+            _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher, True)
         if stopped is None and checkpoints and time.perf_counter() - last_save >= config.training.checkpoint:
             checkpoints.save(pack(network, average, optimizer, shuffle, progress))
             last_save = time.perf_counter()
     return progress, stopped
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+    return rate
 
 
 def _steps(data: _Data, execution: Execution) -> int:
@@ -193,13 +228,15 @@ def _steps(data: _Data, execution: Execution) -> int:
 def _stopped(progress: Progress, pace: Pace, execution: Execution) -> Stopped | None:
     if pace.over or progress.epoch >= execution.epochs:
         return "time" if pace.cut else "finished"
-    if progress.epoch - progress.best_epoch >= execution.patience:
+    if progress.best and progress.epoch - progress.best_epoch >= execution.patience:
         return "early"
     return None
 
 
-def _average(average: Network, network: Network, decay: float, step: int) -> None:
+def _average(average: Network | None, network: Network, decay: float, step: int) -> None:
     """Exponential moving average of the weights (Polyak and Juditsky 1992), with a shorter memory at the start."""
+    if average is None:
+        return
     share = 1 - min(decay, (1 + step) / (10 + step))
     with torch.no_grad():
         torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), share)
@@ -214,8 +251,9 @@ def _validate(
     train_loss: float,
     epoch_began: float,
     watcher: Watcher,
+    within: bool,
 ) -> None:
-    """One line of history; keeps the weights where the loss is the least so far."""
+    """One line of history; keeps the weights where the loss is the least so far, of those `within` the plan."""
     schema = plan.attention.scores.problem.schema
     prediction = _predict(network, data.validation, schema.task)
     loss = float(row_losses(prediction, data.validation_target, schema.task).mean())
@@ -230,7 +268,7 @@ def _validate(
         seconds=round(time.perf_counter() - epoch_began, 4),
     )
     progress.history.append(line)
-    if loss < progress.best_loss:
+    if within and loss < progress.best_loss:
         progress.best_loss, progress.best_epoch = loss, progress.epoch
         progress.best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     watcher.epoch(line, network.attention.weights().detach().cpu().double().numpy(), _norms(network))
@@ -262,7 +300,7 @@ def _parameter_groups(network: Network, execution: Execution) -> list[dict[str, 
     """Weight decay for the backbone's matrices only: not for encoders, biases, adapters or attention."""
     decayed, encoders, free = [], [], []
     for name, parameter in network.named_parameters():
-        if name.startswith(("numeric", "category")):
+        if name.startswith(("numeric", "category", "shared", "texts")):
             encoders.append(parameter)
         elif name.startswith(("layers", "head")) and parameter.ndim > 1:
             decayed.append(parameter)

@@ -63,7 +63,9 @@ def peak_bytes(
 
 
 def _bytes(cells: Cells) -> int:
-    parts = [cells.category] if cells.category is not None else []
+    parts = [part for part in (cells.category, cells.shared) if part is not None]
+    for text in cells.texts:
+        parts += [text.text, text.ids, text.weights, text.offsets]
     if cells.numeric is not None:
         parts += [cells.numeric.row, cells.numeric.fraction]
     return sum(part.numel() * part.element_size() for part in parts)

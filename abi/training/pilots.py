@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from abi.attention.fit import fit
+from abi.errors import PlanInfeasible
+from abi.planning.ladder import shares_rows
 from abi.training.family import train
 from abi.types import Attention, Plan, Scores, TreesCapacity, Trial
 
@@ -46,16 +48,42 @@ def choose_temperature(
     if not any(f.carries_signal for f in scores.features):
         return fit(scores, None, config.attention)
     rows_in = sample(train_columns, config)
-    candidates: tuple[float | None, ...] = (None, *sorted(config.attention.temperatures, reverse=True))
-    trials, losses = [], []
-    for temperature in candidates:
-        planned = plan(fit(scores, temperature, config.attention))
+    trials: list[Trial] = []
+
+    def attempt(temperature: float | None, frugal: bool) -> Float[np.ndarray, " rows"] | None:
+        try:
+            planned = plan(fit(scores, temperature, config.attention, frugal=frugal))
+        except PlanInfeasible:
+            if not frugal and can_be_frugal(scores):
+                return None  # the even split does not fit; a frugal one may
+            raise
         pilot = shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
         fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed)
-        trials.append(Trial(temperature=temperature, loss=fitted.trained.loss, metric=fitted.trained.metric))
-        losses.append(fitted.row_losses)
-    best = trials[flattest(losses, config.attention.caution)]
-    return fit(scores, best.temperature, config.attention, tuple(trials))
+        trial = Trial(temperature=temperature, loss=fitted.trained.loss, metric=fitted.trained.metric, frugal=frugal)
+        trials.append(trial)
+        return fitted.row_losses
+
+    structures = (False, True) if can_be_frugal(scores) else (False,)
+    tried = {frugal: rows for frugal in structures if (rows := attempt(None, frugal)) is not None}
+    frugal = list(tried)[flattest(list(tried.values()), config.attention.caution)]
+    steeper = sorted(config.attention.temperatures, reverse=True) if len(scores.features) > 1 else ()
+    temperatures: tuple[float | None, ...] = (None, *steeper)
+    found = [tried[frugal]]
+    for temperature in steeper:
+        losses = attempt(temperature, frugal)
+        assert losses is not None, "the even one was planned"
+        found.append(losses)
+    best = temperatures[flattest(found, config.attention.caution)]
+    return fit(scores, best, config.attention, tuple(trials), frugal=frugal)
+
+
+def can_be_frugal(scores: Scores) -> bool:
+    """Whether a frugal split would differ: a feature without signal, a category of many values, or a text."""
+    features = scores.problem.schema.features
+    return any(
+        f.kind == "text" or shares_rows(f) or not s.carries_signal
+        for f, s in zip(features, scores.features, strict=True)
+    )
 
 
 def flattest(losses: Sequence[Float[np.ndarray, " rows"]], caution: float) -> int:

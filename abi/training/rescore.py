@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from abi.families.artifact import Model, joined
@@ -55,7 +55,22 @@ def rescore(model: Model, validation: Columns, before: Scores, *, seed: int) -> 
     folds = np.arange(len(target)) % min(FOLDS, len(target))
     saliency = fold_means(by_row.numpy(), folds)
     losses = _permuted(model, embedding.detach(), target, saliency.mean(axis=0), folds, random)
-    return model_scores(before, np.sqrt(np.maximum(saliency, 0)), losses, len(target))
+    scores, shares = model_scores(before, np.sqrt(np.maximum(saliency, 0)), losses, len(target))
+    curves = _curves(per_unit.mean(dim=0).double().numpy(), network.feature_of.numpy(), count)
+    features = tuple(replace(f, curve=curve) for f, curve in zip(scores.features, curves, strict=True))
+    return replace(scores, features=features), shares
+
+
+def _curves(
+    units: Float[np.ndarray, " width"], feature_of: Int[np.ndarray, " width"], count: int
+) -> list[tuple[float, ...]]:
+    """Per feature: the share of its first-order effect that its best 1, 2, .. dimensions have."""
+    curves = []
+    for feature in range(count):
+        mine = np.sort(units[feature_of == feature])[::-1]
+        total = mine.sum()
+        curves.append(tuple(_rounded(v) for v in np.cumsum(mine) / total) if total > 0 else ())
+    return curves
 
 
 def model_scores(
@@ -70,7 +85,9 @@ def model_scores(
     features = tuple(
         _feature(old, share[i] / top, error[i] / top, losses[:, i]) for i, old in enumerate(before.features)
     )
-    scores = Scores(problem=before.problem, source="model", rows=rows, features=features, round=before.round + 1)
+    scores = Scores(
+        problem=before.problem, source="model", rows=rows, features=features, round=before.round + 1, terms=before.terms
+    )
     return scores, share / share.sum()
 
 

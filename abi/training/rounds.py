@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from abi.config import Config
 
 
-def decide(rounds: Sequence[Trained], following: Plan, config: Config) -> tuple[bool, str]:
+def decide(rounds: Sequence[Trained], following: Plan, config: Config, *, controlled: bool = True) -> tuple[bool, str]:
     """Whether to train `following`, and why (not).
 
     The loop ends when the rounds are used up, the last one gained less than the tolerance, the plan stops moving, or
-    the time would not suffice for another round and as many trainings of the control.
+    the time would not suffice for another round and, where it is `controlled`, as many trainings of the control.
     """
     limits = config.iterate
     last = rounds[-1]
@@ -34,9 +34,12 @@ def decide(rounds: Sequence[Trained], following: Plan, config: Config) -> tuple[
     spent = sum(r.measured.train_time_s for r in rounds)
     longest = max(r.measured.train_time_s for r in rounds)
     pilots = len(last.plan.attention.trials) * limits.pilot * longest
-    needed = 2 * (pilots + spent + longest)
+    needed = (2 if controlled else 1) * (pilots + spent + longest)
     if needed > limits.time:
-        return False, f"another round and its control would take {show_seconds(needed)} of {show_seconds(limits.time)}"
+        return (
+            False,
+            f"another round{' and its control' if controlled else ''} would take {show_seconds(needed)} of {show_seconds(limits.time)}",
+        )
     return True, f"{changed:.0%} of {what} move"
 
 

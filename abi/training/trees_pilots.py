@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from abi.attention.fit import fit
 from abi.planning.trees import has_ids
-from abi.training.pilots import choose_temperature, flattest, hurried, sample
+from abi.training.pilots import can_be_frugal, choose_temperature, flattest, hurried, sample
 from abi.training.trees import FittedTrees, train_trees
 from abi.types import Attention, Family, Plan, Scores, TreesAttention, Trial
 
@@ -31,7 +31,8 @@ def fit_families(
         train_columns: rows to train on; at most `iterate.pilot_rows` are used.
         validation_columns: rows that decide.
     """
-    family = plan(fit(scores, None, config.attention), None).family
+    frugal = can_be_frugal(scores)  # where the even split does not fit, this one may
+    family = plan(fit(scores, None, config.attention, frugal=frugal), None).family
     if family == "network":
         return choose_temperature(scores, config, lambda a: plan(a, "network"), train_columns, validation_columns)
     own = choose_trees(scores, config, plan, train_columns, validation_columns)

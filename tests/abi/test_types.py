@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import json
@@ -9,6 +10,7 @@ from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,10 +33,13 @@ from abi.types import (
     Problem,
     Scores,
     Slice,
+    TermScores,
+    TermWidth,
     Snapshot,
     Trained,
     Trial,
     document,
+    document_bytes,
     find,
     read_document,
 )
@@ -47,9 +52,15 @@ ESTIMATE = Estimate(value=0.5, low=0.25, high=0.75)
 @pytest.fixture(scope="module")
 def chain(toy: Any) -> dict[str, Any]:
     """One value of each class, each made from the one before."""
-    problem = toy.problem({"x": "numeric", "c": "categorical"})
+    problem = toy.problem({"x": "numeric", "c": "text"})
+    scored = TermScores(
+        feature="c", texts=9, terms=("good", "a"), rows=(3.0, 5.0), scores=(1.0, 0.25), errors=(0.5, 0.0)
+    )
+    attention = toy.attention(problem, [0.9, 0.1], 0.4)
     attention = replace(
-        toy.attention(problem, [0.9, 0.1], 0.4), trials=(Trial(temperature=None, loss=0.5, metric=0.6),)
+        attention,
+        scores=replace(attention.scores, terms=(scored,)),
+        trials=(Trial(temperature=None, loss=0.5, metric=0.6),),
     )
     plan = toy.plan(problem, attention=attention, parameters=50_000)
     check = Check(name="null", column="x", severity="warning", status="failed", expected="none", observed="3")
@@ -64,6 +75,7 @@ def chain(toy: Any) -> dict[str, Any]:
         measured=Cost(parameters=10, memory_bytes=1, train_time_s=0.1, latency_s=1e-3),
         attention=(0.5, 0.5),
         history=(Epoch(epoch=1, train_loss=0.5, validation_loss=0.25, metric=0.75, seconds=0.1),),
+        terms=(TermWidth(feature="c", term="good", score=1.0, width=4),),
     )
     control = Control(
         name="uniform",
@@ -120,6 +132,29 @@ def test_every_value_survives_json_with_its_id(chain: dict[str, Any], kind: str)
     assert type(again) is type(value)
     assert again == value
     assert again.id == value.id
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_bytes_of_a_document_are_those_of_its_json(chain: dict[str, Any], kind: str) -> None:
+    assert document_bytes(chain[kind]) == rfc8785.dumps(document(chain[kind]))
+
+
+def test_many_numbers_are_packed_as_the_bytes_of_single_floats() -> None:
+    value = TermScores(feature="c", texts=2, terms=("a", "b"), rows=(1.0, 2.0), scores=(0.5, -0.0), errors=(0.0, 0.0))
+    # 1.0 = 00 00 80 3f, 2.0 = 00 00 00 40, 0.5 = 00 00 00 3f, -0.0 = 00 00 00 80
+    plain = value.to_json()
+    assert [base64.b64decode(plain[name]).hex() for name in ("rows", "scores")] == [
+        "0000803f00000040",
+        "0000003f00000080",
+    ]
+    assert TermScores.from_json(plain) == value
+
+
+@pytest.mark.parametrize("packed", ["AAAA", "not base64!", "AAAAAAA=", 3, [None]])
+def test_what_is_not_packed_floats_is_refused(packed: object) -> None:
+    plain = TermScores(feature="c", texts=0, terms=(), rows=(), scores=(), errors=()).to_json()
+    with pytest.raises(UsageError, match="Expected a TermScores value"):
+        TermScores.from_json(plain | {"rows": packed})
 
 
 @pytest.mark.parametrize("kind", list(KINDS))

@@ -144,7 +144,9 @@ def test_overrides_win(infer: Infer) -> None:
     assert infer({"x": broken}, columns={"x": "numeric"}).features[0].missing_share == 0.05
     assert infer({"x": broken}, columns={"x": "categorical"}).features[0].kind == "categorical"
     assert infer({"id": list(range(ROWS))}, columns={"id": "numeric"}).features[0].kind == "numeric"
-    for kind in ("ignore", "id", "text"):
+    texts = infer({"x": [f"a{i % 7}" for i in range(ROWS)]}, columns={"x": "text"})
+    assert [(one.name, one.kind, one.distinct) for one in texts.features] == [("x", "text", 7)]
+    for kind in ("ignore", "id"):
         schema = infer({"x": [i % 7 for i in range(ROWS)], "k": [i % 5 for i in range(ROWS)]}, columns={"k": kind})
         assert [(one.column, one.kind) for one in schema.set_aside] == [("k", "ignored" if kind == "ignore" else kind)]
 

@@ -23,7 +23,7 @@ def _network(toy: Any, table: Any, prior: list[float] | None = None, **settings:
             family="network",
             schema=table.problem.schema,
             capacity=plan.capacity,
-            preparation=prepare(table.problem.schema, plan.capacity, table.train),
+            preparation=prepare(table.problem.schema, plan.capacity, table.train)[0],
             prior=tuple(prior or [1 / count] * count),
             dropout=0.5,
         )

@@ -163,7 +163,7 @@ def test_the_predicted_parameters_are_those_of_the_built_network(
             family="network",
             schema=problem.schema,
             capacity=plan.capacity,
-            preparation=prepare(problem.schema, plan.capacity, table.train),
+            preparation=prepare(problem.schema, plan.capacity, table.train)[0],
             prior=tuple(w.weight for w in plan.attention.weights),
             dropout=0.1,
         )

@@ -22,10 +22,13 @@ class ArrayReader:
     columns: Columns
     sample: Columns | None = None
 
-    def chunks(self, role: str, chunk_rows: int = 65_536) -> Any:
+    def chunks(self, role: str, chunk_rows: int = 65_536, part: range | None = None) -> Any:
         assert role == "train"
-        for start in range(0, len(self.columns.row_numbers), chunk_rows):
-            yield self.columns.take(np.arange(start, min(start + chunk_rows, len(self.columns.row_numbers))))
+        numbers = self.columns.row_numbers
+        part = range(2**62) if part is None else part
+        inside = np.flatnonzero((numbers >= part.start) & (numbers < part.stop))
+        for start in range(0, len(inside), chunk_rows):
+            yield self.columns.take(inside[start : start + chunk_rows])
 
     def sampled(self) -> ArrayReader:
         return self if self.sample is None else ArrayReader(self.problem, self.sample)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import functools
+import itertools
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abi.config import ScoringConfig
-from abi.scoring.counts import add, count, empty, group_of, merge, views
+from abi.scoring.counts import add, count, empty, group_of, merge, shards, views
 from abi.scoring.edges import find_bins
+from abi.scoring.score import from_counts, score
 
 CONFIG = ScoringConfig(bins=4, target_bins=4, groups=4)
 
@@ -26,6 +30,8 @@ def equal(first, second):
     assert first.rows == second.rows
     for a, b in zip(first.tables, second.tables, strict=True):
         np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(first.sample.hashes, second.sample.hashes)
+    np.testing.assert_array_equal(first.sample.codes, second.sample.codes)
 
 
 def test_each_row_counts_once_in_its_own_cell(reader_of):
@@ -38,6 +44,7 @@ def test_each_row_counts_once_in_its_own_cell(reader_of):
         assert counts.tables[0][bin_, groups[row], label] >= 1
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_shards_in_any_order_and_grouping_give_the_single_pass(reader, data):
     bins = find_bins(reader, CONFIG)
@@ -56,6 +63,25 @@ def test_shards_in_any_order_and_grouping_give_the_single_pass(reader, data):
     equal(merge(merge(merge(a, b), c), d), whole)
     equal(merge(a, merge(b, merge(c, d))), whole)
     equal(merge(whole, empty(bins, CONFIG.groups)), whole)
+
+
+@settings(deadline=None, max_examples=20)
+@given(data=st.data())
+def test_scores_of_merged_shards_are_those_of_the_single_pass(reader, data):
+    bins = find_bins(reader, CONFIG)
+    cuts = sorted(data.draw(st.lists(st.integers(0, 120), max_size=5)))
+    parts = [range(a, b) for a, b in itertools.pairwise([0, *cuts, 120])]
+    shuffled = data.draw(st.permutations(parts))
+    merged = functools.reduce(merge, [count(reader, bins, CONFIG, part) for part in shuffled])
+    found = from_counts(merged, bins, reader.problem, CONFIG)
+    assert found.canonical() == score(reader, CONFIG).canonical()
+
+
+@given(st.integers(0, 50), st.integers(1, 9))
+def test_shards_are_all_rows_once(rows, parts):
+    cut = shards(rows, parts)
+    assert [row for part in cut for row in part] == list(range(rows))
+    assert max(map(len, cut)) - min(map(len, cut)) <= 1
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])

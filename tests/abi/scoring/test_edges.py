@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from abi.config import ScoringConfig
 from abi.data.columns import Codes
-from abi.scoring.edges import NumericBins, category_bins, find_bins, numeric_bins
+from abi.scoring.edges import category_bins, find_bins, numeric_bins
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True, width=64)
 
@@ -50,17 +50,6 @@ def test_bins_are_few_ordered_and_cover_everything(values, most):
     assert np.all(np.diff(codes[there][order]) >= 0)
 
 
-@given(arrays(np.float64, 40, elements=FLOATS))
-def test_comparing_and_searching_find_the_same_bins(values):
-    few = NumericBins(np.append(np.arange(-3.0, 3.0), np.inf), np.zeros(8))
-    # the same edges among many more on the right, none of which lies below inf
-    padded = np.append(np.arange(-3.0, 3.0), np.full(200, np.inf))
-    many = NumericBins(padded, np.zeros(207))
-    codes = few.codes(values)
-    there = codes < 7
-    np.testing.assert_array_equal(codes[there], many.codes(values)[there])
-
-
 def test_no_values_at_all():
     bins = numeric_bins(np.array([np.nan, np.nan]), 8)
     np.testing.assert_array_equal(bins.codes(np.array([np.nan, 5.0])), [1, 0])
@@ -77,10 +66,9 @@ def test_bins_are_of_the_sample_and_bounded(reader_of):
     rng = np.random.default_rng(0)
     reader = reader_of({"x": rng.normal(size=40_000), "c": [str(i) for i in range(40_000)]}, rng.integers(0, 2, 40_000))
     bins = find_bins(reader, ScoringConfig(bins=8))
-    assert bins.sample.shape == (2, 16_384)
     assert bins.features[1].size == 10_002
     shares = np.bincount(bins.features[0].codes(reader.columns.numeric[:, 0])) / 40_000
-    # a quantile of 16,384 sampled rows lies within 4 sqrt(pq/n) = 0.01 of the real one
+    # a quantile of 8,192 sampled rows lies within 4 sqrt(pq/n) = 0.015 of the real one
     assert shares == pytest.approx(np.full(8, 1 / 8), abs=0.02)
 
 

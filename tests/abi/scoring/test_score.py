@@ -126,7 +126,8 @@ def test_extreme_values(reader_of):
 
 def terms(relevance, discrimination, complexity, redundancy, null, carries):
     view = [np.array([x, x], dtype=float) for x in (relevance, discrimination, complexity)]
-    return Terms(*view, np.array(redundancy), np.array(null), np.array(carries))
+    p_value = np.where(carries, 0.0, 1.0)
+    return Terms(*view, np.array(redundancy), np.array(null), p_value, np.array(carries))
 
 
 def test_combination_by_hand():

@@ -1,0 +1,19 @@
+"""Attention over the terms of a text."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float64
+
+from abi.types import Attention
+
+
+def term_weights(attention: Attention, feature: str) -> Float64[np.ndarray, " terms"]:
+    """Weights on the simplex, in the order of the scores' terms.
+
+    a = softmax(ln s) = s / sum s where attention is frugal: a term's share is its share of what all terms tell (a
+    temperature of 1 on the logarithm of the score). Even otherwise. Terms without a score weigh nothing.
+    """
+    scores = np.array(attention.scores.terms_of(feature).scores, dtype=np.float64)
+    weights = scores if attention.frugal and scores.any() else np.ones(len(scores))
+    return np.asarray(weights / max(weights.sum(), 1e-300))

@@ -1,0 +1,167 @@
+"""Does capacity that follows attention beat the same capacity split evenly, and by how much?
+
+    python benchmarks/balance.py [--full] [--sets NAME,..] [--seeds N] [--time SECONDS]
+
+Every arm divides the same number of parameters: uniform (even widths); abi; abi without rescoring; the scores of other
+features (random); the worst features best (inverted); an even split over the best features or terms (top-k); widths by
+frequency (mixed); the largest uniform model pruned by magnitude and tuned on. Each arm picks one of its trials by
+validation loss with the first seed and repeats it with the others; test rows are looked at once per model. The primary
+figure, fixed beforehand, is the gain at a quarter of the uniform model's parameters.
+
+Budgets are those of the uniform model at 1, 1/2, .. 1/16; abi is also tried further down, to find where it falls below
+the best uniform quality (less its seeds' deviation): the ratio of the two sizes is the budget saved at equal quality.
+Reads ``$ABI_BENCH`` (default ``../shared/bench``). Writes dated JSON and curves (SVG) into ``benchmarks/results/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from balance_arms import Arms, Point, even_size, torch_threads
+from balance_chart import draw
+from balance_sets import BENCH, SETS, Spec, load
+from balance_summary import summarise
+from results_file import RESULTS, results_path, write_results
+
+from abi.errors import PlanInfeasible
+from abi.planning.measure import find_precision, measure
+
+SHARES = (1, 2, 4, 8, 16)
+FURTHER = (32, 64, 128, 256)
+"""Smaller budgets, for abi alone."""
+CONTROLS = ("top-k", "mixed", "magnitude")
+QUARTER_ONLY = ("abi-no-rescoring", "random", "inverted")
+LIMITS = {"text": 1_000_000}
+"""Parameters of the largest uniform model; a text's even split gains up to there."""
+LIMIT = 250_000
+SHORT_EPOCHS = {"clean": 14, "noisy": 14}
+SHORT = ("banking77", "sms_spam", "amazon_access", "criteo_10k", "phoneme+noise75", "phoneme")
+
+
+def measure_set(spec: Spec, seeds: int, full: bool, deadline: float) -> dict[str, Any]:
+    """All arms of one set: arm -> budget share -> points per seed."""
+    threads = os.cpu_count() or 1
+    settings: dict[str, Any] = {"envelope.train_time": None, "envelope.memory": None, "training.threads": threads}
+    if not full and spec.kind in SHORT_EPOCHS:
+        settings["training.epochs"] = SHORT_EPOCHS[spec.kind]
+    torch_threads(threads)
+    rows = load(spec, settings)
+    arms = Arms(rows, measure("cpu", find_precision("auto", "cpu"), threads), settings)
+    largest = even_size(arms, LIMITS.get(spec.kind, LIMIT))
+    arms.prepare_dense(largest)
+    sizes = {share: _matched(arms, largest // share) for share in (*SHARES, *FURTHER)}
+    wanted = [("uniform", share) for share in SHARES] + [("abi", share) for share in (*SHARES, *FURTHER)]
+    wanted += [(arm, share) for arm in CONTROLS for share in (SHARES if full else (4, 16))]
+    wanted += [(arm, 4) for arm in QUARTER_ONLY]
+    # the primary budget first, so that a run out of time has it
+    wanted.sort(key=lambda pair: (pair[1] != 4, pair[1] not in (1, 16)))
+    found: dict[str, dict[int, list[Point]]] = {}
+    skipped: list[str] = []
+    for arm, share in wanted:
+        if time.monotonic() > deadline:
+            skipped.append(f"{arm} 1/{share}: out of time")
+            continue
+        points = _points(arms, arm, sizes[share], seeds)
+        if not points:
+            skipped.append(f"{arm} 1/{share}: does not fit, or does not apply")
+            continue
+        found.setdefault(arm, {})[share] = points
+        mean = sum(p.metric for p in points) / len(points)
+        print(
+            f"{spec.name:20} {arm:16} 1/{share:<4} {points[0].parameters:>8,} parameters  {mean:>12.4f}  {points[0].trial}",
+            file=sys.stderr,
+            flush=True,
+        )
+    return {
+        "set": spec.name,
+        "kind": spec.kind,
+        "largest": largest,
+        "arms": {
+            arm: {str(share): [asdict(p) for p in points] for share, points in by_share.items()}
+            for arm, by_share in found.items()
+        },
+        "skipped": skipped,
+    }
+
+
+def _matched(arms: Arms, budget: int) -> int:
+    """The parameters that the even split really takes of `budget`, so that no arm has more; `budget` where none fits."""
+    try:
+        return even_size(arms, budget)
+    except PlanInfeasible:
+        return budget
+
+
+def _points(arms: Arms, arm: str, budget: int, seeds: int) -> list[Point]:
+    """Choose a trial by validation loss with the first seed; repeat it with the others."""
+    tried = []
+    for trial in arms.trials(arm, budget, 0):
+        try:
+            tried.append((trial, *trial.fit(0)))
+        except PlanInfeasible:
+            continue
+    if not tried:
+        return []
+    trial, model, loss = min(tried, key=lambda found: found[2])
+    points = [arms.point(model, loss, trial.name)]
+    for seed in range(1, seeds):
+        again = next((t for t in arms.trials(arm, budget, seed) if t.name == trial.name), None)
+        assert again is not None, "the same budget has the same trials"
+        model, loss = again.fit(seed)
+        points.append(arms.point(model, loss, trial.name))
+    return points
+
+
+def main() -> None:
+    """Measure, summarise, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="all sets, all budgets for all arms, ten seeds: overnight")
+    parser.add_argument("--sets", help="names, with commas")
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--time", type=float, default=None, help="seconds for all sets together")
+    asked = parser.parse_args()
+    if not BENCH.is_dir():
+        print(
+            f"Expected the open sets in {BENCH} (ABI_BENCH names the folder), found none: nothing was measured.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    names = asked.sets.split(",") if asked.sets else [s.name for s in SETS] if asked.full else list(SHORT)
+    chosen = [s for s in SETS if s.name in names]
+    unknown = sorted(set(names) - {s.name for s in SETS})
+    if unknown:
+        print(f"Expected names among {', '.join(s.name for s in SETS)}, got {', '.join(unknown)}.", file=sys.stderr)
+        sys.exit(2)
+    seeds = asked.seeds or (10 if asked.full else 2)
+    limit = asked.time or (12 * 3600 if asked.full else 840)
+    began = time.monotonic()
+    label = "balance-full" if asked.full else "balance"
+    results = _kept(label, names)
+    for place, spec in enumerate(chosen):
+        left = began + limit - time.monotonic()
+        deadline = time.monotonic() + left / (len(chosen) - place)
+        results.append(measure_set(spec, seeds, asked.full, deadline))
+        write_results(label, {"seeds": seeds, "sets": results, "summary": summarise(results)})
+    print(summarise(results)["text"])
+    draw(results, RESULTS / f"{label}.svg")
+    print(f"\n{time.monotonic() - began:.0f} s; {results_path(label)} and {RESULTS / f'{label}.svg'}")
+
+
+def _kept(label: str, names: list[str]) -> list[dict[str, Any]]:
+    """Other sets that were measured today."""
+    path = results_path(label)
+    if not path.is_file():
+        return []
+    return [s for s in json.loads(path.read_text("utf-8"))["figures"]["sets"] if s["set"] not in names]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+"""The arms of the balance benchmark: each divides the same number of parameters in its own way.
+
+Every arm chooses among the same number of trials by validation loss; the others are trained with the arm's choice only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from balance_prune import pruned
+from balance_sets import Rows
+
+from abi.attention.fit import fit, move
+from abi.config import Config, load_config
+from abi.data.columns import Columns
+from abi.errors import PlanInfeasible
+from abi.families.artifact import Model
+from abi.families.network import multiply_accumulates, outputs
+from abi.metrics import LOWER_IS_BETTER, primary_metric
+from abi.metrics import score as metrics_of
+from abi.planning.cost import total_width
+from abi.planning.machine import Machine
+from abi.planning.plan import make_plan, parameters
+from abi.training.loop import Fitted, train
+from abi.training.rescore import rescore
+from abi.types import Attention, Envelope, Plan, Scores
+
+FEWER = (0.75, 0.5, 0.25, 0.1)
+"""Shares of the features (or terms) that top-k keeps."""
+FREQUENCY = (0.0, 0.3, 0.6)
+"""Exponents of mixed dimensions by frequency (Ginart et al. 2019, their alpha)."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One trained model: what it cost, and its quality (higher is better) on test rows."""
+
+    parameters: int
+    macs: int
+    bytes: int
+    validation_loss: float
+    metric: float
+    trial: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A way to divide the budget: named, so that other seeds can repeat it."""
+
+    name: str
+    fit: Callable[[int], tuple[Model, float]]
+    """Seed -> model and validation loss."""
+
+
+class Arms:
+    """All arms on one set of rows."""
+
+    def __init__(self, rows: Rows, machine: Machine, settings: dict[str, object]) -> None:
+        self.rows, self.machine, self.settings = rows, machine, settings
+        self.schema = rows.problem.schema
+        self.text = any(f.kind == "text" for f in self.schema.features)
+        self.ids = any(f.kind == "categorical" and f.distinct > 128 for f in self.schema.features)
+
+    def trials(self, arm: str, budget: int, seed: int) -> Iterator[Trial]:
+        """The trials of an arm."""
+        scores = self.rows.scores
+        if arm == "uniform":
+            for name, changed in self._variants():
+                yield from self._planned(name, fit(scores, None, self.rows.config.attention), budget, "even", changed)
+        elif arm in ("abi", "abi-no-rescoring"):
+            yield from self._abi(scores, budget, rescored=arm == "abi")
+        elif arm == "random":
+            yield from self._misled(shuffled(scores, seed), budget)
+        elif arm == "inverted":
+            yield from self._misled(inverted(scores), budget)
+        elif arm == "top-k":
+            for share in FEWER:
+                yield from self._top(share, budget)
+        elif arm == "mixed":
+            yield from self._mixed(budget)
+        elif arm == "magnitude":
+            yield from self._magnitude(budget)
+
+    def point(self, model: Model, loss: float, name: str) -> Point:
+        """What a model is worth on test rows."""
+        test, capacity = self.rows.test, model.blueprint.capacity
+        task = self.schema.task
+        assert test.target is not None
+        metric = primary_metric(task)
+        value = metrics_of(task, test.target, model.predict_columns(test))[metric]
+        used = int(
+            sum((p != 0).sum() if name.startswith("magnitude") else p.numel() for p in model.network.parameters())
+        )
+        return Point(
+            parameters=used,
+            macs=multiply_accumulates(
+                total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, outputs(self.schema)
+            ),
+            bytes=sum(len(content) for content in model.files().values()),
+            validation_loss=loss,
+            metric=-value if metric in LOWER_IS_BETTER else value,
+            trial=name,
+        )
+
+    def _variants(self) -> list[tuple[str, dict[str, object]]]:
+        """As many ways to train an even split as ABI has to divide the budget."""
+        if self.text:
+            return [
+                ("as is", {}),
+                ("rate 1e-2", {"training.learning_rate": 1e-2}),
+                ("rate 4e-2", {"training.learning_rate": 4e-2}),
+                ("short", {"training.epochs": 15}),
+            ]
+        return [
+            ("as is", {}),
+            ("one layer", {"training.blocks": 1}),
+            ("few members", {"training.members": 4}),
+            ("rate x2", {"training.encoder_factor": 8.0}),
+        ]
+
+    def _plan(self, attention: Attention, budget: int, allocation: str, config: Config) -> Plan:
+        return make_plan(
+            attention,
+            Envelope(parameters=budget),
+            config,
+            self.machine,
+            allocation=allocation,  # type: ignore[arg-type]  # "even" or "attention"
+            train_rows=len(self.rows.train),
+            validation_rows=len(self.rows.validation),
+        )
+
+    def _planned(
+        self,
+        name: str,
+        attention: Attention,
+        budget: int,
+        allocation: str = "attention",
+        changed: dict[str, object] | None = None,
+        change: Callable[[Plan], Plan] = lambda plan: plan,
+        columns: Callable[[Columns], Columns] = lambda columns: columns,
+    ) -> Iterator[Trial]:
+        config = load_config(settings={**self.settings, **(changed or {})}, ambient=False)
+        try:
+            plan = change(self._plan(attention, budget, allocation, config))
+        except PlanInfeasible:
+            return
+
+        def trained(seed: int) -> tuple[Model, float]:
+            fitted = train(plan, columns(self.rows.train), columns(self.rows.validation), config, seed=seed)
+            return fitted.model, fitted.trained.loss
+
+        yield Trial(name, trained)
+
+    def _abi(self, scores: Scores, budget: int, *, rescored: bool) -> Iterator[Trial]:
+        config = self.rows.config.attention
+        several = len(self.schema.features) > 1
+        yield from self._planned("even", fit(scores, None, config), budget, "even")
+        yield from self._planned("frugal", fit(scores, None, config, frugal=True), budget)
+        if several:
+            yield from self._planned("t 0.4 frugal", fit(scores, 0.4, config, frugal=True), budget)
+        if rescored and several:
+            yield Trial("rescored", partial(self._rescored, fit(scores, 0.4, config, frugal=True), budget))
+
+    def _misled(self, scores: Scores, budget: int) -> Iterator[Trial]:
+        """The split of wrong scores, without the even one to fall back on."""
+        steep = 0.4 if len(self.schema.features) > 1 else None
+        yield from self._planned("misled", fit(scores, steep, self.rows.config.attention, frugal=True), budget)
+
+    def _rescored(self, attention: Attention, budget: int, seed: int) -> tuple[Model, float]:
+        """Train, move attention by what the model shows, train again."""
+        rows, config = self.rows, self.rows.config
+        first = self._fitted(attention, budget, seed)
+        scores, shares = rescore(first.model, rows.validation, attention.scores, seed=seed)
+        second = self._fitted(move(attention, scores, shares, config.attention), budget, seed)
+        best = min((first, second), key=lambda fitted: fitted.trained.loss)
+        return best.model, best.trained.loss
+
+    def _fitted(self, attention: Attention, budget: int, seed: int) -> Fitted:
+        config = self.rows.config
+        plan = self._plan(attention, budget, "attention", config)
+        return train(plan, self.rows.train, self.rows.validation, config, seed=seed)
+
+    def _top(self, share: float, budget: int) -> Iterator[Trial]:
+        """The even split over the best features alone; of a text, over its best terms."""
+        scores = self.rows.scores
+        if self.text:
+            few = _terms(scores, share, lambda t: np.array(t.scores))
+            yield from self._planned(f"top {share:.0%}", fit(few, None, self.rows.config.attention), budget, "even")
+            return
+        ranked = sorted(range(len(scores.features)), key=lambda i: -scores.features[i].score)
+        kept = sorted(ranked[: max(1, round(share * len(ranked)))])
+        problem, columns = _subset(scores, kept)
+        yield from self._planned(
+            f"top {share:.0%}", fit(problem, None, self.rows.config.attention), budget, "even", columns=columns
+        )
+
+    def _mixed(self, budget: int) -> Iterator[Trial]:
+        """Widths by frequency: of terms by their rows, of fields by 1 / distinct values to the power alpha."""
+        scores, config = self.rows.scores, self.rows.config.attention
+        if self.text:
+            for alpha in (0.5, 1.0):
+                by_rows = tuple(
+                    replace(t, scores=tuple(float(np.float32(r**alpha)) for r in t.rows)) for t in scores.terms
+                )
+                graded = fit(replace(scores, terms=by_rows), None, config, frugal=True)
+                yield from self._planned(f"rows^{alpha:g}", graded, budget, change=_without_shrinking)
+            return
+        if not self.ids:
+            return
+        for alpha in FREQUENCY[1:]:
+            sizes = np.array([f.distinct for f in self.schema.features], dtype=float)
+            share = sizes**-alpha
+            even = fit(scores, 1.0, config)
+            weights = share / share.sum()
+            graded = replace(
+                even, weights=tuple(replace(w, weight=float(s)) for w, s in zip(even.weights, weights, strict=True))
+            )
+            yield from self._planned(f"1/size^{alpha:g}", graded, budget)
+
+    def _magnitude(self, budget: int) -> Iterator[Trial]:
+        """The uniform model of the largest budget, pruned to this one by magnitude and tuned on (Han et al. 2015)."""
+        config = self.rows.config
+        attention = fit(self.rows.scores, None, config.attention)
+        plan = self._plan(attention, self.largest, "even", config)
+
+        def trained(seed: int) -> tuple[Model, float]:
+            if seed not in self._dense:
+                self._dense[seed] = train(plan, self.rows.train, self.rows.validation, config, seed=seed)
+            return pruned(self._dense[seed], budget, self.rows.train, self.rows.validation)
+
+        yield Trial("magnitude", trained)
+
+    largest: int = 0
+    _dense: dict[int, Fitted]
+
+    def prepare_dense(self, largest: int) -> None:
+        """Say how large the model to prune is."""
+        self.largest, self._dense = largest, {}
+
+
+def even_size(arms: Arms, limit: int) -> int:
+    """Parameters of the even plan under `limit`."""
+    plan = arms._plan(fit(arms.rows.scores, None, arms.rows.config.attention), limit, "even", arms.rows.config)
+    return parameters(plan.capacity)
+
+
+def shuffled(scores: Scores, seed: int) -> Scores:
+    """The scores of other features, drawn at random."""
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(scores.features))
+    features = tuple(
+        replace(f, score=scores.features[j].score, carries_signal=scores.features[j].carries_signal)
+        for f, j in zip(scores.features, order, strict=True)
+    )
+    terms = tuple(
+        replace(t, scores=tuple(np.array(t.scores)[random.permutation(len(t.scores))].tolist())) for t in scores.terms
+    )
+    return replace(scores, features=features, terms=terms)
+
+
+def inverted(scores: Scores) -> Scores:
+    """The best are the worst."""
+    features = tuple(replace(f, score=1 - f.score, carries_signal=True) for f in scores.features)
+    terms = []
+    for t in scores.terms:
+        values = np.array(t.scores)
+        ranked = np.empty_like(values)
+        ranked[np.argsort(values)] = np.sort(values)[::-1]
+        terms.append(replace(t, scores=tuple(ranked.tolist())))
+    return replace(scores, features=features, terms=tuple(terms))
+
+
+def _terms(scores: Scores, share: float, worth: Callable[..., np.ndarray]) -> Scores:
+    kept = []
+    for t in scores.terms:
+        order = np.sort(np.argsort(-worth(t), kind="stable")[: max(1, round(share * len(t.terms)))])
+        kept.append(
+            replace(
+                t,
+                terms=tuple(t.terms[i] for i in order),
+                rows=tuple(t.rows[i] for i in order),
+                scores=tuple(t.scores[i] for i in order),
+                errors=tuple(t.errors[i] for i in order),
+            )
+        )
+    return replace(scores, terms=tuple(kept))
+
+
+def _subset(scores: Scores, kept: list[int]) -> tuple[Scores, Callable[[Columns], Columns]]:
+    """Scores over these features alone, and what takes their columns from rows."""
+    schema = scores.problem.schema
+    features = tuple(schema.features[i] for i in kept)
+    problem = replace(scores.problem, schema=replace(schema, features=features))
+    numeric = [i for i, f in enumerate(schema.features) if f.kind == "numeric"]
+    other = [i for i, f in enumerate(schema.features) if f.kind != "numeric"]
+    chosen = [numeric.index(i) for i in kept if i in numeric], [other.index(i) for i in kept if i in other]
+
+    def columns(rows: Columns) -> Columns:
+        return replace(
+            rows, numeric=rows.numeric[:, chosen[0]], categorical=tuple(rows.categorical[i] for i in chosen[1])
+        )
+
+    return replace(scores, problem=problem, features=tuple(scores.features[i] for i in kept)), columns
+
+
+def _without_shrinking(plan: Plan) -> Plan:
+    capacity = plan.capacity
+    return replace(
+        plan,
+        capacity=replace(capacity, features=tuple(replace(f, start_entries=f.entries) for f in capacity.features)),
+    )
+
+
+def torch_threads(count: int) -> None:
+    """Threads of all arms."""
+    torch.set_num_threads(count)

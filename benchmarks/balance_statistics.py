@@ -1,0 +1,79 @@
+"""What the curves say: budget at equal quality, gains at equal budget, and how sure both are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.stats import wilcoxon
+
+Curve = Mapping[int, Sequence[float]]
+"""Parameters -> quality per seed, higher is better."""
+RESAMPLES = 2000
+
+
+def threshold(uniform: Curve) -> float:
+    """Q: the best mean quality on the uniform curve less the seeds' standard deviation there."""
+    best = max(uniform, key=lambda size: np.mean(uniform[size]))
+    values = np.array(uniform[best])
+    return float(values.mean() - (values.std(ddof=1) if len(values) > 1 else 0.0))
+
+
+def least(curve: Curve, quality: float) -> int | None:
+    """The fewest parameters whose mean quality reaches `quality`; None where none does."""
+    reached = [size for size, values in curve.items() if np.mean(values) >= quality]
+    return min(reached, default=None)
+
+
+def times_fewer(curve: Curve, other: Curve, quality: float) -> tuple[float | None, bool]:
+    """(the least of `other` over the least of `curve` at that quality, whether `other` never reached it).
+
+    Where `other` never reaches it, its largest size stands in, so that the ratio is a lower bound.
+    """
+    mine, theirs = least(curve, quality), least(other, quality)
+    if mine is None:
+        return None, theirs is None
+    return (max(other) if theirs is None else theirs) / mine, theirs is None
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    """The exponential of the mean logarithm; NaN of none."""
+    return float(np.exp(np.mean(np.log(ratios)))) if ratios else float("nan")
+
+
+def relative_gain(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of paired relative gains (ours - theirs) / |theirs| with its 95% bootstrap interval over seeds."""
+    gains = (np.array(ours) - np.array(theirs)) / np.abs(theirs)
+    random = np.random.default_rng(0)
+    means = gains[random.integers(0, len(gains), (RESAMPLES, len(gains)))].mean(axis=1)
+    return float(gains.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def interval_over_sets(gains: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+    """Mean over sets of the mean gain, with a 95% bootstrap over sets and seeds within them."""
+    random = np.random.default_rng(0)
+    means = []
+    for _ in range(RESAMPLES):
+        drawn = [gains[i] for i in random.integers(0, len(gains), len(gains))]
+        means.append(np.mean([np.mean(np.array(g)[random.integers(0, len(g), len(g))]) for g in drawn]))
+    return (
+        float(np.mean([np.mean(g) for g in gains])),
+        float(np.quantile(means, 0.025)),
+        float(np.quantile(means, 0.975)),
+    )
+
+
+def signed_ranks(gains: Sequence[float]) -> float:
+    """One-sided p-value of Wilcoxon's signed-rank test over sets that gains are above zero; 1 where all are 0."""
+    values = np.array(gains)
+    return float(wilcoxon(values, alternative="greater").pvalue) if np.any(values != 0) else 1.0
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's step-down adjustment (1979)."""
+    ranked = sorted(p_values, key=lambda name: p_values[name])
+    adjusted, running = {}, 0.0
+    for place, name in enumerate(ranked):
+        running = max(running, min(1.0, (len(ranked) - place) * p_values[name]))
+        adjusted[name] = running
+    return adjusted

@@ -1,0 +1,148 @@
+"""The balance benchmark's tables: from points to the figures that are claimed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from balance_statistics import (
+    geometric_mean,
+    holm,
+    interval_over_sets,
+    relative_gain,
+    signed_ranks,
+    threshold,
+    times_fewer,
+)
+
+GOALS = {"text": 20.0, "ids": 8.0, "noisy": 10.0, "clean": 1.5}
+STRONG = ("top-k", "mixed", "magnitude")
+QUARTER = "4"
+
+
+def curve(result: dict[str, Any], arm: str) -> dict[int, list[float]]:
+    """Parameters -> quality per seed."""
+    points = result["arms"].get(arm, {})
+    return {
+        round(float(np.mean([p["parameters"] for p in by_seed]))): [p["metric"] for p in by_seed]
+        for by_seed in points.values()
+    }
+
+
+def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures per set and per group, and a table of them as text."""
+    rows = [_of_set(result) for result in results]
+    groups = {}
+    for kind, goal in GOALS.items():
+        saved = [r["times_fewer"] for r in rows if r["kind"] == kind and r["times_fewer"] is not None]
+        missed = [r["set"] for r in rows if r["kind"] == kind and r["times_fewer"] is None]
+        if saved or missed:
+            groups[kind] = {
+                "geometric_mean": geometric_mean(saved),
+                "goal": goal,
+                "sets": len(saved),
+                "not_reached": missed,
+            }
+    controls = [
+        r["times_fewer_than_controls"]
+        for r in rows
+        if r["kind"] != "clean" and r["times_fewer_than_controls"] is not None
+    ]
+    quarter = [r["quarter_over_uniform"]["gains"] for r in rows if r["quarter_over_uniform"]]
+    strong = [r["quarter_over_controls"]["gains"] for r in rows if r["kind"] != "clean" and r["quarter_over_controls"]]
+    p_values = {}
+    for share in ("1", "2", "4", "8", "16"):
+        gains = [g for result in results if (g := _gain(result, "uniform", share)) is not None]
+        if gains:
+            p_values[f"1/{share}"] = signed_ranks([float(np.mean(g)) for g in gains])
+    summary: dict[str, Any] = {
+        "sets": rows,
+        "groups": groups,
+        "controls": {"geometric_mean": geometric_mean(controls), "goal": 2.0, "sets": len(controls)},
+        "quarter_over_uniform": interval_over_sets(quarter) if quarter else None,
+        "quarter_over_controls": interval_over_sets(strong) if strong else None,
+        "wilcoxon_holm": holm(p_values),
+    }
+    return {**summary, "text": _text(summary)}
+
+
+def _of_set(result: dict[str, Any]) -> dict[str, Any]:
+    uniform, ours = curve(result, "uniform"), curve(result, "abi")
+    quality = threshold(uniform) if uniform else float("nan")
+    fewer, _ = times_fewer(ours, uniform, quality) if uniform and ours else (None, False)
+    against = {arm: times_fewer(ours, c, quality) for arm in STRONG if (c := curve(result, arm)) and ours}
+    ratios = [ratio for ratio, _ in against.values() if ratio is not None]
+    best = max(
+        (arm for arm in STRONG if QUARTER in result["arms"].get(arm, {})),
+        key=lambda arm: np.mean([p["metric"] for p in result["arms"][arm][QUARTER]]),
+        default=None,
+    )
+    return {
+        "set": result["set"],
+        "kind": result["kind"],
+        "best_uniform": max((float(np.mean(v)) for v in uniform.values()), default=None),
+        "quality": quality,
+        "uniform_size": min((s for s, v in uniform.items() if np.mean(v) >= quality), default=None),
+        "abi_size": min((s for s, v in ours.items() if np.mean(v) >= quality), default=None),
+        "times_fewer": fewer,
+        "times_fewer_than": {arm: {"ratio": r, "lower_bound": bound} for arm, (r, bound) in against.items()},
+        "times_fewer_than_controls": min(ratios, default=None),
+        "quarter_over_uniform": _interval(_gain(result, "uniform", QUARTER)),
+        "best_control": best,
+        "quarter_over_controls": _interval(_gain(result, best, QUARTER)) if best else None,
+    }
+
+
+def _gain(result: dict[str, Any], arm: str, share: str) -> list[float] | None:
+    mine, theirs = result["arms"].get("abi", {}).get(share), result["arms"].get(arm, {}).get(share)
+    if not mine or not theirs:
+        return None
+    return [(m["metric"] - t["metric"]) / abs(t["metric"]) for m, t in zip(mine, theirs, strict=False)]
+
+
+def _interval(gains: list[float] | None) -> dict[str, Any] | None:
+    if gains is None:
+        return None
+    mean, low, high = relative_gain([1 + g for g in gains], [1.0] * len(gains))
+    return {"mean": mean, "low": low, "high": high, "gains": gains}
+
+
+def _text(summary: dict[str, Any]) -> str:
+    lines = [
+        f"{'set':22} {'best uniform':>12} {'at':>9} {'abi at':>8} {'fewer':>7} {'vs controls':>12} {'1/4 vs uniform':>24} {'1/4 vs best control':>34}"
+    ]
+    for r in summary["sets"]:
+        gain, control = r["quarter_over_uniform"], r["quarter_over_controls"]
+        lines.append(
+            f"{r['set']:22} {_number(r['best_uniform'], '12.4f')} {_number(r['uniform_size'], '9,d')} {_number(r['abi_size'], '8,d')} "
+            f"{_number(r['times_fewer'], '6.1f')}x {_number(r['times_fewer_than_controls'], '11.1f')}x "
+            f"{_percent(gain):>24} {(_percent(control) + ' ' + r['best_control'] if control else '-'):>34}"
+        )
+    lines.append("")
+    for kind, group in summary["groups"].items():
+        missed = f", not reached on {', '.join(group['not_reached'])}" if group["not_reached"] else ""
+        lines.append(
+            f"{kind:6} {group['geometric_mean']:6.1f}x fewer parameters at equal quality over {group['sets']} sets (goal {group['goal']:g}x{missed})"
+        )
+    controls = summary["controls"]
+    lines.append(
+        f"strong controls need {controls['geometric_mean']:.1f}x over {controls['sets']} sets (goal {controls['goal']:g}x)"
+    )
+    for name, words in (("quarter_over_uniform", "uniform"), ("quarter_over_controls", "the best control")):
+        if summary[name]:
+            mean, low, high = summary[name]
+            lines.append(f"gain at a quarter over {words}: {mean:+.2%} [{low:+.2%}, {high:+.2%}]")
+    lines.append(
+        "Wilcoxon over sets, Holm over budgets: "
+        + ", ".join(f"{k}: {v:.3f}" for k, v in summary["wilcoxon_holm"].items())
+    )
+    return "\n".join(lines)
+
+
+def _number(value: float | int | None, form: str) -> str:
+    width = int("".join(c for c in form.partition(".")[0] if c.isdigit()))
+    return format(value, form) if value is not None else "-".rjust(width)
+
+
+def _percent(gain: dict[str, Any] | None) -> str:
+    return f"{gain['mean']:+.2%} [{gain['low']:+.2%}, {gain['high']:+.2%}]" if gain else "-"

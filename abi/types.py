@@ -461,7 +461,7 @@ class Plan(Value):
     """The envelope divided. `allocation` "even" is the uniform control.
 
     `family` "auto" trains both families and decides on validation rows; `capacity` is `NO_NETWORK` where there are
-    only trees, `trees` None where there is only a network.
+    only trees, `trees` None where there is only a network. Where there are both, `parts` says what each would cost alone.
     """
 
     attention: Attention
@@ -473,6 +473,7 @@ class Plan(Value):
     reasons: tuple[str, ...]
     family: Literal["network", "trees", "blend", "auto"] = "network"
     trees: TreesCapacity | None = None
+    parts: dict[Family, Cost] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -538,6 +539,11 @@ class Trained(Value):
     terms: tuple[TermWidth, ...] = ()
     family: Family = "network"
     choice: Choice | None = None
+
+    @property
+    def predicted(self) -> Cost:
+        """What the plan said that a model of this family costs."""
+        return (self.plan.parts or {}).get(self.family, self.plan.predicted)
 
 
 @dataclass(frozen=True, kw_only=True)

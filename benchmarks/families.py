@@ -134,11 +134,14 @@ def speed() -> dict[str, Any]:
             "accuracy_whole_fit": _accuracy(rows, whole.kept),
         }
         if isinstance(plain.model, TreesModel):
-            own = [_lightgbm_seconds(rows, plain.model, machine) for _ in range(REPEATS)]
+            own_s = min(
+                median(_lightgbm_seconds(rows, plain.model, threads) for _ in range(REPEATS))
+                for threads in {1, machine.threads}
+            )
             figures[family] |= {
-                "lightgbm_s": round(median(own), 3),
-                "train_over_lightgbm": round(median(times) / median(own), 2),
-                "whole_over_lightgbm": round(sum(whole.seconds.values()) / median(own), 2),
+                "lightgbm_s": round(own_s, 3),
+                "train_over_lightgbm": round(median(times) / own_s, 2),
+                "whole_over_lightgbm": round(sum(whole.seconds.values()) / own_s, 2),
             }
         print(family, json.dumps(figures[family]), flush=True)
     return figures
@@ -169,8 +172,11 @@ def _accuracy(rows: Rows, fitted: Fitted) -> float:
     return score(rows.problem.schema.task, target, fitted.model.predict_columns(rows.validation))["accuracy"]
 
 
-def _lightgbm_seconds(rows: Rows, model: TreesModel, machine: Machine) -> float:
-    """LightGBM alone on the same matrix with the same rate, leaves and patience, and otherwise its defaults."""
+def _lightgbm_seconds(rows: Rows, model: TreesModel, threads: int) -> float:
+    """LightGBM alone on the same rows with the same rate, leaves and patience, and otherwise its defaults.
+
+    The caller takes the better of one thread and all: on small tables one is faster.
+    """
     size, encoding = model.blueprint.capacity, model.blueprint.encoding
     assert rows.train.target is not None
     start = time.perf_counter()
@@ -184,7 +190,7 @@ def _lightgbm_seconds(rows: Rows, model: TreesModel, machine: Machine) -> float:
         "metric": "binary_logloss",
         "learning_rate": size.learning_rate,
         "num_leaves": size.leaves,
-        "num_threads": machine.threads,
+        "num_threads": threads,
         "verbosity": -1,
     }
     held = data.create_valid(matrix(encoding, rows.validation), rows.validation.target)

@@ -107,7 +107,7 @@ class Run:
             "trees_temperature": trained.plan.attention.trees.temperature if trained.plan.attention.trees else None,
             "statistics": trained.plan.attention.trees.statistics if trained.plan.attention.trees else None,
             "parameters": trained.measured.parameters,
-            "predicted": trained.plan.predicted.to_json(),
+            "predicted": trained.predicted.to_json(),
             "measured": trained.measured.to_json(),
             "seconds": {name: round(value, 2) for name, value in self.seconds.items()},
         }

@@ -171,7 +171,7 @@ def _metrics(evaluation: Evaluation) -> dict[str, float]:
     for control in evaluation.controls:
         flat |= {f"{control.name}/{name}": e.value for name, e in control.metrics.items()}
         flat[f"gain/{control.name}"] = control.gain.difference.value
-    predicted, measured = evaluation.trained.plan.predicted, evaluation.trained.measured
+    predicted, measured = evaluation.trained.predicted, evaluation.trained.measured
     for name in ("parameters", "memory_bytes", "train_time_s", "latency_s"):
         flat[f"predicted/{name}"] = float(getattr(predicted, name))
         flat[f"measured/{name}"] = float(getattr(measured, name))

@@ -62,11 +62,11 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         "choice": decision.to_json() if (decision := report.decision) is not None else None,
         "plan": {
             "id": kept.plan.id,
-            "features": {f.feature: f.width for f in kept.plan.capacity.features},
-            "trees": {f.feature: {"bins": f.bins, "contribution": f.contribution} for f in kept.plan.trees.features}
-            if kept.plan.trees is not None
+            "features": {f.feature: f.width for f in report.plan.capacity.features},
+            "trees": {f.feature: {"bins": f.bins, "contribution": f.contribution} for f in report.plan.trees.features}
+            if report.plan.trees is not None
             else {},
-            "predicted": kept.plan.predicted.to_json(),
+            "predicted": kept.predicted.to_json(),
             "measured": kept.measured.to_json(),
         },
         "rounds": len(report.rounds),

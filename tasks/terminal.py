@@ -88,7 +88,7 @@ def _plan(value: Plan) -> tuple[Table | None, list[str]]:
 
 
 def _trained(value: Trained) -> tuple[Table | None, list[str]]:
-    measured, predicted = value.measured, value.plan.predicted
+    measured, predicted = value.measured, value.predicted
     table = _table("", "predicted", "measured")
     table.add_row("parameters", show_count(predicted.parameters), show_count(measured.parameters))
     table.add_row("memory", show_bytes(predicted.memory_bytes), show_bytes(measured.memory_bytes))

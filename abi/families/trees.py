@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TREES: Final = "trees.txt"
 HEAD: Final = "blueprint="
 """The file's first line names the blueprint, the blueprint the rest: neither can change alone."""
-FEW_ROWS: Final = 256
+FEW_ROWS: Final = 5000
 """Below this one thread answers sooner than several."""
 _BLOCK = re.compile(r"^Tree=\d+$", re.MULTILINE)
 _LEAVES = re.compile(r"^num_leaves=(\d+)$", re.MULTILINE)

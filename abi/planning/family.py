@@ -162,5 +162,6 @@ def _together(family: str, network: Plan, made: TreesPlan, envelope: Envelope) -
         family=family,  # type: ignore[arg-type]  # auto or blend
         trees=made.capacity,
         predicted=predicted,
+        parts={"network": a, "trees": b},
         reasons=(*network.reasons, *made.reasons, reason),
     )

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from abi.types import Attention, Checks, Choice, Evaluation, Plan, Scores, Trained, Value
+from abi.types import NO_NETWORK, Attention, Checks, Choice, Evaluation, Plan, Scores, Trained, Value
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -46,8 +46,12 @@ class Report(Value):
 
     @property
     def plan(self) -> Plan:
-        """The plan of the kept model."""
-        return self.evaluation.trained.plan
+        """The plan of the kept model, without what was planned for a family that was not kept."""
+        trained = self.evaluation.trained
+        kept = trained.plan
+        if trained.family == "trees":
+            return replace(kept, capacity=NO_NETWORK)
+        return kept if trained.family == "blend" else replace(kept, trees=None)
 
     @property
     def decision(self) -> Choice | None:

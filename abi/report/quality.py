@@ -200,7 +200,7 @@ def _slices(evaluation: Evaluation) -> dict[str, Any]:
 def provenance(report: Report) -> dict[str, Any]:
     """Everything by which the run can be found, checked and repeated."""
     evaluation = report.evaluation
-    trained, kept = evaluation.trained, report.plan
+    trained, kept = evaluation.trained, evaluation.trained.plan
     values: Sequence[tuple[str, str]] = [
         ("problem", report.checks.problem.id),
         ("checks", report.checks.id),

@@ -131,7 +131,9 @@ def costs(report: Report) -> list[tuple[str, str, str, str, float | None, float 
         ("train_time_s", "training time", show_seconds),
         ("latency_s", "latency of one row", show_seconds),
     ):
-        predicted, got, limit = (getattr(part, field) for part in (plan.predicted, actual, plan.envelope))
+        predicted, got, limit = (
+            getattr(part, field) for part in (report.evaluation.trained.predicted, actual, plan.envelope)
+        )
         rows.append(
             (
                 name,

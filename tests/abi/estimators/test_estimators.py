@@ -166,7 +166,7 @@ def test_more_rows_than_decide_are_moved_by_rounds() -> None:
     random = np.random.default_rng(0)
     table = random.normal(size=(600, 4))
     model = _regressor(rounds=2, settings=QUICK | {"iterate.tolerance": 0, "iterate.plan_change": 0})
-    model.fit(table, table[:, 0])
+    model.fit(table, table[:, 0] + 0.3 * table[:, 1] + 0.1 * table[:, 2])  # one alone would stand at the cap
     assert len(model.rounds_) == 2
     assert model.trained_.loss == min(one.loss for one in model.rounds_)
     assert model.rounds_[1].plan.attention.moved > 0

@@ -28,11 +28,15 @@ QUICK: dict[str, Any] = {"training.members": 2, "training.block_width": 16, "tra
 
 def _classifier(**parameters: Any) -> abi.AttentionBalancedClassifier:
     settings = QUICK | parameters.pop("settings", {})
-    return abi.AttentionBalancedClassifier(**{"family": "network", "rounds": 1, "n_jobs": 1, "settings": settings} | parameters)
+    return abi.AttentionBalancedClassifier(
+        **{"family": "network", "rounds": 1, "n_jobs": 1, "settings": settings} | parameters
+    )
 
 
 def _regressor(**parameters: Any) -> abi.AttentionBalancedRegressor:
-    return abi.AttentionBalancedRegressor(**{"family": "network", "rounds": 1, "n_jobs": 1, "settings": QUICK} | parameters)
+    return abi.AttentionBalancedRegressor(
+        **{"family": "network", "rounds": 1, "n_jobs": 1, "settings": QUICK} | parameters
+    )
 
 
 @pytest.fixture(scope="module")

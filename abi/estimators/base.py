@@ -215,7 +215,9 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         if files is not None:
             with tempfile.TemporaryDirectory(prefix="abi-model-") as folder:
                 for name, data in files.items():
-                    (Path(folder) / name).write_bytes(data)
+                    path = Path(folder) / name
+                    path.parent.mkdir(parents=True, exist_ok=True)  # a blend has a folder per family
+                    path.write_bytes(data)
                 state = state | {"model_": load(folder)}
         super().__setstate__(state)
 

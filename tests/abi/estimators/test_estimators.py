@@ -226,7 +226,7 @@ def test_every_family_fits_predicts_and_pickles(family: str, frame: pd.DataFrame
     assert model.attention_.sum() == pytest.approx(1)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))
-    assert family == "auto" or model.trained_.family == family
+    assert family in ("auto", model.trained_.family)
 
 
 class _Reader(HTMLParser):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from abi.config import AttentionConfig
 
 ON_BOUND = 1e-9
+SIDES: tuple[Literal["low", "high"], ...] = ("low", "high")
 LEAST_FLOOR = 1e-6
 """Training takes the logarithm of a weight, so none may be zero, whatever `attention.floor` says."""
 
@@ -43,8 +44,10 @@ def fit(
 def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionConfig) -> Attention:
     """Move the weights towards what a trained model showed.
 
-    The step is geometric: a' ~ a^(1 - m) * s^m, with m = `config.movement`, so that a weight that the model found ten
-    times too small grows by 10^m and none leaves the simplex; then balanced as in `fit`. The intervals of both are blended in the same way.
+    A weight goes towards the nearest value that the model's interval allows, and stays where it is inside of it: what
+    the rows cannot tell from no change is none. The step is geometric: a' ~ a^(1 - m) * s^m, with m = `config.movement`, so
+    that a weight that the model found ten times too small grows by 10^m and none leaves the simplex; then balanced as in
+    `fit`. The intervals of both are blended in the same way.
 
     Args:
         previous: where the weights are.
@@ -53,7 +56,9 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
         config: movement, floor and cap.
     """
     before = np.array([w.weight for w in previous.weights])
-    blend = before ** (1 - config.movement) * np.maximum(shares, 1e-12) ** config.movement
+    ends = [np.array([getattr(f, side) / f.score if f.score > 0 else 1.0 for f in scores.features]) for side in SIDES]
+    asked = np.clip(before, shares * np.minimum(ends[0], 1.0), shares * np.maximum(ends[1], 1.0))
+    blend = before ** (1 - config.movement) * np.maximum(asked, 1e-12) ** config.movement
     weights = balance(blend / blend.sum(), _floor(config, len(before)), config.cap)
     low = np.maximum(weights * _relative(previous, scores, config.movement, "low"), _floor(config, len(before)))
     high = np.minimum(weights * _relative(previous, scores, config.movement, "high"), max(config.cap, 1 / len(before)))

@@ -17,9 +17,9 @@ FREE = AttentionConfig(floor=0.0, cap=1.0, movement=0.5)
 
 
 def _start(
-    toy: Any, values: list[float], config: AttentionConfig, temperature: float | None = None
+    toy: Any, values: list[float], config: AttentionConfig, temperature: float | None = None, width: float = 0.0
 ) -> tuple[Attention, Scores]:
-    scores = toy.scores(toy.problem({f"x{i}": "numeric" for i in range(len(values))}), values)
+    scores = toy.scores(toy.problem({f"x{i}": "numeric" for i in range(len(values))}), values, width=width)
     return fit(scores, temperature, config), scores
 
 
@@ -36,6 +36,16 @@ def test_a_whole_step_takes_over_what_the_model_showed(toy: Any) -> None:
     start, scores = _start(toy, [0.5, 0.5, 0.5], config)
     moved = move(start, scores, np.array([0.6, 0.3, 0.1]), config)
     assert [w.weight for w in moved.weights] == pytest.approx([0.6, 0.3, 0.1], abs=1e-9)
+
+
+def test_what_the_rows_cannot_tell_from_no_change_is_none(toy: Any) -> None:
+    # scores 0.5 +- 0.05 are intervals of +-10%: shares of 0.54 and 0.46 may as well be 0.5
+    start, scores = _start(toy, [0.5, 0.5], FREE, width=0.05)
+    assert move(start, scores, np.array([0.54, 0.46]), FREE).moved == pytest.approx(0.0, abs=1e-9)
+    # 0.6 and 0.4 reach down to 0.54 and up to 0.44: half a step from 0.5 is their root
+    moved = move(start, scores, np.array([0.6, 0.4]), FREE)
+    ends = np.sqrt([0.54, 0.44])
+    assert [w.weight for w in moved.weights] == pytest.approx(list(ends / ends.sum()), abs=1e-9)
 
 
 def test_where_the_model_agrees_nothing_moves(toy: Any) -> None:

@@ -34,9 +34,8 @@ from results_file import RESULTS, results_path, write_results
 from abi.errors import PlanInfeasible
 from abi.planning.measure import find_precision, measure
 
-SHARES = (1, 2, 4, 8, 16)
-FURTHER = (32, 64, 128, 256)
-"""Smaller budgets, for abi alone."""
+SHARES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Budgets over that of the largest uniform model; the last four are for abi alone."""
 CONTROLS = ("top-k", "mixed", "magnitude")
 QUARTER_ONLY = ("abi-no-rescoring", "random", "inverted")
 LIMITS = {"text": 1_000_000}
@@ -57,12 +56,8 @@ def measure_set(spec: Spec, seeds: int, full: bool, deadline: float) -> dict[str
     arms = Arms(rows, measure("cpu", find_precision("auto", "cpu"), threads), settings)
     largest = even_size(arms, LIMITS.get(spec.kind, LIMIT))
     arms.prepare_dense(largest)
-    sizes = {share: _matched(arms, largest // share) for share in (*SHARES, *FURTHER)}
-    wanted = [("uniform", share) for share in SHARES] + [("abi", share) for share in (*SHARES, *FURTHER)]
-    wanted += [(arm, share) for arm in CONTROLS for share in (SHARES if full else (4, 16))]
-    wanted += [(arm, 4) for arm in QUARTER_ONLY]
-    # the primary budget first, so that a run out of time has it
-    wanted.sort(key=lambda pair: (pair[1] != 4, pair[1] not in (1, 16)))
+    sizes = {share: _matched(arms, largest // share) for share in SHARES}
+    wanted = _order(full)
     found: dict[str, dict[int, list[Point]]] = {}
     skipped: list[str] = []
     for arm, share in wanted:
@@ -90,6 +85,15 @@ def measure_set(spec: Spec, seeds: int, full: bool, deadline: float) -> dict[str
         },
         "skipped": skipped,
     }
+
+
+def _order(full: bool) -> list[tuple[str, int]]:
+    """(arm, share of the budget), the primary budget first: a run out of time has what matters most."""
+    pairs = [("uniform", 4), ("abi", 4), *((arm, 4) for arm in CONTROLS), ("uniform", 1), ("abi", 16), ("abi", 64)]
+    pairs += [("uniform", 16), ("abi", 32), ("uniform", 2), ("uniform", 8), ("abi", 128)]
+    pairs += [(arm, 16) for arm in CONTROLS] + [("abi", 256)] + [(arm, 4) for arm in QUARTER_ONLY]
+    pairs += [("abi", share) for share in (8, 2, 1)]
+    return pairs + [(arm, share) for share in (1, 2, 8) for arm in CONTROLS] if full else pairs
 
 
 def _matched(arms: Arms, budget: int) -> int:

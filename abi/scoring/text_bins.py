@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -81,6 +81,9 @@ def text_bins(texts: Sequence[str], classes: Int64[np.ndarray, " texts"], target
     several = axes.shape[1] > 2  # noqa: PLR2004 - two classes are one axis
     parts = [np.flatnonzero(halves == half)[:TEXTS] for half in (0, 1)]
     models = tuple(_model([texts[i] for i in part], classes[part], axes, several) for part in parts)
+    if not several:
+        # cut by texts that the model did not see: its own lie at the ends, and would leave the others the middle bins
+        models = tuple(_cut(model, [texts[i] for i in parts[1 - half]]) for half, model in enumerate(models))
     return TextBins(index={}, models=models, buckets=len(axes) if several else BUCKETS)
 
 
@@ -105,9 +108,12 @@ def _model(
         lift = np.log(share / base)
         lift = lift if several else (lift[:, 1] - lift[:, 0])[:, None]
     place = {term: i for i, term in enumerate(terms)}
-    model = _Model(place, np.asarray(lift), None)
-    if several:
-        return model
-    values = model.axes(texts)[:, 0] if len(texts) else np.zeros(0)
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, BUCKETS + 1)[1:-1])) if len(values) else np.zeros(0)
-    return _Model(place, np.asarray(lift), edges)
+    return _Model(place, np.asarray(lift), None)
+
+
+def _cut(model: _Model, texts: Sequence[str]) -> _Model:
+    """With the edges of buckets of about equally many of these texts."""
+    if not len(texts):
+        return replace(model, edges=np.zeros(0))
+    at = np.linspace(0, 1, BUCKETS + 1)[1:-1]
+    return replace(model, edges=np.unique(np.quantile(model.axes(texts)[:, 0], at)))

@@ -18,10 +18,10 @@ def _target(classes: int) -> Target:
     return _class_target(classes, Counter(dict.fromkeys(range(classes), 1)))
 
 
-def _texts(labels: Any, seed: int, tell: float) -> list[str]:
-    """Thirty of 2,000 words, all texts distinct; a share `tell` names its class."""
+def _texts(labels: Any, seed: int, tell: float, length: int = 30) -> list[str]:
+    """`length` of 2,000 words, all texts distinct; a share `tell` names its class."""
     random = np.random.default_rng(seed)
-    words = [[f"w{i}" for i in random.integers(0, 2000, 30)] for _ in labels]
+    words = [[f"w{i}" for i in random.integers(0, 2000, length)] for _ in labels]
     for text, label in zip(words, labels, strict=True):
         if random.random() < tell:
             text[0] = f"class{label}"
@@ -56,7 +56,7 @@ def test_words_that_tell_the_class_are_seen(classes: int) -> None:
 def test_a_number_that_words_tell_is_ordered_by_the_bins() -> None:
     random = np.random.default_rng(2)
     level = random.integers(0, 5, 3000)
-    texts = _texts(level, 3, tell=1.0)
+    texts = _texts(level, 3, tell=1.0, length=4)
     values = level + 0.01 * random.normal(size=3000)
     target = _numeric_target(values, 16)
     bins = text_bins(texts, target.codes(values), target)

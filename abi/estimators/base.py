@@ -52,6 +52,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
     def __init__(  # scikit-learn asks that any value be taken here, and judged in `fit`
         self,
         *,
+        family: Any = "auto",
         parameters: Any = "250k",
         memory: Any = "4GiB",
         train_time: Any = "3min",
@@ -64,6 +65,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         settings: Any = None,
         verbose: Any = False,
     ) -> None:
+        self.family = family
         self.parameters = parameters
         self.memory = memory
         self.train_time = train_time
@@ -163,6 +165,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
             "evaluation.metric": self.metric,
             "iterate.rounds": self.rounds,
             "seed": self._seed(),
+            "training.family": self.family,
             "training.threads": self._threads(),
         }
         if not isinstance(self.settings, (Mapping, type(None))):
@@ -212,7 +215,9 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         if files is not None:
             with tempfile.TemporaryDirectory(prefix="abi-model-") as folder:
                 for name, data in files.items():
-                    (Path(folder) / name).write_bytes(data)
+                    path = Path(folder) / name
+                    path.parent.mkdir(parents=True, exist_ok=True)  # a blend has a folder per family
+                    path.write_bytes(data)
                 state = state | {"model_": load(folder)}
         super().__setstate__(state)
 

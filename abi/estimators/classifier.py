@@ -21,6 +21,7 @@ class AttentionBalancedClassifier(ClassifierMixin, AttentionBalanced):  # type: 
     values and, when predicting, categories that were never seen.
 
     Args:
+        family: "network", "trees", "blend" of both, or "auto": what validation rows favour.
         parameters: most trainable parameters, such as 200_000 or "200k"; None is no limit, here and below.
         memory: most memory that training may add, such as "2GiB".
         train_time: most seconds for one training, such as 60 or "1min".

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +46,7 @@ def slices(trained: Trained, test: Columns, prediction: Prediction, metric: str,
     return tuple(found)
 
 
-def _groups(index: int, test: Columns, kinds: list[str]) -> Iterator[tuple[str, Bool[np.ndarray, " rows"]]]:
+def _groups(index: int, test: Columns, kinds: Sequence[str]) -> Iterator[tuple[str, Bool[np.ndarray, " rows"]]]:
     numeric = kinds[index] == "numeric"
     place = sum((kind == "numeric") == numeric for kind in kinds[:index])
     if not numeric:

@@ -106,7 +106,7 @@ def from_counts(feature: str, vocabulary: Sequence[str], counts: TermCounts) -> 
     seen = (there > 0).sum(axis=1)
     score = np.maximum(0.0, information - (seen - 1) / (2 * rows))
     error = np.sqrt(np.maximum(0.0, squares - information**2) / rows)
-    top = max(float(score.max(initial=0.0)), 1e-300)
+    top = float(score.max(initial=0.0)) or 1.0
     return TermScores(
         feature=feature,
         texts=rows,

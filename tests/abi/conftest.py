@@ -11,8 +11,10 @@ import pytest
 from abi.attention.fit import fit
 from abi.config import Config, load_config
 from abi.data.columns import Codes, Columns
+from abi.inputs.terms import count_terms
 from abi.planning.machine import Machine
 from abi.planning.plan import make_plan
+from abi.scoring.terms import add, empty, from_counts
 from abi.training.loop import Fitted, train
 from abi.types import (
     Attention,
@@ -27,6 +29,7 @@ from abi.types import (
     Snapshot,
     Split,
     Task,
+    TermScores,
 )
 
 SMALL = {
@@ -42,11 +45,12 @@ COLOURS = ("blue", "green", "red")
 
 @dataclass(frozen=True)
 class Table:
-    """A problem with its rows."""
+    """A problem with its rows; `terms` are the scores of its texts' terms."""
 
     problem: Problem
     train: Columns
     validation: Columns
+    terms: tuple[TermScores, ...] = ()
 
 
 class Toy:
@@ -124,12 +128,58 @@ class Toy:
         held = np.arange(rows) % 4 == 3
         return Table(self.problem(kinds, task, distinct), whole.take(~held), whole.take(held))
 
+    def texts(
+        self, task: Task = "binary", rows: int = 240, numeric: int = 0, categorical: int = 0, seed: int = 0
+    ) -> Table:
+        """As `table`, with a text `t0` before the other features: a word of its class among eight of a hundred others.
+
+        The first row's text is missing, the second one's is empty.
+        """
+        plain = self.table(task, rows, max(1, numeric), categorical, seed)
+        random = np.random.default_rng(seed)
+        whole = [self._with_text(part, task, random, numeric) for part in (plain.train, plain.validation)]
+        kinds = {"t0": "text"} | {f"x{i}": "numeric" for i in range(numeric)}
+        kinds |= {f"c{i}": "categorical" for i in range(categorical)}
+        distinct = {n: len(COLOURS) if kind == "categorical" else rows for n, kind in kinds.items()}
+        problem = self.problem(kinds, task, distinct)
+        train = whole[0]
+        vocabulary = count_terms(train.categorical[0].values)[1]
+        assert train.target is not None
+        classes = train.target.astype(np.int64) if task != "regression" else (train.target > 0).astype(np.int64)
+        counts = add(empty(len(vocabulary), 3), train.categorical[0], classes, vocabulary)
+        return Table(problem, train, whole[1], (from_counts("t0", vocabulary, counts),))
+
+    @staticmethod
+    def _with_text(part: Columns, task: Task, random: np.random.Generator, numeric: int) -> Columns:
+        assert part.target is not None
+        classes = part.target if task != "regression" else np.digitize(part.target, [-0.5, 0.5])
+        texts = []
+        for one in classes:
+            words = [f"w{i}" for i in random.integers(0, 100, 8)]
+            words[random.integers(0, 8)] = f"says{int(one)}"
+            texts.append(" ".join(words))
+        texts[1] = ""
+        codes = np.arange(len(texts), dtype=np.int32)
+        codes[0] = -1
+        return Columns(
+            part.numeric[:, :numeric], (Codes(codes, tuple(texts)), *part.categorical), part.target, part.row_numbers
+        )
+
     def attention(
-        self, problem: Problem, values: list[float] | None = None, temperature: float | None = None
+        self,
+        problem: Problem,
+        values: list[float] | None = None,
+        temperature: float | None = None,
+        *,
+        frugal: bool = False,
+        terms: tuple[TermScores, ...] = (),
+        silent: tuple[str, ...] = (),
     ) -> Attention:
-        """The even split, or the softmax of these scores."""
-        count = len(problem.schema.features)
-        return fit(self.scores(problem, values or [0.5] * count), temperature, self.config().attention)
+        """The even split, or the softmax of these scores; `silent` features carry no signal."""
+        scores = self.scores(problem, values or [0.5] * len(problem.schema.features))
+        features = tuple(replace(f, carries_signal=f.feature not in silent) for f in scores.features)
+        scores = replace(scores, features=features, terms=terms)
+        return fit(scores, temperature, self.config().attention, frugal=frugal)
 
     def plan(
         self, problem: Problem, config: Config | None = None, attention: Attention | None = None, **envelope: Any
@@ -145,10 +195,20 @@ class Toy:
             validation_rows=60,
         )
 
-    def fitted(self, table: Table, config: Config | None = None, seed: int = 0, **execution: Any) -> Fitted:
-        """A trained model of the even split; `execution` replaces what the plan says."""
+    def fitted(
+        self,
+        table: Table,
+        config: Config | None = None,
+        seed: int = 0,
+        *,
+        attention: Attention | None = None,
+        envelope: Envelope | None = None,
+        **execution: Any,
+    ) -> Fitted:
+        """A trained model of the even split, or of `attention`; `execution` replaces what the plan says."""
         config = config or self.config()
-        plan = self.plan(table.problem, config)
+        attention = attention or self.attention(table.problem, terms=table.terms)
+        plan = self.plan(table.problem, config, attention, **(envelope or Envelope()).to_json())
         plan = replace(plan, execution=replace(plan.execution, **execution))
         return train(plan, table.train, table.validation, config, seed=seed)
 

@@ -28,11 +28,15 @@ QUICK: dict[str, Any] = {"training.members": 2, "training.block_width": 16, "tra
 
 def _classifier(**parameters: Any) -> abi.AttentionBalancedClassifier:
     settings = QUICK | parameters.pop("settings", {})
-    return abi.AttentionBalancedClassifier(**{"rounds": 1, "n_jobs": 1, "settings": settings} | parameters)
+    return abi.AttentionBalancedClassifier(
+        **{"family": "network", "rounds": 1, "n_jobs": 1, "settings": settings} | parameters
+    )
 
 
 def _regressor(**parameters: Any) -> abi.AttentionBalancedRegressor:
-    return abi.AttentionBalancedRegressor(**{"rounds": 1, "n_jobs": 1, "settings": QUICK} | parameters)
+    return abi.AttentionBalancedRegressor(
+        **{"family": "network", "rounds": 1, "n_jobs": 1, "settings": QUICK} | parameters
+    )
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +170,7 @@ def test_more_rows_than_decide_are_moved_by_rounds() -> None:
     random = np.random.default_rng(0)
     table = random.normal(size=(600, 4))
     model = _regressor(rounds=2, settings=QUICK | {"iterate.tolerance": 0, "iterate.plan_change": 0})
-    model.fit(table, table[:, 0])
+    model.fit(table, table @ [1.0, 0.5, 0.25, 0.1])
     assert len(model.rounds_) == 2
     assert model.trained_.loss == min(one.loss for one in model.rounds_)
     assert model.rounds_[1].plan.attention.moved > 0
@@ -213,6 +217,16 @@ def test_data_s_mistakes_are_value_errors(fitted: Any, frame: pd.DataFrame, answ
         _classifier().fit(frame, np.column_stack([answer, answer]))
     with pytest.raises(ValueError, match="contains NaN"):
         _regressor().fit(frame, frame["size"])
+
+
+@pytest.mark.parametrize("family", ["trees", "auto", "blend"])
+def test_every_family_fits_predicts_and_pickles(family: str, frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
+    model = _classifier(family=family).fit(frame, answer)
+    assert model.score(frame, answer) > 0.9
+    assert model.attention_.sum() == pytest.approx(1)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(frame))
+    assert family in ("auto", model.trained_.family)
 
 
 class _Reader(HTMLParser):

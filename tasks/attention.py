@@ -6,7 +6,7 @@ from abi.families.stored import load
 from abi.training.revise import revise
 from abi.training.rounds import decide
 from abi.training.trees_pilots import fit_families
-from abi.types import Move, Scores, Trained, find
+from abi.types import Move, Scores, Trained, find, split_name
 from tasks.data import load_rows
 from tasks.planning import divide
 from tasks.progress import say
@@ -24,7 +24,7 @@ def fit(call: Call, scores: str) -> str:
         load_rows(call, problem, "train"),
         load_rows(call, problem, "validation"),
     )
-    chosen = "the even split" if attention.temperature is None else f"temperature {attention.temperature:g}"
+    chosen = split_name(attention.temperature, attention.frugal)
     top = max(attention.weights, key=lambda w: w.weight)
     say(f"fit       {chosen} has the least validation loss; most attention: {top.feature} ({top.weight:.0%})")
     return call.ws.put(attention)

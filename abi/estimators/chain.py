@@ -20,6 +20,7 @@ from abi.training.family import train
 from abi.training.revise import revise
 from abi.training.rounds import best_round, decide
 from abi.training.trees_pilots import fit_families
+from abi.types import split_name
 from abi.units import show_count, show_seconds
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ def retrain(reader: Reader, config: Config, say: Say) -> Outcome:
             attention = fit(
                 scores, None, config.attention, frugal=any(f.kind == "text" for f in reader.problem.schema.features)
             )
-        temperature = attention.temperature
-        say(f"fit: {'the even split' if temperature is None else f'temperature {temperature:g}'}")
+        say(f"fit: {split_name(attention.temperature, attention.frugal)}")
         plan, rounds, models = divide(attention), [], []
         continues = True
         while continues:

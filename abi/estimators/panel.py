@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from abi.report.wording import LOWER_IS_BETTER, clean, metric_name, number, percent, plural
+from abi.types import split_name
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def _bar(name: str, weight: float, share: float, width: int | None) -> str:
 def _note(kept: Trained, rounds: Sequence[Trained], features: int) -> str:
     """What else there is to say, in one line."""
     parts = [f"{plural(features - SHOWN, 'more feature')}." if features > SHOWN else ""]
-    temperature = kept.plan.attention.temperature
-    start = "an even split" if temperature is None else f"the scores at temperature {temperature:g}"
+    attention = kept.plan.attention
+    start = split_name(attention.temperature, attention.frugal)
     number = rounds.index(kept) + 1
     parts.append(f"Attention started from {start}; round {number} of {len(rounds)} is kept.")
     aside = kept.plan.attention.scores.problem.schema.set_aside

@@ -21,6 +21,8 @@ WEIGHT_COPIES: Final = 5
 ACTIVATION_COPIES: Final = 3.6
 """Per hidden unit: linear output, rectified and dropped copies, and the gradient in passing."""
 PREDICT_ROWS: Final = 2048
+TEXT_CELLS_BYTES: Final = 400
+"""Of a text of about 30 terms: their numbers and weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +74,14 @@ def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> in
     unit_bytes = 2 if execution.precision == "bfloat16" else FLOAT_BYTES
     cells = (work.train_rows + work.validation_rows) * (8 * work.numeric + 4 * work.categorical) + 8 * work.train_rows
     copies = WEIGHT_COPIES + bool(execution.average)
+    texts = [f for f in capacity.features if f.entries]
+    tables = sum(2 * f.rows * f.width + WEIGHT_COPIES * (f.start_entries - f.entries) for f in texts)
+    bags = len(texts) * (work.train_rows + work.validation_rows) * TEXT_CELLS_BYTES
     hidden = capacity.members * capacity.block_width
     units = ACTIVATION_COPIES * hidden * capacity.blocks * unit_bytes + 6 * width * FLOAT_BYTES
     train = execution.batch_rows * (units + 4 * capacity.members * out * FLOAT_BYTES) + 2 * hidden * width * unit_bytes
     predict = min(PREDICT_ROWS, work.validation_rows) * (hidden * (unit_bytes + FLOAT_BYTES) + 3 * width * FLOAT_BYTES)
-    return int(copies * FLOAT_BYTES * parameters + cells + max(train, predict))
+    return int(copies * FLOAT_BYTES * parameters + FLOAT_BYTES * tables + bags + cells + max(train, predict))
 
 
 def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machine: Machine) -> Cost:

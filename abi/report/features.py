@@ -12,7 +12,7 @@ from abi.report.content import Report
 from abi.report.summary import capacities, compared, is_even, is_network
 from abi.report.summary import kept as family
 from abi.report.wording import clean, metric_name, number, percent, plural
-from abi.types import Check, FeatureScore, LayerSplit, Plan
+from abi.types import Check, FeatureScore, LayerSplit, Plan, split_name
 from abi.units import show_bytes, show_count, show_seconds
 
 TOP = 20
@@ -181,6 +181,7 @@ def attention(report: Report) -> dict[str, Any]:
         "effective": number(math.exp(kept.entropy), 1),
         "is_even": is_even(report.plan),
         "moved": kept.round > 0,
+        "frugal": kept.frugal,
         "temperature": None if kept.temperature is None else f"{kept.temperature:g}",
         "floor": percent(kept.floor),
         "cap": percent(kept.cap),
@@ -199,10 +200,10 @@ def _trials(report: Report) -> dict[str, Any]:
     return {
         "trials": [
             {
-                "temperature": "even split" if t.temperature is None else f"temperature {t.temperature:g}",
+                "temperature": split_name(t.temperature, t.frugal).removeprefix("the "),
                 "loss": number(t.loss),
                 "metric": "not defined" if t.metric is None else number(t.metric),
-                "chosen": t.temperature == tried.temperature,
+                "chosen": (t.temperature, t.frugal) == (tried.temperature, tried.frugal),
             }
             for t in tried.trials[:LISTED]
         ],

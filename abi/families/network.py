@@ -186,9 +186,7 @@ class Network(nn.Module):
         used, numbers = np.unique(codes.codes, return_inverse=True)
         texts = [codes.values[i] for i in used if i >= 0]
         missing = len(used) - len(texts)  # -1 is the least
-        place = {term: i for i, term in enumerate(lexicon.terms)}
-        bags = bags_of(texts, place, np.array(lexicon.inverse, dtype=np.float32))
-        return encoder.encode(numbers - missing, bags)
+        return encoder.encode(numbers - missing, bags_of(texts, lexicon.place, lexicon.weights))
 
     def embed(self, cells: Cells) -> Float[Tensor, "B D"]:
         """h(x): every feature's embedding, before attention."""

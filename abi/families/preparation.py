@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from abi.attention.terms import term_weights
 from abi.inputs.categorical import vocabulary
@@ -26,6 +27,16 @@ class Lexicon(Value):
 
     terms: tuple[str, ...]
     inverse: Floats
+
+    @functools.cached_property
+    def place(self) -> dict[str, int]:
+        """Number of each term."""
+        return {term: i for i, term in enumerate(self.terms)}
+
+    @functools.cached_property
+    def weights(self) -> Float32[np.ndarray, " terms"]:
+        """`inverse` as an array."""
+        return np.array(self.inverse, dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -12,6 +14,7 @@ from scipy.sparse import csr_array
 
 PATTERN: Final = r"(?u)\w+(?:'\w+)?|[^\w\s]"
 PAIRS: Final = (1, 2)
+_WORDS: Final = re.compile(PATTERN).findall
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,16 @@ def weigh(counts: csr_array, inverse: Float32[np.ndarray, " terms"]) -> Bags:
 
 
 def bags_of(texts: Sequence[str], place: Mapping[str, int], inverse: Float32[np.ndarray, " terms"]) -> Bags:
-    """The texts in terms of a known vocabulary; unknown terms are left out."""
-    terms = sorted(place, key=lambda term: place[term])
-    return weigh(count_terms(texts, terms)[0], inverse)
+    """The texts in terms of a known vocabulary; unknown terms are left out.
+
+    The same as `count_terms` and `weigh`, without scikit-learn, which would read the whole vocabulary for each row.
+    """
+    ids: list[int] = []
+    offsets = [0]
+    for text in texts:
+        words = _WORDS(text.lower())
+        ids += [place[term] for term in (*words, *map(" ".join, pairwise(words))) if term in place]
+        offsets.append(len(ids))
+    counts = csr_array((np.ones(len(ids)), ids, offsets), shape=(len(texts), len(place)), dtype=np.float64)
+    counts.sum_duplicates()
+    return weigh(counts, inverse)

@@ -198,12 +198,14 @@ def _divide(
     """Frugal splits of `budget` parameters and `macs` multiply-accumulates per row, broadest backbone first.
 
     A backbone is passed over while the features that get something would have less than `GOOD_WIDTH` on average; the
-    last that fits at all comes in the end.
+    last that fits at all comes in the end. None where no feature carries signal.
     """
     scores = attention.scores
     features, out = scores.problem.schema.features, work.outputs
     terms = {t.feature: len(t.terms) for t in scores.terms}
     silent = [not f.carries_signal for f in scores.features]
+    if all(silent):
+        return
     ladders = [
         (NOTHING,) if none else ladder(f, start.bins, frugal=True, terms=terms.get(f.name, 0))
         for f, none in zip(features, silent, strict=True)
@@ -316,10 +318,11 @@ def _finish(
             macs = MACS_SLACK * multiply_accumulates(
                 total_width(even), backbone.members, backbone.blocks, backbone.width, work.outputs
             )
-            found = next(_divide(attention, start, work, budget, macs), None)
-            if found is not None:
-                chosen, allotted = found
-                capacity = _attended(attention, allotted, chosen, work.outputs)
+            for other, allotted in _divide(attention, start, work, budget, macs):
+                divided = _attended(attention, allotted, other, work.outputs)
+                if _short(predict_cost(divided, execution, work, machine), envelope, execution) is None:
+                    capacity, chosen = divided, other
+                    break
         else:
             features = attention.scores.problem.schema.features
             terms = {t.feature: len(t.terms) for t in attention.scores.terms}

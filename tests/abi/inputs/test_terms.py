@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from abi.inputs.terms import bags_of, count_terms, inverse_frequency, weigh
 
@@ -71,3 +73,13 @@ def test_bags_of_texts_with_few_known_terms_or_none(texts: list[str]) -> None:
 def test_a_lexicon_of_no_terms_gives_empty_bags() -> None:
     bags = bags_of(["a b", "c"], {}, np.empty(0, dtype=np.float32))
     assert bags.offsets.tolist() == [0, 0, 0]
+
+
+@given(st.lists(st.text(st.sampled_from("aB ,'é\n"), max_size=12), max_size=6))
+def test_bags_are_those_of_counting_with_scikit_learn(texts: list[str]) -> None:
+    known = ["b", "a", "a b", "é", ", a", "b'a", "'"]
+    inverse = np.linspace(1, 2, len(known), dtype=np.float32)
+    ours = bags_of(texts, {term: i for i, term in enumerate(known)}, inverse)
+    theirs = weigh(count_terms(texts, known)[0], inverse)
+    for name in ("ids", "weights", "offsets"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))

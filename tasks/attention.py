@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abi.attention.fit import move as move_attention
 from abi.families.artifact import load
+from abi.report.wording import split_name
 from abi.training.pilots import choose_temperature
 from abi.training.rescore import rescore
 from abi.training.rounds import decide
@@ -25,7 +26,8 @@ def fit(call: Call, scores: str) -> str:
         load_rows(call, problem, "train"),
         load_rows(call, problem, "validation"),
     )
-    chosen = "the even split" if attention.temperature is None else f"temperature {attention.temperature:g}"
+    name = split_name(attention.temperature, attention.frugal)
+    chosen = f"the {name}" if attention.temperature is None else name
     top = max(attention.weights, key=lambda w: w.weight)
     say(f"fit       {chosen} has the least validation loss; most attention: {top.feature} ({top.weight:.0%})")
     return call.ws.put(attention)

@@ -10,11 +10,13 @@ from typing import Any
 from abi.report.axis import Axis
 from abi.report.content import Report
 from abi.report.summary import compared, is_even
-from abi.report.wording import clean, metric_name, number, percent, plural
-from abi.types import Check, FeatureScore, LayerSplit, Plan
+from abi.report.wording import clean, metric_name, number, percent, plural, split_name
+from abi.types import Check, FeatureScore, LayerSplit, Plan, TermWidth
 from abi.units import show_bytes, show_count, show_seconds
 
 TOP = 20
+TOP_TEXTS = 6
+TOP_TERMS = 15
 LISTED = 200
 WRITTEN = 20
 CSV_BYTES = 180_000
@@ -85,7 +87,33 @@ def scores(report: Report) -> dict[str, Any]:
         "round": kept.round,
         "data_rows": kept.rows,
         "before": bool(from_data),
+        **_texts(report),
         **_listing(report, order),
+    }
+
+
+def _texts(report: Report) -> dict[str, Any]:
+    """The terms of each text that the model gave most width."""
+    found: dict[str, list[TermWidth]] = {}
+    for term in report.evaluation.trained.terms:
+        found.setdefault(term.feature, []).append(term)
+    return {
+        "texts": [
+            {
+                "name": clean(name),
+                "terms": [
+                    {
+                        "term": clean(t.term, 40),
+                        "score": number(t.score, 3),
+                        "fill": Axis(0, 1).at(t.score),
+                        "width": t.width,
+                    }
+                    for t in terms[:TOP_TERMS]
+                ],
+            }
+            for name, terms in list(found.items())[:TOP_TEXTS]
+        ],
+        "more_texts": max(0, len(found) - TOP_TEXTS),
     }
 
 
@@ -169,6 +197,7 @@ def attention(report: Report) -> dict[str, Any]:
         "is_even": is_even(report.plan),
         "moved": kept.round > 0,
         "temperature": None if kept.temperature is None else f"{kept.temperature:g}",
+        "frugal": kept.frugal,
         "floor": percent(kept.floor),
         "cap": percent(kept.cap),
         "floored": sum(w.bound == "floor" for w in order),
@@ -186,10 +215,10 @@ def _trials(report: Report) -> dict[str, Any]:
     return {
         "trials": [
             {
-                "temperature": "even split" if t.temperature is None else f"temperature {t.temperature:g}",
+                "temperature": split_name(t.temperature, t.frugal),
                 "loss": number(t.loss),
                 "metric": "not defined" if t.metric is None else number(t.metric),
-                "chosen": t.temperature == tried.temperature,
+                "chosen": (t.temperature, t.frugal) == (tried.temperature, tried.frugal),
             }
             for t in tried.trials[:LISTED]
         ],

@@ -99,8 +99,7 @@ def _turned(difference: Estimate) -> Estimate:
 
 def is_even(plan: Plan) -> bool:
     """True where the kept plan is itself the even split."""
-    first = plan.attention.round == 0
-    return plan.allocation == "even" or (first and plan.attention.temperature is None)
+    return plan.allocation == "even" or plan.attention.even
 
 
 def costs(report: Report) -> list[tuple[str, str, str, str, float | None, float | None]]:

@@ -33,9 +33,9 @@ from abi.types import (
     Problem,
     Scores,
     Slice,
+    Snapshot,
     TermScores,
     TermWidth,
-    Snapshot,
     Trained,
     Trial,
     document,
@@ -53,7 +53,9 @@ ESTIMATE = Estimate(value=0.5, low=0.25, high=0.75)
 def chain(toy: Any) -> dict[str, Any]:
     """One value of each class, each made from the one before."""
     problem = toy.problem({"x": "numeric", "c": "text"})
-    scored = TermScores(feature="c", texts=9, terms=("good", "a"), rows=(3.0, 5.0), scores=(1.0, 0.25), errors=(0.5, 0.0))
+    scored = TermScores(
+        feature="c", texts=9, terms=("good", "a"), rows=(3.0, 5.0), scores=(1.0, 0.25), errors=(0.5, 0.0)
+    )
     attention = toy.attention(problem, [0.9, 0.1], 0.4)
     attention = replace(
         attention,
@@ -141,7 +143,10 @@ def test_many_numbers_are_packed_as_the_bytes_of_single_floats() -> None:
     value = TermScores(feature="c", texts=2, terms=("a", "b"), rows=(1.0, 2.0), scores=(0.5, -0.0), errors=(0.0, 0.0))
     # 1.0 = 00 00 80 3f, 2.0 = 00 00 00 40, 0.5 = 00 00 00 3f, -0.0 = 00 00 00 80
     plain = value.to_json()
-    assert [base64.b64decode(plain[name]).hex() for name in ("rows", "scores")] == ["0000803f00000040", "0000003f00000080"]
+    assert [base64.b64decode(plain[name]).hex() for name in ("rows", "scores")] == [
+        "0000803f00000040",
+        "0000003f00000080",
+    ]
     assert TermScores.from_json(plain) == value
 
 

@@ -19,8 +19,8 @@ from abi.planning.ladder import (
     START_FACTOR,
     ladder,
     measured_utility,
-    sharing_step,
     shares_rows,
+    sharing_step,
     text_step,
     utility,
     with_cells,
@@ -92,9 +92,13 @@ def test_silent_features_get_nothing_and_the_rest_costs_no_more_than_the_even_sp
 
 @settings(max_examples=30, deadline=None)
 @given(
-    names=kinds, silent=st.sets(st.integers(0, 5), max_size=3), limit=st.sampled_from([f.name for f in fields(Envelope)])
+    names=kinds,
+    silent=st.sets(st.integers(0, 5), max_size=3),
+    limit=st.sampled_from([f.name for f in fields(Envelope)]),
 )
-def test_a_limit_that_the_even_split_just_keeps_is_kept(toy: Any, names: list[str], silent: set[int], limit: str) -> None:
+def test_a_limit_that_the_even_split_just_keeps_is_kept(
+    toy: Any, names: list[str], silent: set[int], limit: str
+) -> None:
     problem = _problem(toy, names)
     attention = _attention(toy, problem, silent=tuple(f"f{i}" for i in silent if i < len(names)))
     even = _plan(toy, attention, "even")

@@ -125,7 +125,7 @@ class _Kill(Unwatched):
     def __init__(self, at: int) -> None:
         self.at = at
 
-    def step(self, done: int, total: int) -> None:  # noqa: ARG002 - the signature is the watcher's
+    def step(self, done: int, total: int) -> None:
         if done == self.at:
             raise _Killed
 

@@ -7,6 +7,7 @@ server has come up.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from abi.attention.fit import fit
 from abi.config import Config
@@ -42,7 +43,7 @@ def dry_run_attention(scores: Scores, config: Config) -> Attention:
 
 
 def _unscored(problem: Problem) -> Scores:
-    nothing = dict.fromkeys(
+    nothing: dict[str, Any] = dict.fromkeys(
         ("relevance", "discrimination", "redundancy", "complexity", "score", "low", "high", "null"), 0.0
     )
     features = tuple(

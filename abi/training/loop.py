@@ -181,9 +181,7 @@ def _loop(
         epoch_began, losses = time.perf_counter(), torch.zeros((), device=data.target.device)
         for part in torch.randperm(data.train.rows, generator=shuffle).tensor_split(_steps(data, execution)):
             index = part.to(data.target.device)
-            rate = execution.learning_rate * schedule(progress.share)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["factor"]
+            rate = _set_rate(optimizer, execution.learning_rate * schedule(progress.share))
             out = network(data.train.take(index))
             loss = members_loss(out, data.target.index_select(0, index), task, execution.smoothing)
             whole = loss + config.attention.kl * network.attention.divergence()
@@ -216,6 +214,13 @@ def _loop(
             checkpoints.save(pack(network, average, optimizer, shuffle, progress))
             last_save = time.perf_counter()
     return progress, stopped
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:
+    """Each group's rate is its share of `rate`, which is given back."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
+    return rate
 
 
 def _steps(data: _Data, execution: Execution) -> int:

@@ -235,10 +235,8 @@ def test_a_measured_curve_by_hand() -> None:
 
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=8), st.integers(1, 60))
 def test_more_width_is_never_of_less_use(parts: list[float], units: int) -> None:
-    total, curve = sum(parts), []
-    for i in range(len(parts)):
-        curve.append(sum(sorted(parts, reverse=True)[: i + 1]) / total)
-    curve[-1] = 1.0
+    falling = sorted(parts, reverse=True)
+    curve = [*(sum(falling[:i]) / sum(parts) for i in range(1, len(parts))), 1.0]
     assert measured_utility(units + 1, curve) >= measured_utility(units, curve) - 1e-12
 
 

@@ -92,7 +92,7 @@ def _matrices(parts: Sequence[Columns], seen: int, texts: Collection[int]) -> li
     return [csr_array(hstack(block, format="csr")) for block in blocks]
 
 
-def _scaled(parts: Sequence[Float64[np.ndarray, "rows numeric"]], seen: int) -> list[np.ndarray]:
+def _scaled(parts: Sequence[np.ndarray], seen: int) -> list[np.ndarray]:
     """Mean 0 and deviation 1; a missing or infinite value is the mean, and said to be missing in another column."""
     whole = np.concatenate(parts[:seen])
     there = np.isfinite(whole)
@@ -123,7 +123,7 @@ def _one_hot(columns: Sequence[Codes], seen: int) -> list[csr_array]:
 
 
 def _tfidf(columns: Sequence[Codes], seen: int) -> list[csr_array]:
-    """TF-IDF of the most frequent terms that stand in two texts or more; a missing text has none."""
+    """TF-IDF of the most frequent terms that stand in two texts or more; the last column says that it has none."""
     rows: Counter[str] = Counter()
     for column in columns[:seen]:
         used, times = np.unique(column.codes[column.codes >= 0], return_counts=True)
@@ -139,5 +139,6 @@ def _tfidf(columns: Sequence[Codes], seen: int) -> list[csr_array]:
         bags = weigh(count_terms(["" if i < 0 else column.values[i] for i in used], vocabulary)[0], inverse)
         shape = (len(used), len(vocabulary))
         by_text = csr_array((bags.weights.astype(np.float64), bags.ids, bags.offsets), shape=shape)
-        made.append(csr_array(by_text[number]))
+        without = csr_array((np.diff(bags.offsets) == 0).astype(np.float64)[:, None])
+        made.append(csr_array(hstack([by_text, without], format="csr"))[number])
     return made

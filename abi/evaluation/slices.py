@@ -29,7 +29,7 @@ def slices(trained: Trained, test: Columns, prediction: Prediction, metric: str,
     """
     assert test.target is not None
     schema = trained.plan.attention.scores.problem.schema
-    kinds = [f.kind for f in schema.features]
+    kinds: list[str] = [f.kind for f in schema.features]
     order = [i for i in np.argsort([-w for w in trained.attention], kind="stable") if kinds[i] != "text"]
     found = []
     for i in order[: config.evaluation.slices]:

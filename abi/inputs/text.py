@@ -131,7 +131,7 @@ class TextEncoder(nn.Module):
         )
 
     def forward(self, cells: BagCells, drop: float = 0.0) -> Float[Tensor, "rows width"]:
-        """Embedding of each row's text, of length sqrt(width); zero where it has no known term.
+        """Embedding of each row's text, of length sqrt(width) above width 1; zero where it has no known term.
 
         Args:
             cells: the rows.
@@ -141,6 +141,8 @@ class TextEncoder(nn.Module):
         if drop and self.training:
             weights = weights * (torch.rand(len(weights), device=weights.device) >= drop)
         pooled = nn.functional.embedding_bag(ids, self.table(), first, mode="sum", per_sample_weights=weights)
+        if self.width == 1:  # of a single number its length leaves the sign, which has no gradient
+            return torch.as_tensor(pooled)
         length = pooled.norm(dim=1, keepdim=True)
         return torch.as_tensor(pooled * (math.sqrt(self.width) / (length + 1e-6)))
 

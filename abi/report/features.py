@@ -9,13 +9,21 @@ from typing import Any
 
 from abi.report.axis import Axis
 from abi.report.content import Report
+<<<<<<< HEAD
 from abi.report.summary import capacities, compared, is_even, is_network
 from abi.report.summary import kept as family
 from abi.report.wording import clean, metric_name, number, percent, plural
 from abi.types import Check, FeatureScore, LayerSplit, Plan, split_name
+=======
+from abi.report.summary import compared, is_even
+from abi.report.wording import clean, metric_name, number, percent, plural, split_name
+from abi.types import Check, FeatureScore, LayerSplit, Plan, TermWidth
+>>>>>>> tests3
 from abi.units import show_bytes, show_count, show_seconds
 
 TOP = 20
+TOP_TEXTS = 6
+TOP_TERMS = 15
 LISTED = 200
 WRITTEN = 20
 CSV_BYTES = 180_000
@@ -86,7 +94,33 @@ def scores(report: Report) -> dict[str, Any]:
         "round": kept.round,
         "data_rows": kept.rows,
         "before": bool(from_data),
+        **_texts(report),
         **_listing(report, order),
+    }
+
+
+def _texts(report: Report) -> dict[str, Any]:
+    """The terms of each text that the model gave most width."""
+    found: dict[str, list[TermWidth]] = {}
+    for term in report.evaluation.trained.terms:
+        found.setdefault(term.feature, []).append(term)
+    return {
+        "texts": [
+            {
+                "name": clean(name),
+                "terms": [
+                    {
+                        "term": clean(t.term, 40),
+                        "score": number(t.score, 3),
+                        "fill": Axis(0, 1).at(t.score),
+                        "width": t.width,
+                    }
+                    for t in terms[:TOP_TERMS]
+                ],
+            }
+            for name, terms in list(found.items())[:TOP_TEXTS]
+        ],
+        "more_texts": max(0, len(found) - TOP_TEXTS),
     }
 
 
@@ -183,6 +217,7 @@ def attention(report: Report) -> dict[str, Any]:
         "moved": kept.round > 0,
         "frugal": kept.frugal,
         "temperature": None if kept.temperature is None else f"{kept.temperature:g}",
+        "frugal": kept.frugal,
         "floor": percent(kept.floor),
         "cap": percent(kept.cap),
         "floored": sum(w.bound == "floor" for w in order),
@@ -200,7 +235,11 @@ def _trials(report: Report) -> dict[str, Any]:
     return {
         "trials": [
             {
+<<<<<<< HEAD
                 "temperature": split_name(t.temperature, t.frugal).removeprefix("the "),
+=======
+                "temperature": split_name(t.temperature, t.frugal),
+>>>>>>> tests3
                 "loss": number(t.loss),
                 "metric": "not defined" if t.metric is None else number(t.metric),
                 "chosen": (t.temperature, t.frugal) == (tried.temperature, tried.frugal),

@@ -26,6 +26,13 @@ MOST_DECIMALS = 6
 _JOINERS = frozenset("\u200c\u200d")  # zero-width joiners shape letters and emoji, and change nothing else
 
 
+def split_name(temperature: float | None, frugal: bool) -> str:
+    """How a candidate divides: ``'even split'``, ``'frugal split'``, ``'temperature 0.4, frugal'``."""
+    if temperature is None:
+        return "frugal split" if frugal else "even split"
+    return f"temperature {temperature:g}{', frugal' if frugal else ''}"
+
+
 def metric_name(metric: str) -> str:
     """``'roc_auc'`` -> ``'ROC AUC'``."""
     return METRICS.get(metric, metric.replace("_", " "))

@@ -94,3 +94,10 @@ def test_every_group_of_a_large_number_has_a_name_of_its_own(toy: Any, trained: 
     stamps = 1.7e9 + np.arange(40.0) * 3600  # seconds of forty hours
     groups = [s.group for s in _slices(toy, trained, _rows(stamps, [0] * 40), np.ones(40), evaluation__slices=1)]
     assert len(set(groups)) == len(groups) == 4
+
+
+def test_texts_have_no_groups_and_take_no_place(toy: Any) -> None:
+    table = toy.texts("regression", numeric=1)
+    trained = toy.fitted(table, epochs=1).trained
+    found = _slices(toy, trained, table.validation, table.validation.target, (0.9, 0.1), evaluation__slices=1)
+    assert {s.feature for s in found} == {"x0"}

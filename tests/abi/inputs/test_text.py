@@ -49,6 +49,16 @@ def test_empty_unknown_and_missing_texts_are_zero() -> None:
     assert (encoder(_cells(encoder))[[2, 4, 5]] == 0).all()
 
 
+def test_of_width_one_it_is_the_sum_which_can_be_learnt() -> None:
+    encoder, bags = TextEncoder(np.ones((TERMS, 1), dtype=bool)), _bags()
+    found = encoder(_cells(encoder))
+    weights = torch.from_numpy(bags.weights[:2])
+    torch.testing.assert_close(found[0, 0], weights @ encoder.values[:2])
+    found.sum().backward()
+    assert encoder.values.grad is not None
+    torch.testing.assert_close(encoder.values.grad[:2], weights)
+
+
 def test_a_full_mask_is_a_plain_embedding_bag() -> None:
     encoder = _encoder()
     plain = nn.EmbeddingBag(TERMS, WIDTH, mode="sum", _weight=encoder.values.detach().view(TERMS, WIDTH))

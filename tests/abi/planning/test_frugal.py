@@ -19,8 +19,8 @@ from abi.planning.ladder import (
     START_FACTOR,
     ladder,
     measured_utility,
-    sharing_step,
     shares_rows,
+    sharing_step,
     text_step,
     utility,
     with_cells,
@@ -92,9 +92,13 @@ def test_silent_features_get_nothing_and_the_rest_costs_no_more_than_the_even_sp
 
 @settings(max_examples=30, deadline=None)
 @given(
-    names=kinds, silent=st.sets(st.integers(0, 5), max_size=3), limit=st.sampled_from([f.name for f in fields(Envelope)])
+    names=kinds,
+    silent=st.sets(st.integers(0, 5), max_size=3),
+    limit=st.sampled_from([f.name for f in fields(Envelope)]),
 )
-def test_a_limit_that_the_even_split_just_keeps_is_kept(toy: Any, names: list[str], silent: set[int], limit: str) -> None:
+def test_a_limit_that_the_even_split_just_keeps_is_kept(
+    toy: Any, names: list[str], silent: set[int], limit: str
+) -> None:
     problem = _problem(toy, names)
     attention = _attention(toy, problem, silent=tuple(f"f{i}" for i in silent if i < len(names)))
     even = _plan(toy, attention, "even")
@@ -231,10 +235,8 @@ def test_a_measured_curve_by_hand() -> None:
 
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=8), st.integers(1, 60))
 def test_more_width_is_never_of_less_use(parts: list[float], units: int) -> None:
-    total, curve = sum(parts), []
-    for i in range(len(parts)):
-        curve.append(sum(sorted(parts, reverse=True)[: i + 1]) / total)
-    curve[-1] = 1.0
+    falling = sorted(parts, reverse=True)
+    curve = [*(sum(falling[:i]) / sum(parts) for i in range(1, len(parts))), 1.0]
     assert measured_utility(units + 1, curve) >= measured_utility(units, curve) - 1e-12
 
 

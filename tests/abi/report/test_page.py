@@ -10,7 +10,7 @@ import pytest
 from abi.report import charts
 from abi.report.embed import pack, unpack
 from abi.report.page import render
-from abi.types import Check, Envelope, Estimate, SetAside
+from abi.types import Check, Envelope, Estimate, SetAside, TermWidth, Trial
 
 SECTIONS = ["verdict", "checks", "scores", "attention", "plan", "actual", "quality", "provenance"]
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -308,3 +308,59 @@ def test_gain_marks_stand_on_their_side_of_zero(make_report):
     dots = [float(x) for x in re.findall(r'class="dot" style="left:([\d.]+)%', gains)]
     assert zero == pytest.approx(50)  # symmetric values
     assert dots == [pytest.approx(50 + 0.2 / 0.672 * 100, abs=0.01), pytest.approx(50 - 0.2 / 0.672 * 100, abs=0.01)]
+
+
+def _with_terms(report, texts, terms):
+    found = tuple(
+        TermWidth(feature=text, term=f"{text} <b>{i}</b>\u202e", score=1 / (1 + i), width=32 - i)
+        for text in texts
+        for i in range(terms)
+    )
+    return replace(
+        report, evaluation=replace(report.evaluation, trained=replace(report.evaluation.trained, terms=found))
+    )
+
+
+def test_the_best_terms_of_a_text_are_shown_with_score_and_width(make_report):
+    html = render(_with_terms(make_report(), ["title", "body"], 40))
+    page = Page(html)
+    assert html.count("<h3>Terms of") == 2
+    assert html.count("title &lt;b&gt;") == 15
+    assert "\u202e" not in page.text
+    row = html.split("body &lt;b&gt;1&lt;/b&gt;")[1].split("</tr>")[0]
+    assert "0.500" in row
+    assert ">31<" in row
+    assert len(page.scripts) == 1
+
+
+def test_tables_of_very_many_texts_are_capped_and_tables_without_texts_show_none(make_report, report):
+    page = Page(render(_with_terms(make_report(), [f"t{i}" for i in range(9)], 2)))
+    assert page.text.count("Terms of") == 6
+    assert "3 more texts lie with the run" in page.text
+    assert "Terms of" not in Page(render(report)).text
+
+
+def test_a_frugal_split_is_not_called_even(make_report):
+    report = make_report(rounds=1, temperature=None)
+    assert "Every feature has the same weight" in Page(render(report)).text
+    kept = report.evaluation.trained
+    attention = replace(
+        kept.plan.attention,
+        frugal=True,
+        trials=(
+            Trial(temperature=None, loss=0.5, metric=0.5),
+            Trial(temperature=None, loss=0.4, metric=0.6, frugal=True),
+            Trial(temperature=0.4, loss=0.45, metric=0.6, frugal=True),
+        ),
+    )
+    kept = replace(kept, plan=replace(kept.plan, attention=attention, allocation="attention"))
+    turn = replace(report.rounds[0], attention=attention, trained=kept)
+    html = render(replace(report, rounds=(turn,), evaluation=replace(report.evaluation, trained=kept)))
+    page = Page(html)
+    assert "Every feature has the same weight" not in page.text
+    assert "The even split was kept" not in page.text
+    assert "at temperature None" not in page.text
+    assert "The split is frugal" in page.text
+    assert "frugal split chosen" in page.text
+    assert html.count(">chosen<") == 1
+    assert "temperature 0.4, frugal" in page.text

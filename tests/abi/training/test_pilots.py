@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from abi.errors import PlanInfeasible
 from abi.training import pilots
 from abi.training.pilots import choose_seed, choose_temperature, flattest
 
@@ -104,3 +105,73 @@ def test_a_steeper_split_is_not_taken_for_a_gain_within_noise() -> None:
     assert flattest([flat, flat + noise - noise.mean() - 0.04], 1.0) == 0  # 0.8 standard errors
     assert flattest([flat, flat + noise - noise.mean() - 0.06], 1.0) == 1  # 1.2 standard errors
     assert flattest([flat[:1], flat[:1] - 1], 1.0) == 0  # one row tells nothing
+
+
+@pytest.fixture(name="frugal_losses")
+def _frugal_losses(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
+    """Injected: the validation loss of a pilot by (temperature, frugal)."""
+    table: dict[Any, float] = {}
+
+    def train(plan: Any, train_rows: Any, validation: Any, config: Any, *, seed: int) -> Any:
+        loss = table[plan.attention.temperature, plan.attention.frugal]
+        trained = type("Trained", (), {"loss": loss, "metric": -loss})
+        return type(
+            "Fitted", (), {"trained": trained, "row_losses": np.full(50, loss) + 0.01 * np.sin(np.arange(50.0))}
+        )
+
+    monkeypatch.setattr(pilots, "train", train)
+    return table
+
+
+def _tried(toy: Any, table: Any, silent: tuple[str, ...] = (), **envelope: Any) -> Any:
+    config = toy.config(attention__temperatures=[0.4])
+    values = [0.9] + [0.1] * (len(table.problem.schema.features) - 1)
+    scores = toy.attention(table.problem, values, terms=table.terms, silent=silent).scores
+    found = choose_temperature(
+        scores, config, lambda a: toy.plan(table.problem, config, a, **envelope), table.train, table.validation
+    )
+    return found, [(t.temperature, t.frugal) for t in found.trials]
+
+
+def test_a_frugal_split_is_tried_where_it_would_differ_and_there_alone(toy: Any, frugal_losses: Any) -> None:
+    frugal_losses.update({(None, False): 0.5, (None, True): 0.3, (0.4, False): 0.5, (0.4, True): 0.3})
+    plain, both = [(None, False), (0.4, False)], [(None, False), (None, True), (0.4, True)]
+    assert _tried(toy, toy.table("binary"))[1] == plain
+    assert _tried(toy, toy.table("binary"), silent=("x1",))[1] == both
+    assert _tried(toy, toy.texts("binary", numeric=1))[1] == both
+    table = toy.table("binary")
+    features = tuple(replace(f, distinct=500) if f.name == "c0" else f for f in table.problem.schema.features)
+    many = replace(table, problem=replace(table.problem, schema=replace(table.problem.schema, features=features)))
+    assert _tried(toy, many)[1] == both
+
+
+def test_temperatures_are_tried_on_the_better_structure(toy: Any, frugal_losses: Any) -> None:
+    table = toy.texts("binary", numeric=1)
+    frugal_losses.update({(None, False): 0.3, (None, True): 0.5, (0.4, False): 0.2})
+    found, tried = _tried(toy, table)
+    assert (found.temperature, found.frugal) == (0.4, False)
+    assert tried == [(None, False), (None, True), (0.4, False)]
+    frugal_losses.update({(None, False): 0.5, (None, True): 0.2, (0.4, True): 0.3})
+    found, _ = _tried(toy, table)
+    assert (found.temperature, found.frugal) == (None, True)
+    assert not found.even
+
+
+def test_one_text_alone_has_no_temperatures(toy: Any, frugal_losses: Any) -> None:
+    frugal_losses.update({(None, False): 0.5, (None, True): 0.3})
+    found, tried = _tried(toy, toy.texts("binary"))
+    assert tried == [(None, False), (None, True)]
+    assert found.frugal
+
+
+def test_an_even_split_that_does_not_fit_leaves_the_frugal_one(toy: Any, frugal_losses: Any) -> None:
+    frugal_losses.update({(None, True): 0.9, (0.4, True): 0.3})
+    table = toy.texts("binary", numeric=2)  # a row of width 1 for each of some hundred terms
+    found, tried = _tried(toy, table, parameters=len(table.terms[0].terms))
+    assert tried == [(None, True), (0.4, True)]
+    assert (found.temperature, found.frugal) == (0.4, True)
+
+
+def test_where_neither_fits_the_refusal_is_passed_on(toy: Any, frugal_losses: Any) -> None:
+    with pytest.raises(PlanInfeasible):
+        _tried(toy, toy.texts("binary", numeric=2), parameters=10)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from abi.attention.fit import move
 from abi.training.rescore import rescore
+from abi.types import Envelope
 
 TASKS = ["binary", "multiclass", "regression"]
 
@@ -97,3 +99,28 @@ def test_the_model_is_not_changed(toy: Any, runs: Any) -> None:
     before = model.artifact
     rescore(model, table.validation, _scores(toy, table), seed=0)
     assert model.artifact == before
+
+
+def test_a_text_keeps_its_terms_and_can_be_trained_again(toy: Any) -> None:
+    table = toy.texts("binary", numeric=1)
+    attention = toy.attention(table.problem, [0.9, 0.4], 0.4, frugal=True, terms=table.terms)
+    fitted = toy.fitted(table, attention=attention, envelope=Envelope(parameters=5000))
+    scores, shares = rescore(fitted.model, table.validation, attention.scores, seed=0)
+    assert scores.terms == table.terms
+    assert (scores.source, scores.round) == ("model", 1)
+    moved = move(attention, scores, shares, toy.config().attention)
+    assert moved.frugal
+    again = toy.fitted(table, attention=moved, envelope=Envelope(parameters=5000))
+    assert np.isfinite(again.trained.loss)
+
+
+def test_a_feature_without_width_is_worth_nothing(toy: Any) -> None:
+    table = toy.table("binary", numeric=3)
+    attention = toy.attention(table.problem, [0.9, 0.4, 0.3, 0.2], 0.4, frugal=True, silent=("x1", "c0"))
+    fitted = toy.fitted(table, attention=attention)
+    assert [f.width == 0 for f in fitted.trained.plan.capacity.features] == [False, True, False, True]
+    scores, shares = rescore(fitted.model, table.validation, attention.scores, seed=0)
+    assert (shares[1], shares[3]) == (0, 0)
+    assert not scores.features[1].carries_signal
+    moved = move(attention, scores, shares, toy.config().attention)
+    assert toy.plan(table.problem, attention=moved).capacity.features[1].width == 0

@@ -1,0 +1,80 @@
+"""The baseline of tables with free text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from abi.data.columns import Codes, Columns
+from abi.evaluation.baseline import fit_baseline
+from abi.evaluation.linear import _matrices
+from abi.metrics import score
+
+CLASSES = {"binary": 2, "multiclass": 3, "regression": 0}
+
+
+@pytest.mark.parametrize("task", list(CLASSES))
+@pytest.mark.parametrize("numeric", [0, 2])
+def test_it_learns_from_words_and_says_so(toy: Any, task: Any, numeric: int) -> None:
+    table = toy.texts(task, rows=400, numeric=numeric, categorical=numeric and 1)
+    found = fit_baseline(task, CLASSES[task], [table.train], table.validation, seed=0, texts=[0])
+    metrics = score(task, table.validation.target, found.prediction)
+    assert metrics["r2" if task == "regression" else "accuracy"] > (0.5 if task == "regression" else 0.85)
+    assert "TF-IDF" in found.description
+    assert found.parameters > 100
+    if task != "regression":
+        np.testing.assert_allclose(found.prediction.sum(1), 1)
+
+
+def test_numbers_beside_the_text_are_used(toy: Any) -> None:
+    table = toy.texts("binary", rows=400, numeric=1)
+    blank = Codes(np.zeros(300, dtype=np.int32), ("the same",))
+    train = replace(table.train, categorical=(blank,))
+    test = replace(table.validation, categorical=(Codes(np.full(100, -1, dtype=np.int32), ()),))
+    found = fit_baseline("binary", 2, [train], test, seed=0, texts=[0])
+    assert score("binary", test.target, found.prediction)["accuracy"] > 0.9
+
+
+def test_parts_are_put_together_and_seeds_repeat(toy: Any) -> None:
+    table = toy.texts("binary")
+    halves = [table.train.take(np.arange(90)), table.train.take(np.arange(90, 180))]
+    one, two = (
+        fit_baseline("binary", 2, parts, table.validation, seed=3, texts=[0]) for parts in ([table.train], halves)
+    )
+    np.testing.assert_allclose(one.prediction, two.prediction, atol=1e-6)
+
+
+def test_a_class_that_training_never_saw_gets_no_chance(toy: Any) -> None:
+    table = toy.texts("multiclass")
+    some = table.train.take(table.train.target != 1)
+    found = fit_baseline("multiclass", 3, [some], table.validation, seed=0, texts=[0])
+    assert (found.prediction[:, 1] == 0).all()
+
+
+def _columns(numeric: list[float], codes: list[int], values: tuple[str, ...], kinds: list[int]) -> Columns:
+    rows = len(codes)
+    text = Codes(np.array(codes, dtype=np.int32), values)
+    colour = Codes(np.array(kinds, dtype=np.int32), ("red", "blue"))
+    return Columns(np.array(numeric)[:, None], (text, colour), None, np.arange(rows))
+
+
+def test_features_by_hand() -> None:
+    train = _columns([1.0, 3.0, np.nan], [0, 1, -1], ("a b", "a"), [0, 0, -1])
+    test = _columns([np.inf, 4.0], [0, 1], ("b a b", "c"), [1, 0])
+    first, second = (x.toarray() for x in _matrices([train, test], 1, [0]))
+    # number (mean 2, deviation 1) and whether it lacks | a, the one term of two texts, and no term | red, missing
+    np.testing.assert_allclose(first, [[-1, 0, 1, 0, 1, 0], [1, 0, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1]])
+    np.testing.assert_allclose(second, [[0, 1, 1, 0, 0, 0], [2, 0, 0, 1, 1, 0]])
+
+
+@pytest.mark.parametrize("task", list(CLASSES))
+def test_very_few_rows_and_texts_without_any_word(toy: Any, task: Any) -> None:
+    table = toy.texts(task)
+    few = table.train.take(np.arange(6))
+    assert np.isfinite(fit_baseline(task, CLASSES[task], [few], table.validation, 0, [0]).prediction).all()
+    codes = Codes(np.zeros(180, dtype=np.int32), ("",))
+    silent = replace(table.train, categorical=(codes,))
+    assert np.isfinite(fit_baseline(task, CLASSES[task], [silent], table.validation, 0, [0]).prediction).all()

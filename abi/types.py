@@ -259,13 +259,6 @@ class Scores(Value):
         return next(t for t in self.terms if t.feature == feature)
 
 
-def split_name(temperature: float | None, frugal: bool) -> str:
-    """What a way to split is called: "the even split", "temperature 0.4", "the frugal split (at temperature 0.4)"."""
-    if not frugal:
-        return "the even split" if temperature is None else f"temperature {temperature:g}"
-    return "the frugal split" if temperature is None else f"the frugal split at temperature {temperature:g}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trial(Value):
     """One candidate that was tried on validation data. `temperature` is None for the even split.

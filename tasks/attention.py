@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from abi.families.stored import load
-from abi.training.revise import revise
-=======
-from abi.attention.fit import move as move_attention
 from abi.families.artifact import load
 from abi.report.wording import split_name
-from abi.training.pilots import choose_temperature
-from abi.training.rescore import rescore
->>>>>>> tests3
 from abi.training.rounds import decide
 from abi.training.trees_pilots import fit_families
 from abi.types import Move, Scores, Trained, find, split_name
@@ -32,12 +24,8 @@ def fit(call: Call, scores: str) -> str:
         load_rows(call, problem, "train"),
         load_rows(call, problem, "validation"),
     )
-<<<<<<< HEAD
-    chosen = split_name(attention.temperature, attention.frugal)
-=======
     name = split_name(attention.temperature, attention.frugal)
     chosen = f"the {name}" if attention.temperature is None else name
->>>>>>> tests3
     top = max(attention.weights, key=lambda w: w.weight)
     say(f"fit       {chosen} has the least validation loss; most attention: {top.feature} ({top.weight:.0%})")
     return call.ws.put(attention)

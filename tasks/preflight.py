@@ -7,7 +7,6 @@ server has come up.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from abi.attention.fit import fit
 from abi.config import Config
@@ -43,12 +42,6 @@ def dry_run_attention(scores: Scores, config: Config) -> Attention:
 
 
 def _unscored(problem: Problem) -> Scores:
-<<<<<<< HEAD
-=======
-    nothing: dict[str, Any] = dict.fromkeys(
-        ("relevance", "discrimination", "redundancy", "complexity", "score", "low", "high", "null"), 0.0
-    )
->>>>>>> tests3
     features = tuple(
         FeatureScore(
             feature=f.name, relevance=0.0, discrimination=0.0, redundancy=0.0, complexity=0.0, score=0.0,

@@ -10,12 +10,8 @@ from rich.table import Table
 
 from abi.errors import clip
 from abi.report.summary import verdict
-<<<<<<< HEAD
-from abi.types import Attention, Checks, Evaluation, Plan, Scores, Trained, Value, split_name
-=======
 from abi.report.wording import split_name
 from abi.types import Attention, Checks, Evaluation, Plan, Scores, Trained, Value
->>>>>>> tests3
 from abi.units import show_bytes, show_count, show_seconds
 
 SHOWN = 40
@@ -74,11 +70,7 @@ def _attention(value: Attention) -> tuple[Table | None, list[str]]:
     table = _table("feature", "attention", "95% interval", "bound")
     for w in sorted(value.weights, key=lambda w: -w.weight)[:SHOWN]:
         table.add_row(clip(w.feature), f"{w.weight:.1%}", f"{w.low:.1%}–{w.high:.1%}", w.bound or "")
-<<<<<<< HEAD
-    chosen = split_name(value.temperature, value.frugal).removeprefix("the ")
-=======
     chosen = split_name(value.temperature, value.frugal)
->>>>>>> tests3
     return table, [*_more(len(value.weights)), f"{chosen}, entropy {value.entropy:.3f} nats"]
 
 

@@ -15,12 +15,12 @@ from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
 from abi.planning.recipe import SMALL_ROWS
+from abi.report.wording import split_name
 from abi.scoring.score import score
 from abi.training.family import train
 from abi.training.revise import revise
 from abi.training.rounds import best_round, decide
 from abi.training.trees_pilots import fit_families
-from abi.types import split_name
 from abi.units import show_count, show_seconds
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from abi.report.wording import LOWER_IS_BETTER, clean, metric_name, number, percent, plural
-from abi.types import split_name
+from abi.report.wording import LOWER_IS_BETTER, clean, metric_name, number, percent, plural, split_name
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:

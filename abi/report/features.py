@@ -9,16 +9,9 @@ from typing import Any
 
 from abi.report.axis import Axis
 from abi.report.content import Report
-<<<<<<< HEAD
-from abi.report.summary import capacities, compared, is_even, is_network
-from abi.report.summary import kept as family
-from abi.report.wording import clean, metric_name, number, percent, plural
-from abi.types import Check, FeatureScore, LayerSplit, Plan, split_name
-=======
 from abi.report.summary import compared, is_even
 from abi.report.wording import clean, metric_name, number, percent, plural, split_name
 from abi.types import Check, FeatureScore, LayerSplit, Plan, TermWidth
->>>>>>> tests3
 from abi.units import show_bytes, show_count, show_seconds
 
 TOP = 20
@@ -235,11 +228,7 @@ def _trials(report: Report) -> dict[str, Any]:
     return {
         "trials": [
             {
-<<<<<<< HEAD
-                "temperature": split_name(t.temperature, t.frugal).removeprefix("the "),
-=======
                 "temperature": split_name(t.temperature, t.frugal),
->>>>>>> tests3
                 "loss": number(t.loss),
                 "metric": "not defined" if t.metric is None else number(t.metric),
                 "chosen": (t.temperature, t.frugal) == (tried.temperature, tried.frugal),

@@ -111,12 +111,7 @@ def capacities(plan: Plan) -> dict[str, str]:
 
 def is_even(plan: Plan) -> bool:
     """True where the kept plan is itself the even split."""
-<<<<<<< HEAD
-    first = plan.attention.round == 0
-    return plan.allocation == "even" or (first and plan.attention.even)
-=======
     return plan.allocation == "even" or plan.attention.even
->>>>>>> tests3
 
 
 def costs(report: Report) -> list[tuple[str, str, str, str, float | None, float | None]]:

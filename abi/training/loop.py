@@ -215,10 +215,7 @@ def _loop(
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:
-<<<<<<< HEAD
-=======
     """Each group's rate is its share of `rate`, which is given back."""
->>>>>>> tests3
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
     return rate

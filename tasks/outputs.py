@@ -64,11 +64,14 @@ def write_outputs(folder: Path, result: dict[str, Any], out: Path) -> None:
         }
         (out / "metrics.json").write_text(json.dumps(metrics, indent=1))
         (out / "run.json").write_text(json.dumps(result, ensure_ascii=False, indent=1))
-        widths = result["plan"]["features"]
+        widths, trees = result["plan"]["features"], result["plan"]["trees"]
         _table(
             plots / "attention.csv",
-            ("feature", "attention", "score", "width"),
-            ((f, a, result["scores"][f], widths[f]) for f, a in result["attention"].items()),
+            ("feature", "attention", "score", "width", "contribution"),
+            (
+                (f, a, result["scores"][f], widths.get(f, 0), trees.get(f, {}).get("contribution", 0))
+                for f, a in result["attention"].items()
+            ),
         )
         _table(
             plots / "training.csv",

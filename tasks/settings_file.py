@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -16,18 +17,19 @@ HEAD = "# Settings of ABI. Every line is the default: keep what you change. Flag
 
 def commented() -> str:
     """Every setting with its default and one line on what it does."""
-    lines = [HEAD]
-    for name, field in Config.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            lines.append(f"\n{name}:" + _comment(section.__doc__))
-            lines += [
-                f"  {key}: {_plain(key, inner.get_default(call_default_factory=True))}{_comment(inner.description)}"
-                for key, inner in section.model_fields.items()
-            ]
+    return "\n".join([HEAD, *_lines(Config, "")]) + "\n"
+
+
+def _lines(section: type[BaseModel], indent: str) -> Iterator[str]:
+    """The settings of `section`, those of the sections inside it further in."""
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield f"{'' if indent else chr(10)}{indent}{name}:" + _comment(inner.__doc__)
+            yield from _lines(inner, indent + "  ")
         else:
-            lines.append(f"{name}: {_plain(name, field.default)}{_comment(field.description)}")
-    return "\n".join(lines) + "\n"
+            plain = _plain(name, field.get_default(call_default_factory=True))
+            yield f"{indent}{name}: {plain}{_comment(field.description)}"
 
 
 def _comment(text: str | None) -> str:

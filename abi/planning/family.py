@@ -90,15 +90,23 @@ def _auto(
     alone: Callable[[TreesPlan], Plan],
     envelope: Envelope,
 ) -> Plan:
-    """Both, or the one that fits."""
+    """Both, or the one that fits.
+
+    Raises:
+        PlanInfeasible: neither does; the message is about trees, which need less.
+    """
     try:
-        made = trees()
-    except PlanInfeasible:
-        return _noted(network(envelope), "training.family is auto: no trees fit the envelope, so a network it is.")
+        made: TreesPlan | PlanInfeasible = trees()
+    except PlanInfeasible as error:
+        made = error
     try:
         first = network(envelope)
     except PlanInfeasible:
+        if isinstance(made, PlanInfeasible):
+            raise made from None
         return _noted(alone(made), "training.family is auto: no network fits the envelope, so trees it is.")
+    if isinstance(made, PlanInfeasible):
+        return _noted(first, "training.family is auto: no trees fit the envelope, so a network it is.")
     return _together("auto", first, made, envelope)
 
 

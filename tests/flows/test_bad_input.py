@@ -163,7 +163,7 @@ def test_an_envelope_nothing_fits_into_names_the_smallest_that_does(
     abi, versions, data, quick, tmp_path, without_prefect
 ):
     flags = ["--target", "label", "--workspace", tmp_path / "ws", "-q", *quick]
-    for little in ("parameters=10", "memory=16KiB", "latency=1us", "train_time=1us", "train_time=0.1us"):
+    for little in ("parameters=2", "memory=16KiB", "latency=1us", "train_time=1us", "train_time=0.1us"):
         answer = abi("run", data, *flags, "--budget", little)
         assert answer.code == 5, answer
         assert f"got {little.partition('=')[0]}=" in answer.sentence

@@ -87,7 +87,7 @@ class Arms:
 
     def point(self, model: Model, loss: float, name: str) -> Point:
         """What a model is worth on test rows."""
-        test, capacity = self.rows.test, model.blueprint.capacity
+        test, capacity = self._columns_of(model), model.blueprint.capacity
         task = self.schema.task
         assert test.target is not None
         metric = primary_metric(task)
@@ -105,6 +105,12 @@ class Arms:
             metric=-value if metric in LOWER_IS_BETTER else value,
             trial=name,
         )
+
+    def _columns_of(self, model: Model) -> Columns:
+        """The test rows with the features that the model was trained on."""
+        names = {f.name for f in model.blueprint.schema.features}
+        kept = [i for i, f in enumerate(self.schema.features) if f.name in names]
+        return _subset(self.rows.scores, kept)[1](self.rows.test)
 
     def _variants(self) -> list[tuple[str, dict[str, object]]]:
         """As many ways to train an even split as ABI has to divide the budget."""

@@ -25,7 +25,12 @@ def pruned(dense: Fitted, budget: int, train: Columns, validation: Columns) -> t
     plan, model = dense.trained.plan, copy.deepcopy(dense.model)
     network, execution = model.network, plan.execution
     schema, preparation = model.blueprint.schema, model.blueprint.preparation
-    weights = [p for n, p in network.named_parameters() if p.ndim > 1 or n.endswith("values")]
+    # all adapters have magnitude 1: they would go, or stay, as one
+    weights = [
+        p
+        for n, p in network.named_parameters()
+        if (p.ndim > 1 or n.endswith("values")) and not n.startswith(("adapter", "head.bias"))
+    ]
     others = sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in weights)
     worth = torch.cat(
         [(w.detach() / w.detach().square().mean().sqrt().clamp_min(1e-12)).abs().flatten() for w in weights]

@@ -9,7 +9,8 @@ from typing import Any
 
 from abi.report.axis import Axis
 from abi.report.content import Report
-from abi.report.summary import compared, is_even
+from abi.report.summary import capacities, compared, is_even, is_network
+from abi.report.summary import kept as family
 from abi.report.wording import clean, metric_name, number, percent, plural, split_name
 from abi.types import Check, FeatureScore, LayerSplit, Plan, TermWidth
 from abi.units import show_bytes, show_count, show_seconds
@@ -210,7 +211,6 @@ def attention(report: Report) -> dict[str, Any]:
         "moved": kept.round > 0,
         "frugal": kept.frugal,
         "temperature": None if kept.temperature is None else f"{kept.temperature:g}",
-        "frugal": kept.frugal,
         "floor": percent(kept.floor),
         "cap": percent(kept.cap),
         "floored": sum(w.bound == "floor" for w in order),

@@ -30,6 +30,8 @@ FASTEST_RATE: Final = 0.3
 SMALL_ROWS: Final = 3_000
 LARGE_ROWS: Final = 50_000
 
+FIXED_BYTES: Final = 2**18
+"""What LightGBM keeps of the smallest table."""
 BYTES_PER_BIN: Final = 16
 """Sums of gradients and of their second derivatives: two doubles."""
 CELL_S: Final = 1.2e-8
@@ -227,7 +229,7 @@ def _cost(work: TreesWork, rounds: int, leaves: int, bins: int, parameters: int,
     histograms = leaves * bins * BYTES_PER_BIN
     return Cost(
         parameters=parameters,
-        memory_bytes=int(cells + gradients + histograms + 16 * parameters),
+        memory_bytes=int(FIXED_BYTES + cells + gradients + histograms + 16 * parameters),
         train_time_s=float(f"{rounds * _round_seconds(work, leaves, machine):.6g}"),
         latency_s=float(f"{CALL_S + TREE_S * rounds * work.outputs:.6g}"),
     )

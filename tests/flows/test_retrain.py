@@ -138,7 +138,7 @@ def test_out_has_what_dvc_shows(first, place):
         *(f"plots/{name}.csv" for name in ("attention", "training", "calibration")),
     }
     header, *lines = (place / "out" / "plots" / "attention.csv").read_text().splitlines()
-    assert header == "feature,attention,score,width"
+    assert header == "feature,attention,score,width,contribution"
     assert len(lines) == len(FEATURES)
 
 

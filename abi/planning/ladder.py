@@ -120,7 +120,9 @@ def shares_rows(feature: Feature) -> bool:
     return feature.kind == "categorical" and feature.distinct > profile.SHARED_FROM
 
 
-def ladder(feature: Feature, bins: int, *, frugal: bool = False, terms: int = 0) -> tuple[Step, ...]:
+def ladder(
+    feature: Feature, bins: int, *, frugal: bool = False, terms: int = 0, most: int = MAX_ROWS
+) -> tuple[Step, ...]:
     """All rungs of `feature` that it can use, by cost."""
     if feature.kind == "text" and frugal:
         rungs = [text_step(cells, terms) for cells in TEXT_CELLS]
@@ -128,7 +130,7 @@ def ladder(feature: Feature, bins: int, *, frugal: bool = False, terms: int = 0)
     top = widest(feature, WIDTHS[-1])
     if frugal and shares_rows(feature):
         return tuple(sharing_step(width) for width in WIDTHS if width <= top)
-    return tuple(step(feature, width, bins, terms) for width in WIDTHS if width <= top)
+    return tuple(step(feature, width, bins, terms, most) for width in WIDTHS if width <= top)
 
 
 def utility(units: float | int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,8 +38,10 @@ GOOD_WIDTH: Final = 4
 GOOD_BLOCK: Final = 64
 """down to this block width."""
 FEWER_MEMBERS: Final = (0.5, 0.25, 0.125)
-FEWER_ROWS: Final = (2048, 1024, 512, 256, 128, 64, 32)
+FEWER_ROWS: Final = (1024, 256, 64)
 """Where no even split over all values fits, the most frequent ones alone have rows."""
+COARSER: Final = 6
+"""Of the sizes, every so many-th is tried with fewer rows."""
 MACS_SLACK: Final = 1.02
 """A frugal split may have another backbone, at no more than so many times the even split's multiply-accumulates."""
 
@@ -90,15 +91,18 @@ def make_plan(
     )
     terms = {t.feature: len(t.terms) for t in attention.scores.terms}
     limited = any(f.kind == "text" or shares_rows(f) for f in schema.features)
-    caps = (MAX_ROWS, *FEWER_ROWS) if limited else (MAX_ROWS,)
+    sizes = list(_sizes(start))
+    tried = [(MAX_ROWS, *size) for size in sizes]
+    if limited:
+        tried += [(most, *size) for most in FEWER_ROWS for size in sizes[::COARSER]]
     smallest: tuple[Cost, str] | None = None
-    for most, (backbone, width) in itertools.product(caps, list(_sizes(start))):
+    for most, backbone, width in tried:
         even = _even(schema.features, backbone, width, start.bins, work.outputs, terms, most)
         execution = _execution(even, start, work, envelope, machine)
         cost = predict_cost(even, execution, work, machine)
         short = _short(cost, envelope, execution)
         if short is None:
-            return _finish(attention, envelope, allocation, even, backbone, start, execution, work, machine)
+            return _finish(attention, envelope, allocation, even, backbone, start, execution, work, machine, most)
         smallest = (cost, short)
     assert smallest is not None
     cost, short = smallest
@@ -310,6 +314,7 @@ def _finish(
     execution: Execution,
     work: Workload,
     machine: Machine,
+    most: int,
 ) -> Plan:
     capacity, chosen = even, backbone
     if allocation == "attention" and not attention.even:
@@ -326,7 +331,7 @@ def _finish(
         else:
             features = attention.scores.problem.schema.features
             terms = {t.feature: len(t.terms) for t in attention.scores.terms}
-            ladders = [ladder(f, start.bins, terms=terms.get(f.name, 0)) for f in features]
+            ladders = [ladder(f, start.bins, terms=terms.get(f.name, 0), most=most) for f in features]
             weights = [w.weight for w in attention.weights]
             room = sum(f.parameters for f in even.features)
             limit = total_width(even)

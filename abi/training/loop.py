@@ -170,9 +170,7 @@ def _loop(
     optimizer = torch.optim.AdamW(_parameter_groups(network, execution), lr=execution.learning_rate, fused=True)
     parameters = list(network.parameters())
     shuffle = torch.Generator().manual_seed(seed)
-    progress = Progress()
-    if saved is not None:
-        progress = unpack(saved, network, average, optimizer, shuffle)
+    progress = Progress() if saved is None else unpack(saved, network, average, optimizer, shuffle)
     pace = Pace(execution.epochs * _steps(data, execution), plan.envelope.train_time_s, progress)
     last_save = time.perf_counter()
     stopped: Stopped | None = None

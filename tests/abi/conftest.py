@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from abi.attention.fit import fit
 from abi.config import Config, load_config
@@ -31,6 +32,9 @@ from abi.types import (
     Task,
     TermScores,
 )
+
+settings.register_profile("any machine", deadline=None)  # a busy one takes long now and then
+settings.load_profile("any machine")
 
 SMALL = {
     "training.epochs": 3,

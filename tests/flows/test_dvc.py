@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHORT = {
+    "ABI_TRAINING__FAMILY": "network",
     "ABI_TRAINING__EPOCHS": "2",
     "ABI_TRAINING__THREADS": "1",
     "ABI_ITERATE__ROUNDS": "1",

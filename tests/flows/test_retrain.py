@@ -64,6 +64,12 @@ print(model.predict(pd.read_csv(sys.argv[3]).drop(columns="label"))["prediction"
 
 
 @pytest.fixture(scope="module")
+def quick(quick):
+    """A network, whose checkpoints, rounds and widths are looked at; `test_families` runs the others."""
+    return [*quick, "--set", "training.family=network"]
+
+
+@pytest.fixture(scope="module")
 def place(tmp_path_factory, frame):
     folder = tmp_path_factory.mktemp("retrain")
     frame().to_csv(folder / "shop.csv", index=False)

@@ -43,7 +43,16 @@ STAGES = {
     "record",
 }
 FEATURES = {"size", "weight", "count", "colour", "new"}
-LONGER = ["--set", "training.epochs=6", "--set", "training.checkpoint=1ms", "--set", "training.patience=50"]
+LONGER = [
+    "--set",
+    "training.epochs=6",
+    "--set",
+    "iterate.plan_change=0",
+    "--set",
+    "training.checkpoint=1ms",
+    "--set",
+    "training.patience=50",
+]
 STOPPED = """
 import os, signal
 import tasks.progress as progress

@@ -264,13 +264,14 @@ class Trial(Value):
     """One candidate that was tried on validation data. `temperature` is None for the even split.
 
     A `frugal` one gives features without signal nothing, lets rare values of a category share rows, and grades the
-    terms of a text by their scores.
+    terms of a text by their scores; a `pruned` one besides starts with a larger network and drops weights in training.
     """
 
     temperature: float | None
     loss: float
     metric: float | None
     frugal: bool = False
+    pruned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,6 +316,7 @@ class Attention(Value):
     moved: float = 0.0
     trees: TreesAttention | None = None
     frugal: bool = False
+    pruned: bool = False
 
     @property
     def even(self) -> bool:
@@ -362,14 +364,30 @@ class LayerSplit(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pruning(Value):
+    """What training leaves of a network that starts larger: it drops the least useful weights until no more are left.
+
+    `parameters` are those of the whole network, `macs` the multiply-accumulates of one row's way through the backbone;
+    dropped weights count as neither.
+    """
+
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Capacity(Value):
-    """The size of the model: widths per feature, then the backbone: `members` ensemble views of `blocks` x `block_width`."""
+    """The size of the model: widths per feature, then the backbone: `members` ensemble views of `blocks` x `block_width`.
+
+    With `pruning` it is the size that training starts with, and training decides which weights stay.
+    """
 
     features: tuple[FeatureCapacity, ...]
     members: int
     blocks: int
     block_width: int
     layers: LayerSplit
+    pruning: Pruning | None = None
 
     @property
     def empty(self) -> bool:
@@ -523,7 +541,9 @@ class Choice(Value):
 class Trained(Value):
     """A trained model. `artifact` is the SHA-256 of its weights file; `attention` what the weights moved to in training.
 
-    `choice` is there where two families were trained. Trees have a line of `history` per round of boosting.
+    `choice` is there where two families were trained. Trees have a line of `history` per round of boosting. Where the plan
+    prunes, `kept` are the parameters that training left each feature (its encoder's, and its columns in the layer above)
+    and `layers` those that it left each part of the network.
     """
 
     plan: Plan
@@ -539,6 +559,8 @@ class Trained(Value):
     terms: tuple[TermWidth, ...] = ()
     family: Family = "network"
     choice: Choice | None = None
+    kept: tuple[int, ...] = ()
+    layers: LayerSplit | None = None
 
     @property
     def predicted(self) -> Cost:

@@ -5,7 +5,7 @@ Every arm chooses among the same number of trials by validation loss; the others
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,25 +19,32 @@ from abi.config import Config, load_config
 from abi.data.columns import Columns
 from abi.errors import PlanInfeasible
 from abi.families.artifact import Model
-from abi.families.network import multiply_accumulates, outputs
+from abi.families.network import multiply_accumulates
 from abi.metrics import LOWER_IS_BETTER, primary_metric
 from abi.metrics import score as metrics_of
-from abi.planning.cost import total_width
+from abi.planning.cost import parameters, total_width
 from abi.planning.machine import Machine
-from abi.planning.plan import make_plan, parameters
+from abi.planning.plan import make_plan
 from abi.training.loop import Fitted, train
 from abi.training.rescore import rescore
-from abi.types import Attention, Envelope, Plan, Scores
+from abi.types import Attention, Envelope, Plan, Pruning, Scores
 
+STEEP = 0.4
+"""Temperature of a steeper split; the even split is that of an infinite one."""
+FEW_MEMBERS: dict[str, object] = {"training.members": 4}
 FEWER = (0.75, 0.5, 0.25, 0.1)
 """Shares of the features (or terms) that top-k keeps."""
-FREQUENCY = (0.0, 0.3, 0.6)
+FREQUENCY = (0.3, 0.6)
 """Exponents of mixed dimensions by frequency (Ginart et al. 2019, their alpha)."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One trained model: what it cost, and its quality (higher is better) on test rows."""
+    """One trained model: what it cost, and its quality (higher is better) on test rows.
+
+    `macs` are multiply-accumulates of a row through the backbone, without weights that are zero; `searched_s` the seconds
+    that choosing the trial took.
+    """
 
     parameters: int
     macs: int
@@ -45,6 +52,7 @@ class Point:
     validation_loss: float
     metric: float
     trial: str
+    searched_s: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,10 @@ class Trial:
     """Seed -> model and validation loss."""
 
 
+Trials = Generator[Trial, float, None]
+"""Trials one after another; each is answered with its validation loss, infinite where it does not fit."""
+
+
 class Arms:
     """All arms on one set of rows."""
 
@@ -65,7 +77,7 @@ class Arms:
         self.text = any(f.kind == "text" for f in self.schema.features)
         self.ids = any(f.kind == "categorical" and f.distinct > 128 for f in self.schema.features)
 
-    def trials(self, arm: str, budget: int, seed: int) -> Iterator[Trial]:
+    def trials(self, arm: str, budget: int, seed: int) -> Trials:
         """The trials of an arm."""
         scores = self.rows.scores
         if arm == "uniform":
@@ -78,32 +90,33 @@ class Arms:
         elif arm == "inverted":
             yield from self._misled(inverted(scores), budget)
         elif arm == "top-k":
-            for share in FEWER:
-                yield from self._top(share, budget)
+            yield from self._top(budget)
         elif arm == "mixed":
             yield from self._mixed(budget)
         elif arm == "magnitude":
             yield from self._magnitude(budget)
 
-    def point(self, model: Model, loss: float, name: str) -> Point:
+    def point(self, model: Model, loss: float, name: str, searched_s: float) -> Point:
         """What a model is worth on test rows."""
         test, capacity = self._columns_of(model), model.blueprint.capacity
         task = self.schema.task
         assert test.target is not None
         metric = primary_metric(task)
         value = metrics_of(task, test.target, model.predict_columns(test))[metric]
-        used = int(
-            sum((p != 0).sum() if name.startswith("magnitude") else p.numel() for p in model.network.parameters())
-        )
+        weights = dict(model.network.named_parameters())
+        magnitude = name == "one cut"
         return Point(
-            parameters=used,
-            macs=multiply_accumulates(
-                total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, outputs(self.schema)
+            parameters=sum(int((p != 0).sum()) for p in weights.values()) if magnitude else model.parameters,
+            macs=sum(
+                int((p != 0).sum()) * (capacity.members if n.startswith("layers") else 1)
+                for n, p in weights.items()
+                if n.endswith("weight") and n.startswith(("layers", "head"))
             ),
             bytes=sum(len(content) for content in model.files().values()),
             validation_loss=loss,
             metric=-value if metric in LOWER_IS_BETTER else value,
             trial=name,
+            searched_s=round(searched_s, 1),
         )
 
     def _columns_of(self, model: Model) -> Columns:
@@ -123,9 +136,10 @@ class Arms:
             ]
         return [
             ("as is", {}),
+            ("few members", FEW_MEMBERS),
             ("one layer", {"training.blocks": 1}),
-            ("few members", {"training.members": 4}),
-            ("rate x2", {"training.encoder_factor": 8.0}),
+            ("few members, one layer", {**FEW_MEMBERS, "training.blocks": 1}),
+            ("few members, rate x2", {**FEW_MEMBERS, "training.encoder_factor": 8.0}),
         ]
 
     def _plan(self, attention: Attention, budget: int, allocation: str, config: Config) -> Plan:
@@ -148,33 +162,39 @@ class Arms:
         changed: dict[str, object] | None = None,
         change: Callable[[Plan], Plan] = lambda plan: plan,
         columns: Callable[[Columns], Columns] = lambda columns: columns,
-    ) -> Iterator[Trial]:
+    ) -> Generator[Trial, float, float]:
         config = load_config(settings={**self.settings, **(changed or {})}, ambient=False)
         try:
             plan = change(self._plan(attention, budget, allocation, config))
         except PlanInfeasible:
-            return
+            return np.inf
 
         def trained(seed: int) -> tuple[Model, float]:
             fitted = train(plan, columns(self.rows.train), columns(self.rows.validation), config, seed=seed)
             return fitted.model, fitted.trained.loss
 
-        yield Trial(name, trained)
+        return (yield Trial(name, trained))
 
-    def _abi(self, scores: Scores, budget: int, *, rescored: bool) -> Iterator[Trial]:
+    def _abi(self, scores: Scores, budget: int, *, rescored: bool) -> Trials:
         config = self.rows.config.attention
-        several = len(self.schema.features) > 1
         yield from self._planned("even", fit(scores, None, config), budget, "even")
-        yield from self._planned("frugal", fit(scores, None, config, frugal=True), budget)
-        if several:
-            yield from self._planned("t 0.4 frugal", fit(scores, 0.4, config, frugal=True), budget)
-        if rescored and several:
-            yield Trial("rescored", partial(self._rescored, fit(scores, 0.4, config, frugal=True), budget))
+        frugal = yield from self._planned("frugal", fit(scores, None, config, frugal=True), budget)
+        if len(self.schema.features) == 1:
+            return
+        loss = yield from self._planned("pruned", fit(scores, None, config, pruned=True), budget)
+        name = "pruned" if loss < frugal else "frugal"
+        steeper = fit(scores, STEEP, config, frugal=True, pruned=name == "pruned")
+        yield from self._planned(f"t {STEEP:g}, {name}", steeper, budget)
+        if rescored:
+            yield Trial(f"rescored, {name}", partial(self._rescored, steeper, budget))
 
-    def _misled(self, scores: Scores, budget: int) -> Iterator[Trial]:
+    def _misled(self, scores: Scores, budget: int) -> Trials:
         """The split of wrong scores, without the even one to fall back on."""
-        steep = 0.4 if len(self.schema.features) > 1 else None
-        yield from self._planned("misled", fit(scores, steep, self.rows.config.attention, frugal=True), budget)
+        steep = STEEP if len(self.schema.features) > 1 else None
+        config = self.rows.config.attention
+        frugal = yield from self._planned("frugal", fit(scores, steep, config, frugal=True), budget)
+        if len(self.schema.features) > 1 and np.isfinite(frugal):
+            yield from self._planned("pruned", fit(scores, steep, config, pruned=True), budget)
 
     def _rescored(self, attention: Attention, budget: int, seed: int) -> tuple[Model, float]:
         """Train, move attention by what the model shows, train again."""
@@ -190,21 +210,26 @@ class Arms:
         plan = self._plan(attention, budget, "attention", config)
         return train(plan, self.rows.train, self.rows.validation, config, seed=seed)
 
-    def _top(self, share: float, budget: int) -> Iterator[Trial]:
-        """The even split over the best features alone; of a text, over its best terms."""
-        scores = self.rows.scores
+    def _top(self, budget: int) -> Trials:
+        """The even split over the best features alone, of a text over its best terms; then the best of these with few members."""
+        losses = {}
+        for share in FEWER:
+            losses[share] = yield from self._best(share, budget, {})
+        if not self.text:
+            yield from self._best(min(losses, key=lambda share: losses[share]), budget, FEW_MEMBERS)
+
+    def _best(self, share: float, budget: int, changed: dict[str, object]) -> Generator[Trial, float, float]:
+        scores, config = self.rows.scores, self.rows.config.attention
+        name = f"top {share:.0%}{', few members' if changed else ''}"
         if self.text:
             few = _terms(scores, share, lambda t: np.array(t.scores))
-            yield from self._planned(f"top {share:.0%}", fit(few, None, self.rows.config.attention), budget, "even")
-            return
+            return (yield from self._planned(name, fit(few, None, config), budget, "even"))
         ranked = sorted(range(len(scores.features)), key=lambda i: -scores.features[i].score)
         kept = sorted(ranked[: max(1, round(share * len(ranked)))])
         problem, columns = _subset(scores, kept)
-        yield from self._planned(
-            f"top {share:.0%}", fit(problem, None, self.rows.config.attention), budget, "even", columns=columns
-        )
+        return (yield from self._planned(name, fit(problem, None, config), budget, "even", changed, columns=columns))
 
-    def _mixed(self, budget: int) -> Iterator[Trial]:
+    def _mixed(self, budget: int) -> Trials:
         """Widths by frequency: of terms by their rows, of fields by 1 / distinct values to the power alpha."""
         scores, config = self.rows.scores, self.rows.config.attention
         if self.text:
@@ -214,31 +239,38 @@ class Arms:
                 )
                 graded = fit(replace(scores, terms=by_rows), None, config, frugal=True)
                 yield from self._planned(f"rows^{alpha:g}", graded, budget, change=_without_shrinking)
-            return
         if not self.ids:
             return
-        for alpha in FREQUENCY[1:]:
+        losses, splits = {}, {}
+        for alpha in FREQUENCY:
             sizes = np.array([f.distinct for f in self.schema.features], dtype=float)
             share = sizes**-alpha
-            even = fit(scores, 1.0, config)
-            weights = share / share.sum()
-            graded = replace(
+            even, weights = fit(scores, 1.0, config), share / share.sum()
+            splits[alpha] = replace(
                 even, weights=tuple(replace(w, weight=float(s)) for w, s in zip(even.weights, weights, strict=True))
             )
-            yield from self._planned(f"1/size^{alpha:g}", graded, budget)
+            losses[alpha] = yield from self._planned(f"1/size^{alpha:g}", splits[alpha], budget)
+        alpha = min(losses, key=lambda a: losses[a])
+        yield from self._planned(f"1/size^{alpha:g}, few members", splits[alpha], budget, changed=FEW_MEMBERS)
 
-    def _magnitude(self, budget: int) -> Iterator[Trial]:
-        """The uniform model of the largest budget, pruned to this one by magnitude and tuned on (Han et al. 2015)."""
+    def _magnitude(self, budget: int) -> Trials:
+        """The uniform model of the largest budget, pruned to this one.
+
+        Once, by magnitude, and tuned on (Han et al. 2015); or gradually while it trains, in the way that ABI prunes.
+        """
         config = self.rows.config
         attention = fit(self.rows.scores, None, config.attention)
         plan = self._plan(attention, self.largest, "even", config)
 
-        def trained(seed: int) -> tuple[Model, float]:
+        def cut(seed: int) -> tuple[Model, float]:
             if seed not in self._dense:
                 self._dense[seed] = train(plan, self.rows.train, self.rows.validation, config, seed=seed)
             return pruned(self._dense[seed], budget, self.rows.train, self.rows.validation)
 
-        yield Trial("magnitude", trained)
+        yield Trial("one cut", cut)
+        yield from self._planned(
+            "gradual", attention, self.largest, "even", FEW_MEMBERS, change=partial(_losing, budget)
+        )
 
     largest: int = 0
     _dense: dict[int, Fitted]
@@ -311,6 +343,18 @@ def _subset(scores: Scores, kept: list[int]) -> tuple[Scores, Callable[[Columns]
         )
 
     return replace(scores, problem=problem, features=tuple(scores.features[i] for i in kept)), columns
+
+
+def _losing(budget: int, plan: Plan) -> Plan:
+    """The plan with all its weights to start with, and `budget` of them in the end."""
+    capacity = plan.capacity
+    texts = [f for f in capacity.features if f.entries]
+    if not capacity.blocks:
+        left = max(1, (budget - (parameters(capacity) - sum(f.entries for f in texts))) // len(texts))
+        shrunk = tuple(replace(f, entries=min(f.entries, left)) for f in capacity.features)
+        return replace(plan, capacity=replace(capacity, features=shrunk))
+    macs = multiply_accumulates(total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, 1)
+    return replace(plan, capacity=replace(capacity, pruning=Pruning(parameters=budget, macs=macs)))
 
 
 def _without_shrinking(plan: Plan) -> Plan:

@@ -25,7 +25,7 @@ def fit(call: Call, scores: str) -> str:
         load_rows(call, problem, "train"),
         load_rows(call, problem, "validation"),
     )
-    name = split_name(attention.temperature, attention.frugal)
+    name = split_name(attention)
     chosen = f"the {name}" if attention.temperature is None else name
     top = max(attention.weights, key=lambda w: w.weight)
     say(f"fit       {chosen} has the least validation loss; most attention: {top.feature} ({top.weight:.0%})")

@@ -70,7 +70,7 @@ def _attention(value: Attention) -> tuple[Table | None, list[str]]:
     table = _table("feature", "attention", "95% interval", "bound")
     for w in sorted(value.weights, key=lambda w: -w.weight)[:SHOWN]:
         table.add_row(clip(w.feature), f"{w.weight:.1%}", f"{w.low:.1%}–{w.high:.1%}", w.bound or "")
-    chosen = split_name(value.temperature, value.frugal)
+    chosen = split_name(value)
     return table, [*_more(len(value.weights)), f"{chosen}, entropy {value.entropy:.3f} nats"]
 
 

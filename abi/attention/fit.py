@@ -26,11 +26,13 @@ def fit(
     trials: tuple[Trial, ...] = (),
     *,
     frugal: bool = False,
+    pruned: bool = False,
 ) -> Attention:
     """Softmax of the scores, balanced. `temperature` None is the even split.
 
     A frugal attention also lets the plan give nothing to features that carry no signal, let rare values of a category
-    share rows, and grade the terms of a text.
+    share rows, and grade the terms of a text. A pruned one, which is frugal as well, lets it start training with a larger
+    network where the envelope asks for a small one.
 
     The interval of a weight is what it would be if its own score stood at the ends of its interval.
     """
@@ -38,7 +40,17 @@ def fit(
     floor = _floor(config, len(values))
     weights = balance(softmax(values, temperature), floor, config.cap)
     ends = [_at_end(values, np.array(end), temperature, floor, config.cap) for end in _ends(scores)]
-    return _attention(scores, weights, ends[0], ends[1], config, temperature=temperature, trials=trials, frugal=frugal)
+    return _attention(
+        scores,
+        weights,
+        ends[0],
+        ends[1],
+        config,
+        temperature=temperature,
+        trials=trials,
+        frugal=frugal or pruned,
+        pruned=pruned,
+    )
 
 
 def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionConfig) -> Attention:
@@ -71,6 +83,7 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
         temperature=previous.temperature,
         trials=previous.trials,
         frugal=previous.frugal,
+        pruned=previous.pruned,
         number=previous.round + 1,
         moved=distance(before, weights),
     )
@@ -112,6 +125,7 @@ def _attention(
     temperature: float | None,
     trials: tuple[Trial, ...],
     frugal: bool,
+    pruned: bool,
     number: int = 0,
     moved: float = 0.0,
 ) -> Attention:
@@ -141,6 +155,7 @@ def _attention(
         ),
         trials=trials,
         frugal=frugal,
+        pruned=pruned,
         round=number,
         moved=round(moved, 9),
     )

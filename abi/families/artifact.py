@@ -20,6 +20,7 @@ from abi.errors import UsageError, WorkspaceError
 from abi.families.family import MODEL, predict_frame
 from abi.families.network import Cells, Network
 from abi.families.preparation import Lexicon, Preparation
+from abi.families.sparse import pack, parameters, unpack
 from abi.inputs.text import TextEncoder
 from abi.types import Capacity, Schema, Value
 
@@ -58,8 +59,8 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """Trainable parameters."""
-        return sum(p.numel() for p in self.network.parameters())
+        """Trainable parameters, without those that training dropped."""
+        return parameters(self.network)
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Predictions for raw rows: column `prediction`, and `probability_<class>` per class.
@@ -94,7 +95,7 @@ class Model:
         """File name -> content."""
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         return {
-            WEIGHTS: save_tensors(state, metadata={"blueprint": self.blueprint.id}),
+            WEIGHTS: save_tensors(pack(state), metadata={"blueprint": self.blueprint.id}),
             MODEL: json.dumps(self.blueprint.to_json(), indent=1).encode(),
         }
 
@@ -175,6 +176,10 @@ def load(folder: Path | str) -> Model:
         msg = f"Expected weights of blueprint {blueprint.id[:12]} in {folder}, got those of {str(written)[:12]}."
         raise WorkspaceError(msg)
     network = build(blueprint)
-    network.load_state_dict(tensors)
+    try:
+        network.load_state_dict(unpack(tensors, network))
+    except (ValueError, KeyError, RuntimeError) as error:
+        msg = f"Expected weights of the blueprint's sizes in {folder}, got others: {error} Train the model again or restore the folder."
+        raise WorkspaceError(msg) from None
     network.eval()
     return Model(blueprint, network)

@@ -19,6 +19,7 @@ from tabm import ElementwiseAffine, LinearEnsemble
 from torch import Tensor, nn
 
 from abi.families.preparation import Fitting, Lexicon, Preparation, parts_of
+from abi.families.sparse import add_masks
 from abi.inputs.categorical import EXTRA_ROWS, CategoryEncoder, look_up
 from abi.inputs.numeric import NumericCodes, NumericEncoder
 from abi.inputs.profile import ProfileEncoder
@@ -149,6 +150,8 @@ class Network(nn.Module):
             )
         self.layers = nn.ModuleList(nn.Linear(width if b == 0 else hidden, hidden) for b in range(capacity.blocks))
         self.head = LinearEnsemble(hidden if capacity.blocks else width, outputs(schema), k=self.members)
+        if capacity.pruning is not None:
+            add_masks(self)
 
     def _mask(self, given: FeatureCapacity, masks: Mapping[str, Bool[np.ndarray, "terms width"]] | None) -> np.ndarray:
         """The cells that training starts with; without them a table whose cells the weights' file names."""

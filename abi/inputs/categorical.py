@@ -48,18 +48,27 @@ class CategoryEncoder(nn.Module):
         self.order = sorted(range(len(widths)), key=lambda i: widths[i])
         self.tables = nn.ParameterList()
         self.spans: list[tuple[int, int]] = []
+        self._counts: list[list[int]] = []
         offsets: list[int] = []
         for width in sorted(set(widths)):
             members = [i for i in self.order if widths[i] == width]
             begin = self.spans[-1][1] if self.spans else 0
             self.spans.append((begin, begin + len(members)))
             counts = [rows[i] for i in members]
+            self._counts.append(counts)
             offsets += (np.cumsum(counts) - counts).tolist()
             # a row that few steps reach keeps what it started with: where there are many, they start small
             bound = torch.tensor([width**-0.5 if n <= MANY_ROWS else SMALL_START for n in counts])
             start = torch.repeat_interleave(bound, torch.tensor(counts)).unsqueeze(1)
             self.tables.append(nn.Parameter(torch.empty(sum(counts), width).uniform_(-1.0, 1.0) * start))
         self._offsets = np.array(offsets, dtype=np.int32)
+
+    def owners(self) -> dict[str, Int[Tensor, " rows"]]:
+        """Table -> the place in `order` of the feature that each of its rows belongs to."""
+        return {
+            f"tables.{i}": torch.repeat_interleave(torch.arange(begin, end), torch.tensor(counts))
+            for i, ((begin, end), counts) in enumerate(zip(self.spans, self._counts, strict=True))
+        }
 
     def encode(self, rows: Int[np.ndarray, "rows categorical"]) -> Int[Tensor, "rows categorical"]:
         """Rows of each feature's own table, in schema order -> rows of the width's table."""

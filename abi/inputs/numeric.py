@@ -157,6 +157,15 @@ class NumericEncoder(nn.Module):
             self._rows += [(int(start), sum(knots) + place) for place, start in enumerate(starts)]
             self.groups.append(_Group(knots, width))
 
+    def owners(self) -> dict[str, Int[Tensor, " rows"]]:
+        """Tensor -> the place in `order` of the feature that each of its rows belongs to."""
+        found: dict[str, Tensor] = {}
+        for i, (group, (begin, end)) in enumerate(zip(self.groups.children(), self.spans, strict=True)):
+            mine = torch.arange(begin, end)
+            found |= {f"groups.{i}.{part}": mine for part in ("slope", "base", "missing")}
+            found[f"groups.{i}.increment"] = mine[group.get_buffer("column")]
+        return found
+
     def encode(self, values: Float[np.ndarray, "rows numeric"]) -> NumericCodes:
         """Values in schema order -> cells; clipped to the knots' range, NaN to the missing row."""
         row = np.empty(values.shape, dtype=np.int32)

@@ -185,6 +185,10 @@ class ProfileEncoder(nn.Module):
             bound = widths[i] ** -0.5
             self.tables.append(nn.Parameter(torch.empty(rows[i], widths[i]).uniform_(-bound, bound)))
 
+    def owners(self) -> dict[str, Int[Tensor, " rows"]]:
+        """Table -> the place in `order` of the feature that each of its rows belongs to."""
+        return {f"tables.{i}": torch.tensor(i).expand(len(table)) for i, table in enumerate(self.tables)}
+
     def encode(self, cells: Sequence[Int64[np.ndarray, "rows 2"]]) -> Int[Tensor, "rows categorical 2"]:
         """Table rows of each feature, in schema order -> in this encoder's."""
         return torch.from_numpy(np.stack([cells[i] for i in self.order], axis=1).astype(np.int32))

@@ -21,6 +21,8 @@ WEIGHT_COPIES: Final = 5
 ACTIVATION_COPIES: Final = 3.6
 """Per hidden unit: linear output, rectified and dropped copies, and the gradient in passing."""
 PREDICT_ROWS: Final = 2048
+MASKS: Final = 2
+"""Bytes per weight that says whether it was dropped, and of the best epoch's copy."""
 TEXT_CELLS_BYTES: Final = 400
 """Of a text of about 30 terms: their numbers and weights."""
 
@@ -39,6 +41,17 @@ class Workload:
 def total_width(capacity: Capacity) -> int:
     """D, the sum of all widths."""
     return sum(f.width for f in capacity.features)
+
+
+def start_parameters(capacity: Capacity) -> int:
+    """All trainable parameters that training starts with, but for those of texts that it drops."""
+    split = capacity.layers
+    return split.feature_extraction + split.middle + split.output
+
+
+def parameters(capacity: Capacity) -> int:
+    """All trainable parameters of the trained network."""
+    return start_parameters(capacity) if capacity.pruning is None else capacity.pruning.parameters
 
 
 def layers(
@@ -70,7 +83,6 @@ def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> in
     Held against `abi.training.memory.peak_bytes` on seven tables; the report shows both for every run.
     """
     width, out = total_width(capacity), work.outputs
-    parameters = sum(getattr(capacity.layers, part) for part in ("feature_extraction", "middle", "output"))
     unit_bytes = 2 if execution.precision == "bfloat16" else FLOAT_BYTES
     cells = (work.train_rows + work.validation_rows) * (8 * work.numeric + 4 * work.categorical) + 8 * work.train_rows
     copies = WEIGHT_COPIES + bool(execution.average)
@@ -81,17 +93,17 @@ def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> in
     units = ACTIVATION_COPIES * hidden * capacity.blocks * unit_bytes + 6 * width * FLOAT_BYTES
     train = execution.batch_rows * (units + 4 * capacity.members * out * FLOAT_BYTES) + 2 * hidden * width * unit_bytes
     predict = min(PREDICT_ROWS, work.validation_rows) * (hidden * (unit_bytes + FLOAT_BYTES) + 3 * width * FLOAT_BYTES)
-    return int(copies * FLOAT_BYTES * parameters + FLOAT_BYTES * tables + bags + cells + max(train, predict))
+    weights = (copies * FLOAT_BYTES + (MASKS if capacity.pruning else 0)) * start_parameters(capacity)
+    return int(weights + FLOAT_BYTES * tables + bags + cells + max(train, predict))
 
 
 def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machine: Machine) -> Cost:
     """All of it."""
-    split = capacity.layers
     macs = multiply_accumulates(
         total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
     )
     return Cost(
-        parameters=split.feature_extraction + split.middle + split.output,
+        parameters=parameters(capacity),
         memory_bytes=memory_bytes(capacity, execution, work),
         train_time_s=_rounded(execution.epochs * epoch_seconds(capacity, execution.batch_rows, work, machine)),
         latency_s=_rounded(machine.predict_call_s + macs * machine.mac_s),

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Final
 from abi.errors import PlanInfeasible
 from abi.families.network import multiply_accumulates, outputs
 from abi.planning.allocate import Allotment, allocate
-from abi.planning.cost import Workload, epoch_seconds, layers, predict_cost, total_width
+from abi.planning.cost import (
+    Workload,
+    epoch_seconds,
+    layers,
+    parameters,
+    predict_cost,
+    start_parameters,
+    total_width,
+)
 from abi.planning.ladder import (
     EVEN_TEXT_WIDTH,
     EVEN_WIDTH,
@@ -25,7 +33,18 @@ from abi.planning.ladder import (
 )
 from abi.planning.machine import Machine
 from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
-from abi.types import Allocation, Attention, Capacity, Cost, Envelope, Execution, Feature, FeatureCapacity, Plan
+from abi.types import (
+    Allocation,
+    Attention,
+    Capacity,
+    Cost,
+    Envelope,
+    Execution,
+    Feature,
+    FeatureCapacity,
+    Plan,
+    Pruning,
+)
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:
@@ -44,6 +63,13 @@ COARSER: Final = 6
 """Of the sizes, every so many-th is tried with fewer rows."""
 MACS_SLACK: Final = 1.02
 """A frugal split may have another backbone, at no more than so many times the even split's multiply-accumulates."""
+STARTS: Final = (4, 2)
+"""A frugal network starts training with up to so many times the weights that it ends with,"""
+WORTH_PRUNING: Final = 1.5
+"""unless one of fewer times its final size is already the largest that the rows ask for."""
+PRUNED_MEMBERS: Final = 4
+FIXED_SHARE: Final = 0.4
+"""Of the parameters that are left, what no training drops (biases, adapters, texts) may be this much."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +128,17 @@ def make_plan(
         cost = predict_cost(even, execution, work, machine)
         short = _short(cost, envelope, execution)
         if short is None:
-            return _finish(attention, envelope, allocation, even, backbone, start, execution, work, machine, most)
+            bound = (most, backbone, width) != tried[0]
+            return _finish(
+                attention, envelope, allocation, even, backbone, start, execution, work, machine, most, bound
+            )
         smallest = (cost, short)
     assert smallest is not None
     cost, short = smallest
     if allocation == "attention" and attention.frugal:
-        found = _divide(attention, start, work, envelope.parameters or cost.parameters, None)
-        for backbone, allotted in found:
-            capacity = _attended(attention, allotted, backbone, work.outputs)
+        for capacity, backbone in _frugal(
+            attention, start, work, envelope.parameters or cost.parameters, None, larger=True
+        ):
             execution = _execution(capacity, start, work, envelope, machine)
             if _short(predict_cost(capacity, execution, work, machine), envelope, execution) is None:
                 return _plan(attention, envelope, allocation, capacity, None, backbone, start, execution, work, machine)
@@ -196,6 +225,43 @@ def _attended(attention: Attention, allotted: Sequence[Allotment], backbone: _Ba
     return _capacity(features, allotted, backbone, out, reasons)
 
 
+def _frugal(
+    attention: Attention, start: Recipe, work: Workload, budget: int, macs: float | None, *, larger: bool
+) -> Iterator[tuple[Capacity, _Backbone]]:
+    """Capacities of `budget` parameters and `macs` multiply-accumulates, in order of preference.
+
+    First, where attention is pruned and the rows ask for a `larger` network than fits, such as start larger and lose
+    weights while they train; then such as train whole.
+    """
+    if start.blocks and attention.pruned and larger:
+        smaller = replace(start, members=min(start.members, PRUNED_MEMBERS))
+        for times in STARTS:
+            for backbone, allotted in _divide(attention, smaller, work, times * budget, None):
+                whole = _attended(attention, allotted, backbone, work.outputs)
+                if start_parameters(whole) < WORTH_PRUNING * budget:
+                    break
+                if _undroppable(whole, work.outputs) <= FIXED_SHARE * budget:
+                    most = _macs(whole, work) if macs is None else int(macs)
+                    yield replace(whole, pruning=Pruning(parameters=budget, macs=most)), backbone
+                    break
+    for backbone, allotted in _divide(attention, start, work, budget, macs):
+        yield _attended(attention, allotted, backbone, work.outputs), backbone
+
+
+def _macs(capacity: Capacity, work: Workload) -> int:
+    """Multiply-accumulates of a row through the backbone, with all its weights."""
+    return multiply_accumulates(
+        total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
+    )
+
+
+def _undroppable(capacity: Capacity, out: int) -> int:
+    """Parameters of attention, adapters, biases and texts."""
+    members, texts = capacity.members, sum(f.entries for f in capacity.features)
+    biases = capacity.blocks * capacity.block_width + members * out
+    return len(capacity.features) + members * total_width(capacity) + biases + texts
+
+
 def _divide(
     attention: Attention, start: Recipe, work: Workload, budget: int, macs: float | None
 ) -> Iterator[tuple[_Backbone, tuple[Allotment, ...]]]:
@@ -261,12 +327,6 @@ def _curves(attention: Attention) -> list[tuple[float, ...]]:
     return [f.curve for f in attention.scores.features]
 
 
-def parameters(capacity: Capacity) -> int:
-    """All trainable parameters."""
-    split = capacity.layers
-    return split.feature_extraction + split.middle + split.output
-
-
 def _execution(capacity: Capacity, start: Recipe, work: Workload, envelope: Envelope, machine: Machine) -> Execution:
     batch = min(start.batch_rows, work.train_rows)
     epochs = start.epochs
@@ -315,16 +375,14 @@ def _finish(
     work: Workload,
     machine: Machine,
     most: int,
+    bound: bool,
 ) -> Plan:
     capacity, chosen = even, backbone
     if allocation == "attention" and not attention.even:
         budget = parameters(even)
         if attention.frugal:
-            macs = MACS_SLACK * multiply_accumulates(
-                total_width(even), backbone.members, backbone.blocks, backbone.width, work.outputs
-            )
-            for other, allotted in _divide(attention, start, work, budget, macs):
-                divided = _attended(attention, allotted, other, work.outputs)
+            macs = MACS_SLACK * _macs(even, work)
+            for divided, other in _frugal(attention, start, work, budget, macs, larger=bound):
                 if _short(predict_cost(divided, execution, work, machine), envelope, execution) is None:
                     capacity, chosen = divided, other
                     break
@@ -386,7 +444,7 @@ def _reasons(
     work: Workload,
     allocation: Allocation,
 ) -> tuple[str, ...]:
-    total, split = parameters(capacity), capacity.layers
+    total, split = start_parameters(capacity), capacity.layers
     even_width = 0 if even is None else max(f.width for f in even.features)
     limit = "" if envelope.parameters is None else f" of {show_count(envelope.parameters)}"
     bound = (
@@ -415,9 +473,14 @@ def _reasons(
         else f", fewer than the usual {start.epochs} to stay within {show_seconds(envelope.train_time_s or 0)}"
     )
     average = f", weights averaged with decay {execution.average:g}" if execution.average else ""
+    pruned = (
+        ""
+        if capacity.pruning is None
+        else f" Training starts with these {show_count(total)} weights and drops the least useful ones, in whichever part, until {show_count(capacity.pruning.parameters)} are left."
+    )
     return (
         first,
-        f"Layers: {shares}; the backbone is {size}, {why}.",
+        f"Layers: {shares}; the backbone is {size}, {why}.{pruned}",
         f"Runs on {execution.device} with {execution.threads} threads in {execution.precision}{', which this device computes natively' if execution.precision == 'bfloat16' else ''}.",
         f"{execution.epochs} epochs of {show_count(work.train_rows)} rows in steps of {execution.batch_rows}{fewer}; peak rate {execution.learning_rate:g}, {execution.encoder_factor:g}x for the encoders{average}.",
     )

@@ -210,6 +210,7 @@ def attention(report: Report) -> dict[str, Any]:
         "is_even": is_even(report.plan),
         "moved": kept.round > 0,
         "frugal": kept.frugal,
+        "pruned": kept.pruned,
         "temperature": None if kept.temperature is None else f"{kept.temperature:g}",
         "floor": percent(kept.floor),
         "cap": percent(kept.cap),
@@ -228,10 +229,10 @@ def _trials(report: Report) -> dict[str, Any]:
     return {
         "trials": [
             {
-                "temperature": split_name(t.temperature, t.frugal),
+                "temperature": split_name(t),
                 "loss": number(t.loss),
                 "metric": "not defined" if t.metric is None else number(t.metric),
-                "chosen": (t.temperature, t.frugal) == (tried.temperature, tried.frugal),
+                "chosen": (t.temperature, t.frugal, t.pruned) == (tried.temperature, tried.frugal, tried.pruned),
             }
             for t in tried.trials[:LISTED]
         ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from abi.errors import clip
-from abi.types import Estimate
+from abi.types import Attention, Estimate, Trial
 
 METRICS = {
     "roc_auc": "ROC AUC",
@@ -26,11 +26,12 @@ MOST_DECIMALS = 6
 _JOINERS = frozenset("\u200c\u200d")  # zero-width joiners shape letters and emoji, and change nothing else
 
 
-def split_name(temperature: float | None, frugal: bool) -> str:
-    """How a candidate divides: ``'even split'``, ``'frugal split'``, ``'temperature 0.4, frugal'``."""
-    if temperature is None:
-        return "frugal split" if frugal else "even split"
-    return f"temperature {temperature:g}{', frugal' if frugal else ''}"
+def split_name(split: Attention | Trial) -> str:
+    """How a candidate divides: ``'even split'``, ``'frugal split'``, ``'temperature 0.4, pruned'``."""
+    structure = "pruned" if split.pruned else "frugal" if split.frugal else ""
+    if split.temperature is None:
+        return f"{structure or 'even'} split"
+    return f"temperature {split.temperature:g}{structure and f', {structure}'}"
 
 
 def metric_name(metric: str) -> str:

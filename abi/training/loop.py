@@ -15,16 +15,17 @@ from torch import Tensor, nn
 
 from abi.errors import TrainingDiverged
 from abi.families.artifact import Blueprint, Model, build, compact, joined
+from abi.families.kept import kept_parameters
 from abi.families.network import Cells, Network
 from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
 from abi.metrics import primary_metric, row_loss, score
 from abi.training.checkpoint import Checkpoints, Progress, pack, restore_weights, unpack
+from abi.training.dropping import Dropping
 from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
 from abi.training.objective import members_loss, row_losses, training_target
 from abi.training.pace import Pace, schedule
-from abi.training.shrink import Shrinker
 from abi.training.watch import Unwatched, Watcher
 from abi.types import Cost, Epoch, Execution, Plan, Schema, Task, TermWidth, Trained
 from abi.units import show_count
@@ -106,6 +107,7 @@ def train(
     cells = model.network.encode(validation) if len(network.texts) else data.validation.to(torch.device("cpu"))
     prediction = model.predict_cells(cells)
     assert validation.target is not None
+    kept, layers = kept_parameters(network) if plan.capacity.pruning else (np.zeros(0), None)
     metric = primary_metric(schema.task, config.evaluation.metric)
     trained = Trained(
         plan=plan,
@@ -116,7 +118,7 @@ def train(
         loss=_rounded(progress.best_loss),
         metric=_defined(score(schema.task, validation.target, prediction)[metric]),
         measured=Cost(
-            parameters=sum(p.numel() for p in network.parameters()),
+            parameters=model.parameters,
             memory_bytes=memory or torch.cuda.max_memory_allocated(),
             train_time_s=round(progress.seconds, 3),
             latency_s=predict_seconds(model, validation),
@@ -124,6 +126,8 @@ def train(
         attention=tuple(_rounded(a) for a in network.attention.weights().detach().tolist()),
         history=tuple(progress.history),
         terms=_widest(model, plan),
+        kept=tuple(int(k) for k in kept),
+        layers=layers,
     )
     return Fitted(model, trained, row_loss(schema.task, validation.target, prediction))
 
@@ -163,7 +167,7 @@ def _loop(
 ) -> tuple[Progress, Stopped]:
     execution, task = plan.execution, plan.attention.scores.problem.schema.task
     average = copy.deepcopy(network) if execution.average else None
-    shrinker = Shrinker(network, plan.capacity, data.train)
+    dropping = Dropping(network, plan.capacity, data.train)
     saved = checkpoints.load() if checkpoints else None
     if saved is not None:
         restore_weights(saved, network, average)  # their sizes, before the optimizer reads them
@@ -185,6 +189,7 @@ def _loop(
             whole = loss + config.attention.kl * network.attention.divergence()
             optimizer.zero_grad(set_to_none=True)
             whole.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            dropping.hold(network)
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
             if not torch.isfinite(norm + whole.detach()):
                 raise TrainingDiverged(_cause(network, whole.detach(), progress, rate))
@@ -192,7 +197,7 @@ def _loop(
             optimizer.step()
             losses += loss.detach() * (len(part) / data.train.rows)
             pace.step()
-            if shrinker.step(progress.share, network, average, optimizer):
+            if dropping.step(progress.share, network, average, optimizer):
                 parameters = list(network.parameters())
             _average(average, network, execution.average, progress.step)
             watcher.step(progress.step, progress.step + pace.remaining)
@@ -200,11 +205,11 @@ def _loop(
                 break
         progress.epoch += 1
         judged = network if average is None else average
-        _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher, shrinker.done(judged))
+        _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher, dropping.done(judged))
         progress.seconds = pace.seconds
         stopped = _stopped(progress, pace, execution)
-        if not progress.best and stopped is not None:  # the clock cut training before the last cells went
-            shrinker.step(1.0, network, average, optimizer)
+        if not progress.best and stopped is not None:  # the clock cut training before the last weights went
+            dropping.step(1.0, network, average, optimizer)
             _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher, True)
         if stopped is None and checkpoints and time.perf_counter() - last_save >= config.training.checkpoint:
             checkpoints.save(pack(network, average, optimizer, shuffle, progress))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from abi.config import Config
     from abi.data.columns import Columns
 
+
+Structure = Literal["even", "frugal", "pruned"]
+STRUCTURES: Final[tuple[Structure, ...]] = ("even", "frugal", "pruned")
+"""From flat to steep."""
 
 FASTEST_RATE: Final = 0.3
 LEAST_PATIENCE: Final = 10
@@ -50,31 +54,47 @@ def choose_temperature(
     rows_in = sample(train_columns, config)
     trials: list[Trial] = []
 
-    def attempt(temperature: float | None, frugal: bool) -> Float[np.ndarray, " rows"] | None:
-        try:
-            planned = plan(fit(scores, temperature, config.attention, frugal=frugal))
-        except PlanInfeasible:
-            if not frugal and can_be_frugal(scores):
-                return None  # the even split does not fit; a frugal one may
-            raise
+    def attempt(temperature: float | None, structure: Structure) -> Float[np.ndarray, " rows"] | None:
+        """The pilot's loss on each validation row; None where the structure is no other than a simpler one."""
+        split = _split(scores, temperature, structure, config)
+        planned = plan(split)
+        if structure == "pruned" and planned.capacity.pruning is None:
+            return None  # the envelope asks for no smaller network than the rows do
         pilot = shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
         fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed)
-        trial = Trial(temperature=temperature, loss=fitted.trained.loss, metric=fitted.trained.metric, frugal=frugal)
-        trials.append(trial)
+        loss, metric = fitted.trained.loss, fitted.trained.metric
+        trials.append(
+            Trial(temperature=temperature, loss=loss, metric=metric, frugal=split.frugal, pruned=split.pruned)
+        )
         return fitted.row_losses
 
-    structures = (False, True) if can_be_frugal(scores) else (False,)
-    tried = {frugal: rows for frugal in structures if (rows := attempt(None, frugal)) is not None}
-    frugal = list(tried)[flattest(list(tried.values()), config.attention.caution)]
+    tried: dict[Structure, Float[np.ndarray, " rows"]] = {}
+    unfit: PlanInfeasible | None = None
+    for structure in STRUCTURES if can_be_frugal(scores) else ("even", "pruned"):
+        try:
+            losses = attempt(None, structure)
+        except PlanInfeasible as error:
+            unfit = error
+            continue
+        if losses is not None:
+            tried[structure] = losses
+    if not tried:
+        assert unfit is not None
+        raise unfit
+    chosen = list(tried)[flattest(list(tried.values()), config.attention.caution)]
     steeper = sorted(config.attention.temperatures, reverse=True) if len(scores.features) > 1 else ()
     temperatures: tuple[float | None, ...] = (None, *steeper)
-    found = [tried[frugal]]
+    found = [tried[chosen]]
     for temperature in steeper:
-        losses = attempt(temperature, frugal)
+        losses = attempt(temperature, chosen)
         assert losses is not None, "the even one was planned"
         found.append(losses)
     best = temperatures[flattest(found, config.attention.caution)]
-    return fit(scores, best, config.attention, tuple(trials), frugal=frugal)
+    return replace(_split(scores, best, chosen, config), trials=tuple(trials))
+
+
+def _split(scores: Scores, temperature: float | None, structure: Structure, config: Config) -> Attention:
+    return fit(scores, temperature, config.attention, frugal=structure != "even", pruned=structure == "pruned")
 
 
 def can_be_frugal(scores: Scores) -> bool:

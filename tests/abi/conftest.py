@@ -176,6 +176,7 @@ class Toy:
         temperature: float | None = None,
         *,
         frugal: bool = False,
+        pruned: bool = False,
         terms: tuple[TermScores, ...] = (),
         silent: tuple[str, ...] = (),
     ) -> Attention:
@@ -183,7 +184,7 @@ class Toy:
         scores = self.scores(problem, values or [0.5] * len(problem.schema.features))
         features = tuple(replace(f, carries_signal=f.feature not in silent) for f in scores.features)
         scores = replace(scores, features=features, terms=terms)
-        return fit(scores, temperature, self.config().attention, frugal=frugal)
+        return fit(scores, temperature, self.config().attention, frugal=frugal, pruned=pruned)
 
     def plan(
         self, problem: Problem, config: Config | None = None, attention: Attention | None = None, **envelope: Any

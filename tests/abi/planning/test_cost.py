@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from abi.families.network import layer_split, multiply_accumulates
-from abi.planning.cost import Workload, epoch_seconds, predict_cost, step_seconds, total_width
-from abi.planning.plan import parameters
+from abi.planning.cost import Workload, epoch_seconds, parameters, predict_cost, step_seconds, total_width
 
 WORK = Workload(train_rows=180, validation_rows=60, numeric=2, categorical=1, outputs=1)
 

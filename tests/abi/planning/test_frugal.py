@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from abi.errors import PlanInfeasible
 from abi.families.network import multiply_accumulates
 from abi.inputs.profile import SHARED_FROM, SHARED_ROWS
+from abi.planning.cost import parameters
 from abi.planning.ladder import (
     CELLS_UNIT,
     NOTHING,
@@ -25,7 +26,7 @@ from abi.planning.ladder import (
     utility,
     with_cells,
 )
-from abi.planning.plan import GOOD_WIDTH, MACS_SLACK, make_plan, parameters
+from abi.planning.plan import GOOD_WIDTH, MACS_SLACK, make_plan
 from abi.types import Attention, Capacity, Envelope, Feature, Plan, Problem, TermScores
 
 kinds = st.lists(st.sampled_from(["numeric", "categorical", "boolean", "text"]), min_size=1, max_size=6)

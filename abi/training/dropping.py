@@ -1,0 +1,35 @@
+"""What training drops on its way to the plan's size: cells of texts, and weights of the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from abi.families.network import Cells, Network
+from abi.training.prune import Pruner
+from abi.training.shrink import Shrinker
+
+if TYPE_CHECKING:
+    from abi.types import Capacity
+
+
+class Dropping:
+    """Both, as one step of the loop."""
+
+    def __init__(self, network: Network, capacity: Capacity, cells: Cells) -> None:
+        self._shrinker, self._pruner = Shrinker(network, capacity, cells), Pruner(network, capacity)
+
+    def hold(self, network: Network) -> None:
+        """Take the gradients of dropped weights away, before they are added up or used."""
+        self._pruner.hold(network)
+
+    def step(self, share: float, network: Network, average: Network | None, optimizer: torch.optim.Optimizer) -> bool:
+        """Drop what is due when `share` of training is done; tells whether parameters were replaced by smaller ones."""
+        replaced = self._shrinker.step(share, network, average, optimizer)
+        self._pruner.step(share, network, average, optimizer)
+        return replaced
+
+    def done(self, network: Network) -> bool:
+        """Whether the network is within its plan."""
+        return self._shrinker.done(network) and self._pruner.done(network)

@@ -25,6 +25,7 @@ from abi.planning.ladder import (
     MAX_ROWS,
     NOTHING,
     WIDTHS,
+    Step,
     ladder,
     shares_rows,
     step,
@@ -57,9 +58,9 @@ GOOD_WIDTH: Final = 4
 GOOD_BLOCK: Final = 64
 """down to this block width."""
 FEWER_MEMBERS: Final = (0.5, 0.25, 0.125)
-FEWER_ROWS: Final = (1024, 256, 64)
+FEWER_ROWS: Final = (2048, 1024, 512, 256, 128, 64)
 """Where no even split over all values fits, the most frequent ones alone have rows."""
-COARSER: Final = 6
+COARSER: Final = 3
 """Of the sizes, every so many-th is tried with fewer rows."""
 MACS_SLACK: Final = 1.02
 """A frugal split may have another backbone, at no more than so many times the even split's multiply-accumulates."""
@@ -120,7 +121,7 @@ def make_plan(
     sizes = list(_sizes(start))
     tried = [(MAX_ROWS, *size) for size in sizes]
     if limited:
-        tried += [(most, *size) for most in FEWER_ROWS for size in sizes[::COARSER]]
+        tried += [(most, *size) for most in FEWER_ROWS for size in sizes[:: COARSER if start.blocks else 1]]
     smallest: tuple[Cost, str] | None = None
     for most, backbone, width in tried:
         even = _even(schema.features, backbone, width, start.bins, work.outputs, terms, most)
@@ -268,7 +269,8 @@ def _divide(
     """Frugal splits of `budget` parameters and `macs` multiply-accumulates per row, broadest backbone first.
 
     A backbone is passed over while the features that get something would have less than `GOOD_WIDTH` on average; the
-    last that fits at all comes in the end. None where no feature carries signal.
+    last that fits at all comes in the end. Where none holds all features that carry signal, some of these get nothing, on
+    the narrowest backbones first. None where no feature carries signal.
     """
     scores = attention.scores
     features, out = scores.problem.schema.features, work.outputs
@@ -281,25 +283,40 @@ def _divide(
         for f, none in zip(features, silent, strict=True)
     ]
     weights = [0.0 if none else w.weight for w, none in zip(attention.weights, silent, strict=True)]
-    narrow: list[tuple[_Backbone, tuple[Allotment, ...]]] = []
-    for backbone in _backbones(start):
+
+    def allotted(backbone: _Backbone, rungs: Sequence[Sequence[Step]]) -> tuple[Allotment, ...] | None:
         fixed = layers(0, len(features), 0, backbone.members, backbone.blocks, backbone.width, out)
         left = budget - fixed.feature_extraction - fixed.middle - fixed.output
         room = None
         if macs is not None and backbone.blocks:
             room = int(macs / backbone.members / backbone.width - (backbone.blocks - 1) * backbone.width - out)
         if left <= 0 or (room is not None and room <= 0):
+            return None
+        found = allocate(rungs, weights, left, _per_width(backbone, out), room, _curves(attention))
+        if found is None or not any(a.step.width for a in found):
+            return None
+        return _filled(found, left, _per_width(backbone, out))
+
+    narrow: list[tuple[_Backbone, tuple[Allotment, ...]]] = []
+    fits = False
+    for backbone in _backbones(start):
+        filled = allotted(backbone, ladders)
+        if filled is None:
             continue
-        found = allocate(ladders, weights, left, _per_width(backbone, out), room, _curves(attention))
-        if found is None:
-            continue
-        filled = _filled(found, left, _per_width(backbone, out))
+        fits = True
         active = [a for a in filled if a.step.width]
         if sum(a.step.width for a in active) >= GOOD_WIDTH * len(active) or not backbone.blocks:
             yield backbone, filled
         else:
             narrow.append((backbone, filled))
     yield from narrow
+    if fits:
+        return
+    some = [rungs if rungs == (NOTHING,) else (NOTHING, *rungs) for rungs in ladders]
+    for backbone in reversed(_backbones(start)):
+        filled = allotted(backbone, some)
+        if filled is not None:
+            yield backbone, filled
 
 
 def _filled(allotted: Sequence[Allotment], budget: int, per_width: int) -> tuple[Allotment, ...]:
@@ -423,8 +440,10 @@ def _plan(
 
 
 def _reason(allotment: Allotment, weight: float, features: int) -> str:
-    if not allotment.step.width:
+    if not allotment.step.width and allotment.next_width is None:
         return "tells no more about the target than a shuffled target does, and gets nothing"
+    if not allotment.step.width:
+        return f"gets nothing: its first {show_count(allotment.next_parameters or 0)} parameters bring more elsewhere"
     ratio = weight * features
     lead = f"attention {weight:.1%}, {ratio:.1f}x the even share"
     if allotment.next_width is None:

@@ -20,8 +20,8 @@ from abi.families.sparse import mask_name, masks_of, parameters
 if TYPE_CHECKING:
     from abi.types import Capacity
 
-BEGIN: Final = 0.1
-END: Final = 0.5
+BEGIN: Final = 0.05
+END: Final = 0.4
 STAGES: Final = 40
 TINY: Final = 1e-12
 

@@ -216,7 +216,7 @@ def test_cells_by_hand() -> None:
 
 def test_rows_of_a_category_that_shares() -> None:
     # 16 own rows per unit of width, 22 shared ones, one for missing
-    step = sharing_step(2)
+    step = sharing_step(2, 32)
     assert (step.rows, step.shared, step.encoder_parameters) == (32 + 23, 23, 2 * 55)
     assert [shares_rows(_feature("categorical", n)) for n in (SHARED_FROM, SHARED_FROM + 1)] == [False, True]
     assert not shares_rows(_feature("text", 10**6))

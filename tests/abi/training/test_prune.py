@@ -25,8 +25,8 @@ from abi.types import Plan
 
 
 def test_weights_left_by_hand() -> None:
-    # from 1,064 to 64: begins at 0.1, half-way at 0.3 where (1 - 1/2)^3 = 1/8 of the thousand is left, ends at 0.5
-    left = [left_at(stage_at(share), 1064, 64) for share in (0.0, 0.1, 0.3, 0.5, 1.0)]
+    # from 1,064 to 64: begins at 0.05, half-way at 0.225 where (1 - 1/2)^3 = 1/8 of the thousand is left, ends at 0.4
+    left = [left_at(stage_at(share), 1064, 64) for share in (0.0, 0.05, 0.225, 0.4, 1.0)]
     assert left == [1064, 1064, 64 + 125, 64, 64]
 
 

@@ -198,6 +198,8 @@ class TrainingConfig(Section):
     """The encoders' rate over that."""
     weight_decay: float | None = Field(default=None, ge=0)
     """Decoupled weight decay of the backbone."""
+    attended_decay: float | None = Field(default=None, ge=0, le=2)
+    """How much weaker that is on attended features: times (even share / attention)^this, from a quarter to 4."""
     dropout: float | None = Field(default=None, ge=0, le=0.9)
     """Dropout in the backbone."""
     average: Share | None = None

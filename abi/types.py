@@ -339,6 +339,7 @@ class FeatureCapacity(Value):
     `bins` are piecewise-linear bins (numeric), `rows` embedding rows (categorical: one per value, or per term of a text).
     `shared` are the rows that all other values of a category share by their profile. Of a text's table (`rows` x
     `width`) only `entries` cells are parameters; training starts with `start_entries` and drops the least useful ones.
+    `decay` multiplies the weight decay of what reads the feature's embedding.
     """
 
     feature: str
@@ -350,6 +351,7 @@ class FeatureCapacity(Value):
     shared: int = 0
     entries: int = 0
     start_entries: int = 0
+    decay: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

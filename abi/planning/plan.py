@@ -11,6 +11,7 @@ from abi.errors import PlanInfeasible
 from abi.families.network import multiply_accumulates, outputs
 from abi.planning.allocate import Allotment, allocate
 from abi.planning.cost import Workload, epoch_seconds, layers, predict_cost, total_width
+from abi.planning.decay import with_decay
 from abi.planning.ladder import (
     EVEN_TEXT_WIDTH,
     EVEN_WIDTH,
@@ -353,11 +354,12 @@ def _plan(
     work: Workload,
     machine: Machine,
 ) -> Plan:
+    decays = allocation == "attention" and start.weight_decay > 0
     return Plan(
         attention=attention,
         envelope=envelope,
         allocation=allocation,
-        capacity=capacity,
+        capacity=with_decay(capacity, attention, start.attended_decay) if decays else capacity,
         execution=execution,
         predicted=predict_cost(capacity, execution, work, machine),
         reasons=_reasons(capacity, even, backbone, start, execution, envelope, work, allocation),

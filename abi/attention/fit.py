@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from abi.attention.simplex import Vector, balance, distance, entropy, softmax
-from abi.types import Attention, Scores, Trial, Weight
+from abi.types import Attention, ScoreBlend, Scores, Trial, Weight
 
 if TYPE_CHECKING:
     from abi.config import AttentionConfig
@@ -71,6 +71,7 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
         temperature=previous.temperature,
         trials=previous.trials,
         frugal=previous.frugal,
+        blend=previous.blend,
         number=previous.round + 1,
         moved=distance(before, weights),
     )
@@ -112,6 +113,7 @@ def _attention(
     temperature: float | None,
     trials: tuple[Trial, ...],
     frugal: bool,
+    blend: ScoreBlend | None = None,
     number: int = 0,
     moved: float = 0.0,
 ) -> Attention:
@@ -141,6 +143,7 @@ def _attention(
         ),
         trials=trials,
         frugal=frugal,
+        blend=blend,
         round=number,
         moved=round(moved, 9),
     )

@@ -78,7 +78,7 @@ def retrain(reader: Reader, config: Config, say: Say) -> Outcome:
             attention = fit(
                 scores, None, config.attention, frugal=any(f.kind == "text" for f in reader.problem.schema.features)
             )
-        say(f"fit: {split_name(attention.temperature, attention.frugal)}")
+        say(f"fit: {split_name(attention.temperature, attention.frugal, attention.blend is not None)}")
         plan, rounds, models = divide(attention), [], []
         continues = True
         while continues:

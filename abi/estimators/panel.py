@@ -91,7 +91,7 @@ def _note(kept: Trained, rounds: Sequence[Trained], features: int) -> str:
     """What else there is to say, in one line."""
     parts = [f"{plural(features - SHOWN, 'more feature')}." if features > SHOWN else ""]
     attention = kept.plan.attention
-    start = split_name(attention.temperature, attention.frugal)
+    start = split_name(attention.temperature, attention.frugal, attention.blend is not None)
     number = rounds.index(kept) + 1
     parts.append(f"Attention started from {start}; round {number} of {len(rounds)} is kept.")
     aside = kept.plan.attention.scores.problem.schema.set_aside

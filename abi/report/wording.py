@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from abi.errors import clip
-from abi.types import Estimate
+from abi.types import Estimate, ScoreBlend
 
 METRICS = {
     "roc_auc": "ROC AUC",
@@ -26,11 +26,21 @@ MOST_DECIMALS = 6
 _JOINERS = frozenset("\u200c\u200d")  # zero-width joiners shape letters and emoji, and change nothing else
 
 
-def split_name(temperature: float | None, frugal: bool) -> str:
-    """How a candidate divides: ``'even split'``, ``'frugal split'``, ``'temperature 0.4, frugal'``."""
+def split_name(temperature: float | None, frugal: bool, blended: bool = False) -> str:
+    """How a candidate divides: ``'even split'``, ``'frugal split'``, ``'fitted blend at temperature 0.4, frugal'``."""
     if temperature is None:
         return "frugal split" if frugal else "even split"
-    return f"temperature {temperature:g}{', frugal' if frugal else ''}"
+    return f"{'fitted blend at ' if blended else ''}temperature {temperature:.3g}{', frugal' if frugal else ''}"
+
+
+def blend_sentence(blend: ScoreBlend) -> str:
+    """Which blend of terms the weights are of, and how much closer it is to what a model showed."""
+    return (
+        f"The scores' blend was fitted to how much the even split's short-trained model used each feature: relevance counts "
+        f"{percent(blend.relevance)}, discrimination {percent(blend.discrimination)}, and complexity adds up to "
+        f"{percent(blend.complexity)}. The divergence from the model's own shares is {number(blend.divergence, 3)} nats, "
+        f"with the settings' blend {number(blend.divergence_default, 3)}."
+    )
 
 
 def metric_name(metric: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from abi.families.network import Network
 from abi.types import Capacity
@@ -28,6 +29,9 @@ class FeatureDecay:
         if not self._used or decay >= 1:  # AdamW itself would turn the weights round
             return
         columns = (1 - decay * self._factors[network.feature_of]).clamp_min(0) / (1 - decay)
-        reader = network.layers[0].weight if len(network.layers) else network.head.weight
-        with torch.no_grad():  # (H, D) or (K, D, C)
-            reader.mul_(columns if len(network.layers) else columns.unsqueeze(-1))
+        first = next(network.layers.children(), None)
+        with torch.no_grad():
+            if isinstance(first, nn.Linear):
+                first.weight.mul_(columns)  # (H, D)
+            else:
+                network.head.weight.mul_(columns.unsqueeze(-1))  # (K, D, C)

@@ -1,4 +1,4 @@
-"""Short trainings that choose the temperature on validation data; the even split is always among the candidates."""
+"""Short trainings that choose temperature and blend on validation data; the even split is always among the candidates."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from abi.attention.fit import fit
 from abi.errors import PlanInfeasible
 from abi.planning.ladder import shares_rows
 from abi.training.family import train
+from abi.training.rescore import rescore
+from abi.training.rounds import plan_change
+from abi.training.score_blend import fit_to_model
 from abi.types import Attention, Plan, Scores, TreesCapacity, Trial
 
 if TYPE_CHECKING:
     from abi.config import Config
     from abi.data.columns import Columns
+    from abi.families.family import Model
 
 
 FASTEST_RATE: Final = 0.3
@@ -36,7 +40,9 @@ def choose_temperature(
     """The attention whose short training has the least validation loss; ties and noise go to the flatter one.
 
     Each candidate is planned in full and trained for a few epochs on the same sample of rows with the same seed. Where
-    no feature carries signal there is nothing to choose, and the split stays even.
+    no feature carries signal there is nothing to choose, and the split stays even. The even split's model also says how
+    much it uses each feature: scores blended to come close to that are the last candidate, unless their plan is as good
+    as that of another one.
 
     Args:
         scores: of the features.
@@ -49,32 +55,53 @@ def choose_temperature(
         return fit(scores, None, config.attention)
     rows_in = sample(train_columns, config)
     trials: list[Trial] = []
+    models: list[Model] = []
 
-    def attempt(temperature: float | None, frugal: bool) -> Float[np.ndarray, " rows"] | None:
+    def attempt(planned: Plan) -> Float[np.ndarray, " rows"]:
+        pilot = shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
+        fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed)
+        trials.append(trial_of(planned.attention, fitted.trained.loss, fitted.trained.metric))
+        models.append(fitted.model)
+        return fitted.row_losses
+
+    def even(frugal: bool) -> Plan | None:
         try:
-            planned = plan(fit(scores, temperature, config.attention, frugal=frugal))
+            return plan(fit(scores, None, config.attention, frugal=frugal))
         except PlanInfeasible:
             if not frugal and can_be_frugal(scores):
                 return None  # the even split does not fit; a frugal one may
             raise
-        pilot = shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
-        fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed)
-        trial = Trial(temperature=temperature, loss=fitted.trained.loss, metric=fitted.trained.metric, frugal=frugal)
-        trials.append(trial)
-        return fitted.row_losses
 
     structures = (False, True) if can_be_frugal(scores) else (False,)
-    tried = {frugal: rows for frugal in structures if (rows := attempt(None, frugal)) is not None}
-    frugal = list(tried)[flattest(list(tried.values()), config.attention.caution)]
-    steeper = sorted(config.attention.temperatures, reverse=True) if len(scores.features) > 1 else ()
-    temperatures: tuple[float | None, ...] = (None, *steeper)
-    found = [tried[frugal]]
-    for temperature in steeper:
-        losses = attempt(temperature, frugal)
-        assert losses is not None, "the even one was planned"
-        found.append(losses)
-    best = temperatures[flattest(found, config.attention.caution)]
-    return fit(scores, best, config.attention, tuple(trials), frugal=frugal)
+    flat = [planned for frugal in structures if (planned := even(frugal)) is not None]
+    tried = [attempt(planned) for planned in flat]
+    first = flattest(tried, config.attention.caution)
+    plans, losses, frugal = [flat[first]], [tried[first]], flat[first].attention.frugal
+    if len(scores.features) > 1:
+        for temperature in sorted(config.attention.temperatures, reverse=True):
+            plans.append(plan(fit(scores, temperature, config.attention, frugal=frugal)))
+            losses.append(attempt(plans[-1]))
+    if config.attention.blend:
+        rescored = rescore(models[first], validation_columns, scores, seed=config.seed)  # type: ignore[arg-type]  # a network
+        heard = np.array([f.width > 0 for f in flat[first].capacity.features])
+        blended = fit_to_model(scores, rescored, heard, config, frugal=frugal)
+        planned = None if blended is None else plan(blended)
+        if planned is not None and min(plan_change(other, planned) for other in plans) >= config.iterate.plan_change:
+            plans.append(planned)
+            losses.append(attempt(planned))
+    chosen = plans[flattest(losses, config.attention.caution)].attention
+    return replace(chosen, trials=tuple(trials))
+
+
+def trial_of(attention: Attention, loss: float, metric: float | None) -> Trial:
+    """What a pilot of `attention` came to."""
+    return Trial(
+        temperature=attention.temperature,
+        loss=loss,
+        metric=metric,
+        frugal=attention.frugal,
+        blended=attention.blend is not None,
+    )
 
 
 def can_be_frugal(scores: Scores) -> bool:

@@ -344,7 +344,7 @@ class Attention(Value):
     @property
     def effective(self) -> float:
         """Effective number of features: so many even weights have this entropy."""
-        return math.exp(self.entropy)
+        return round(math.exp(self.entropy), 6)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -251,7 +251,7 @@ def _round(report: Report, index: int) -> dict[str, Any]:
         "effective": number(turn.attention.effective, 1),
         "moved": "–" if index == 0 else percent(turn.attention.moved),
         "asked": "–" if turn.convergence is None else percent(turn.convergence.movement),
-        "change": "–" if turn.convergence is None else percent(turn.convergence.plan_change),
+        "change": "" if turn.convergence is None else percent(turn.convergence.plan_change),
         "loss": number(turn.trained.loss),
         "metric": "not defined" if turn.trained.metric is None else number(turn.trained.metric),
         "kept": turn.kept,

@@ -82,9 +82,9 @@ def choose_temperature(
             plans.append(plan(fit(scores, temperature, config.attention, frugal=frugal)))
             losses.append(attempt(plans[-1]))
     if config.attention.blend:
-        rescored = rescore(models[first], validation_columns, scores, seed=config.seed)  # type: ignore[arg-type]  # a network
+        _, shares = rescore(models[first], validation_columns, scores, seed=config.seed)  # type: ignore[arg-type]  # a network
         heard = np.array([f.width > 0 for f in flat[first].capacity.features])
-        blended = fit_to_model(scores, rescored, heard, config, frugal=frugal)
+        blended = fit_to_model(scores, shares, heard, config, frugal=frugal)
         planned = None if blended is None else plan(blended)
         if planned is not None and min(plan_change(other, planned) for other in plans) >= config.iterate.plan_change:
             plans.append(planned)

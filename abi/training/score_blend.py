@@ -30,55 +30,49 @@ SHARES: Final = np.linspace(0.0, 1.0, 21)
 """Candidates for discrimination's share; relevance has the rest."""
 COMPLEXITIES: Final = (0.0, 0.25, 0.5, 1.0)
 TEMPERATURES: Final = (0.05, 10.0)
-SHRINK: Final = 0.1
-"""Nats per feature that leaving the settings' blend altogether must gain."""
-NORMAL_95: Final = 1.96
+SPREAD: Final = 0.3
+"""How far from the settings' blend one may be expected to lie, before a model is asked: a standard deviation."""
 DIGITS: Final = 6
 
 
 def fit_blend(
     scores: Scores,
     shares: Vector,
-    errors: Vector,
     heard: Bool[np.ndarray, " features"],
     default: ScoringConfig,
     *,
-    shrink: float = SHRINK,
+    spread: float = SPREAD,
 ) -> tuple[ScoreBlend, float]:
     """The blend and temperature t whose softmax(score / t) is closest to a model's shares.
 
     Minimises over discrimination's share q, complexity c and t
 
-        KL(shares || softmax(s(q, c) / t)) + (k / n + v) ((q - q0)^2 + (c - c0)^2)
+        KL(shares || softmax(s(q, c) / t)) + D0 / (n sigma^2) ((q - q0)^2 + (c - c0)^2)
 
-    where q0 and c0 are the default's, k = `shrink`, n the features, and v = 1/2 sum_i e_i^2 / share_i the divergence that
-    the errors e alone make: with few features or noisy shares the default stays. For given q and c the divergence is
-    convex in 1/t, so that a bounded search finds its least; q and c are taken from a grid, the default among it, which
-    ties go to.
+    where q0, c0 and D0 are the default's share, complexity and divergence, n the features, sigma = `spread`. It is the
+    posterior of a blend that lies around the default, where n features leave a misfit of D0, from noise or from what no
+    blend can tell: D0 / n is that of one feature, so that with few features or noisy shares the default stays. For given q
+    and c the divergence is convex in 1/t, and a bounded search finds its least; q and c are taken from a grid, the default
+    among it, which ties go to.
 
     Args:
         scores: from the data.
         shares: the model's own importance, on the simplex.
-        errors: their standard errors.
         heard: features that the model was given; it says nothing about the others.
         default: the settings' blend.
-        shrink: k.
+        spread: sigma; infinite is no shrinkage.
     """
     total = default.relevance + default.discrimination
     start = (default.discrimination / total, default.complexity)
     target = shares[heard] / shares[heard].sum()
-    noise = float((errors[heard] ** 2 / np.maximum(shares[heard], 1e-12)).sum() / 2)
-    strength = shrink / heard.sum() + noise
-    best: tuple[float, float, float, tuple[float, float]] | None = None
-    least = 0.0
-    for place in [start, *((float(q), c) for c in COMPLEXITIES for q in SHARES)]:
+    least, temperature = _closest(blended_scores(scores, default)[heard], target)
+    strength = least / (heard.sum() * spread**2)
+    best = (least, least, temperature, start)
+    for place in ((float(q), c) for c in COMPLEXITIES for q in SHARES):
         divergence, temperature = _closest(blended_scores(scores, _weights(*place))[heard], target)
         loss = divergence + strength * ((place[0] - start[0]) ** 2 + (place[1] - start[1]) ** 2)
-        if best is None:
-            least = divergence
-        if best is None or loss < best[0] - 1e-9:
+        if loss < best[0] - 1e-9:
             best = (loss, divergence, temperature, place)
-    assert best is not None, "the default is among the candidates"
     _, divergence, temperature, place = best
     weights = _weights(*place)
     blend = ScoreBlend(
@@ -131,7 +125,7 @@ def fit_blended(
 
 def fit_to_model(
     scores: Scores,
-    rescored: tuple[Scores, Vector],
+    shares: Vector,
     heard: Bool[np.ndarray, " features"],
     config: Config,
     *,
@@ -141,7 +135,7 @@ def fit_to_model(
 
     Args:
         scores: from the data.
-        rescored: what the model showed, as `abi.training.rescore.rescore` gives it.
+        shares: the model's own importance, as `abi.training.rescore.rescore` gives it.
         heard: features that the model was given.
         config: the settings' blend; floor and cap.
         frugal: as in `abi.attention.fit.fit`.
@@ -149,15 +143,8 @@ def fit_to_model(
     carries = np.array([f.carries_signal for f in scores.features])
     if heard.sum() < 2 or not (heard & carries).any():  # noqa: PLR2004 - one share is always 1
         return None
-    shares = rescored[1]
-    blend, temperature = fit_blend(scores, shares, share_errors(rescored[0], shares), heard, config.scoring)
+    blend, temperature = fit_blend(scores, shares, heard, config.scoring)
     return fit_blended(scores, blend, temperature, config, frugal=frugal)
-
-
-def share_errors(rescored: Scores, shares: Vector) -> Vector:
-    """Standard errors of a model's shares, from the intervals of the scores that were made of them."""
-    wide = [max(f.high - f.score, f.score - f.low) for f in rescored.features]  # one end may be cut at 0 or 1
-    return np.asarray(np.array(wide) / NORMAL_95 * shares.max())
 
 
 def _weights(share: float, complexity: float) -> ScoringConfig:

@@ -86,8 +86,8 @@ def choose_trees(
         plans.append(plan(attention(fit(scores, temperature, config.attention), statistics), "trees"))
         found.append(pilot(plans[-1]))
     if config.attention.blend and signal:
-        rescored = rescore_trees(found[0].model, validation_columns, scores, seed=config.seed)
-        blended = fit_to_model(scores, rescored, np.ones(len(scores.features), dtype=bool), config)
+        _, shares = rescore_trees(found[0].model, validation_columns, scores, seed=config.seed)
+        blended = fit_to_model(scores, shares, np.ones(len(scores.features), dtype=bool), config)
         planned = None if blended is None else plan(attention(blended, statistics), "trees")
         if planned is not None and min(plan_change(other, planned) for other in plans) >= config.iterate.plan_change:
             plans.append(planned)

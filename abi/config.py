@@ -136,6 +136,8 @@ class AttentionConfig(Section):
     """Most weight of one feature."""
     caution: float = Field(default=1.0, ge=0)
     """A steeper split is taken over a flatter one where its validation loss is lower by this many standard errors."""
+    blend: bool = True
+    """Also try scores whose blend and temperature are fitted to what the even split's short-trained model showed."""
     kl: float = Field(default=0.01, ge=0)
     """Penalty on the Kullback-Leibler divergence between the weights in training and where they started."""
     movement: float = Field(default=0.5, gt=0, le=1)
@@ -198,6 +200,8 @@ class TrainingConfig(Section):
     """The encoders' rate over that."""
     weight_decay: float | None = Field(default=None, ge=0)
     """Decoupled weight decay of the backbone."""
+    attended_decay: float | None = Field(default=None, ge=0, le=2)
+    """How much weaker that is on attended features: times (even share / attention)^this, from a quarter to 4."""
     dropout: float | None = Field(default=None, ge=0, le=0.9)
     """Dropout in the backbone."""
     average: Share | None = None
@@ -231,6 +235,8 @@ class IterateConfig(Section):
     """Stop when a round gains less than this share of the validation loss."""
     plan_change: float = Field(default=0.02, ge=0)
     """Stop when less than this share of the widths would move."""
+    movement: float = Field(default=0.01, ge=0)
+    """Attention has converged where less than this share of it, or of the widths less than `plan_change`, would move."""
     pilot: float = Field(default=0.3, gt=0, le=1)
     """Length of the short trainings that choose the temperature, as a share of the plan's epochs."""
     pilot_rows: int = Field(default=20_000, ge=10)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import math
 import struct
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar
@@ -264,7 +265,8 @@ class Trial(Value):
     """One candidate that was tried on validation data. `temperature` is None for the even split.
 
     A `frugal` one gives features without signal nothing, lets rare values of a category share rows, and grades the
-    terms of a text by their scores; a `pruned` one besides starts with a larger network and drops weights in training.
+    terms of a text by their scores; a `pruned` one besides starts with a larger network and drops weights in training. A
+    `blended` one has scores of the fitted blend.
     """
 
     temperature: float | None
@@ -272,6 +274,22 @@ class Trial(Value):
     metric: float | None
     frugal: bool = False
     pruned: bool = False
+    blended: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreBlend(Value):
+    """How much relevance, discrimination and complexity count in a score, fitted to what a short-trained model showed.
+
+    `divergence` is the Kullback-Leibler divergence (nats) from the model's own importance to the softmax of the blended
+    scores at its best temperature, `divergence_default` the same with the settings' blend.
+    """
+
+    relevance: float
+    discrimination: float
+    complexity: float
+    divergence: float
+    divergence_default: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,13 +314,15 @@ class TreesAttention(Value):
     weights: tuple[Weight, ...]
     trials: tuple[Trial, ...] = ()
     statistics: bool = False
+    blend: ScoreBlend | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attention(Value):
     """Weights on the simplex, a = softmax(score / temperature), balanced by a floor and a cap.
 
-    `entropy` is in nats; `moved` the total variation distance to the round before (0 in the first).
+    `entropy` is in nats; `moved` the total variation distance to the round before (0 in the first). `blend` is there where
+    the weights are of scores with a fitted blend; `scores` stay as the data gave them.
     """
 
     scores: Scores
@@ -317,11 +337,17 @@ class Attention(Value):
     trees: TreesAttention | None = None
     frugal: bool = False
     pruned: bool = False
+    blend: ScoreBlend | None = None
 
     @property
     def even(self) -> bool:
         """Whether nothing is to be divided otherwise than evenly."""
         return self.temperature is None and not self.frugal and self.round == 0
+
+    @property
+    def effective(self) -> float:
+        """Effective number of features: so many even weights have this entropy."""
+        return round(math.exp(self.entropy), 6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,6 +367,7 @@ class FeatureCapacity(Value):
     `bins` are piecewise-linear bins (numeric), `rows` embedding rows (categorical: one per value, or per term of a text).
     `shared` are the rows that all other values of a category share by their profile. Of a text's table (`rows` x
     `width`) only `entries` cells are parameters; training starts with `start_entries` and drops the least useful ones.
+    `decay` multiplies the weight decay of what reads the feature's embedding.
     """
 
     feature: str
@@ -352,6 +379,7 @@ class FeatureCapacity(Value):
     shared: int = 0
     entries: int = 0
     start_entries: int = 0
+    decay: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -658,6 +686,19 @@ def document_bytes(value: Value) -> bytes:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Convergence(Value):
+    """How much was still moving when a round ended.
+
+    `movement` is the total variation from the round's attention to where its model would move it, `plan_change` the share
+    of widths (of trees: contributions) that the next plan would move; `converged` where either is below its tolerance.
+    """
+
+    movement: float
+    plan_change: float
+    converged: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Move(Value):
     """What followed a round: where attention moves next, whether another round is trained, and why (not)."""
 
@@ -665,6 +706,7 @@ class Move(Value):
     attention: Attention
     continues: bool
     reason: str
+    convergence: Convergence | None = None
 
 
 KINDS: dict[str, type[Value]] = {

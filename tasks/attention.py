@@ -5,7 +5,7 @@ from __future__ import annotations
 from abi.families.stored import load
 from abi.report.wording import split_name
 from abi.training.revise import revise
-from abi.training.rounds import decide
+from abi.training.rounds import converge, decide
 from abi.training.trees_pilots import fit_families
 from abi.types import Move, Scores, Trained, find
 from tasks.data import load_rows
@@ -26,7 +26,7 @@ def fit(call: Call, scores: str) -> str:
         load_rows(call, problem, "validation"),
     )
     name = split_name(attention)
-    chosen = f"the {name}" if attention.temperature is None else name
+    chosen = name if name.startswith("temperature") else f"the {name}"
     top = max(attention.weights, key=lambda w: w.weight)
     say(f"fit       {chosen} has the least validation loss; most attention: {top.feature} ({top.weight:.0%})")
     return call.ws.put(attention)
@@ -41,10 +41,12 @@ def move(call: Call, *rounds: str) -> str:
     config = call.settings
     validation = load_rows(call, attention.scores.problem, "validation")
     moved = revise(model, validation, attention, config)
-    continues, reason = decide(trained, divide(call, moved, family=last.family), config)
+    following = divide(call, moved, family=last.family)
+    continues, reason = decide(trained, following, config)
+    convergence = converge(moved, last.plan, following, config)
     say(f"rescore   {'another round' if continues else 'rounds end'}: {reason}")
-    return call.ws.put(Move(trained=last, attention=moved, continues=continues, reason=reason))
+    return call.ws.put(Move(trained=last, attention=moved, continues=continues, reason=reason, convergence=convergence))
 
 
-FIT = Stage(fit, sections=("attention", "training", "envelope", "iterate", "evaluation.metric", "seed"))
+FIT = Stage(fit, sections=("scoring", "attention", "training", "envelope", "iterate", "evaluation.metric", "seed"))
 MOVE = Stage(move, sections=("attention", "training", "envelope", "iterate", "evaluation.metric", "seed"))

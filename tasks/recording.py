@@ -13,6 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from abi.attention.simplex import distance
 from abi.families.stored import load
 from abi.report.content import Report
 from abi.report.content import Round as ReportRound
@@ -84,6 +87,7 @@ def compose(
                 trained=t,
                 kept=i == best,
                 why_stopped="" if move.continues else move.reason,
+                convergence=move.convergence,
             )
             for i, (t, move) in enumerate(zip(trained, moves, strict=True))
         ),
@@ -160,10 +164,25 @@ def _round(index: int, turn: ReportRound) -> Round:
             "parameters": trained.measured.parameters,
             "train_time_s": trained.measured.train_time_s,
             "attention_entropy": turn.attention.entropy,
+            "attention_effective_features": turn.attention.effective,
             "attention_moved": turn.attention.moved,
+            **_still_moving(turn),
         },
         steps=steps,
     )
+
+
+def _still_moving(turn: ReportRound) -> dict[str, float]:
+    """What moved in training, and what the round's model would move."""
+    found = {}
+    if turn.trained.family == "network":
+        before = np.array([w.weight for w in turn.attention.weights])
+        found["attention_moved_in_training"] = distance(before, np.array(turn.trained.attention))
+    if turn.convergence is not None:
+        found["attention_next_move"] = turn.convergence.movement
+        found["plan_next_change"] = turn.convergence.plan_change
+        found["attention_converged"] = float(turn.convergence.converged)
+    return found
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, float]:

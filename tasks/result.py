@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from abi.report.content import Report
+from abi.report.content import Report, Round
 from abi.types import Estimate
 from tasks.records import Recorded
 
@@ -24,6 +24,8 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         gain: `uniform` and `baseline`: difference (above 0: the model is better), low, high, relative.
         scores: feature -> score in [0, 1].
         attention: feature -> weight; they sum to 1.
+        blend: how much relevance, discrimination and complexity count where the scores' blend was fitted; else null.
+        convergence: per round movement and plan_change that its model would bring, entropy, effective_features, converged.
         family: network, trees or blend.
         choice: why that family, the network's share of a blend, and each candidate's validation loss and cost; null
             where one family alone was trained.
@@ -58,6 +60,8 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         },
         "scores": {f.feature: f.score for f in kept.plan.attention.scores.features},
         "attention": {w.feature: w.weight for w in kept.plan.attention.weights},
+        "blend": blend.to_json() if (blend := kept.plan.attention.blend) is not None else None,
+        "convergence": [_convergence(turn) for turn in report.rounds],
         "family": kept.family,
         "choice": decision.to_json() if (decision := report.decision) is not None else None,
         "plan": {
@@ -82,6 +86,11 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         "timings_s": report.timings_s,
         "peak_memory_bytes": report.peak_memory_bytes,
     }
+
+
+def _convergence(turn: Round) -> dict[str, Any]:
+    found = turn.convergence.to_json() if turn.convergence is not None else {}
+    return {"entropy": turn.attention.entropy, "effective_features": turn.attention.effective, **found}
 
 
 def _values(metrics: dict[str, Estimate]) -> dict[str, float]:

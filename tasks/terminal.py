@@ -10,7 +10,7 @@ from rich.table import Table
 
 from abi.errors import clip
 from abi.report.summary import verdict
-from abi.report.wording import split_name
+from abi.report.wording import blend_sentence, split_name
 from abi.types import Attention, Checks, Evaluation, Plan, Scores, Trained, Value
 from abi.units import show_bytes, show_count, show_seconds
 
@@ -71,7 +71,9 @@ def _attention(value: Attention) -> tuple[Table | None, list[str]]:
     for w in sorted(value.weights, key=lambda w: -w.weight)[:SHOWN]:
         table.add_row(clip(w.feature), f"{w.weight:.1%}", f"{w.low:.1%}–{w.high:.1%}", w.bound or "")
     chosen = split_name(value)
-    return table, [*_more(len(value.weights)), f"{chosen}, entropy {value.entropy:.3f} nats"]
+    told = [] if value.blend is None else [blend_sentence(value.blend)]
+    spread = f"entropy {value.entropy:.3f} nats, as over {value.effective:.1f} features"
+    return table, [*_more(len(value.weights)), f"{chosen}, {spread}", *told]
 
 
 def _plan(value: Plan) -> tuple[Table | None, list[str]]:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from abi.attention.simplex import Vector, balance, distance, entropy, softmax
-from abi.types import Attention, Scores, Trial, Weight
+from abi.types import Attention, ScoreBlend, Scores, Trial, Weight
 
 if TYPE_CHECKING:
     from abi.config import AttentionConfig
@@ -84,6 +84,7 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
         trials=previous.trials,
         frugal=previous.frugal,
         pruned=previous.pruned,
+        blend=previous.blend,
         number=previous.round + 1,
         moved=distance(before, weights),
     )
@@ -126,6 +127,7 @@ def _attention(
     trials: tuple[Trial, ...],
     frugal: bool,
     pruned: bool,
+    blend: ScoreBlend | None = None,
     number: int = 0,
     moved: float = 0.0,
 ) -> Attention:
@@ -156,6 +158,7 @@ def _attention(
         trials=trials,
         frugal=frugal,
         pruned=pruned,
+        blend=blend,
         round=number,
         moved=round(moved, 9),
     )

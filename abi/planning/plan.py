@@ -19,6 +19,7 @@ from abi.planning.cost import (
     start_parameters,
     total_width,
 )
+from abi.planning.decay import with_decay
 from abi.planning.ladder import (
     EVEN_TEXT_WIDTH,
     EVEN_WIDTH,
@@ -428,11 +429,12 @@ def _plan(
     work: Workload,
     machine: Machine,
 ) -> Plan:
+    decays = allocation == "attention" and start.weight_decay > 0
     return Plan(
         attention=attention,
         envelope=envelope,
         allocation=allocation,
-        capacity=capacity,
+        capacity=with_decay(capacity, attention, start.attended_decay) if decays else capacity,
         execution=execution,
         predicted=predict_cost(capacity, execution, work, machine),
         reasons=_reasons(capacity, even, backbone, start, execution, envelope, work, allocation),

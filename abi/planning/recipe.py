@@ -43,6 +43,7 @@ class Recipe:
         patience: epochs without a better validation loss.
         term_dropout: share of a text's terms that a step leaves out.
         smoothing: of labels.
+        attended_decay: exponent of how much weaker weight decay is on attended features; 0 is the same for all.
     """
 
     members: int
@@ -59,6 +60,7 @@ class Recipe:
     patience: int
     term_dropout: float = 0.0
     smoothing: float = 0.0
+    attended_decay: float = 0.0
 
 
 def recipe(

@@ -6,14 +6,17 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from abi.types import NO_NETWORK, Attention, Checks, Choice, Evaluation, Plan, Scores, Trained, Value
+from abi.types import NO_NETWORK, Attention, Checks, Choice, Convergence, Evaluation, Plan, Scores, Trained, Value
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Round(Value):
-    """One turn of the loop: score, fit, plan, train. `why_stopped` is empty where another round followed."""
+    """One turn of the loop: score, fit, plan, train. `why_stopped` is empty where another round followed.
+
+    `convergence` is what would have moved after it, None where no model was asked.
+    """
 
     scores: Scores
     attention: Attention
@@ -21,6 +24,7 @@ class Round(Value):
     trained: Trained
     kept: bool
     why_stopped: str = ""
+    convergence: Convergence | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from abi.report.axis import Axis
 from abi.report.content import Report
 from abi.report.summary import capacities, compared, is_even, is_network
 from abi.report.summary import kept as family
-from abi.report.wording import clean, metric_name, number, percent, plural, split_name
+from abi.report.wording import blend_sentence, clean, metric_name, number, percent, plural, split_name
 from abi.types import Check, FeatureScore, LayerSplit, Plan, TermWidth
 from abi.units import show_bytes, show_count, show_seconds
 
@@ -206,12 +206,13 @@ def attention(report: Report) -> dict[str, Any]:
         "after": bool(after),
         "entropy": number(kept.entropy, 2),
         "entropy_most": number(math.log(count), 2) if count else "0",
-        "effective": number(math.exp(kept.entropy), 1),
+        "effective": number(kept.effective, 1),
         "is_even": is_even(report.plan),
         "moved": kept.round > 0,
         "frugal": kept.frugal,
         "pruned": kept.pruned,
-        "temperature": None if kept.temperature is None else f"{kept.temperature:g}",
+        "temperature": None if kept.temperature is None else f"{kept.temperature:.3g}",
+        "blend": blend_sentence(kept.blend) if kept.blend is not None else "",
         "floor": percent(kept.floor),
         "cap": percent(kept.cap),
         "floored": sum(w.bound == "floor" for w in order),
@@ -219,6 +220,7 @@ def attention(report: Report) -> dict[str, Any]:
         **_trials(report),
         "rounds": [_round(report, i) for i in range(len(report.rounds))],
         "stopped": next((clean(r.why_stopped, 300) for r in reversed(report.rounds) if r.why_stopped), ""),
+        "converged": _converged(report),
     }
 
 
@@ -226,13 +228,14 @@ def _trials(report: Report) -> dict[str, Any]:
     """The candidates; a later round inherits the temperature, so they are looked for in the rounds before as well."""
     candidates = [report.plan.attention, *(r.attention for r in reversed(report.rounds))]
     tried = next((a for a in candidates if a.trials), report.plan.attention)
+    chosen = (tried.temperature, tried.frugal, tried.pruned, tried.blend is not None)
     return {
         "trials": [
             {
                 "temperature": split_name(t),
                 "loss": number(t.loss),
                 "metric": "not defined" if t.metric is None else number(t.metric),
-                "chosen": (t.temperature, t.frugal, t.pruned) == (tried.temperature, tried.frugal, tried.pruned),
+                "chosen": (t.temperature, t.frugal, t.pruned, t.blended) == chosen,
             }
             for t in tried.trials[:LISTED]
         ],
@@ -245,12 +248,26 @@ def _round(report: Report, index: int) -> dict[str, Any]:
     return {
         "number": index + 1,
         "source": turn.scores.source,
-        "effective": number(math.exp(turn.attention.entropy), 1),
+        "entropy": number(turn.attention.entropy, 2),
+        "effective": number(turn.attention.effective, 1),
         "moved": "–" if index == 0 else percent(turn.attention.moved),
+        "asked": "–" if turn.convergence is None else percent(turn.convergence.movement),
+        "change": "" if turn.convergence is None else percent(turn.convergence.plan_change),
         "loss": number(turn.trained.loss),
         "metric": "not defined" if turn.trained.metric is None else number(turn.trained.metric),
         "kept": turn.kept,
     }
+
+
+def _converged(report: Report) -> str:
+    """Whether attention still moved when the rounds ended."""
+    last = next((r.convergence for r in reversed(report.rounds) if r.convergence is not None), None)
+    if last is None:
+        return ""
+    left = (
+        f"the last model would move {percent(last.movement)} of attention and {percent(last.plan_change)} of the plan"
+    )
+    return f"Attention has converged: {left}." if last.converged else f"Attention has not converged: {left}."
 
 
 def _spark(path: list[float], most: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from abi.errors import clip
-from abi.types import Attention, Estimate, Trial
+from abi.types import Attention, Estimate, ScoreBlend, Trial
 
 METRICS = {
     "roc_auc": "ROC AUC",
@@ -27,11 +27,22 @@ _JOINERS = frozenset("\u200c\u200d")  # zero-width joiners shape letters and emo
 
 
 def split_name(split: Attention | Trial) -> str:
-    """How a candidate divides: ``'even split'``, ``'frugal split'``, ``'temperature 0.4, pruned'``."""
+    """How a candidate divides: ``'even split'``, ``'pruned split'``, ``'fitted blend at temperature 0.4, frugal'``."""
     structure = "pruned" if split.pruned else "frugal" if split.frugal else ""
     if split.temperature is None:
         return f"{structure or 'even'} split"
-    return f"temperature {split.temperature:g}{structure and f', {structure}'}"
+    blended = split.blended if isinstance(split, Trial) else split.blend is not None
+    return f"{'fitted blend at ' if blended else ''}temperature {split.temperature:.3g}{structure and f', {structure}'}"
+
+
+def blend_sentence(blend: ScoreBlend) -> str:
+    """Which blend of terms the weights are of, and how much closer it is to what a model showed."""
+    return (
+        f"The scores' blend was fitted to how much the even split's short-trained model used each feature: relevance counts "
+        f"{percent(blend.relevance)}, discrimination {percent(blend.discrimination)}, and complexity adds up to "
+        f"{percent(blend.complexity)}. The divergence from the model's own shares is {number(blend.divergence, 3)} nats, "
+        f"with the settings' blend {number(blend.divergence_default, 3)}."
+    )
 
 
 def metric_name(metric: str) -> str:

@@ -21,6 +21,7 @@ from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
 from abi.metrics import primary_metric, row_loss, score
 from abi.training.checkpoint import Checkpoints, Progress, pack, restore_weights, unpack
+from abi.training.decay import FeatureDecay
 from abi.training.dropping import Dropping
 from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
@@ -172,6 +173,7 @@ def _loop(
     if saved is not None:
         restore_weights(saved, network, average)  # their sizes, before the optimizer reads them
     optimizer = torch.optim.AdamW(_parameter_groups(network, execution), lr=execution.learning_rate, fused=True)
+    decay = FeatureDecay(network, plan.capacity, execution.weight_decay)
     parameters = list(network.parameters())
     shuffle = torch.Generator().manual_seed(seed)
     progress = Progress() if saved is None else unpack(saved, network, average, optimizer, shuffle)
@@ -194,6 +196,7 @@ def _loop(
             if not torch.isfinite(norm + whole.detach()):
                 raise TrainingDiverged(_cause(network, whole.detach(), progress, rate))
             nn.utils.clip_grads_with_norm_(parameters, CLIP, norm, foreach=True)
+            decay.before_step(network, rate)
             optimizer.step()
             losses += loss.detach() * (len(part) / data.train.rows)
             pace.step()

@@ -1,4 +1,4 @@
-"""Short trainings that choose the temperature on validation data; the even split is always among the candidates."""
+"""Short trainings that choose temperature and blend on validation data; the even split is always among the candidates."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from abi.attention.fit import fit
 from abi.errors import PlanInfeasible
 from abi.planning.ladder import shares_rows
 from abi.training.family import train
+from abi.training.rescore import rescore
+from abi.training.rounds import plan_change
+from abi.training.score_blend import fit_to_model
 from abi.types import Attention, Plan, Scores, TreesCapacity, Trial
 
 if TYPE_CHECKING:
     from abi.config import Config
     from abi.data.columns import Columns
+    from abi.families.family import Model
 
 
 Structure = Literal["even", "frugal", "pruned"]
@@ -40,7 +44,9 @@ def choose_temperature(
     """The attention whose short training has the least validation loss; ties and noise go to the flatter one.
 
     Each candidate is planned in full and trained for a few epochs on the same sample of rows with the same seed. Where
-    no feature carries signal there is nothing to choose, and the split stays even.
+    no feature carries signal there is nothing to choose, and the split stays even. The even split's model also says how
+    much it uses each feature: scores blended to come close to that are the last candidate, unless their plan is as good
+    as that of another one.
 
     Args:
         scores: of the features.
@@ -53,48 +59,56 @@ def choose_temperature(
         return fit(scores, None, config.attention)
     rows_in = sample(train_columns, config)
     trials: list[Trial] = []
+    models: list[Model] = []
 
-    def attempt(temperature: float | None, structure: Structure) -> Float[np.ndarray, " rows"] | None:
-        """The pilot's loss on each validation row; None where the structure is no other than a simpler one."""
-        split = _split(scores, temperature, structure, config)
-        planned = plan(split)
-        if structure == "pruned" and planned.capacity.pruning is None:
-            return None  # the envelope asks for no smaller network than the rows do
+    def planned(structure: Structure) -> Plan | PlanInfeasible:
+        try:
+            return plan(fit(scores, None, config.attention, frugal=structure != "even", pruned=structure == "pruned"))
+        except PlanInfeasible as error:
+            return error
+
+    def attempt(planned: Plan) -> Float[np.ndarray, " rows"]:
         pilot = shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
         fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed)
-        loss, metric = fitted.trained.loss, fitted.trained.metric
-        trials.append(
-            Trial(temperature=temperature, loss=loss, metric=metric, frugal=split.frugal, pruned=split.pruned)
-        )
+        trials.append(trial_of(planned.attention, fitted.trained.loss, fitted.trained.metric))
+        models.append(fitted.model)
         return fitted.row_losses
 
-    tried: dict[Structure, Float[np.ndarray, " rows"]] = {}
-    unfit: PlanInfeasible | None = None
-    for structure in STRUCTURES if can_be_frugal(scores) else ("even", "pruned"):
-        try:
-            losses = attempt(None, structure)
-        except PlanInfeasible as error:
-            unfit = error
-            continue
-        if losses is not None:
-            tried[structure] = losses
-    if not tried:
-        assert unfit is not None
-        raise unfit
-    chosen = list(tried)[flattest(list(tried.values()), config.attention.caution)]
-    steeper = sorted(config.attention.temperatures, reverse=True) if len(scores.features) > 1 else ()
-    temperatures: tuple[float | None, ...] = (None, *steeper)
-    found = [tried[chosen]]
-    for temperature in steeper:
-        losses = attempt(temperature, chosen)
-        assert losses is not None, "the even one was planned"
-        found.append(losses)
-    best = temperatures[flattest(found, config.attention.caution)]
-    return replace(_split(scores, best, chosen, config), trials=tuple(trials))
+    made = [planned(structure) for structure in (STRUCTURES if can_be_frugal(scores) else ("even", "pruned"))]
+    # a pruned split of a network that the envelope has room for is no other than a frugal one
+    flat = [p for p in made if isinstance(p, Plan) and (p.capacity.pruning is not None or not p.attention.pruned)]
+    if not flat:
+        raise next(error for error in made if isinstance(error, PlanInfeasible))
+    tried = [attempt(one) for one in flat]
+    first = flattest(tried, config.attention.caution)
+    plans, losses, chosen = [flat[first]], [tried[first]], flat[first].attention
+    if len(scores.features) > 1:
+        for temperature in sorted(config.attention.temperatures, reverse=True):
+            steeper = fit(scores, temperature, config.attention, frugal=chosen.frugal, pruned=chosen.pruned)
+            plans.append(plan(steeper))
+            losses.append(attempt(plans[-1]))
+    if config.attention.blend:
+        _, shares = rescore(models[first], validation_columns, scores, seed=config.seed)  # type: ignore[arg-type]  # a network
+        heard = np.array([f.width > 0 for f in flat[first].capacity.features])
+        blended = fit_to_model(scores, shares, heard, config, frugal=chosen.frugal, pruned=chosen.pruned)
+        last = None if blended is None else plan(blended)
+        if last is not None and min(plan_change(other, last) for other in plans) >= config.iterate.plan_change:
+            plans.append(last)
+            losses.append(attempt(last))
+    best = plans[flattest(losses, config.attention.caution)].attention
+    return replace(best, trials=tuple(trials))
 
 
-def _split(scores: Scores, temperature: float | None, structure: Structure, config: Config) -> Attention:
-    return fit(scores, temperature, config.attention, frugal=structure != "even", pruned=structure == "pruned")
+def trial_of(attention: Attention, loss: float, metric: float | None) -> Trial:
+    """What a pilot of `attention` came to."""
+    return Trial(
+        temperature=attention.temperature,
+        loss=loss,
+        metric=metric,
+        frugal=attention.frugal,
+        pruned=attention.pruned,
+        blended=attention.blend is not None,
+    )
 
 
 def can_be_frugal(scores: Scores) -> bool:

@@ -45,7 +45,11 @@ def revise(model: Model, validation: Columns, attention: Attention, config: Conf
         moved = move(own, scores, shares, config.attention)
         statistics = attention.trees is not None and attention.trees.statistics
         trees = TreesAttention(
-            temperature=moved.temperature, weights=moved.weights, trials=moved.trials, statistics=statistics
+            temperature=moved.temperature,
+            weights=moved.weights,
+            trials=moved.trials,
+            statistics=statistics,
+            blend=moved.blend,
         )
         return replace(moved, trees=trees)
     assert isinstance(model, artifact.Model)
@@ -58,7 +62,9 @@ def trees_view(attention: Attention) -> Attention:
     own = attention.trees
     if own is None:
         return attention
-    return replace(attention, temperature=own.temperature, weights=own.weights, trials=own.trials, trees=None)
+    return replace(
+        attention, temperature=own.temperature, weights=own.weights, trials=own.trials, blend=own.blend, trees=None
+    )
 
 
 def rescore_trees(

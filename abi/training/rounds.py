@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from abi.types import Plan, Trained
+from abi.types import Attention, Convergence, Plan, Trained
 from abi.units import show_seconds
 
 if TYPE_CHECKING:
@@ -41,6 +41,16 @@ def decide(rounds: Sequence[Trained], following: Plan, config: Config, *, contro
             f"another round{' and its control' if controlled else ''} would take {show_seconds(needed)} of {show_seconds(limits.time)}",
         )
     return True, f"{changed:.0%} of {what} move"
+
+
+def converge(moved: Attention, before: Plan, following: Plan, config: Config) -> Convergence:
+    """How much is still moving between a round's plan and the one that would follow it."""
+    changed = plan_change(before, following)
+    return Convergence(
+        movement=moved.moved,
+        plan_change=round(changed, 9),
+        converged=moved.moved < config.iterate.movement or changed < config.iterate.plan_change,
+    )
 
 
 def plan_change(before: Plan, after: Plan) -> float:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from abi.attention.fit import fit
 from abi.planning.trees import has_ids
-from abi.training.pilots import can_be_frugal, choose_temperature, flattest, hurried, sample
+from abi.training.pilots import can_be_frugal, choose_temperature, flattest, hurried, sample, trial_of
+from abi.training.revise import rescore_trees
+from abi.training.rounds import plan_change
+from abi.training.score_blend import fit_blended, fit_to_model
 from abi.training.trees import FittedTrees, train_trees
-from abi.types import Attention, Family, Plan, Scores, TreesAttention, Trial
+from abi.types import Attention, Family, Plan, Scores, TreesAttention
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -37,7 +42,10 @@ def fit_families(
         return choose_temperature(scores, config, lambda a: plan(a, "network"), train_columns, validation_columns)
     own = choose_trees(scores, config, plan, train_columns, validation_columns)
     if family == "trees":
-        return replace(fit(scores, own.temperature, config.attention, own.trials), trees=own)
+        if own.blend is None:
+            return replace(fit(scores, own.temperature, config.attention, own.trials), trees=own)
+        assert own.temperature is not None
+        return replace(fit_blended(scores, own.blend, own.temperature, config, own.trials), trees=own)
     both = choose_temperature(scores, config, lambda a: plan(a, "network"), train_columns, validation_columns)
     return replace(both, trees=own)
 
@@ -52,13 +60,13 @@ def choose_trees(
     """
     rows_in = sample(train_columns, config)
 
-    def attention(temperature: float | None, statistics: bool) -> Attention:
-        fitted = fit(scores, temperature, config.attention)
-        own = TreesAttention(temperature=temperature, weights=fitted.weights, statistics=statistics)
+    def attention(fitted: Attention, statistics: bool) -> Attention:
+        own = TreesAttention(
+            temperature=fitted.temperature, weights=fitted.weights, statistics=statistics, blend=fitted.blend
+        )
         return replace(fitted, trees=own)
 
-    def pilot(temperature: float | None, statistics: bool) -> FittedTrees:
-        planned = plan(attention(temperature, statistics), "trees")
+    def pilot(planned: Plan) -> FittedTrees:
         assert planned.trees is not None
         short = replace(planned, trees=hurried(planned.trees, config.iterate.pilot))
         return train_trees(short, rows_in, validation_columns, config, seed=config.seed)
@@ -66,17 +74,25 @@ def choose_trees(
     signal = any(f.carries_signal for f in scores.features)
     temperatures = sorted(config.attention.temperatures, reverse=True) if signal else []
     ids = has_ids(scores.problem.schema.features)
+    even = fit(scores, None, config.attention)
     if not temperatures and not ids:
-        return TreesAttention(temperature=None, weights=fit(scores, None, config.attention).weights)
-    even = [pilot(None, statistics) for statistics in ((False, True) if ids else (False,))]
-    statistics = flattest([p.row_losses for p in even], config.attention.caution) == 1
-    tried = [even[int(statistics)], *(pilot(t, statistics) for t in temperatures)]
-    candidates: Sequence[float | None] = (None, *temperatures)
-    best = candidates[flattest([p.row_losses for p in tried], config.attention.caution)]
-    trials = tuple(
-        Trial(temperature=t, loss=p.trained.loss, metric=p.trained.metric)
-        for t, p in zip(candidates, tried, strict=True)
-    )
-    return TreesAttention(
-        temperature=best, weights=fit(scores, best, config.attention).weights, trials=trials, statistics=statistics
-    )
+        return TreesAttention(temperature=None, weights=even.weights)
+    flat = [plan(attention(even, statistics), "trees") for statistics in ((False, True) if ids else (False,))]
+    tried = [pilot(planned) for planned in flat]
+    first = flattest([p.row_losses for p in tried], config.attention.caution)
+    statistics = first == 1
+    plans, found = [flat[first]], [tried[first]]
+    for temperature in temperatures:
+        plans.append(plan(attention(fit(scores, temperature, config.attention), statistics), "trees"))
+        found.append(pilot(plans[-1]))
+    if config.attention.blend and signal:
+        _, shares = rescore_trees(found[0].model, validation_columns, scores, seed=config.seed)
+        blended = fit_to_model(scores, shares, np.ones(len(scores.features), dtype=bool), config)
+        planned = None if blended is None else plan(attention(blended, statistics), "trees")
+        if planned is not None and min(plan_change(other, planned) for other in plans) >= config.iterate.plan_change:
+            plans.append(planned)
+            found.append(pilot(planned))
+    chosen = plans[flattest([p.row_losses for p in found], config.attention.caution)].attention
+    assert chosen.trees is not None
+    trials = tuple(trial_of(p.attention, f.trained.loss, f.trained.metric) for p, f in zip(plans, found, strict=True))
+    return replace(chosen.trees, trials=trials)

@@ -28,6 +28,7 @@ def test_weights_are_the_softmax_of_the_scores(toy: Any) -> None:
     found = _fit(toy, [0.0, math.log(2)], 1.0, FREE)
     assert [w.weight for w in found.weights] == pytest.approx([1 / 3, 2 / 3], abs=1e-12)
     assert found.entropy == pytest.approx(math.log(3) - 2 / 3 * math.log(2), abs=1e-9)
+    assert found.effective == pytest.approx(3 / 2 ** (2 / 3), abs=1e-6)  # e to that
     assert [w.bound for w in found.weights] == [None, None]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from abi.attention.fit import fit, move
 from abi.config import AttentionConfig
-from abi.types import Attention, Scores
+from abi.types import Attention, ScoreBlend, Scores
 
 FREE = AttentionConfig(floor=0.0, cap=1.0, movement=0.5)
 
@@ -67,6 +68,8 @@ def test_the_temperature_trials_and_reasons_are_carried_along(toy: Any) -> None:
     start, scores = _start(toy, [0.5, 0.2], AttentionConfig(), temperature=0.4)
     again = move(move(start, scores, np.array([0.5, 0.5]), FREE), scores, np.array([0.5, 0.5]), FREE)
     assert (again.temperature, again.trials, again.round, again.scores) == (0.4, (), 2, scores)
+    blend = ScoreBlend(relevance=0.0, discrimination=1.0, complexity=0.0, divergence=0.1, divergence_default=0.2)
+    assert move(replace(start, blend=blend), scores, np.array([0.5, 0.5]), FREE).blend == blend
 
 
 @settings(max_examples=60)

@@ -10,7 +10,7 @@ import pytest
 from abi.report import charts
 from abi.report.embed import pack, unpack
 from abi.report.page import render
-from abi.types import Check, Envelope, Estimate, SetAside, TermWidth, Trial
+from abi.types import Check, Convergence, Envelope, Estimate, ScoreBlend, SetAside, TermWidth, Trial
 
 SECTIONS = ["verdict", "checks", "scores", "attention", "plan", "actual", "quality", "provenance"]
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -364,3 +364,37 @@ def test_a_frugal_split_is_not_called_even(make_report):
     assert "frugal split chosen" in page.text
     assert html.count(">chosen<") == 1
     assert "temperature 0.4, frugal" in page.text
+
+
+def test_a_fitted_blend_is_told_with_what_it_brought(make_report):
+    report = make_report()
+    kept = report.evaluation.trained
+    blend = ScoreBlend(relevance=0.2, discrimination=0.8, complexity=0.5, divergence=0.0417, divergence_default=0.193)
+    trials = (
+        Trial(temperature=None, loss=0.5, metric=0.5),
+        Trial(temperature=0.4, loss=0.45, metric=0.6),
+        Trial(temperature=0.4, loss=0.4, metric=0.6, blended=True),
+    )
+    attention = replace(kept.plan.attention, blend=blend, trials=trials)
+    kept = replace(kept, plan=replace(kept.plan, attention=attention))
+    html = render(replace(report, evaluation=replace(report.evaluation, trained=kept)))
+    text = Page(html).text
+    assert "relevance counts 20.0%, discrimination 80.0%, and complexity adds up to 50.0%" in text
+    assert "0.042 nats, with the settings' blend 0.193" in text
+    assert "fitted blend at temperature 0.4 chosen" in text
+    assert html.count(">chosen<") == 1
+    assert "blend was fitted" not in Page(render(report)).text
+
+
+@pytest.mark.parametrize(("converged", "word"), [(True, "has converged"), (False, "has not converged")])
+def test_the_rounds_show_what_still_moved(make_report, converged, word):
+    report = make_report()
+    ends = [
+        Convergence(movement=0.12, plan_change=0.3, converged=False),
+        Convergence(movement=0.034, plan_change=0.015, converged=converged),
+    ]
+    turns = tuple(replace(r, convergence=c) for r, c in zip(report.rounds, ends, strict=True))
+    text = Page(render(replace(report, rounds=turns))).text
+    assert f"Attention {word}: the last model would move 3.40% of attention and 1.50% of the plan." in text
+    assert "12.0%" in text
+    assert "converged:" not in Page(render(report)).text

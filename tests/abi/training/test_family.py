@@ -125,12 +125,12 @@ def test_each_family_has_its_own_trials(toy: Any) -> None:
     table = toy.table("binary")
     network, trees, both = (_attention(toy, table, name) for name in ("network", "trees", "auto"))
     assert network.trees is None
-    assert [t.temperature for t in network.trials] == [None, 0.5]
+    assert [(t.temperature, t.blended) for t in network.trials][:2] == [(None, False), (0.5, False)]
     assert trees.trees is not None
     assert (trees.trials, trees.weights) == (trees.trees.trials, trees.trees.weights)
     assert both.trials == network.trials
     assert both.trees == trees.trees
-    assert trial_count(both) == 2
+    assert trial_count(both) == max(len(both.trials), len(trees.trials)) >= 2
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

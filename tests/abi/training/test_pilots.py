@@ -20,6 +20,7 @@ def _losses(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
 
     class Fitted:
         def __init__(self, loss: float) -> None:
+            self.model = None
             self.trained = type("Trained", (), {"loss": loss, "metric": -loss})
             self.row_losses = np.full(50, loss) + 0.01 * np.sin(np.arange(50.0))
 
@@ -33,7 +34,7 @@ def _losses(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
 
 
 def _choose(toy: Any, table: Any, signal: bool = True, **settings: Any) -> Any:
-    config = toy.config(attention__temperatures=[1.0, 0.1, 0.4], **settings)
+    config = toy.config(**{"attention__temperatures": [1.0, 0.1, 0.4], "attention__blend": False} | settings)
     scores = toy.scores(table.problem, [0.9, 0.1, 0.2], signal)
     return choose_temperature(
         scores, config, lambda a: toy.plan(table.problem, config, a), table.train, table.validation
@@ -116,7 +117,9 @@ def _frugal_losses(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
         loss = table[plan.attention.temperature, plan.attention.frugal]
         trained = type("Trained", (), {"loss": loss, "metric": -loss})
         return type(
-            "Fitted", (), {"trained": trained, "row_losses": np.full(50, loss) + 0.01 * np.sin(np.arange(50.0))}
+            "Fitted",
+            (),
+            {"model": None, "trained": trained, "row_losses": np.full(50, loss) + 0.01 * np.sin(np.arange(50.0))},
         )
 
     monkeypatch.setattr(pilots, "train", train)
@@ -124,7 +127,7 @@ def _frugal_losses(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
 
 
 def _tried(toy: Any, table: Any, silent: tuple[str, ...] = (), **envelope: Any) -> Any:
-    config = toy.config(attention__temperatures=[0.4])
+    config = toy.config(attention__temperatures=[0.4], attention__blend=False)
     values = [0.9] + [0.1] * (len(table.problem.schema.features) - 1)
     scores = toy.attention(table.problem, values, terms=table.terms, silent=silent).scores
     found = choose_temperature(
@@ -175,3 +178,37 @@ def test_an_even_split_that_does_not_fit_leaves_the_frugal_one(toy: Any, frugal_
 def test_where_neither_fits_the_refusal_is_passed_on(toy: Any, frugal_losses: Any) -> None:
     with pytest.raises(PlanInfeasible):
         _tried(toy, toy.texts("binary", numeric=2), parameters=10)
+
+
+def test_the_fitted_blend_is_one_more_trial_that_rows_judge(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = toy.table("binary", numeric=6)
+    config = toy.config(attention__temperatures=[])
+    scores = toy.scores(table.problem, [0.9, 0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
+    shares = np.array([0.4, 0.2, 0.08, 0.08, 0.08, 0.08, 0.08])
+    monkeypatch.setattr(pilots, "rescore", lambda *_, **__: (scores, shares))
+
+    def chosen(caution: float) -> Any:
+        asked = toy.config(attention__temperatures=[], attention__caution=caution)
+        return choose_temperature(
+            scores, asked, lambda a: toy.plan(table.problem, config, a), table.train, table.validation
+        )
+
+    never, always = chosen(1e9), chosen(0.0)
+    assert [t.blended for t in never.trials] == [False, True]
+    assert (never.blend, never.temperature) == (None, None)
+    better = always.trials[1].loss < always.trials[0].loss
+    assert (always.blend is not None) == better
+    assert always.scores == scores
+
+
+def test_a_blend_whose_plan_is_that_of_another_candidate_is_not_trained(
+    toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = toy.table("binary")
+    config = toy.config(attention__temperatures=[])
+    scores = toy.scores(table.problem, [0.9, 0.1, 0.1])
+    monkeypatch.setattr(pilots, "rescore", lambda *_, **__: (scores, np.full(3, 1 / 3)))
+    found = choose_temperature(
+        scores, config, lambda a: toy.plan(table.problem, config, a), table.train, table.validation
+    )
+    assert len(found.trials) == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from abi.training.rounds import best_round, decide, plan_change
+from abi.training.rounds import best_round, converge, decide, plan_change
 from abi.types import Cost, Plan, Trained
 
 
@@ -40,6 +40,17 @@ def test_plan_change_is_the_share_of_width_that_moves(plan: Plan) -> None:
     assert plan_change(_widths(plan, 8, 8), _widths(plan, 12, 4)) == 0.25
     assert plan_change(_widths(plan, 8, 8), _widths(plan, 8, 8)) == 0.0
     assert plan_change(_widths(plan, 16, 0), _widths(plan, 0, 16)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("moved", "after", "converged"), [(0.2, (12, 4), False), (0.2, (8, 8), True), (0.009, (12, 4), True)]
+)
+def test_attention_has_converged_where_it_or_the_plan_hardly_moves(
+    toy: Any, plan: Plan, moved: float, after: tuple[int, int], converged: bool
+) -> None:
+    following = replace(plan.attention, moved=moved)
+    found = converge(following, _widths(plan, 8, 8), _widths(plan, *after), toy.config())
+    assert (found.movement, found.plan_change, found.converged) == (moved, 0.25 if after == (12, 4) else 0.0, converged)
 
 
 def test_it_goes_on_while_the_plan_moves(toy: Any, plan: Plan) -> None:

@@ -230,7 +230,7 @@ class FeatureScore(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class TermScores(Value):
-    """The terms of a text column, best first: in how many training rows each stands, and its score in [0, 1].
+    """The terms of a text column, the most frequent first: in how many training rows each stands, and its score in [0, 1].
 
     `texts` is how many rows were read. `errors` are standard errors of the scores. Numbers are packed in JSON.
     """

@@ -196,7 +196,7 @@ def attention(report: Report) -> dict[str, Any]:
     after = (
         dict(zip((w.feature for w in kept.weights), trained, strict=False)) if len(trained) == len(kept.weights) else {}
     )
-    order = sorted(kept.weights, key=lambda w: -w.weight)
+    order = sorted(kept.weights, key=lambda w: (-w.weight, -after.get(w.feature, 0.0)))
     count = len(order)
     axis = Axis.upto([v for w in order for v in (w.high, after.get(w.feature, 0.0), 1 / count)])
     paths = [{w.feature: w.weight for w in r.attention.weights} for r in report.rounds]
@@ -209,7 +209,7 @@ def attention(report: Report) -> dict[str, Any]:
             {
                 "name": clean(w.feature),
                 "value": percent(w.weight),
-                "interval": f"{percent(w.low)} to {percent(w.high)}",
+                "interval": f"{percent(w.low)} to {percent(w.high)}" if w.low < w.high else "",
                 "fill": axis.at(w.weight),
                 "whisker": axis.span(w.low, w.high),
                 "after": None if moved is None else axis.at(moved),
@@ -225,6 +225,8 @@ def attention(report: Report) -> dict[str, Any]:
         "even": axis.at(1 / count) if count else 0,
         "even_text": percent(1 / count) if count else "–",
         "after": bool(after),
+        "equal": len({w.weight for w in order}) == 1,
+        "whiskers": any(w.low < w.high for w in order),
         "entropy": number(kept.entropy, 2),
         "entropy_most": number(math.log(count), 2) if count else "0",
         "effective": number(math.exp(kept.entropy), 1),
@@ -246,17 +248,19 @@ def _trials(report: Report) -> dict[str, Any]:
     """The candidates; a later round inherits the temperature, so they are looked for in the rounds before as well."""
     candidates = [report.plan.attention, *(r.attention for r in reversed(report.rounds))]
     tried = next((a for a in candidates if a.trials), report.plan.attention)
+    taken = [t for t in tried.trials if (t.temperature, t.frugal) == (tried.temperature, tried.frugal)]
     return {
         "trials": [
             {
                 "temperature": split_name(t.temperature, t.frugal),
                 "loss": number(t.loss),
                 "metric": "not defined" if t.metric is None else number(t.metric),
-                "chosen": (t.temperature, t.frugal) == (tried.temperature, tried.frugal),
+                "chosen": t in taken,
             }
             for t in tried.trials[:LISTED]
         ],
         "metric": metric_name(report.evaluation.primary),
+        "flatter": any(t.loss < chosen.loss for t in tried.trials for chosen in taken),
     }
 
 

@@ -6,10 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from abi.types import KINDS, NO_NETWORK, Attention, Checks, Choice, Evaluation, Plan, Scores, TermScores, Trained, Value
-
-STORED: dict[str, type[Value]] = {"TermScores": TermScores, **KINDS}
-"""The values that a page carries once each, by id, in the order of the chain."""
+from abi.types import NO_NETWORK, Attention, Checks, Choice, Evaluation, Plan, Scores, Trained, Value
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 

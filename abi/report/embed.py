@@ -12,8 +12,11 @@ from dataclasses import fields
 from typing import Any
 
 from abi.errors import UsageError
-from abi.report.content import STORED, Report
-from abi.types import Value
+from abi.report.content import Report
+from abi.types import KINDS, TermScores, Value
+
+STORED: dict[str, type[Value]] = {"TermScores": TermScores, **KINDS}
+"""The values that a page carries once each, by id, in the order of the chain."""
 
 # late values decide and early ones are the largest, so the last kinds are kept first
 _ORDER = tuple(reversed(STORED))

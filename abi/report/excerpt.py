@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from abi.report.content import STORED, Excerpt, Report
+from abi.report.content import Excerpt, Report
+from abi.report.embed import STORED
 from abi.types import TermScores, Value
 
 

@@ -12,7 +12,7 @@ from abi.report.content import Report
 from abi.report.summary import capacities, compared, is_even, is_network
 from abi.report.summary import kept as family
 from abi.report.wording import clean, metric_name, number, percent, plural, split_name
-from abi.types import Capacity, Check, FeatureCapacity, FeatureScore, LayerSplit, Plan, TermWidth
+from abi.types import Attention, Capacity, Check, FeatureCapacity, FeatureScore, LayerSplit, Plan, TermWidth
 from abi.units import show_bytes, show_count, show_seconds
 
 TOP = 20
@@ -248,20 +248,25 @@ def _trials(report: Report) -> dict[str, Any]:
     """The candidates; a later round inherits the temperature, so they are looked for in the rounds before as well."""
     candidates = [report.plan.attention, *(r.attention for r in reversed(report.rounds))]
     tried = next((a for a in candidates if a.trials), report.plan.attention)
-    taken = [t for t in tried.trials if (t.temperature, t.frugal) == (tried.temperature, tried.frugal)]
     return {
         "trials": [
             {
                 "temperature": split_name(t.temperature, t.frugal),
                 "loss": number(t.loss),
                 "metric": "not defined" if t.metric is None else number(t.metric),
-                "chosen": t in taken,
+                "chosen": (t.temperature, t.frugal) == (tried.temperature, tried.frugal),
             }
             for t in tried.trials[:LISTED]
         ],
         "metric": metric_name(report.evaluation.primary),
-        "flatter": any(t.loss < chosen.loss for t in tried.trials for chosen in taken),
+        "flatter": _flatter(tried),
     }
+
+
+def _flatter(tried: Attention) -> bool:
+    """Whether another candidate than the chosen one had the least loss."""
+    taken = [t.loss for t in tried.trials if (t.temperature, t.frugal) == (tried.temperature, tried.frugal)]
+    return bool(taken) and min(taken) > min(t.loss for t in tried.trials)
 
 
 def _round(report: Report, index: int) -> dict[str, Any]:

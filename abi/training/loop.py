@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from abi.errors import TrainingDiverged
@@ -18,8 +17,9 @@ from abi.families.artifact import Blueprint, Model, build, compact, joined
 from abi.families.network import Cells, Network
 from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
-from abi.metrics import primary_metric, row_loss, score
+from abi.metrics import row_loss
 from abi.training.checkpoint import Checkpoints, Progress, pack, restore_weights, unpack
+from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
 from abi.training.objective import members_loss, row_losses, training_target
@@ -37,15 +37,6 @@ CLIP: Final = 1.0
 SHOWN_TERMS: Final = 60
 """Terms of a text that the value of a training names."""
 Stopped = Literal["finished", "early", "time"]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained model, the value that describes it, and its loss on each validation row."""
-
-    model: Model
-    trained: Trained
-    row_losses: Float[np.ndarray, " rows"]
 
 
 @dataclass
@@ -67,7 +58,7 @@ def train(
     seed: int,
     watcher: Watcher | None = None,
     checkpoints: Checkpoints | None = None,
-) -> Fitted:
+) -> Fitted[Model]:
     """Train exactly what `plan` says and keep the weights of the epoch with the least validation loss.
 
     With a checkpoint, training goes on where it was. On a machine that is slower than planned the schedule is shortened
@@ -106,22 +97,21 @@ def train(
     cells = model.network.encode(validation) if len(network.texts) else data.validation.to(torch.device("cpu"))
     prediction = model.predict_cells(cells)
     assert validation.target is not None
-    metric = primary_metric(schema.task, config.evaluation.metric)
     trained = Trained(
         plan=plan,
         seed=seed,
         artifact=model.artifact,
         best_epoch=progress.best_epoch,
         stopped=stopped,
-        loss=_rounded(progress.best_loss),
-        metric=_defined(score(schema.task, validation.target, prediction)[metric]),
+        loss=rounded(progress.best_loss),
+        metric=metric_of(schema.task, validation.target, prediction, config),
         measured=Cost(
             parameters=sum(p.numel() for p in network.parameters()),
             memory_bytes=memory or torch.cuda.max_memory_allocated(),
             train_time_s=round(progress.seconds, 3),
             latency_s=predict_seconds(model, validation),
         ),
-        attention=tuple(_rounded(a) for a in network.attention.weights().detach().tolist()),
+        attention=tuple(rounded(a) for a in network.attention.weights().detach().tolist()),
         history=tuple(progress.history),
         terms=_widest(model, plan),
     )
@@ -138,7 +128,7 @@ def _widest(model: Model, plan: Plan) -> tuple[TermWidth, ...]:
         terms = model.blueprint.preparation.lexicons[given.feature].terms
         ranked = sorted(zip(encoder.widths(), terms, strict=True), key=lambda wt: (-wt[0], -score_of[wt[1]], wt[1]))
         found += [
-            TermWidth(feature=given.feature, term=term, score=_rounded(score_of[term]), width=int(width))
+            TermWidth(feature=given.feature, term=term, score=rounded(score_of[term]), width=int(width))
             for width, term in ranked[:SHOWN_TERMS]
         ]
     return tuple(found)
@@ -261,9 +251,9 @@ def _validate(
         raise TrainingDiverged(msg)
     line = Epoch(
         epoch=progress.epoch,
-        train_loss=_rounded(train_loss),
-        validation_loss=_rounded(loss),
-        metric=_defined(_metric(prediction, data.validation_target, schema, config)),
+        train_loss=rounded(train_loss),
+        validation_loss=rounded(loss),
+        metric=_metric(prediction, data.validation_target, schema, config),
         seconds=round(time.perf_counter() - epoch_began, 4),
     )
     progress.history.append(line)
@@ -287,12 +277,11 @@ def _device(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _metric(prediction: Tensor, target: Tensor, schema: Schema, config: Config) -> float:
+def _metric(prediction: Tensor, target: Tensor, schema: Schema, config: Config) -> float | None:
     plain = prediction.double().cpu().numpy()
     if schema.task == "binary":
         plain = np.column_stack([1 - plain, plain])
-    name = primary_metric(schema.task, config.evaluation.metric)
-    return score(schema.task, target.cpu().numpy(), plain)[name]
+    return metric_of(schema.task, target.cpu().numpy(), plain, config)
 
 
 def _parameter_groups(network: Network, execution: Execution) -> list[dict[str, Any]]:
@@ -330,12 +319,3 @@ def _cause(network: Network, loss: Tensor, progress: Progress, rate: float) -> s
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
             return f"The gradient of {name} ({show_count(parameter.numel())} parameters) became NaN or infinite ({where}): lower training.learning_rate or set training.precision to float32."
     return f"The gradient norm overflowed ({where}): lower training.learning_rate."
-
-
-def _defined(value: float) -> float | None:
-    """None where the metric is not defined, as ROC AUC is where one class is absent."""
-    return _rounded(value) if math.isfinite(value) else None
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.9g}")

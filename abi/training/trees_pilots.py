@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abi.attention.fit import fit
+from abi.families.trees import TreesModel
 from abi.planning.trees import has_ids
+from abi.training.fitted import Fitted
 from abi.training.pilots import can_be_frugal, choose_temperature, flattest, hurried, sample
-from abi.training.trees import FittedTrees, train_trees
+from abi.training.trees import train_trees
 from abi.types import Attention, Family, Plan, Scores, TreesAttention, Trial
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ def choose_trees(
         own = TreesAttention(temperature=temperature, weights=fitted.weights, statistics=statistics)
         return replace(fitted, trees=own)
 
-    def pilot(temperature: float | None, statistics: bool) -> FittedTrees:
+    def pilot(temperature: float | None, statistics: bool) -> Fitted[TreesModel]:
         planned = plan(attention(temperature, statistics), "trees")
         assert planned.trees is not None
         short = replace(planned, trees=hurried(planned.trees, config.iterate.pilot))

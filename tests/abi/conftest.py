@@ -16,7 +16,8 @@ from abi.inputs.terms import count_terms
 from abi.planning.machine import Machine
 from abi.planning.plan import make_plan
 from abi.scoring.terms import add, empty, from_counts
-from abi.training.loop import Fitted, train
+from abi.training.fitted import Fitted
+from abi.training.loop import train
 from abi.types import (
     Attention,
     DataFile,

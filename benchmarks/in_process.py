@@ -19,13 +19,14 @@ from abi.families.family import Model
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
+from abi.problem import DataFile, Problem, Snapshot, Split
 from abi.scoring.score import score
 from abi.training.family import train
 from abi.training.fitted import Fitted
 from abi.training.revise import revise
 from abi.training.rounds import decide
 from abi.training.trees_pilots import fit_families
-from abi.types import Attention, DataFile, Family, Plan, Problem, Scores, Snapshot, Split
+from abi.types import Attention, Family, Plan, Scores
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from abi.attention.fit import fit
+from abi.documents import find
 from abi.families.family import MODEL, Model
 from abi.training.family import train as train_plan
 from abi.training.fitted import Fitted
 from abi.training.pilots import choose_seed
 from abi.training.revise import even_twin, trial_count
-from abi.types import Move, Plan, Trained, find
+from abi.types import Move, Plan, Trained
 from abi.units import show_seconds
 from tasks.data import load_rows
 from tasks.planning import divide

@@ -17,7 +17,9 @@ from jaxtyping import Float, Int
 
 from abi.data.columns import MISSING_CODE, Codes
 from abi.inputs.target_means import held_out_means, target_means
-from abi.types import Schema, TreesCapacity, Value
+from abi.problem import Schema
+from abi.types import TreesCapacity
+from abi.values import Value
 
 if TYPE_CHECKING:
     from abi.data.columns import Columns

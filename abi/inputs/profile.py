@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from abi.data.split import splitmix64
 from abi.inputs.target_means import held_out_means, target_means
-from abi.types import Value
+from abi.values import Value
 
 if TYPE_CHECKING:
     from abi.data.columns import Codes

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from abi.types import NO_NETWORK, Attention, Checks, Choice, Evaluation, Plan, Scores, Trained, Value
+from abi.problem import Checks
+from abi.types import NO_NETWORK, Attention, Choice, Evaluation, Plan, Scores, Trained
+from abi.values import Value
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 

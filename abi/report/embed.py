@@ -11,9 +11,11 @@ import json
 from dataclasses import fields
 from typing import Any
 
+from abi.documents import KINDS
 from abi.errors import UsageError
 from abi.report.content import Report
-from abi.types import KINDS, TermScores, Value
+from abi.types import TermScores
+from abi.values import Value
 
 STORED: dict[str, type[Value]] = {"TermScores": TermScores, **KINDS}
 """The values that a page carries once each, by id, in the order of the chain."""

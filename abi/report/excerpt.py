@@ -11,7 +11,8 @@ from typing import Any
 
 from abi.report.content import Excerpt, Report
 from abi.report.embed import STORED
-from abi.types import TermScores, Value
+from abi.types import TermScores
+from abi.values import Value
 
 
 def excerpt(report: Report) -> Report:

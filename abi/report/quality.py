@@ -11,8 +11,9 @@ from abi.report.axis import Axis
 from abi.report.content import Report
 from abi.report.summary import compared, costs, headline, no_difference, standing, verdict
 from abi.report.wording import CONTROLS, LOWER_IS_BETTER, clean, interval, metric_name, number, percent, plural
-from abi.types import Control, Estimate, Evaluation, Value
+from abi.types import Control, Estimate, Evaluation
 from abi.units import show_bytes, show_count, show_seconds
+from abi.values import Value
 
 SLICES = 40
 CONFIG_CHARACTERS = 20_000

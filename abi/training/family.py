@@ -13,13 +13,14 @@ from abi.families.blend import Blend
 from abi.families.family import Model
 from abi.families.trees import TreesModel
 from abi.metrics import Prediction, row_loss
+from abi.problem import Task
 from abi.training import loop
 from abi.training.checkpoint import Checkpoints
 from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.trees import cut_trees, train_trees
 from abi.training.watch import Watcher
-from abi.types import Candidate, Choice, Cost, Envelope, Family, Plan, Task
+from abi.types import Candidate, Choice, Cost, Envelope, Family, Plan
 
 if TYPE_CHECKING:
     from abi.config import Config

@@ -18,6 +18,7 @@ from abi.families.network import Cells, Network
 from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
 from abi.metrics import row_loss
+from abi.problem import Schema, Task
 from abi.training.checkpoint import Checkpoints, Progress, pack, restore_weights, unpack
 from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
@@ -26,7 +27,7 @@ from abi.training.objective import members_loss, row_losses, training_target
 from abi.training.pace import Pace, schedule
 from abi.training.shrink import Shrinker
 from abi.training.watch import Unwatched, Watcher
-from abi.types import Cost, Epoch, Execution, Plan, Schema, Task, TermWidth, Trained
+from abi.types import Cost, Epoch, Execution, Plan, TermWidth, Trained
 from abi.units import show_count
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from abi.families.encoding import layout, learn_encoding, matrix
 from abi.families.trees import TreesBlueprint, TreesModel, made
 from abi.metrics import row_loss
 from abi.planning.trees import threads_for
+from abi.problem import Schema
 from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.watch import Unwatched, Watcher
-from abi.types import Cost, Epoch, Plan, Schema, Trained, TreesCapacity
+from abi.types import Cost, Epoch, Plan, Trained, TreesCapacity
 
 if TYPE_CHECKING:
     from abi.config import Config

@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from abi.problem import Check, SetAside
 from abi.report import charts
 from abi.report.embed import pack, unpack
 from abi.report.page import render
-from abi.types import Check, Envelope, Estimate, LayerSplit, SetAside, Trial
+from abi.types import Envelope, Estimate, LayerSplit, Trial
 
 SECTIONS = ["verdict", "checks", "scores", "attention", "plan", "actual", "quality", "provenance"]
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from abi.types import Task
+from abi.problem import Task
 
 Counts = Float[np.ndarray, "resamples rows"]
 Draws = Float[np.ndarray, " resamples"]

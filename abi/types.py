@@ -1,8 +1,8 @@
-"""The values that cross stages: frozen dataclasses with a canonical JSON form (RFC 8785) and an id, its SHA-256.
+"""The values that cross stages, from what the features are worth to what the model is.
 
-Each value holds the one it was made from, so that one JSON document is enough to go on from any stage::
+Each value holds the one it was made from, so that one JSON document (`abi.documents`) is enough to go on from any stage::
 
-    Problem  what is to be learned from which snapshot
+    Problem  what is to be learned from which snapshot (`abi.problem`)
     `- Checks      what the data checks found
     `- Scores      what each feature is worth
        `- Attention   weights on the simplex
@@ -13,197 +13,15 @@ Each value holds the one it was made from, so that one JSON document is enough t
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
 import math
-import struct
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Literal
 
-import rfc8785
-from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
+from abi.problem import Problem
+from abi.values import Floats, Value
 
-from abi.errors import UsageError
-
-Task = Literal["binary", "multiclass", "regression"]
-Kind = Literal["numeric", "categorical", "boolean", "text"]
-Role = Literal["train", "validation", "test"]
-DatePart = Literal["time", "month", "weekday", "hour"]
 Allocation = Literal["attention", "even"]
 Family = Literal["network", "trees", "blend"]
-
-
-def _pack(values: tuple[float, ...]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
-
-
-def _unpack(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        data = base64.b64decode(value, validate=True)
-        return struct.unpack(f"<{len(data) // 4}f", data)
-    except (ValueError, struct.error):
-        msg = "expected base64 of 32-bit floats"
-        raise ValueError(msg) from None
-
-
-Floats = Annotated[tuple[float, ...], BeforeValidator(_unpack), PlainSerializer(_pack, when_used="json")]
-"""Many numbers of single precision; base64 of their little-endian bytes in JSON."""
-
-V = TypeVar("V", bound="Value")  # not Self, which beartype cannot check in a decorated method
-
-
-_ADAPTERS: dict[type[Any], Any] = {}
-
-
-def _adapter(kind: type[Any]) -> Any:  # a TypeAdapter, which beartype cannot check
-    if kind not in _ADAPTERS:
-        _ADAPTERS[kind] = TypeAdapter(kind)
-    return _ADAPTERS[kind]
-
-
-class Value:
-    """Mixin: JSON form and id of a frozen dataclass."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; NaN and infinities are not allowed."""
-        plain: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
-        return plain
-
-    def canonical(self) -> bytes:
-        """RFC 8785 bytes: the same value is the same bytes on every machine."""
-        return rfc8785.dumps(self.to_json())
-
-    @functools.cached_property
-    def id(self) -> str:
-        """SHA-256 of the canonical form, in hex."""
-        return hashlib.sha256(self.canonical()).hexdigest()
-
-    @classmethod
-    def from_json(cls: type[V], plain: object) -> V:
-        """Read back what `to_json` gave.
-
-        Raises:
-            UsageError: the document is not such a value.
-        """
-        try:
-            value: V = _adapter(cls).validate_python(plain)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "document"
-            msg = f"Expected a {cls.__name__} value as an earlier stage prints it, got a document where {where}: {first['msg']}."
-            raise UsageError(msg) from None
-        return value
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataFile(Value):
-    """One file of a snapshot, addressed by its content.
-
-    A table in memory has no file: its `format` is "memory", and hashes and size are those of its columns' values
-    (`abi.data.memory.hash_table`), so that equal tables have equal snapshots whatever library held them.
-    """
-
-    role: Literal["train", "test"]
-    format: Literal["csv", "csv.gz", "parquet", "memory"]
-    md5: str
-    sha256: str
-    size_bytes: int
-    rows: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot(Value):
-    """A dataset version: the training file and, where the user has one, the test file."""
-
-    files: tuple[DataFile, ...]
-
-    @property
-    def train(self) -> DataFile:
-        """The file that training rows come from."""
-        return self.files[0]
-
-    @property
-    def test(self) -> DataFile | None:
-        """The held-out file, or None where rows of `train` are held out."""
-        return self.files[1] if len(self.files) > 1 else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Feature(Value):
-    """A thing that attention can be given to: a column, or one part of a date column."""
-
-    name: str
-    column: str
-    kind: Kind
-    part: DatePart | None = None
-    distinct: int
-    missing_share: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetAside(Value):
-    """A column that is not used, and why."""
-
-    column: str
-    kind: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schema(Value):
-    """Target, task and features, in column order. `classes` are the labels as text (empty for regression)."""
-
-    target: str
-    task: Task
-    classes: tuple[str, ...]
-    features: tuple[Feature, ...]
-    set_aside: tuple[SetAside, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split(Value):
-    """Which rows are for what: a hash of (seed, row number) against these shares, so any shard can tell alone."""
-
-    seed: int
-    validation: float
-    test: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem(Value):
-    """What is to be learned, from which data."""
-
-    snapshot: Snapshot
-    schema: Schema
-    split: Split
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check(Value):
-    """One expectation and what was found. `error` means that it could not be evaluated."""
-
-    name: str
-    column: str | None
-    severity: Literal["critical", "warning"]
-    status: Literal["passed", "failed", "error"]
-    expected: str
-    observed: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checks(Value):
-    """The outcome of the data checks. `suite_sha256` is the hash of the expectation file that was used."""
-
-    problem: Problem
-    suite_sha256: str
-    results: tuple[Check, ...]
-
-    def failed(self, severity: str) -> tuple[Check, ...]:
-        """The results of that severity which did not pass."""
-        return tuple(r for r in self.results if r.severity == severity and r.status != "passed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +49,7 @@ class FeatureScore(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class TermScores(Value):
-    """The terms of a text column, best first: in how many training rows each stands, and its score in [0, 1].
+    """The terms of a text column, the most frequent first: in how many training rows each stands, and its score in [0, 1].
 
     `texts` is how many rows were read. `errors` are standard errors of the scores. Numbers are packed in JSON.
     """
@@ -673,18 +491,6 @@ class Evaluation(Value):
         return next(c for c in self.controls if c.name == name)
 
 
-def document(value: Value) -> dict[str, Any]:
-    """The JSON document that a stage prints and the next one reads."""
-    return {"kind": type(value).__name__, "id": value.id, "value": value.to_json()}
-
-
-def document_bytes(value: Value) -> bytes:
-    """RFC 8785 form of `document(value)`, with the value written out once for both its id and its content."""
-    content = value.canonical()
-    value.__dict__.setdefault("id", hashlib.sha256(content).hexdigest())
-    return f'{{"id":"{value.id}","kind":"{type(value).__name__}","value":'.encode() + content + b"}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Convergence(Value):
     """How much was still moving when a round ended.
@@ -707,47 +513,3 @@ class Move(Value):
     continues: bool
     reason: str
     convergence: Convergence | None = None
-
-
-KINDS: dict[str, type[Value]] = {
-    kind.__name__: kind for kind in (Snapshot, Problem, Checks, Scores, Attention, Plan, Trained, Move, Evaluation)
-}
-
-
-def read_document(plain: object) -> Value:
-    """Read a document that `document` made, and hold its content against its id.
-
-    Raises:
-        UsageError: it is none, or was changed after it was written.
-    """
-    if not (isinstance(plain, dict) and isinstance(plain.get("kind"), str) and plain["kind"] in KINDS):
-        got = plain.get("kind") if isinstance(plain, dict) else type(plain).__name__
-        msg = f"Expected a document that an `abi` stage printed with --json ({', '.join(KINDS)}), got {got!r}."
-        raise UsageError(msg)
-    value = KINDS[plain["kind"]].from_json(plain.get("value"))
-    try:
-        unchanged = value.id == plain.get("id")
-    except rfc8785.CanonicalizationError:  # NaN or an integer past 2^53, which `document` never writes
-        unchanged = False
-    if not unchanged:
-        msg = f"Expected the content of {plain['kind']} {str(plain.get('id'))[:12]} unchanged, got other content: run the stage that wrote it again."
-        raise UsageError(msg)
-    return value
-
-
-def find(value: Value, kind: type[Any]) -> Any:
-    """The value of class `kind` that `value` is or was made from.
-
-    Raises:
-        UsageError: `value` comes before `kind` in the chain.
-    """
-    place: Any = value
-    while place is not None:
-        if isinstance(place, kind):
-            return place
-        held = (getattr(place, item.name) for item in fields(place))
-        place = next((inner for inner in held if type(inner).__name__ in KINDS), None)
-    msg = (
-        f"Expected a value that holds {kind.__name__}, got {type(value).__name__}: run the stage before this one first."
-    )
-    raise UsageError(msg)

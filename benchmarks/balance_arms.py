@@ -25,7 +25,8 @@ from abi.metrics import score as metrics_of
 from abi.planning.cost import parameters, total_width
 from abi.planning.machine import Machine
 from abi.planning.plan import make_plan
-from abi.training.loop import Fitted, train
+from abi.training.fitted import Fitted
+from abi.training.loop import train
 from abi.training.rescore import rescore
 from abi.types import Attention, Envelope, Plan, Pruning, Scores
 
@@ -205,7 +206,7 @@ class Arms:
         best = min((first, second), key=lambda fitted: fitted.trained.loss)
         return best.model, best.trained.loss
 
-    def _fitted(self, attention: Attention, budget: int, seed: int) -> Fitted:
+    def _fitted(self, attention: Attention, budget: int, seed: int) -> Fitted[Model]:
         config = self.rows.config
         plan = self._plan(attention, budget, "attention", config)
         return train(plan, self.rows.train, self.rows.validation, config, seed=seed)
@@ -273,7 +274,7 @@ class Arms:
         )
 
     largest: int = 0
-    _dense: dict[int, Fitted]
+    _dense: dict[int, Fitted[Model]]
 
     def prepare_dense(self, largest: int) -> None:
         """Say how large the model to prune is."""

@@ -9,14 +9,14 @@ import torch
 
 from abi.data.columns import Columns
 from abi.families.artifact import Model, joined
-from abi.training.loop import Fitted
+from abi.training.fitted import Fitted
 from abi.training.objective import members_loss, row_losses, training_target
 
 TUNED = 0.4
 """Epochs of tuning after pruning, as a share of the plan's."""
 
 
-def pruned(dense: Fitted, budget: int, train: Columns, validation: Columns) -> tuple[Model, float]:
+def pruned(dense: Fitted[Model], budget: int, train: Columns, validation: Columns) -> tuple[Model, float]:
     """The model with all but the `budget` largest weights at zero, tuned on with these held there.
 
     Matrices and tables are pruned across layers by magnitude over their tensor's root mean square, which keeps a layer

@@ -19,8 +19,9 @@ import pandas as pd
 from abi.config import Config, load_config
 from abi.data.columns import Columns
 from abi.data.memory import read_memory
+from abi.problem import Problem
 from abi.scoring.score import score
-from abi.types import Problem, Scores
+from abi.types import Scores
 
 BENCH = Path(os.environ.get("ABI_BENCH", "../shared/bench"))
 CORRUPTED_SHUFFLED = 0.5

@@ -31,11 +31,13 @@ from scipy.stats import rankdata
 
 from abi.config import Config, load_config
 from abi.families.encoding import layout, matrix
+from abi.families.family import Model
 from abi.families.trees import TreesModel
 from abi.metrics import LOWER_IS_BETTER, score
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
-from abi.training.family import Fitted, train
+from abi.training.family import train
+from abi.training.fitted import Fitted
 
 BENCH = Path(os.environ.get("ABI_BENCH", Path(__file__).parent.parent.parent / "shared" / "bench"))
 SETS: Final = (
@@ -147,7 +149,7 @@ def speed() -> dict[str, Any]:
     return figures
 
 
-def _trained(rows: Rows, config: Config, machine: Machine, repeats: int) -> tuple[list[float], Fitted]:
+def _trained(rows: Rows, config: Config, machine: Machine, repeats: int) -> tuple[list[float], Fitted[Model]]:
     """Seconds of training the even plan, so many times, and the model."""
     plan = plan_family(
         even_attention(rows, config),
@@ -165,7 +167,7 @@ def _trained(rows: Rows, config: Config, machine: Machine, repeats: int) -> tupl
     return times, fitted
 
 
-def _accuracy(rows: Rows, fitted: Fitted) -> float:
+def _accuracy(rows: Rows, fitted: Fitted[Model]) -> float:
     """On validation rows: the settings are compared, not tested."""
     target = rows.validation.target
     assert target is not None

@@ -15,15 +15,18 @@ from abi.data.convert import convert
 from abi.data.infer import infer_schema
 from abi.data.reader import Reader
 from abi.data.source import format_of, hash_file
+from abi.families.family import Model
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
+from abi.problem import DataFile, Problem, Snapshot, Split
 from abi.scoring.score import score
-from abi.training.family import Fitted, train
+from abi.training.family import train
+from abi.training.fitted import Fitted
 from abi.training.revise import revise
 from abi.training.rounds import decide
 from abi.training.trees_pilots import fit_families
-from abi.types import Attention, DataFile, Family, Plan, Problem, Scores, Snapshot, Split
+from abi.types import Attention, Family, Plan, Scores
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,8 @@ def machine_of(config: Config) -> Machine:
 class Run:
     """The kept model with every round's, and seconds per part."""
 
-    kept: Fitted
-    rounds: tuple[Fitted, ...]
+    kept: Fitted[Model]
+    rounds: tuple[Fitted[Model], ...]
     attention: Attention
     seconds: dict[str, float]
 
@@ -131,7 +134,7 @@ def run(rows: Rows, config: Config, machine: Machine) -> Run:
     start = time.perf_counter()
     attention = fit_families(rows.scores, config, plan, rows.train, rows.validation)
     seconds["fit"] = time.perf_counter() - start
-    fitted: list[Fitted] = []
+    fitted: list[Fitted[Model]] = []
     family: Family | None = None
     while True:
         start = time.perf_counter()

@@ -70,7 +70,7 @@ def open_reader(path: Path) -> Any:
     from abi.data.infer import infer_schema  # noqa: PLC0415
     from abi.data.reader import Reader  # noqa: PLC0415
     from abi.data.source import hash_file  # noqa: PLC0415
-    from abi.types import DataFile, Problem, Snapshot, Split  # noqa: PLC0415
+    from abi.problem import DataFile, Problem, Snapshot, Split  # noqa: PLC0415
 
     digest = hash_file(path)
     table = convert(path, path.parent, digest.sha256)

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abi.config import Config, load_config
+from abi.documents import document, find, read_document
 from abi.errors import UsageError
-from abi.types import Attention, Checks, Evaluation, Plan, Scores, Trained, Value, document, find, read_document
+from abi.problem import Checks
+from abi.types import Attention, Evaluation, Plan, Scores, Trained
+from abi.values import Value
 from tasks import progress
 from tasks.stage import Call, Clock
 from tasks.workspace import Workspace, disk_errors

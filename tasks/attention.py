@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abi.documents import find
 from abi.families.stored import load
 from abi.report.wording import split_name
 from abi.training.revise import revise
 from abi.training.rounds import converge, decide
 from abi.training.trees_pilots import fit_families
-from abi.types import Move, Scores, Trained, find
+from abi.types import Move, Scores, Trained
 from tasks.data import load_rows
 from tasks.planning import divide
 from tasks.progress import say

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
-from abi.types import Problem, find
+from abi.documents import find
+from abi.problem import Problem
 from tasks.data import open_reader
 from tasks.expectations import derive_suite
 from tasks.preflight import pose_problem

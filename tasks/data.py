@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from abi.data.columns import Columns
 from abi.data.infer import infer_schema
 from abi.data.reader import Reader
-from abi.types import Problem, Role, Snapshot, Split
+from abi.problem import Problem, Role, Snapshot, Split
 from tasks.snapshot import fetch_snapshot
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abi.documents import find
 from abi.evaluation.baseline import fit_baseline
 from abi.evaluation.evaluate import Contender
 from abi.evaluation.evaluate import evaluate as evaluate_contenders
@@ -9,7 +10,7 @@ from abi.families.stored import load
 from abi.report.summary import verdict
 from abi.scoring.terms import text_columns
 from abi.training.rounds import best_round
-from abi.types import Trained, find
+from abi.types import Trained
 from tasks.data import load_rows
 from tasks.progress import say
 from tasks.stage import Call, Stage

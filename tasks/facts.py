@@ -24,8 +24,8 @@ from abi.data.reader import Reader
 from abi.data.table import Tabular
 from abi.data.text import labels, numbers
 from abi.errors import AbiError, clip, listed
+from abi.problem import Schema
 from abi.scoring.score import score
-from abi.types import Schema
 
 # figures of the whole file
 ROWS = "rows"

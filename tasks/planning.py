@@ -6,10 +6,11 @@ import json
 
 import torch
 
+from abi.documents import find
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
-from abi.types import Allocation, Attention, Family, Move, Plan, find
+from abi.types import Allocation, Attention, Family, Move, Plan
 from abi.units import show_bytes, show_count, show_seconds
 from tasks.data import load_rows
 from tasks.progress import say

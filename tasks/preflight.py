@@ -10,7 +10,9 @@ from pathlib import Path
 
 from abi.attention.fit import fit
 from abi.config import Config
-from abi.types import Attention, FeatureScore, Problem, Scores, find
+from abi.documents import find
+from abi.problem import Problem
+from abi.types import Attention, FeatureScore, Scores
 from tasks.data import pose
 from tasks.planning import divide
 from tasks.snapshot import take_snapshot

@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 
 from abi.attention.simplex import distance
+from abi.documents import document, find
 from abi.families.stored import load
+from abi.problem import Checks
 from abi.report.content import Report
 from abi.report.content import Round as ReportRound
 from abi.report.page import render
 from abi.report.summary import verdict
 from abi.training.rounds import best_round
-from abi.types import Checks, Evaluation, Move, Trained, Value, document, find
+from abi.types import Evaluation, Move, Trained
+from abi.values import Value
 from tasks.data import open_reader
 from tasks.progress import say
 from tasks.records import Dataset, Record, Recorded, Round

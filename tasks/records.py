@@ -15,7 +15,7 @@ from abi.errors import clip
 if TYPE_CHECKING:
     import pandas as pd
 
-    from abi.types import Snapshot
+    from abi.problem import Snapshot
 
 KEY_LENGTH, VALUE_LENGTH = 250, 500
 HASH_LENGTH = 8

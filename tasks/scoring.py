@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abi.documents import find
+from abi.problem import Checks
 from abi.scoring.score import score as score_features
-from abi.types import Checks, find
 from tasks.data import open_reader
 from tasks.progress import say
 from tasks.stage import Call, Stage

@@ -21,7 +21,7 @@ from abi.data.convert import convert
 from abi.data.source import format_of, hash_file
 from abi.data.table import Table, open_table
 from abi.errors import DataError, WorkspaceError, clip
-from abi.types import DataFile, Snapshot
+from abi.problem import DataFile, Snapshot
 from tasks.workspace import Workspace, disk_errors
 
 QUIET = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}

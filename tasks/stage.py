@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from abi.config import Config
-from abi.types import Move, find
+from abi.documents import find
+from abi.types import Move
 from tasks.workspace import Workspace
 
 LIBRARIES = ("lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "tabm", "torch")

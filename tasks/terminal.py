@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from abi.errors import clip
+from abi.problem import Checks
 from abi.report.summary import verdict
 from abi.report.wording import blend_sentence, split_name
-from abi.types import Attention, Checks, Evaluation, Plan, Scores, Trained, Value
+from abi.types import Attention, Evaluation, Plan, Scores, Trained
 from abi.units import show_bytes, show_count, show_seconds
+from abi.values import Value
 
 SHOWN = 40
 

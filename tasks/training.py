@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from abi.attention.fit import fit
-from abi.families.family import MODEL
-from abi.training.family import Fitted
+from abi.documents import find
+from abi.families.family import MODEL, Model
 from abi.training.family import train as train_plan
+from abi.training.fitted import Fitted
 from abi.training.pilots import choose_seed
 from abi.training.revise import even_twin, trial_count
-from abi.types import Move, Plan, Trained, find
+from abi.types import Move, Plan, Trained
 from abi.units import show_seconds
 from tasks.data import load_rows
 from tasks.planning import divide
@@ -40,7 +41,7 @@ class FileCheckpoints:
         (self.ws.checkpoints / self.name).unlink(missing_ok=True)
 
 
-def run_training(call: Call, plan: Plan, seed: int, title: str) -> Fitted:
+def run_training(call: Call, plan: Plan, seed: int, title: str) -> Fitted[Model]:
     """Train and keep the model's files; goes on from a checkpoint where a run was killed."""
     problem = plan.attention.scores.problem
     checkpoints = FileCheckpoints(call.ws, f"{call.settings.digest('training')[:16]}-{plan.id}-{seed}.safetensors")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from abi.errors import DataError, UsageError, clip
-from abi.types import Check, Checks
+from abi.problem import Check, Checks
 from tasks.expectations import derive_suite, expected, observed
 from tasks.facts import File, gather
 from tasks.workspace import Workspace, disk_errors

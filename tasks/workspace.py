@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import filelock
 
+from abi.documents import document_bytes, read_document
 from abi.errors import UsageError, WorkspaceError
-from abi.types import Value, document_bytes, read_document
+from abi.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

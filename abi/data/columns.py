@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float64, Int32, Int64, Shaped
 
 from abi.data import text as spelled
 from abi.errors import SHOWN, DataError, clip, listed
-from abi.types import DatePart, Schema
+from abi.problem import DatePart, Schema
 
 MISSING_CODE = -1
 

@@ -13,7 +13,7 @@ from abi.data import text as spelled
 from abi.data.columns import date_part
 from abi.data.table import ColumnProfile
 from abi.errors import UsageError, clip
-from abi.types import DatePart, Feature, Kind, SetAside
+from abi.problem import DatePart, Feature, Kind, SetAside
 
 ID_SHARE = 0.95
 ID_ROWS = 100

@@ -10,7 +10,7 @@ from abi.data.features import features_of
 from abi.data.table import Tabular
 from abi.data.target import Target, target_of
 from abi.errors import DataError, UsageError, clip, listed
-from abi.types import Feature, Schema, SetAside
+from abi.problem import Feature, Schema, SetAside
 
 LEAST_ROWS = 20
 

@@ -21,7 +21,7 @@ from abi.data.reader import Reader
 from abi.data.split import ROLES, roles
 from abi.data.table import ColumnProfile, Profile
 from abi.errors import DataError, listed
-from abi.types import DataFile, Problem, Schema, Snapshot, Split
+from abi.problem import DataFile, Problem, Schema, Snapshot, Split
 
 if TYPE_CHECKING:
     from abi.config import Config

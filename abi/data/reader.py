@@ -14,7 +14,7 @@ from abi.data.columns import MISSING_CODE, Codes, Columns, encode
 from abi.data.split import ROLES, roles
 from abi.data.table import ROW, Tabular
 from abi.errors import DataError
-from abi.types import Problem, Role
+from abi.problem import Problem, Role
 
 _ROWS = 65_536
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from abi.errors import DataError, UsageError
-from abi.types import Value
+from abi.values import Value
 
 Format = Literal["csv", "csv.gz", "parquet"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64, Int8, Int64, UInt64
 
-from abi.types import Role, Split
+from abi.problem import Role, Split
 
 ROLES: tuple[Role, ...] = ("train", "validation", "test")
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abi.errors import AbiError, WorkspaceError
-from abi.types import Value
+from abi.values import Value
 
 ColumnType = Literal["integer", "float", "boolean", "string", "timestamp", "other"]
 ROW = "__row"

@@ -14,7 +14,7 @@ from abi.data.columns import encode_target, unknown_classes
 from abi.data.table import ColumnProfile, Tabular
 from abi.data.text import is_number, labels
 from abi.errors import DataError, UsageError, clip, listed
-from abi.types import Schema, Task
+from abi.problem import Schema, Task
 
 MOST_CLASSES = 1_000
 FEW_VALUES = 20

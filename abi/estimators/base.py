@@ -30,7 +30,8 @@ from abi.metrics import primary_metric
 
 if TYPE_CHECKING:
     from abi.families.family import Model
-    from abi.types import Plan, Schema, Trained
+    from abi.problem import Schema
+    from abi.types import Plan, Trained
 
 LEAST_ROWS: Final = 4
 SEEDS: Final = 2**31

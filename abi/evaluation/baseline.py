@@ -15,7 +15,7 @@ from abi.evaluation.linear import fit_linear
 
 if TYPE_CHECKING:
     from abi.data.columns import Columns
-    from abi.types import Task
+    from abi.problem import Task
 
 MAX_CATEGORIES = 254
 

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from abi.metrics import LOWER_IS_BETTER, Counts, Draws, Prediction, statistics
-from abi.types import Estimate, Gain, Task
+from abi.problem import Task
+from abi.types import Estimate, Gain
 
 CHUNK_VALUES: Final = 8_000_000
 

@@ -16,7 +16,7 @@ from abi.inputs.terms import count_terms, inverse_frequency, weigh
 
 if TYPE_CHECKING:
     from abi.data.columns import Codes, Columns
-    from abi.types import Task
+    from abi.problem import Task
 
 TERMS: Final = 50_000
 """Most terms of a text, the most frequent ones."""

@@ -22,7 +22,9 @@ from abi.families.network import Cells, Network
 from abi.families.preparation import Lexicon, Preparation
 from abi.families.sparse import pack, parameters, unpack
 from abi.inputs.text import TextEncoder
-from abi.types import Capacity, Schema, Value
+from abi.problem import Schema
+from abi.types import Capacity
+from abi.values import Value
 
 if TYPE_CHECKING:
     import pandas as pd

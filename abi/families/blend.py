@@ -15,7 +15,8 @@ from abi.errors import UsageError, WorkspaceError
 from abi.families import artifact
 from abi.families.family import MODEL, Model, predict_frame
 from abi.families.trees import load_trees
-from abi.types import Schema, Value
+from abi.problem import Schema
+from abi.values import Value
 
 if TYPE_CHECKING:
     import pandas as pd

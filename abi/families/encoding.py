@@ -2,9 +2,8 @@
 
 Numbers stay as they are. Categories with few values become their rank by frequency, which the trees split as a set;
 two-valued ones as a number. Features with many values (ids) may instead become statistics of the target: the smoothed
-mean of the target over the value's training rows, and the logarithm of their number (Micci-Barreca 2001, "A
-preprocessing scheme for high-cardinality categorical attributes"). Training rows get these statistics from the other folds,
-so that no row sees its own target, which is what makes the plain form overfit (Prokhorenkova et al. 2018, CatBoost).
+mean of the target over the value's training rows, and the logarithm of their number. Training rows get these statistics
+from the other folds (`abi.inputs.target_means`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from abi.data.columns import MISSING_CODE, Codes
-from abi.types import Schema, TreesCapacity, Value
+from abi.inputs.target_means import held_out_means, target_means
+from abi.problem import Schema
+from abi.types import TreesCapacity
+from abi.values import Value
 
 if TYPE_CHECKING:
     from abi.data.columns import Columns
@@ -133,28 +135,20 @@ def target_statistics(
     Returns:
         The table, and what a value without rows gets: the overall mean and log(1).
     """
-    known = ranks >= 0
-    rows = np.bincount(ranks[known], minlength=count).astype(np.float64)
     overall = targets.mean(axis=0)
-    sums = np.stack([np.bincount(ranks[known], weights=t[known], minlength=count) for t in targets.T], axis=1)
-    means = (sums + SMOOTHING * overall) / (rows + SMOOTHING)[:, None]
+    means, rows = target_means(ranks, targets, count, overall, SMOOTHING)
     return np.column_stack([means, np.log1p(rows)]), np.append(overall, 0.0)
 
 
 def _cross_fitted(
     ranks: Int[np.ndarray, " rows"], targets: Float[np.ndarray, "rows outputs"], folds: np.ndarray, count: int
 ) -> Float[np.ndarray, "rows statistics"]:
-    result = np.empty((len(ranks), targets.shape[1] + 1))
-    for fold in range(FOLDS):
-        inside = folds == fold
-        if not inside.any():
-            continue
-        others = ~inside if (~inside).any() else inside
-        table, overall = target_statistics(ranks[others], targets[others], count)
-        # the number of rows is of four folds; scaled up, so that it means the same when the model is asked
-        table[:, -1] = np.log1p(np.expm1(table[:, -1]) * len(ranks) / max(1, others.sum()))
-        result[inside] = np.vstack([table, overall])[ranks[inside]]
-    return result
+    others = np.array([folds != fold for fold in range(FOLDS)])
+    priors = np.array([targets[held if held.any() else ~held].mean(axis=0) for held in others])
+    means, rows = held_out_means(ranks, targets, folds, count, priors, SMOOTHING)
+    # the number of rows is of four folds; scaled up, so that it means the same when the model is asked
+    scale = len(ranks) / np.maximum(1, others.sum(axis=1))
+    return np.column_stack([means, np.log1p(rows * scale[folds])])
 
 
 def _targets(schema: Schema, train: Columns) -> Float[np.ndarray, "rows outputs"]:

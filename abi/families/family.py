@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from abi.types import Schema
+from abi.problem import Schema
 
 if TYPE_CHECKING:
     import pandas as pd

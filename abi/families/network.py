@@ -25,7 +25,8 @@ from abi.inputs.numeric import NumericCodes, NumericEncoder
 from abi.inputs.profile import ProfileEncoder
 from abi.inputs.terms import bags_of
 from abi.inputs.text import BagCells, TextEncoder
-from abi.types import Capacity, FeatureCapacity, LayerSplit, Schema
+from abi.problem import Schema
+from abi.types import Capacity, FeatureCapacity, LayerSplit
 
 if TYPE_CHECKING:
     from abi.data.columns import Codes, Columns

@@ -15,7 +15,9 @@ from abi.inputs.categorical import vocabulary
 from abi.inputs.numeric import quantile_edges
 from abi.inputs.profile import Sharing, learn
 from abi.inputs.text import graded, window
-from abi.types import Attention, Capacity, Feature, FeatureCapacity, Floats, Schema, Value
+from abi.problem import Feature, Schema
+from abi.types import Attention, Capacity, FeatureCapacity
+from abi.values import Floats, Value
 
 if TYPE_CHECKING:
     from abi.data.columns import Columns

@@ -22,7 +22,9 @@ from jaxtyping import Float
 from abi.errors import UsageError, WorkspaceError
 from abi.families.encoding import TreeEncoding, matrix
 from abi.families.family import MODEL, predict_frame
-from abi.types import Schema, TreesCapacity, Value
+from abi.problem import Schema
+from abi.types import TreesCapacity
+from abi.values import Value
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,12 +3,10 @@
 A value's *profile* is its smoothed mean of the target, in one of `BUCKETS` buckets, and how often it was seen, in one of
 `LEVELS` levels; its embedding is the sum of the two rows. So a category of 100,000 values costs 22 rows beside the
 frequent values' own, and a value seen twice still says what it can. For training rows the profile is that of the other
-folds' rows (cross-fitting), or the model would read the answer from values that were seen once.
+folds' rows (`abi.inputs.target_means`).
 
 References:
-    Micci-Barreca, "A preprocessing scheme for high-cardinality categorical attributes", 2001 (smoothed target means; our
-    SMOOTHING is his m). Prokhorenkova et al., "CatBoost", 2018, section 3 (why they must be cross-fitted). Shi et al.,
-    "Compositional embeddings", 2020 (sums of rows from two partitions).
+    Shi et al., "Compositional embeddings", 2020 (sums of rows from two partitions).
 """
 
 from __future__ import annotations
@@ -23,7 +21,8 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor, nn
 
 from abi.data.split import splitmix64
-from abi.types import Value
+from abi.inputs.target_means import held_out_means, target_means
+from abi.values import Value
 
 if TYPE_CHECKING:
     from abi.data.columns import Codes
@@ -96,25 +95,19 @@ def learn(
     """
     count, rows = len(codes.values), len(codes.codes)
     there = codes.codes >= 0
-    value, fold = codes.codes[there].astype(np.int64), _fold(row_numbers)[there]
-    sums = np.zeros((FOLDS, count, axes.shape[1]))
-    for axis in range(axes.shape[1]):
-        cells = np.bincount(fold * count + value, axes[there, axis], minlength=FOLDS * count)
-        sums[:, :, axis] = cells.reshape(FOLDS, count)
-    times = np.bincount(fold * count + value, minlength=FOLDS * count).reshape(FOLDS, count).astype(np.float64)
+    value, known = codes.codes[there].astype(np.int64), axes[there]
     base = axes.mean(axis=0) if rows else np.zeros(axes.shape[1])
-    whole, held_sums, held_times = sums.sum(axis=0), sums.sum(axis=0) - sums, times.sum(axis=0) - times
-    profile = _smoothed(whole, times.sum(axis=0), base)
-    held = _smoothed(held_sums, held_times, base)
-    seen = times.sum(axis=0) > 0
-    bucket_of = _buckets(held[fold, value], base)
-    frequent = sorted(np.flatnonzero(seen), key=lambda i: (-times[:, i].sum(), codes.values[i]))
+    profile, times = target_means(value, known, count, base, SMOOTHING)
+    priors = np.broadcast_to(base, (FOLDS, len(base)))
+    held, held_times = held_out_means(value, known, _fold(row_numbers)[there], count, priors, SMOOTHING)
+    bucket_of = _buckets(held, base)
+    frequent = sorted(np.flatnonzero(times), key=lambda i: (-times[i], codes.values[i]))
     mine, others = frequent[:own], frequent[own:]
     sharing = Sharing(
         own=tuple(codes.values[i] for i in mine),
         others=tuple(codes.values[i] for i in others),
         bucket=tuple(int(b) for b in bucket_of(profile[others])) if others else (),
-        level=tuple(int(n) for n in _level(times.sum(axis=0)[others])) if others else (),
+        level=tuple(int(n) for n in _level(times[others])) if others else (),
         unseen=int(bucket_of(base[None])[0]),
     )
     place = np.full(count, -1)
@@ -122,18 +115,14 @@ def learn(
     result = np.empty((rows, 2), dtype=np.int64)
     result[:] = (sharing.rows - 1, sharing.rows)
     owned = place[value] >= 0
-    first = np.where(owned, place[value], len(mine) + bucket_of(held[fold, value]))
-    level = len(mine) + BUCKETS + _level(held_times[fold, value])
+    first = np.where(owned, place[value], len(mine) + bucket_of(held))
+    level = len(mine) + BUCKETS + _level(held_times)
     result[there] = np.column_stack([first, np.where(owned, sharing.rows, level)])
     return sharing, result
 
 
 def _fold(row_numbers: Int64[np.ndarray, " cells"]) -> Int64[np.ndarray, " cells"]:
     return (splitmix64(row_numbers, _SEED) % np.uint64(FOLDS)).astype(np.int64)
-
-
-def _smoothed(sums: np.ndarray, times: np.ndarray, base: Float64[np.ndarray, " axes"]) -> np.ndarray:
-    return np.asarray((sums + SMOOTHING * base) / (times[..., None] + SMOOTHING))
 
 
 def _level(times: np.ndarray) -> Int64[np.ndarray, " values"]:

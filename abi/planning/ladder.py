@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from abi.inputs import categorical, numeric, profile, text
 
 if TYPE_CHECKING:
-    from abi.types import Feature
+    from abi.problem import Feature
 
 WIDTHS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
 MAX_ROWS: Final = 4096

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from abi.types import Value
+from abi.values import Value
 
 
 @dataclass(frozen=True, kw_only=True)

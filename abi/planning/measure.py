@@ -16,7 +16,8 @@ from abi.data.columns import Columns
 from abi.families.network import Network, multiply_accumulates
 from abi.families.preparation import Preparation
 from abi.planning.machine import Machine
-from abi.types import Capacity, Feature, FeatureCapacity, LayerSplit, Schema
+from abi.problem import Feature, Schema
+from abi.types import Capacity, FeatureCapacity, LayerSplit
 
 FEATURES: Final = 16
 REFERENCES: Final = ((64, 64, 1), (512, 64, 2), (256, 256, 2), (1024, 128, 3))

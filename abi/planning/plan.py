@@ -35,6 +35,7 @@ from abi.planning.ladder import (
 )
 from abi.planning.machine import Machine
 from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
+from abi.problem import Feature
 from abi.types import (
     Allocation,
     Attention,
@@ -42,7 +43,6 @@ from abi.types import (
     Cost,
     Envelope,
     Execution,
-    Feature,
     FeatureCapacity,
     Plan,
     Pruning,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from abi.types import Task
+from abi.problem import Task
 
 if TYPE_CHECKING:
     from abi.config import TrainingConfig

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from abi.errors import PlanInfeasible
 from abi.planning.machine import Machine
-from abi.types import Allocation, Attention, Cost, Envelope, Feature, Task, TreeFeature, TreesCapacity
+from abi.problem import Feature, Task
+from abi.types import Allocation, Attention, Cost, Envelope, TreeFeature, TreesCapacity
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from abi.problem import Task
 from abi.report.wording import metric_name
-from abi.types import Calibration, Epoch, Task
+from abi.types import Calibration, Epoch
 
 INK, MUTED, GRID, MODEL, OTHER = "#010101", "#020202", "#030303", "#040404", "#050505"
 _COLOURS = {

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from abi.types import NO_NETWORK, Attention, Checks, Choice, Convergence, Evaluation, Plan, Scores, Trained, Value
+from abi.problem import Checks
+from abi.types import NO_NETWORK, Attention, Choice, Convergence, Evaluation, Plan, Scores, Trained
+from abi.values import Value
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -28,12 +30,28 @@ class Round(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Excerpt(Value):
+    """What a report leaves out, so that a page can carry it: the terms of texts that none of its models lists.
+
+    A value with fewer terms is another value, so it has an id of its own.
+
+    Attributes:
+        left_out: text -> how many of its terms are left out.
+        whole: id of a value in the report -> id of the whole value, as the run recorded it.
+    """
+
+    left_out: dict[str, int]
+    whole: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report(Value):
     """Everything that the page shows.
 
     `evaluation.trained.plan` is the kept plan, `control_plan` the even split of the same envelope (None where no
     control was trained). `created` is an ISO 8601 time; `provenance` names what else is needed to run it again:
-    run id, model version and URI, hashes, library versions, hardware, command.
+    run id, model version and URI, hashes, library versions, hardware, command. `excerpt` is there where the report
+    came from a page that carries fewer terms than the run has.
     """
 
     name: str
@@ -47,6 +65,7 @@ class Report(Value):
     peak_memory_bytes: int
     provenance: dict[str, str]
     config: dict[str, Any]
+    excerpt: Excerpt | None = None
 
     @property
     def plan(self) -> Plan:
@@ -61,6 +80,10 @@ class Report(Value):
     def decision(self) -> Choice | None:
         """Why this family: the first round decides, and the others follow it."""
         return self.rounds[0].trained.choice if self.rounds else self.evaluation.trained.choice
+
+    def whole_id(self, value: Value) -> str:
+        """The id of that value of the report as the run recorded it."""
+        return value.id if self.excerpt is None else self.excerpt.whole.get(value.id, value.id)
 
 
 def without_credentials(report: Report) -> Report:

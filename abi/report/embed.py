@@ -1,7 +1,8 @@
 """The values of a report as the JSON that its page carries: each value once, by its id.
 
 ``{"report": {...}, "values": {id: {"kind": ..., "value": ...}}, "left_out": [...]}``, where a value inside another
-one stands as ``{"$id": id}``. What does not fit the page is named in ``left_out`` and lies with the run.
+one stands as ``{"$id": id}``. What does not fit the page is named in ``left_out`` and lies with the run. Texts come
+with fewer terms (`abi.report.excerpt`): then ``report.excerpt`` says how many, and names the ids of the whole values.
 """
 
 from __future__ import annotations
@@ -10,12 +11,17 @@ import json
 from dataclasses import fields
 from typing import Any
 
+from abi.documents import KINDS
 from abi.errors import UsageError
 from abi.report.content import Report
-from abi.types import KINDS, Value
+from abi.types import TermScores
+from abi.values import Value
+
+STORED: dict[str, type[Value]] = {"TermScores": TermScores, **KINDS}
+"""The values that a page carries once each, by id, in the order of the chain."""
 
 # late values decide and early ones are the largest, so the last kinds are kept first
-_ORDER = tuple(reversed(KINDS))
+_ORDER = tuple(reversed(STORED))
 _ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 
@@ -68,7 +74,7 @@ def _rank(entry: dict[str, Any], key: str) -> tuple[int, str]:
 def _fold(part: Any, values: dict[str, dict[str, Any]], known: dict[int, str]) -> Any:
     if isinstance(part, Value):
         kind = type(part).__name__
-        if kind not in KINDS:
+        if kind not in STORED:
             return {f.name: _fold(getattr(part, f.name), values, known) for f in fields(part)}  # type: ignore[arg-type]
         if id(part) not in known:
             known[id(part)] = part.id
@@ -96,10 +102,10 @@ def _unfold(plain: Any, stored: dict[str, Any], known: dict[str, Value]) -> Any:
 def _value(key: str, stored: dict[str, Any], known: dict[str, Value]) -> Value:
     if key not in known:
         entry = stored.get(key, {})
-        if entry.get("kind") not in KINDS:
+        if entry.get("kind") not in STORED:
             msg = f"Expected the value {key[:12]} in the report, found none: the page was changed after it was written."
             raise UsageError(msg)
-        value = KINDS[entry["kind"]].from_json(_unfold(entry["value"], stored, known))
+        value = STORED[entry["kind"]].from_json(_unfold(entry["value"], stored, known))
         if value.id != key:
             msg = f"Expected the content of {entry['kind']} {key[:12]} unchanged, got other content: the page was changed after it was written."
             raise UsageError(msg)

@@ -7,12 +7,13 @@ import io
 import math
 from typing import Any
 
+from abi.problem import Check
 from abi.report.axis import Axis
 from abi.report.content import Report
 from abi.report.summary import capacities, compared, is_even, is_network
 from abi.report.summary import kept as family
 from abi.report.wording import blend_sentence, clean, metric_name, number, percent, plural, split_name
-from abi.types import Check, FeatureScore, LayerSplit, Plan, TermWidth
+from abi.types import Attention, Capacity, FeatureCapacity, FeatureScore, LayerSplit, Plan, TermWidth
 from abi.units import show_bytes, show_count, show_seconds
 
 TOP = 20
@@ -21,6 +22,7 @@ TOP_TERMS = 15
 LISTED = 200
 WRITTEN = 20
 CSV_BYTES = 180_000
+_Z95 = 1.96
 _TERMS = ("relevance", "discrimination", "redundancy", "complexity")
 
 
@@ -94,28 +96,48 @@ def scores(report: Report) -> dict[str, Any]:
 
 
 def _texts(report: Report) -> dict[str, Any]:
-    """The terms of each text that the model gave most width."""
+    """The terms of each text that the model gave most width; texts with the most attention first."""
     found: dict[str, list[TermWidth]] = {}
     for term in report.evaluation.trained.terms:
         found.setdefault(term.feature, []).append(term)
+    weights = {w.feature: w.weight for w in report.plan.attention.weights}
+    order = sorted(found, key=lambda name: -weights.get(name, 0.0))
     return {
-        "texts": [
-            {
-                "name": clean(name),
-                "terms": [
-                    {
-                        "term": clean(t.term, 40),
-                        "score": number(t.score, 3),
-                        "fill": Axis(0, 1).at(t.score),
-                        "width": t.width,
-                    }
-                    for t in terms[:TOP_TERMS]
-                ],
-            }
-            for name, terms in list(found.items())[:TOP_TEXTS]
-        ],
+        "texts": [_text(report, name, found[name]) for name in order[:TOP_TEXTS]],
         "more_texts": max(0, len(found) - TOP_TEXTS),
     }
+
+
+def _text(report: Report, name: str, widest: list[TermWidth]) -> dict[str, Any]:
+    scored = report.plan.attention.scores.terms_of(name)
+    rows = dict(zip(scored.terms, scored.rows, strict=True))
+    errors = dict(zip(scored.terms, scored.errors, strict=True))
+    count = len(scored.terms) + (report.excerpt.left_out.get(name, 0) if report.excerpt is not None else 0)
+    axis = Axis(0, 1)
+    return {
+        "name": clean(name),
+        "count": plural(count, "term"),
+        "rows": plural(scored.texts, "text"),
+        "size": _text_size(next(f for f in report.plan.capacity.features if f.feature == name)),
+        "terms": [
+            {
+                "term": clean(t.term, 40),
+                "score": number(t.score, 3),
+                "fill": axis.at(t.score),
+                "whisker": axis.span(t.score - _Z95 * errors[t.term], t.score + _Z95 * errors[t.term]),
+                "rows": f"{rows[t.term]:,.0f}",
+                "width": t.width,
+            }
+            for t in widest[:TOP_TERMS]
+        ],
+    }
+
+
+def _text_size(given: FeatureCapacity) -> str:
+    cells = given.rows * given.width
+    if given.entries >= cells:
+        return f"each has width {given.width}"
+    return f"the most useful {given.entries:,} of {cells:,} cells (a term in one direction) are kept"
 
 
 def _score(feature: FeatureScore, axis: Axis, from_data: dict[str, float]) -> dict[str, Any]:
@@ -175,7 +197,7 @@ def attention(report: Report) -> dict[str, Any]:
     after = (
         dict(zip((w.feature for w in kept.weights), trained, strict=False)) if len(trained) == len(kept.weights) else {}
     )
-    order = sorted(kept.weights, key=lambda w: -w.weight)
+    order = sorted(kept.weights, key=lambda w: (-w.weight, -after.get(w.feature, 0.0)))
     count = len(order)
     axis = Axis.upto([v for w in order for v in (w.high, after.get(w.feature, 0.0), 1 / count)])
     paths = [{w.feature: w.weight for w in r.attention.weights} for r in report.rounds]
@@ -188,7 +210,7 @@ def attention(report: Report) -> dict[str, Any]:
             {
                 "name": clean(w.feature),
                 "value": percent(w.weight),
-                "interval": f"{percent(w.low)} to {percent(w.high)}",
+                "interval": f"{percent(w.low)} to {percent(w.high)}" if w.low < w.high else "",
                 "fill": axis.at(w.weight),
                 "whisker": axis.span(w.low, w.high),
                 "after": None if moved is None else axis.at(moved),
@@ -204,6 +226,8 @@ def attention(report: Report) -> dict[str, Any]:
         "even": axis.at(1 / count) if count else 0,
         "even_text": percent(1 / count) if count else "–",
         "after": bool(after),
+        "equal": len({w.weight for w in order}) == 1,
+        "whiskers": any(w.low < w.high for w in order),
         "entropy": number(kept.entropy, 2),
         "entropy_most": number(math.log(count), 2) if count else "0",
         "effective": number(kept.effective, 1),
@@ -240,7 +264,14 @@ def _trials(report: Report) -> dict[str, Any]:
             for t in tried.trials[:LISTED]
         ],
         "metric": metric_name(report.evaluation.primary),
+        "flatter": _flatter(tried),
     }
+
+
+def _flatter(tried: Attention) -> bool:
+    """Whether another candidate than the chosen one had the least loss."""
+    taken = [t.loss for t in tried.trials if (t.temperature, t.frugal) == (tried.temperature, tried.frugal)]
+    return bool(taken) and min(taken) > min(t.loss for t in tried.trials)
 
 
 def _round(report: Report, index: int) -> dict[str, Any]:
@@ -309,9 +340,7 @@ def plan(report: Report) -> dict[str, Any]:
         "control": control is not None,
         "reasons": [clean(reason, 400) for reason in kept.reasons[:WRITTEN]],
         "more_reasons": max(0, len(kept.reasons) - WRITTEN),
-        "backbone": f"Backbone: {plural(size.members, 'ensemble member')}, each of {plural(size.blocks, 'block')} of width {size.block_width:,}."
-        if is_network(kept)
-        else "",
+        "backbone": _backbone(size) if is_network(kept) else "",
         "execution": f"{run.device}, {plural(run.threads, 'thread')}"
         if not is_network(kept)
         else (
@@ -321,6 +350,12 @@ def plan(report: Report) -> dict[str, Any]:
         "envelope": _envelope(kept),
         "trials": _trial_counts(report),
     }
+
+
+def _backbone(size: Capacity) -> str:
+    if not size.blocks:
+        return "No backbone: the output layer reads what the encoders give."
+    return f"Backbone: {plural(size.members, 'ensemble member')}, each of {plural(size.blocks, 'block')} of width {size.block_width:,}."
 
 
 def _candidates(report: Report) -> list[dict[str, str]]:
@@ -381,6 +416,7 @@ def _stack(name: str, of: Plan) -> dict[str, Any]:
         "parts": [
             {"name": part, "fill": axis.at(count), "share": percent(count / total), "count": show_count(count)}
             for part, count in parts
+            if count
         ],
     }
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from abi.report import features, quality
 from abi.report.content import Report, without_credentials
 from abi.report.embed import pack
+from abi.report.excerpt import excerpt
 from abi.report.wording import clean
 
 LIMIT_BYTES = 480_000
@@ -20,9 +21,10 @@ _LEAST_JSON_BYTES = 20_000
 def render(report: Report) -> str:
     """The page of a run; the same report gives the same bytes.
 
-    Values that would take the page past its limit are left out of its JSON, and named there.
+    Of a text's terms it has those that the models list. Values that would take the page past its limit all the same are
+    left out of its JSON, and named there.
     """
-    report = without_credentials(report)
+    report = excerpt(without_credentials(report))
     folder = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader(folder),

@@ -9,10 +9,11 @@ from typing import Any
 from abi.report import charts
 from abi.report.axis import Axis
 from abi.report.content import Report
-from abi.report.summary import compared, costs, headline, standing, verdict
+from abi.report.summary import compared, costs, headline, no_difference, standing, verdict
 from abi.report.wording import CONTROLS, LOWER_IS_BETTER, clean, interval, metric_name, number, percent, plural
 from abi.types import Control, Estimate, Evaluation
 from abi.units import show_bytes, show_count, show_seconds
+from abi.values import Value
 
 SLICES = 40
 CONFIG_CHARACTERS = 20_000
@@ -45,12 +46,14 @@ def _edges(estimate: Estimate) -> tuple[float, float, float]:
 def _gain(control: Control, axis: Axis) -> dict[str, Any]:
     value, span = interval(control.gain.difference, sign=True, significant=2)
     found = standing(control.gain)
+    if no_difference(control.gain):
+        value, span = "0", ""
     return {
         "name": f"over the {CONTROLS[control.name]}",
         "value": value,
         "interval": span,
         "relative": percent(control.gain.relative, sign=True),
-        "word": _WORDS[found],
+        "word": _WORDS[found] if span else "no difference",
         "tone": _TONES[found],
         "dot": axis.at(control.gain.difference.value),
         "whisker": axis.span(control.gain.difference.low, control.gain.difference.high),
@@ -201,15 +204,15 @@ def provenance(report: Report) -> dict[str, Any]:
     """Everything by which the run can be found, checked and repeated."""
     evaluation = report.evaluation
     trained, kept = evaluation.trained, evaluation.trained.plan
-    values: Sequence[tuple[str, str]] = [
-        ("problem", report.checks.problem.id),
-        ("checks", report.checks.id),
-        ("scores", kept.attention.scores.id),
-        ("attention", kept.attention.id),
-        ("plan", kept.id),
-        ("even plan", report.control_plan.id if report.control_plan is not None else "none"),
-        ("trained model", trained.id),
-        ("evaluation", evaluation.id),
+    values: Sequence[tuple[str, Value | None]] = [
+        ("problem", report.checks.problem),
+        ("checks", report.checks),
+        ("scores", kept.attention.scores),
+        ("attention", kept.attention),
+        ("plan", kept),
+        ("even plan", report.control_plan),
+        ("trained model", trained),
+        ("evaluation", evaluation),
     ]
     files = [
         item
@@ -226,7 +229,8 @@ def provenance(report: Report) -> dict[str, Any]:
             (clean(key.replace("_", " ")), clean(str(text), 1000)) for key, text in list(report.provenance.items())[:60]
         ],
         "seed": trained.seed,
-        "values": values,
+        "values": [(name, "none" if value is None else report.whole_id(value)) for name, value in values],
+        "terms_left_out": sum(report.excerpt.left_out.values()) if report.excerpt is not None else 0,
         "hashes": hashes,
         "timings": [
             {"name": clean(name), "value": show_seconds(spent), "fill": axis.at(spent)}

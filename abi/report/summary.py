@@ -34,6 +34,11 @@ def standing(gain: Gain) -> Standing:
     return "worse" if gain.difference.high < 0 else "same"
 
 
+def no_difference(gain: Gain) -> bool:
+    """Whether both predict the same on every row that was drawn."""
+    return gain.difference.low == gain.difference.high == 0
+
+
 def compared(evaluation: Evaluation, name: str) -> Control | None:
     """The control of that name, or None where there was none."""
     return next((c for c in evaluation.controls if c.name == name), None)
@@ -82,7 +87,7 @@ def _clause(control: Control, primary: str) -> str:
     found = standing(gain)
     unit = "" if gain.metric == primary else f" {metric_name(gain.metric)}"
     value, span = interval(_turned(gain.difference) if found == "worse" else gain.difference, significant=2)
-    if gain.difference.low == gain.difference.high == 0:
+    if no_difference(gain):
         return f"no different from {against} (the difference is exactly zero)"
     if found == "same":
         side = "behind" if gain.difference.value < 0 else "ahead"

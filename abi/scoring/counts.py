@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from abi.config import ScoringConfig
     from abi.data.columns import Columns
     from abi.data.reader import Reader
-    from abi.types import Schema
+    from abi.problem import Schema
 
 _SEED = 0x6E0D
 _DENSE = 4

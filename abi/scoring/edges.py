@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from abi.config import ScoringConfig
     from abi.data.columns import Codes, Columns
     from abi.data.reader import Reader
-    from abi.types import Feature, Schema
+    from abi.problem import Feature, Schema
 
 CATEGORIES = 10_000
 """Most values of a categorical feature that get a bin of their own; the rest share the bin "other"."""

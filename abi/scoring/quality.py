@@ -18,8 +18,9 @@ from abi.scoring.score import from_counts
 
 if TYPE_CHECKING:
     from abi.config import ScoringConfig
+    from abi.problem import Problem
     from abi.scoring.edges import Bins
-    from abi.types import Problem, Scores
+    from abi.types import Scores
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from abi.types import FeatureScore, Scores
 if TYPE_CHECKING:
     from abi.config import ScoringConfig
     from abi.data.reader import Reader
+    from abi.problem import Problem
     from abi.scoring.counts import Counts
     from abi.scoring.edges import Bins
-    from abi.types import Problem
 
 CONFIDENCE = 0.95
 DIGITS = 9

@@ -12,7 +12,8 @@ from jaxtyping import Float64, Int64
 from scipy.special import xlogy
 
 from abi.inputs.terms import count_terms
-from abi.types import Schema, TermScores
+from abi.problem import Schema
+from abi.types import TermScores
 
 if TYPE_CHECKING:
     from abi.config import ScoringConfig

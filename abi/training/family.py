@@ -11,13 +11,16 @@ from jaxtyping import Float, Shaped
 
 from abi.families.blend import Blend
 from abi.families.family import Model
-from abi.metrics import Prediction, primary_metric, row_loss, score
+from abi.families.trees import TreesModel
+from abi.metrics import Prediction, row_loss
+from abi.problem import Task
 from abi.training import loop
 from abi.training.checkpoint import Checkpoints
+from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
-from abi.training.trees import FittedTrees, cut_trees, train_trees
+from abi.training.trees import cut_trees, train_trees
 from abi.training.watch import Watcher
-from abi.types import Candidate, Choice, Cost, Envelope, Family, Plan, Task, Trained
+from abi.types import Candidate, Choice, Cost, Envelope, Family, Plan
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -28,15 +31,6 @@ WEIGHTS: Final = np.linspace(0.05, 0.95, 19)
 AS_GOOD: Final = 0.5
 LEAST_OF_TREES: Final = 0.2
 """Trees that would lose more than the rest of their rounds to the envelope are not blended."""
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained model of any family, the value that describes it, and its loss on each validation row."""
-
-    model: Model
-    trained: Trained
-    row_losses: Float[np.ndarray, " rows"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,7 @@ def train(
     seed: int,
     watcher: Watcher | None = None,
     checkpoints: Checkpoints | None = None,
-) -> Fitted:
+) -> Fitted[Model]:
     """Train exactly what `plan` says.
 
     Raises:
@@ -69,8 +63,8 @@ def train(
     return FAMILIES[plan.family](plan, Rows(train, validation, config, seed, watcher, checkpoints))
 
 
-def _network(plan: Plan, rows: Rows) -> Fitted:
-    one = loop.train(
+def _network(plan: Plan, rows: Rows) -> Fitted[Model]:
+    return loop.train(
         plan,
         rows.train,
         rows.validation,
@@ -79,36 +73,33 @@ def _network(plan: Plan, rows: Rows) -> Fitted:
         watcher=rows.watcher,
         checkpoints=rows.checkpoints,
     )
-    return Fitted(one.model, one.trained, one.row_losses)
 
 
-def _trees(plan: Plan, rows: Rows) -> Fitted:
-    one = train_trees(plan, rows.train, rows.validation, rows.config, seed=rows.seed, watcher=rows.watcher)
-    return Fitted(one.model, one.trained, one.row_losses)
+def _trees(plan: Plan, rows: Rows) -> Fitted[Model]:
+    return train_trees(plan, rows.train, rows.validation, rows.config, seed=rows.seed, watcher=rows.watcher)
 
 
-def _both(plan: Plan, rows: Rows) -> Fitted:
+def _both(plan: Plan, rows: Rows) -> Fitted[Model]:
     """Both families; then the better one, or their blend, whichever `decide` says."""
-    grown = train_trees(plan, rows.train, rows.validation, rows.config, seed=rows.seed)
+    trees = train_trees(plan, rows.train, rows.validation, rows.config, seed=rows.seed)
     limit_s = plan.envelope.train_time_s
-    left_s = None if limit_s is None else max(limit_s - grown.trained.measured.train_time_s, limit_s / 2)
+    left_s = None if limit_s is None else max(limit_s - trees.trained.measured.train_time_s, limit_s / 2)
     network = _network(replace(plan, envelope=replace(plan.envelope, train_time_s=left_s)), rows)
     network = replace(network, trained=replace(network.trained, plan=plan))
-    trees = Fitted(grown.model, grown.trained, grown.row_losses)
-    blend, obstacle = _blend(plan, rows, network, grown)
+    blend, obstacle = _blend(plan, rows, network, trees)
     if plan.family == "blend" and blend is not None:
         reason = (
             f"training.family asks for the blend; the network's share of {blend[1]:.0%} is fitted on validation rows"
         )
         return _kept(blend[0], [network, trees, blend[0]], blend[1], reason)
-    candidates = [trees, network, *([blend[0]] if blend is not None else [])]
+    candidates: list[Fitted[Model]] = [trees, network, *([blend[0]] if blend is not None else [])]
     place, reason = decide([c.trained.family for c in candidates], [c.row_losses for c in candidates])
     chosen = candidates[place]
     weight = {"network": 1.0, "trees": 0.0}.get(chosen.trained.family, blend[1] if blend is not None else 0.0)
     return _kept(chosen, candidates, weight, f"{reason}; {obstacle}" if obstacle else reason)
 
 
-FAMILIES: Final[dict[str, Callable[[Plan, Rows], Fitted]]] = {
+FAMILIES: Final[dict[str, Callable[[Plan, Rows], Fitted[Model]]]] = {
     "network": _network,
     "trees": _trees,
     "blend": _both,
@@ -165,10 +156,12 @@ def blend_weight(task: Task, target: Shaped[np.ndarray, " rows"], network: Predi
     return round(float(min(WEIGHTS[good], key=lambda w: abs(w - 0.5))), 2)
 
 
-def _blend(plan: Plan, rows: Rows, network: Fitted, grown: FittedTrees) -> tuple[tuple[Fitted, float] | None, str]:
+def _blend(
+    plan: Plan, rows: Rows, network: Fitted[Model], grown: Fitted[TreesModel]
+) -> tuple[tuple[Fitted[Model], float] | None, str]:
     """The blend with its weight where both fit into the envelope together; otherwise why not."""
     limit = plan.envelope.parameters
-    held: FittedTrees | None = grown
+    held: Fitted[TreesModel] | None = grown
     if limit is not None:
         held = cut_trees(grown, limit - network.trained.measured.parameters, rows.validation)
     if held is None or held.trained.best_epoch < LEAST_OF_TREES * grown.trained.best_epoch:
@@ -191,16 +184,15 @@ def _blend(plan: Plan, rows: Rows, network: Fitted, grown: FittedTrees) -> tuple
         return None, f"both together do not fit into the limit of {obstacle}"
     mixed = weight * predictions[0] + (1 - weight) * predictions[1]
     losses = row_loss(task, target, mixed)
-    found = score(task, target, mixed)[primary_metric(task, rows.config.evaluation.metric)]
     scale = grown.model.blueprint.encoding.target_deviation
     mean = weight * np.array(network.trained.attention) + (1 - weight) * np.array(held.trained.attention)
     trained = replace(
         network.trained,
         artifact=model.artifact,
-        loss=float(f"{losses.mean() / scale**2:.9g}"),
-        metric=float(f"{found:.9g}") if np.isfinite(found) else None,
+        loss=rounded(losses.mean() / scale**2),
+        metric=metric_of(task, target, mixed, rows.config),
         measured=cost,
-        attention=tuple(float(f"{a:.9g}") for a in mean),
+        attention=tuple(rounded(a) for a in mean),
         family="blend",
     )
     return (Fitted(model, trained, losses), weight), ""
@@ -215,7 +207,7 @@ def _over(cost: Cost, envelope: Envelope) -> str:
     return ""
 
 
-def _kept(chosen: Fitted, candidates: Sequence[Fitted], weight: float, reason: str) -> Fitted:
+def _kept(chosen: Fitted[Model], candidates: Sequence[Fitted[Model]], weight: float, reason: str) -> Fitted[Model]:
     tried = tuple(
         Candidate(family=c.trained.family, loss=c.trained.loss, metric=c.trained.metric, cost=c.trained.measured)
         for c in candidates

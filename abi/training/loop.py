@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from abi.errors import TrainingDiverged
@@ -19,16 +18,18 @@ from abi.families.kept import kept_parameters
 from abi.families.network import Cells, Network
 from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
-from abi.metrics import primary_metric, row_loss, score
+from abi.metrics import row_loss
+from abi.problem import Schema, Task
 from abi.training.checkpoint import Checkpoints, Progress, pack, restore_weights, unpack
 from abi.training.decay import FeatureDecay
 from abi.training.dropping import Dropping
+from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
 from abi.training.objective import members_loss, row_losses, training_target
 from abi.training.pace import Pace, schedule
 from abi.training.watch import Unwatched, Watcher
-from abi.types import Cost, Epoch, Execution, Plan, Schema, Task, TermWidth, Trained
+from abi.types import Cost, Epoch, Execution, Plan, TermWidth, Trained
 from abi.units import show_count
 
 if TYPE_CHECKING:
@@ -39,15 +40,6 @@ CLIP: Final = 1.0
 SHOWN_TERMS: Final = 60
 """Terms of a text that the value of a training names."""
 Stopped = Literal["finished", "early", "time"]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained model, the value that describes it, and its loss on each validation row."""
-
-    model: Model
-    trained: Trained
-    row_losses: Float[np.ndarray, " rows"]
 
 
 @dataclass
@@ -69,7 +61,7 @@ def train(
     seed: int,
     watcher: Watcher | None = None,
     checkpoints: Checkpoints | None = None,
-) -> Fitted:
+) -> Fitted[Model]:
     """Train exactly what `plan` says and keep the weights of the epoch with the least validation loss.
 
     With a checkpoint, training goes on where it was. On a machine that is slower than planned the schedule is shortened
@@ -109,22 +101,21 @@ def train(
     prediction = model.predict_cells(cells)
     assert validation.target is not None
     kept, layers = kept_parameters(network) if plan.capacity.pruning else (np.zeros(0), None)
-    metric = primary_metric(schema.task, config.evaluation.metric)
     trained = Trained(
         plan=plan,
         seed=seed,
         artifact=model.artifact,
         best_epoch=progress.best_epoch,
         stopped=stopped,
-        loss=_rounded(progress.best_loss),
-        metric=_defined(score(schema.task, validation.target, prediction)[metric]),
+        loss=rounded(progress.best_loss),
+        metric=metric_of(schema.task, validation.target, prediction, config),
         measured=Cost(
             parameters=model.parameters,
             memory_bytes=memory or torch.cuda.max_memory_allocated(),
             train_time_s=round(progress.seconds, 3),
             latency_s=predict_seconds(model, validation),
         ),
-        attention=tuple(_rounded(a) for a in network.attention.weights().detach().tolist()),
+        attention=tuple(rounded(a) for a in network.attention.weights().detach().tolist()),
         history=tuple(progress.history),
         terms=_widest(model, plan),
         kept=tuple(int(k) for k in kept),
@@ -143,7 +134,7 @@ def _widest(model: Model, plan: Plan) -> tuple[TermWidth, ...]:
         terms = model.blueprint.preparation.lexicons[given.feature].terms
         ranked = sorted(zip(encoder.widths(), terms, strict=True), key=lambda wt: (-wt[0], -score_of[wt[1]], wt[1]))
         found += [
-            TermWidth(feature=given.feature, term=term, score=_rounded(score_of[term]), width=int(width))
+            TermWidth(feature=given.feature, term=term, score=rounded(score_of[term]), width=int(width))
             for width, term in ranked[:SHOWN_TERMS]
         ]
     return tuple(found)
@@ -269,9 +260,9 @@ def _validate(
         raise TrainingDiverged(msg)
     line = Epoch(
         epoch=progress.epoch,
-        train_loss=_rounded(train_loss),
-        validation_loss=_rounded(loss),
-        metric=_defined(_metric(prediction, data.validation_target, schema, config)),
+        train_loss=rounded(train_loss),
+        validation_loss=rounded(loss),
+        metric=_metric(prediction, data.validation_target, schema, config),
         seconds=round(time.perf_counter() - epoch_began, 4),
     )
     progress.history.append(line)
@@ -295,12 +286,11 @@ def _device(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _metric(prediction: Tensor, target: Tensor, schema: Schema, config: Config) -> float:
+def _metric(prediction: Tensor, target: Tensor, schema: Schema, config: Config) -> float | None:
     plain = prediction.double().cpu().numpy()
     if schema.task == "binary":
         plain = np.column_stack([1 - plain, plain])
-    name = primary_metric(schema.task, config.evaluation.metric)
-    return score(schema.task, target.cpu().numpy(), plain)[name]
+    return metric_of(schema.task, target.cpu().numpy(), plain, config)
 
 
 def _parameter_groups(network: Network, execution: Execution) -> list[dict[str, Any]]:
@@ -338,12 +328,3 @@ def _cause(network: Network, loss: Tensor, progress: Progress, rate: float) -> s
         if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
             return f"The gradient of {name} ({show_count(parameter.numel())} parameters) became NaN or infinite ({where}): lower training.learning_rate or set training.precision to float32."
     return f"The gradient norm overflowed ({where}): lower training.learning_rate."
-
-
-def _defined(value: float) -> float | None:
-    """None where the metric is not defined, as ROC AUC is where one class is absent."""
-    return _rounded(value) if math.isfinite(value) else None
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.9g}")

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from abi.families.artifact import CHUNK_ROWS, joined
 from abi.families.network import Cells, Network
+from abi.problem import Task
 from abi.training.objective import members_loss
-from abi.types import Execution, Task
+from abi.types import Execution
 
 
 def peak_bytes(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from abi.families.preparation import Preparation
-from abi.types import Schema, Task
+from abi.problem import Schema, Task
 
 if TYPE_CHECKING:
     from abi.data.columns import Columns

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from abi.families.artifact import Model, joined
+from abi.training.fitted import rounded
 from abi.training.objective import members_loss, row_losses, training_target
 from abi.types import FeatureScore, Scores
 
@@ -69,7 +70,7 @@ def _curves(
     for feature in range(count):
         mine = np.sort(units[feature_of == feature])[::-1]
         total = mine.sum()
-        curves.append(tuple(_rounded(v) for v in np.cumsum(mine) / total) if total > 0 else ())
+        curves.append(tuple(rounded(v) for v in np.cumsum(mine) / total) if total > 0 else ())
     return curves
 
 
@@ -97,9 +98,9 @@ def _feature(old: FeatureScore, score: float, error: float, losses: Float[np.nda
     helps = bool(losses.mean() > max(NORMAL_95 * spread, 0.0))
     return replace(
         old,
-        score=_rounded(score),
-        low=_rounded(max(0.0, score - NORMAL_95 * error)),
-        high=_rounded(min(1.0, score + NORMAL_95 * error)),
+        score=rounded(score),
+        low=rounded(max(0.0, score - NORMAL_95 * error)),
+        high=rounded(min(1.0, score + NORMAL_95 * error)),
         carries_signal=helps or old.carries_signal,
     )
 
@@ -145,7 +146,3 @@ def fold_means(values: Float[np.ndarray, "B n"], folds: np.ndarray) -> Float[np.
 def _shares(values: Float[np.ndarray, "folds n"]) -> Float[np.ndarray, "folds n"]:
     totals = values.sum(axis=1, keepdims=True)
     return np.asarray(np.where(totals > 0, values / np.maximum(totals, 1e-300), 1.0 / values.shape[1]))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.9g}")

@@ -21,7 +21,7 @@ def decide(rounds: Sequence[Trained], following: Plan, config: Config, *, contro
     limits = config.iterate
     last = rounds[-1]
     if len(rounds) >= limits.rounds:
-        return False, f"all {limits.rounds} rounds are used"
+        return False, "one round was asked for" if limits.rounds == 1 else f"all {limits.rounds} rounds are used"
     if len(rounds) > 1:
         before = min(r.loss for r in rounds[:-1])
         gain = (before - last.loss) / abs(before) if before else 0.0

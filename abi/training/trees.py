@@ -7,21 +7,22 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import psutil
-from jaxtyping import Float
 
 from abi.errors import TrainingDiverged
 from abi.families.encoding import layout, learn_encoding, matrix
 from abi.families.trees import TreesBlueprint, TreesModel, made
-from abi.metrics import primary_metric, row_loss, score
+from abi.metrics import row_loss
 from abi.planning.trees import threads_for
+from abi.problem import Schema
+from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.watch import Unwatched, Watcher
-from abi.types import Cost, Epoch, Plan, Schema, Trained, TreesCapacity
+from abi.types import Cost, Epoch, Plan, Trained, TreesCapacity
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -34,15 +35,6 @@ LINES: Final = 60
 SAMPLE_S: Final = 0.005
 
 
-@dataclass(frozen=True)
-class FittedTrees:
-    """Grown trees, the value that describes them, and their loss on each validation row."""
-
-    model: TreesModel
-    trained: Trained
-    row_losses: Float[np.ndarray, " rows"]
-
-
 def train_trees(
     plan: Plan,
     train: Columns,
@@ -51,7 +43,7 @@ def train_trees(
     *,
     seed: int,
     watcher: Watcher | None = None,
-) -> FittedTrees:
+) -> Fitted[TreesModel]:
     """Grow what `plan.trees` says and keep the rounds up to the least validation loss.
 
     The same plan, rows and seed give the same trees bit by bit, unless the time limit cuts them short.
@@ -86,7 +78,6 @@ def train_trees(
     model = made(blueprint, text, plan.execution.threads)
     prediction = model.predict_matrix(held)
     losses = row_loss(schema.task, validation.target, prediction)
-    metric = score(schema.task, validation.target, prediction)[primary_metric(schema.task, config.evaluation.metric)]
     own = plan.attention.trees
     trained = Trained(
         plan=plan,
@@ -94,8 +85,8 @@ def train_trees(
         artifact=model.artifact,
         best_epoch=growth.best,
         stopped=growth.stopped,
-        loss=_rounded(float(losses.mean()) / deviation**2),
-        metric=_rounded(metric) if math.isfinite(metric) else None,
+        loss=rounded(float(losses.mean()) / deviation**2),
+        metric=metric_of(schema.task, validation.target, prediction, config),
         measured=Cost(
             parameters=model.parameters,
             memory_bytes=max(added[0], rows.nbytes + held.nbytes),
@@ -106,10 +97,10 @@ def train_trees(
         history=tuple(growth.history),
         family="trees",
     )
-    return FittedTrees(model, trained, losses)
+    return Fitted(model, trained, losses)
 
 
-def cut_trees(fitted: FittedTrees, parameters: int, validation: Columns) -> FittedTrees | None:
+def cut_trees(fitted: Fitted[TreesModel], parameters: int, validation: Columns) -> Fitted[TreesModel] | None:
     """The same trees with fewer rounds, so that they hold at most so many parameters; None where none does."""
     model = fitted.model.cut(parameters)
     if model is None or model is fitted.model:
@@ -117,9 +108,9 @@ def cut_trees(fitted: FittedTrees, parameters: int, validation: Columns) -> Fitt
     assert validation.target is not None
     losses = row_loss(model.schema.task, validation.target, model.predict_columns(validation))
     measured = replace(fitted.trained.measured, parameters=model.parameters)
-    loss = _rounded(float(losses.mean()) / model.blueprint.encoding.target_deviation**2)
+    loss = rounded(float(losses.mean()) / model.blueprint.encoding.target_deviation**2)
     trained = replace(fitted.trained, artifact=model.artifact, best_epoch=model.rounds, loss=loss, measured=measured)
-    return FittedTrees(model, trained, losses)
+    return Fitted(model, trained, losses)
 
 
 def _parameters(
@@ -182,7 +173,7 @@ class _Growth:
         if loss < self._least:
             self._least, self.best = loss, done
         if done % self._every == 0 or done == 1:
-            line = Epoch(epoch=done, train_loss=None, validation_loss=_rounded(loss), metric=None, seconds=round(now - self._last, 4))  # fmt: skip
+            line = Epoch(epoch=done, train_loss=None, validation_loss=rounded(loss), metric=None, seconds=round(now - self._last, 4))  # fmt: skip
             self.history.append(line)
             self._watcher.epoch(line, np.zeros(0), {})
             self._last = now
@@ -213,7 +204,3 @@ def _memory_added() -> Iterator[list[int]]:
     finally:
         over.set()
         thread.join()
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.9g}")

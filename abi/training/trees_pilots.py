@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from abi.attention.fit import fit
+from abi.families.trees import TreesModel
 from abi.planning.trees import has_ids
+from abi.training.fitted import Fitted
 from abi.training.pilots import can_be_frugal, choose_temperature, flattest, hurried, sample, trial_of
 from abi.training.revise import rescore_trees
 from abi.training.rounds import plan_change
 from abi.training.score_blend import fit_blended, fit_to_model
-from abi.training.trees import FittedTrees, train_trees
+from abi.training.trees import train_trees
 from abi.types import Attention, Family, Plan, Scores, TreesAttention
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def choose_trees(
         )
         return replace(fitted, trees=own)
 
-    def pilot(planned: Plan) -> FittedTrees:
+    def pilot(planned: Plan) -> Fitted[TreesModel]:
         assert planned.trees is not None
         short = replace(planned, trees=hurried(planned.trees, config.iterate.pilot))
         return train_trees(short, rows_in, validation_columns, config, seed=config.seed)

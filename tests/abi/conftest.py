@@ -15,23 +15,11 @@ from abi.data.columns import Codes, Columns
 from abi.inputs.terms import count_terms
 from abi.planning.machine import Machine
 from abi.planning.plan import make_plan
+from abi.problem import DataFile, Feature, Problem, Schema, Snapshot, Split, Task
 from abi.scoring.terms import add, empty, from_counts
-from abi.training.loop import Fitted, train
-from abi.types import (
-    Attention,
-    DataFile,
-    Envelope,
-    Feature,
-    FeatureScore,
-    Plan,
-    Problem,
-    Schema,
-    Scores,
-    Snapshot,
-    Split,
-    Task,
-    TermScores,
-)
+from abi.training.fitted import Fitted
+from abi.training.loop import train
+from abi.types import Attention, Envelope, FeatureScore, Plan, Scores, TermScores
 
 settings.register_profile("any machine", deadline=None)  # a busy one takes long now and then
 settings.load_profile("any machine")

@@ -12,7 +12,7 @@ import pytest
 
 import tasks.snapshot as module
 from abi.errors import DataError, WorkspaceError
-from abi.types import DataFile, Snapshot
+from abi.problem import DataFile, Snapshot
 from tasks.snapshot import fetch_snapshot, take_snapshot
 from tasks.workspace import Workspace
 

@@ -16,7 +16,7 @@ import abi
 import tasks.tracking as module
 from abi.config import TrackingConfig
 from abi.errors import TrackingError
-from abi.types import DataFile, Snapshot
+from abi.problem import DataFile, Snapshot
 from tasks.records import Dataset, Record, Round, flatten, mlflow_key
 from tasks.tracking import Tracking
 from tasks.workspace import Workspace

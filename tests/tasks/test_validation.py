@@ -13,7 +13,7 @@ from abi.config import ChecksConfig, DataConfig
 from abi.data.infer import infer_schema
 from abi.data.reader import Reader
 from abi.errors import DataError, UsageError
-from abi.types import Check, Checks, Problem, Snapshot, Split
+from abi.problem import Check, Checks, Problem, Snapshot, Split
 from tasks.snapshot import _read
 from tasks.validation import demand, docs_folder, suite_file, validate
 from tasks.workspace import Workspace

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from abi.errors import WorkspaceError
-from abi.types import DataFile, Problem, Schema, Snapshot, Split
+from abi.problem import DataFile, Problem, Schema, Snapshot, Split
 from tasks.workspace import Workspace
 
 HOLD = """

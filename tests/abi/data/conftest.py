@@ -11,7 +11,7 @@ from abi.data.infer import infer_schema
 from abi.data.reader import Reader
 from abi.data.source import hash_file
 from abi.data.table import Table
-from abi.types import DataFile, Problem, Schema, Snapshot, Split
+from abi.problem import DataFile, Problem, Schema, Snapshot, Split
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from abi.data.columns import Codes, Columns, encode
 from abi.errors import DataError
-from abi.types import DatePart, Feature, Kind, Schema, Task
+from abi.problem import DatePart, Feature, Kind, Schema, Task
 
 
 def feature(name: str, kind: Kind, part: DatePart | None = None) -> Feature:

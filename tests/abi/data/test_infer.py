@@ -11,7 +11,7 @@ from abi.config import DataConfig
 from abi.data.infer import infer_schema
 from abi.data.table import Table
 from abi.errors import AbiError, DataError, UsageError
-from abi.types import Schema
+from abi.problem import Schema
 
 Make = Callable[[str | Path], Table]
 ROWS = 400

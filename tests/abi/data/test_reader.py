@@ -11,7 +11,7 @@ from abi.data.columns import Columns
 from abi.data.reader import Reader
 from abi.data.table import Table
 from abi.errors import DataError
-from abi.types import Role
+from abi.problem import Role
 
 Make = Callable[[str], Table]
 ROLES: tuple[Role, ...] = ("train", "validation", "test")

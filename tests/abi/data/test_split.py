@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from abi.data.split import roles, splitmix64, uniform
-from abi.types import Split
+from abi.problem import Split
 
 
 def test_splitmix64_gives_the_published_outputs() -> None:

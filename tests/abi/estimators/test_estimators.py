@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import re
 from html.parser import HTMLParser
@@ -278,3 +279,15 @@ def test_the_package_names_its_estimators_and_nothing_else() -> None:
     assert {"AttentionBalancedClassifier", "AttentionBalancedRegressor"} <= set(dir(abi))
     with pytest.raises(AttributeError, match="Classifiers"):
         abi.Classifiers  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_help_names_every_parameter_and_every_learned_attribute(fitted: Any) -> None:
+    texts = {kind: inspect.getdoc(kind) for kind in (type(fitted), abi.AttentionBalancedRegressor)}
+    for kind, text in texts.items():
+        assert text.startswith(f"{kind.__name__.removeprefix('AttentionBalanced')} whose capacity follows attention")
+        assert set(re.findall(r"\n    ([a-z_]+[a-z]): ", text)) == set(kind().get_params())
+        assert not re.search(r"{(?!\"attention)|{{", text)
+    learned = {name for name in vars(fitted) if name.endswith("_")} | {"feature_importances_"}
+    named = {kind: set(re.findall(r"\n    (\w+_): ", text)) for kind, text in texts.items()}
+    assert named[type(fitted)] == learned
+    assert named[abi.AttentionBalancedRegressor] == learned - {"classes_"}

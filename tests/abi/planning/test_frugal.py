@@ -27,7 +27,8 @@ from abi.planning.ladder import (
     with_cells,
 )
 from abi.planning.plan import GOOD_WIDTH, MACS_SLACK, make_plan
-from abi.types import Attention, Capacity, Envelope, Feature, Plan, Problem, TermScores
+from abi.problem import Feature, Problem
+from abi.types import Attention, Capacity, Envelope, Plan, TermScores
 
 kinds = st.lists(st.sampled_from(["numeric", "categorical", "boolean", "text"]), min_size=1, max_size=6)
 

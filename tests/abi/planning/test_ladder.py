@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from abi.inputs.categorical import EXTRA_ROWS
 from abi.planning.ladder import EVEN_WIDTH, MAX_ROWS, WIDTHS, ladder, step
-from abi.types import Feature
+from abi.problem import Feature
 
 
 def _feature(kind: Any, distinct: int) -> Feature:

@@ -16,7 +16,8 @@ from abi.errors import PlanInfeasible
 from abi.families.artifact import Blueprint, build
 from abi.families.preparation import prepare
 from abi.planning.plan import make_plan
-from abi.types import Attention, Cost, Envelope, Feature, Plan, Problem
+from abi.problem import Feature, Problem
+from abi.types import Attention, Cost, Envelope, Plan
 from abi.units import parse_bytes, parse_count, parse_seconds
 
 LIMITS = [f.name for f in fields(Envelope)]

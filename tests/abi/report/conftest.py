@@ -7,36 +7,27 @@ from typing import Any
 
 import pytest
 
+from abi.problem import Check, Checks, DataFile, Feature, Problem, Schema, SetAside, Snapshot, Split, Task
 from abi.report.content import Report, Round
 from abi.types import (
     Attention,
     Calibration,
     CalibrationBin,
     Capacity,
-    Check,
-    Checks,
     Control,
     Cost,
-    DataFile,
     Envelope,
     Epoch,
     Estimate,
     Evaluation,
     Execution,
-    Feature,
     FeatureCapacity,
     FeatureScore,
     Gain,
     LayerSplit,
     Plan,
-    Problem,
-    Schema,
     Scores,
-    SetAside,
     Slice,
-    Snapshot,
-    Split,
-    Task,
     Trained,
     Trial,
     Weight,

@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from abi.problem import Check, SetAside
 from abi.report import charts
 from abi.report.embed import pack, unpack
 from abi.report.page import render
-from abi.types import Check, Convergence, Envelope, Estimate, ScoreBlend, SetAside, TermWidth, Trial
+from abi.types import Convergence, Envelope, Estimate, LayerSplit, ScoreBlend, Trial
 
 SECTIONS = ["verdict", "checks", "scores", "attention", "plan", "actual", "quality", "provenance"]
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -310,34 +311,28 @@ def test_gain_marks_stand_on_their_side_of_zero(make_report):
     assert dots == [pytest.approx(50 + 0.2 / 0.672 * 100, abs=0.01), pytest.approx(50 - 0.2 / 0.672 * 100, abs=0.01)]
 
 
-def _with_terms(report, texts, terms):
-    found = tuple(
-        TermWidth(feature=text, term=f"{text} <b>{i}</b>\u202e", score=1 / (1 + i), width=32 - i)
-        for text in texts
-        for i in range(terms)
+def test_one_feature_has_no_bars_of_attention_and_an_output_layer_alone_no_backbone(make_report):
+    report = make_report({"x": 0.4}, rounds=1)
+    kept = report.evaluation.trained
+    size = replace(
+        kept.plan.capacity,
+        blocks=0,
+        block_width=0,
+        layers=LayerSplit(feature_extraction=900, middle=0, output=7),
     )
-    return replace(
-        report, evaluation=replace(report.evaluation, trained=replace(report.evaluation.trained, terms=found))
-    )
+    kept = replace(kept, plan=replace(kept.plan, capacity=size))
+    html = render(replace(report, evaluation=replace(report.evaluation, trained=kept), control_plan=None))
+    section = html[html.index('id="attention"') : html.index('id="plan"')]
+    assert 'class="bars' not in section
+    assert "No backbone" in html
+    assert "0 blocks" not in html
+    assert "0.000%" not in html
 
 
-def test_the_best_terms_of_a_text_are_shown_with_score_and_width(make_report):
-    html = render(_with_terms(make_report(), ["title", "body"], 40))
-    page = Page(html)
-    assert html.count("<h3>Terms of") == 2
-    assert html.count("title &lt;b&gt;") == 15
-    assert "\u202e" not in page.text
-    row = html.split("body &lt;b&gt;1&lt;/b&gt;")[1].split("</tr>")[0]
-    assert "0.500" in row
-    assert ">31<" in row
-    assert len(page.scripts) == 1
-
-
-def test_tables_of_very_many_texts_are_capped_and_tables_without_texts_show_none(make_report, report):
-    page = Page(render(_with_terms(make_report(), [f"t{i}" for i in range(9)], 2)))
-    assert page.text.count("Terms of") == 6
-    assert "3 more texts lie with the run" in page.text
-    assert "Terms of" not in Page(render(report)).text
+def test_no_difference_at_all_is_said_without_an_interval(make_report):
+    page = Page(render(make_report(uniform=Estimate(value=0.0, low=0.0, high=0.0))))
+    gains = page.text[page.text.index("over the even split") : page.text.index("over the baseline")]
+    assert gains.split()[-3:] == ["0", "no", "difference"]
 
 
 def test_a_frugal_split_is_not_called_even(make_report):
@@ -364,6 +359,26 @@ def test_a_frugal_split_is_not_called_even(make_report):
     assert "frugal split chosen" in page.text
     assert html.count(">chosen<") == 1
     assert "temperature 0.4, frugal" in page.text
+    assert "The features have equal weights." in page.text
+    assert "the flatter one is taken" not in page.text  # the chosen one has the least loss
+
+
+def test_a_choice_that_has_not_the_least_loss_is_explained(make_report):
+    report = make_report(rounds=1, temperature=1.0)  # a loss of 0.2866, where temperature 0.4 has 0.2849
+    assert "the flatter one is taken" in Page(render(report)).text
+
+
+def test_equal_weights_have_no_whiskers_and_stand_in_the_order_that_training_gave_them(make_report):
+    report = make_report({"a": 0.1, "b": 0.1}, rounds=1, temperature=None)
+    kept = report.evaluation.trained
+    flat = tuple(replace(w, low=w.weight, high=w.weight) for w in kept.plan.attention.weights)
+    plan = replace(kept.plan, attention=replace(kept.plan.attention, weights=flat))
+    kept = replace(kept, plan=plan, attention=(0.4, 0.6))
+    html = render(replace(report, evaluation=replace(report.evaluation, trained=kept), rounds=()))
+    section = html[html.index('id="attention"') : html.index('id="plan"')]
+    assert "50.0% to 50.0%" not in section
+    assert "whiskers follow" not in section
+    assert section.index("<bdi>b</bdi>") < section.index("<bdi>a</bdi>")
 
 
 def test_a_fitted_blend_is_told_with_what_it_brought(make_report):

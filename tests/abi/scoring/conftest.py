@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from abi.data.columns import Codes, Columns
-from abi.types import DataFile, Feature, Problem, Schema, Snapshot, Split
+from abi.problem import DataFile, Feature, Problem, Schema, Snapshot, Split
 
 FILE = DataFile(role="train", format="csv", md5="0" * 32, sha256="0" * 64, size_bytes=1, rows=1)
 

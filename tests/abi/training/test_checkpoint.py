@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from abi.training.loop import Fitted, train
+from abi.training.fitted import Fitted
+from abi.training.loop import train
 from abi.training.watch import Unwatched
 
 

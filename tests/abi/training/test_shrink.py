@@ -15,7 +15,8 @@ from abi.families.artifact import Blueprint, build
 from abi.families.network import Network
 from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
-from abi.training.loop import Fitted, train
+from abi.training.fitted import Fitted
+from abi.training.loop import train
 from abi.training.shrink import Shrinker, cells_at
 from abi.training.watch import Unwatched
 from abi.types import Plan

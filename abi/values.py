@@ -1,0 +1,78 @@
+"""What a value is: a frozen dataclass with a canonical JSON form (RFC 8785) and an id, its SHA-256."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import struct
+from typing import Annotated, Any, TypeVar
+
+import rfc8785
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
+
+from abi.errors import UsageError
+
+
+def _pack(values: tuple[float, ...]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+
+
+def _unpack(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        data = base64.b64decode(value, validate=True)
+        return struct.unpack(f"<{len(data) // 4}f", data)
+    except (ValueError, struct.error):
+        msg = "expected base64 of 32-bit floats"
+        raise ValueError(msg) from None
+
+
+Floats = Annotated[tuple[float, ...], BeforeValidator(_unpack), PlainSerializer(_pack, when_used="json")]
+"""Many numbers of single precision; base64 of their little-endian bytes in JSON."""
+
+V = TypeVar("V", bound="Value")  # not Self, which beartype cannot check in a decorated method
+
+
+_ADAPTERS: dict[type[Any], Any] = {}
+
+
+def _adapter(kind: type[Any]) -> Any:  # a TypeAdapter, which beartype cannot check
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+class Value:
+    """Mixin: JSON form and id of a frozen dataclass."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; NaN and infinities are not allowed."""
+        plain: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
+        return plain
+
+    def canonical(self) -> bytes:
+        """RFC 8785 bytes: the same value is the same bytes on every machine."""
+        return rfc8785.dumps(self.to_json())
+
+    @functools.cached_property
+    def id(self) -> str:
+        """SHA-256 of the canonical form, in hex."""
+        return hashlib.sha256(self.canonical()).hexdigest()
+
+    @classmethod
+    def from_json(cls: type[V], plain: object) -> V:
+        """Read back what `to_json` gave.
+
+        Raises:
+            UsageError: the document is not such a value.
+        """
+        try:
+            value: V = _adapter(cls).validate_python(plain)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "document"
+            msg = f"Expected a {cls.__name__} value as an earlier stage prints it, got a document where {where}: {first['msg']}."
+            raise UsageError(msg) from None
+        return value

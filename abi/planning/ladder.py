@@ -27,7 +27,7 @@ ALL_SHARED: Final = 0.5
 TEXT_CELLS: Final = tuple(2**k for k in range(6, 16))
 """Cells of a text's table that attention can choose from; the table's width follows, as in `TEXT_WIDTHS`."""
 TEXT_WIDTHS: Final = ((256, 8), (1024, 16), (2**62, 32))
-START_FACTOR: Final = 6
+START_FACTOR: Final = 12
 """A text starts training with up to so many times the cells that it ends with."""
 CELLS_UNIT: Final = 256
 """So many cells of a text are worth as much as one unit of width of another feature."""

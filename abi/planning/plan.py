@@ -69,7 +69,8 @@ STARTS: Final = (4, 2)
 """A frugal network starts training with up to so many times the weights that it ends with,"""
 WORTH_PRUNING: Final = 1.5
 """unless one of fewer times its final size is already the largest that the rows ask for."""
-PRUNED_MEMBERS: Final = 4
+FEW_MEMBERS: Final = 4
+"""Under a tight limit few members with more weights each do better than many, but for categories of many values."""
 FIXED_SHARE: Final = 0.4
 """Of the parameters that are left, what no training drops (biases, adapters, texts) may be this much."""
 
@@ -122,7 +123,8 @@ def make_plan(
     sizes = list(_sizes(start))
     tried = [(MAX_ROWS, *size) for size in sizes]
     if limited:
-        tried += [(most, *size) for most in FEWER_ROWS for size in sizes[:: COARSER if start.blocks else 1]]
+        few = sizes[::COARSER] if start.blocks else [s for s in sizes if s[1] >= GOOD_WIDTH]
+        tried += [(most, *size) for most in FEWER_ROWS for size in few]
     smallest: tuple[Cost, str] | None = None
     for most, backbone, width in tried:
         even = _even(schema.features, backbone, width, start.bins, work.outputs, terms, most)
@@ -235,8 +237,8 @@ def _frugal(
     First, where attention is pruned and the rows ask for a `larger` network than fits, such as start larger and lose
     weights while they train; then such as train whole.
     """
+    smaller = replace(start, members=min(start.members, FEW_MEMBERS))
     if start.blocks and attention.pruned and larger:
-        smaller = replace(start, members=min(start.members, PRUNED_MEMBERS))
         for times in STARTS:
             for backbone, allotted in _divide(attention, smaller, work, times * budget, None):
                 whole = _attended(attention, allotted, backbone, work.outputs)
@@ -246,7 +248,8 @@ def _frugal(
                     most = _macs(whole, work) if macs is None else int(macs)
                     yield replace(whole, pruning=Pruning(parameters=budget, macs=most)), backbone
                     break
-    for backbone, allotted in _divide(attention, start, work, budget, macs):
+    ids = any(shares_rows(f) for f in attention.scores.problem.schema.features)
+    for backbone, allotted in _divide(attention, smaller if larger and not ids else start, work, budget, macs):
         yield _attended(attention, allotted, backbone, work.outputs), backbone
 
 

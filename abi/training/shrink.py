@@ -1,7 +1,7 @@
 """Texts lose cells while they train: the least useful ones go, until the plan's number is left.
 
 Capacity moves by what the model shows: training starts with more cells than the plan allows, graded by the scores, and
-drops, in `STAGES` steps over the first half, those that add least to the pooled embeddings. Gradual dropping follows
+drops, in `STAGES` steps over the first two fifths, those that add least to the pooled embeddings. Gradual dropping follows
 Zhu and Gupta 2017 (arXiv 1710.01878); that the learning rate is still high lets the others take over.
 """
 
@@ -17,7 +17,7 @@ from abi.inputs.text import BagCells, TextEncoder
 from abi.types import Capacity
 
 BEGIN: Final = 0.1
-END: Final = 0.6
+END: Final = 0.4
 STAGES: Final = 8
 
 

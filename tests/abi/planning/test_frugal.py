@@ -205,13 +205,13 @@ def test_frugal_rungs_rise(terms: int, per_width: int, kind: str) -> None:
 
 def test_cells_by_hand() -> None:
     step = text_step(512, 1000)
-    assert (step.width, step.rows, step.entries, step.start_entries) == (16, 1000, 512, 3072)
+    assert (step.width, step.rows, step.entries, step.start_entries) == (16, 1000, 512, 6144)
     assert step.encoder_parameters == 512
     assert step.units == 512 / CELLS_UNIT
     few = text_step(512, 20)  # a table of 320 cells is full
     assert (few.entries, few.start_entries) == (320, 320)
     more = with_cells(step, 100)
-    assert (more.entries, more.start_entries, more.encoder_parameters) == (612, 3672, 612)
+    assert (more.entries, more.start_entries, more.encoder_parameters) == (612, 7344, 612)
     assert with_cells(few, 100) == few
 
 

@@ -23,8 +23,8 @@ from abi.types import Plan
 
 
 def test_cells_by_hand() -> None:
-    # from 6,400 to 25 in 8 stages of half each; a stage is 1/16 of training, from 1/10 on
-    shares = [0.0, 0.0999, 0.1, 0.1626, 0.3, 0.599, 0.6, 1.0]
+    # from 6,400 to 25 in 8 stages of half each; a stage is 3/80 of training, from 1/10 on
+    shares = [0.0, 0.0999, 0.1, 0.138, 0.22, 0.399, 0.4, 1.0]
     stages = [0, 0, 1, 2, 4, 8, 8, 8]
     assert [cells_at(s, 6400, 25) for s in shares] == [6400 // 2**stage for stage in stages]
 

@@ -270,7 +270,8 @@ def _trials(report: Report) -> dict[str, Any]:
 
 def _flatter(tried: Attention) -> bool:
     """Whether another candidate than the chosen one had the least loss."""
-    taken = [t.loss for t in tried.trials if (t.temperature, t.frugal) == (tried.temperature, tried.frugal)]
+    own = (tried.temperature, tried.frugal, tried.pruned, tried.blend is not None)
+    taken = [t.loss for t in tried.trials if (t.temperature, t.frugal, t.pruned, t.blended) == own]
     return bool(taken) and min(taken) > min(t.loss for t in tried.trials)
 
 
@@ -311,7 +312,9 @@ def plan(report: Report) -> dict[str, Any]:
     """Where the envelope went, beside the even split, and why."""
     kept, control = report.plan, report.control_plan
     even = {f.feature: f.width for f in control.capacity.features} if control is not None else {}
-    order = sorted(kept.capacity.features, key=lambda f: (-f.width, -f.parameters))
+    trained = report.evaluation.trained
+    left = dict(zip((f.feature for f in kept.capacity.features), trained.kept, strict=False))
+    order = sorted(kept.capacity.features, key=lambda f: (-left.get(f.feature, 0), -f.width, -f.parameters))
     axis = Axis.upto([v for f in order for v in (f.width, even.get(f.feature, 0))])
     widths = [
         {
@@ -323,18 +326,28 @@ def plan(report: Report) -> dict[str, Any]:
             "bins": f.bins,
             "rows": f.rows,
             "parameters": show_count(f.parameters),
+            "left": show_count(left[f.feature]) if f.feature in left else "",
             "reason": clean(f.reason, 300),
         }
         for f in order[:LISTED]
     ]
     run, size = kept.execution, kept.capacity
-    stacks = [_stack(name, of) for name, of in (("this plan", kept), ("even split", control)) if of and is_network(of)]
+    stacks = [
+        _stack(name, layers)
+        for name, layers in (
+            ("this plan", kept.capacity.layers if is_network(kept) else None),
+            ("what training left", trained.layers),
+            ("even split", control.capacity.layers if control and is_network(control) else None),
+        )
+        if layers is not None
+    ]
     return {
         "stacks": stacks,
         "family": clean(family(report), 400) if report.decision is not None else "",
         "candidates": _candidates(report),
         "trees": _trees(kept, control),
         "widths": widths[:TOP],
+        "pruned": bool(left),
         "all": widths,
         "count": len(order),
         "control": control is not None,
@@ -401,8 +414,7 @@ def _trees(of: Plan, control: Plan | None) -> dict[str, Any] | None:
     return {"rows": rows, "top": rows[:TOP], "count": len(order), "text": text}
 
 
-def _stack(name: str, of: Plan) -> dict[str, Any]:
-    layers: LayerSplit = of.capacity.layers
+def _stack(name: str, layers: LayerSplit) -> dict[str, Any]:
     parts = (
         ("feature extraction", layers.feature_extraction),
         ("middle", layers.middle),
@@ -412,7 +424,7 @@ def _stack(name: str, of: Plan) -> dict[str, Any]:
     axis = Axis(0, total)
     return {
         "name": name,
-        "total": show_count(of.predicted.parameters),
+        "total": show_count(total),
         "parts": [
             {"name": part, "fill": axis.at(count), "share": percent(count / total), "count": show_count(count)}
             for part, count in parts

@@ -56,11 +56,15 @@ def converge(moved: Attention, before: Plan, following: Plan, config: Config) ->
 def plan_change(before: Plan, after: Plan) -> float:
     """Share of all width (of trees: of the features' contributions) that moves from one plan to the other.
 
-    Total variation; of a blend, that of the part that moves more.
+    Total variation; of a blend, that of the part that moves more. Where the plan prunes, attention decides what goes, so
+    what moves of it counts as well.
     """
     widths = [[f.width for f in plan.capacity.features] for plan in (before, after)]
     gains = [[f.contribution for f in plan.trees.features] if plan.trees else [] for plan in (before, after)]
-    return max((_moved(*pair) for pair in (widths, gains) if pair[0] and pair[1]), default=0.0)
+    changes = [_moved(*pair) for pair in (widths, gains) if pair[0] and pair[1]]
+    if after.capacity.pruning is not None:
+        changes.append(_moved(*([w.weight for w in plan.attention.weights] for plan in (before, after))))
+    return max(changes, default=0.0)
 
 
 def _moved(before: Sequence[float | int], after: Sequence[float | int]) -> float:

@@ -11,7 +11,7 @@ from abi.problem import Check, SetAside
 from abi.report import charts
 from abi.report.embed import pack, unpack
 from abi.report.page import render
-from abi.types import Convergence, Envelope, Estimate, LayerSplit, ScoreBlend, Trial
+from abi.types import Convergence, Envelope, Estimate, LayerSplit, Pruning, ScoreBlend, Trial
 
 SECTIONS = ["verdict", "checks", "scores", "attention", "plan", "actual", "quality", "provenance"]
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -413,3 +413,25 @@ def test_the_rounds_show_what_still_moved(make_report, converged, word):
     assert f"Attention {word}: the last model would move 3.40% of attention and 1.50% of the plan." in text
     assert "12.0%" in text
     assert "converged:" not in Page(render(report)).text
+
+
+def test_a_pruned_plan_shows_what_training_left(make_report):
+    report = make_report()
+    assert "left" not in Page(render(report)).text.partition("Width of each feature")[2].partition("Plan against")[0]
+    kept = report.evaluation.trained
+    names = [f.feature for f in kept.plan.capacity.features]
+    left = tuple(1_000 + i for i in range(len(names)))
+    capacity = replace(kept.plan.capacity, pruning=Pruning(parameters=9_000, macs=50_000))
+    attention = replace(kept.plan.attention, frugal=True, pruned=True)
+    kept = replace(
+        kept,
+        plan=replace(kept.plan, capacity=capacity, attention=attention),
+        kept=left,
+        layers=LayerSplit(feature_extraction=4_000, middle=4_500, output=500),
+    )
+    text = Page(render(replace(report, evaluation=replace(report.evaluation, trained=kept)))).text
+    assert "It is pruned" in text
+    assert "what training left 9k parameters" in text
+    assert "1k of" in text
+    widths = text.partition("Width of each feature")[2]
+    assert widths.index(names[-1]) < widths.index(names[0]), "what kept most comes first"

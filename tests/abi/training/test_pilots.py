@@ -212,3 +212,59 @@ def test_a_blend_whose_plan_is_that_of_another_candidate_is_not_trained(
         scores, config, lambda a: toy.plan(table.problem, config, a), table.train, table.validation
     )
     assert len(found.trials) == 1
+
+
+@pytest.fixture(name="by_structure")
+def _by_structure(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[float | None, str], float]:
+    """Injected: the validation loss of a pilot by temperature and structure."""
+    table: dict[tuple[float | None, str], float] = {}
+
+    class Fitted:
+        def __init__(self, loss: float) -> None:
+            self.model = None
+            self.trained = type("Trained", (), {"loss": loss, "metric": -loss})
+            self.row_losses = np.full(50, loss) + 0.01 * np.sin(np.arange(50.0))
+
+    def train(plan: Any, train_rows: Any, validation: Any, config: Any, *, seed: int) -> Fitted:
+        a = plan.attention
+        return Fitted(table[(a.temperature, "pruned" if a.pruned else "frugal" if a.frugal else "even")])
+
+    monkeypatch.setattr(pilots, "train", train)
+    return table
+
+
+def _structures(toy: Any, limit: int | None, silent: bool = False) -> Any:
+    table = toy.table("binary")
+    config = toy.config(attention__temperatures=[0.4], attention__blend=False, training__block_width=32)
+    scores = toy.scores(table.problem, [0.9, 0.1, 0.2])
+    if silent:
+        last = replace(scores.features[-1], carries_signal=False)
+        scores = replace(scores, features=(*scores.features[:-1], last))
+    return choose_temperature(
+        scores, config, lambda a: toy.plan(table.problem, config, a, parameters=limit), table.train, table.validation
+    )
+
+
+def test_a_pruned_split_is_tried_where_the_limit_binds_and_kept_where_it_pays(
+    toy: Any, by_structure: dict[tuple[float | None, str], float]
+) -> None:
+    by_structure.update({(None, "even"): 0.5, (None, "pruned"): 0.4, (0.4, "pruned"): 0.3})
+    found = _structures(toy, 400)
+    assert (found.temperature, found.frugal, found.pruned) == (0.4, True, True)
+    assert [(t.temperature, t.pruned) for t in found.trials] == [(None, False), (None, True), (0.4, True)]
+
+
+def test_without_a_limit_that_binds_nothing_is_pruned(
+    toy: Any, by_structure: dict[tuple[float | None, str], float]
+) -> None:
+    by_structure.update({(None, "even"): 0.5, (0.4, "even"): 0.3})
+    found = _structures(toy, None)
+    assert (found.temperature, found.pruned) == (0.4, False)
+
+
+def test_the_flatter_structure_is_kept_where_the_steeper_brings_nothing(
+    toy: Any, by_structure: dict[tuple[float | None, str], float]
+) -> None:
+    by_structure.update({(None, "even"): 0.5, (None, "frugal"): 0.4, (None, "pruned"): 0.4, (0.4, "frugal"): 0.4})
+    found = _structures(toy, 400, silent=True)
+    assert (found.temperature, found.frugal, found.pruned) == (None, True, False)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from abi.training.rounds import best_round, converge, decide, plan_change
-from abi.types import Cost, Plan, Trained
+from abi.types import Cost, Plan, Pruning, Trained
 
 
 @pytest.fixture(scope="module", name="plan")
@@ -91,3 +91,13 @@ def test_a_loss_of_zero_is_not_divided_by(toy: Any, plan: Plan) -> None:
 def test_the_best_round_is_the_one_with_the_least_loss_and_the_earlier_of_equals(plan: Plan) -> None:
     assert best_round([_trained(plan, loss) for loss in (0.5, 0.3, 0.4, 0.3)]) == 1
     assert best_round([_trained(plan, 0.5)]) == 0
+
+
+def test_where_a_plan_prunes_attention_moves_it_too(plan: Plan) -> None:
+    def pruned(*weights: float) -> Plan:
+        own = tuple(replace(w, weight=v) for w, v in zip(plan.attention.weights, weights, strict=True))
+        capacity = replace(plan.capacity, pruning=Pruning(parameters=10, macs=10))
+        return replace(plan, capacity=capacity, attention=replace(plan.attention, weights=own))
+
+    assert plan_change(pruned(0.5, 0.5), pruned(0.8, 0.2)) == pytest.approx(0.3)
+    assert plan_change(pruned(0.5, 0.5), pruned(0.5, 0.5)) == 0.0

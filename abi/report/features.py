@@ -335,7 +335,10 @@ def plan(report: Report) -> dict[str, Any]:
     stacks = [
         _stack(name, layers)
         for name, layers in (
-            ("this plan", kept.capacity.layers if is_network(kept) else None),
+            (
+                "training starts with" if trained.layers else "this plan",
+                kept.capacity.layers if is_network(kept) else None,
+            ),
             ("what training left", trained.layers),
             ("even split", control.capacity.layers if control and is_network(control) else None),
         )

@@ -31,7 +31,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from balance_arms import Arms, Point, Trial, Trials, even_size, torch_threads
 from balance_chart import draw
 from balance_sets import BENCH, SETS, Spec, load
-from balance_summary import summarise
+from balance_summary import markdown, summarise
 from results_file import RESULTS, results_path, write_results
 
 from abi.errors import PlanInfeasible
@@ -93,11 +93,11 @@ def measure_set(spec: Spec, seeds: int, full: bool, seconds: float, threads: int
 
 
 def _order(full: bool) -> list[tuple[str, int]]:
-    """(arm, share of the budget), the primary budget first: a run out of time has what matters most."""
-    pairs = [("uniform", 4), ("abi", 4), *((arm, 4) for arm in CONTROLS), ("uniform", 1), ("uniform", 16)]
-    pairs += [("abi", 16), ("abi", 64), ("uniform", 2), ("uniform", 8), *((arm, 16) for arm in CONTROLS)]
-    pairs += [("abi", 32), ("abi", 128), *((arm, 64) for arm in CONTROLS), ("abi", 256)]
-    pairs += [*((arm, 4) for arm in QUARTER_ONLY), *(("abi", share) for share in (8, 1, 2))]
+    """(arm, share of the budget): the primary budget, then all of the uniform curve, which a run out of time must have."""
+    pairs = [("uniform", 4), ("abi", 4), *(("uniform", share) for share in (1, 16, 2, 8)), ("abi", 16), ("abi", 64)]
+    pairs += [(arm, share) for share in (4, 16) for arm in CONTROLS]
+    pairs += [("abi", 32), ("abi", 128), *((arm, 4) for arm in QUARTER_ONLY), *((arm, 64) for arm in CONTROLS)]
+    pairs += [("abi", share) for share in (256, 8, 1, 2)]
     return pairs + [(arm, share) for share in (1, 2, 8, 32) for arm in CONTROLS] if full else pairs
 
 
@@ -185,6 +185,7 @@ def main() -> None:
     results.sort(key=lambda result: [s.name for s in SETS].index(result["set"]))
     write_results(label, {"seeds": seeds, "sets": results, "summary": summarise(results)})
     print(summarise(results)["text"])
+    print(f"\n{markdown(summarise(results))}")
     draw(results, RESULTS / f"{label}.svg")
     print(f"\n{time.monotonic() - began:.0f} s; {results_path(label)} and {RESULTS / f'{label}.svg'}")
 

@@ -139,8 +139,27 @@ def _text(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def markdown(summary: dict[str, Any]) -> str:
+    """The table of the README."""
+    lines = [
+        "| set | kind | best even split | at | attention reaches it at | fewer | over the best control | 1/4 over even | 1/4 over the best control |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in summary["sets"]:
+        fewer = "not reached" if r["times_fewer"] is None else f"{r['times_fewer']:.1f}x"
+        over = "–" if r["times_fewer_than_controls"] is None else f"{r['times_fewer_than_controls']:.1f}x"
+        control = r["quarter_over_controls"]
+        best = f"{_percent(control)} {r['best_control']}" if control else "–"
+        lines.append(
+            f"| {r['set']} | {r['kind']} | {_number(r['best_uniform'], '.4f')} | {_number(r['uniform_size'], ',d')} | "
+            f"{_number(r['abi_size'], ',d')} | {fewer} | {over} | {_percent(r['quarter_over_uniform'])} | "
+            f"{best} |"
+        )
+    return "\n".join(lines)
+
+
 def _number(value: float | int | None, form: str) -> str:
-    width = int("".join(c for c in form.partition(".")[0] if c.isdigit()))
+    width = int("".join(c for c in form.partition(".")[0] if c.isdigit()) or 1)
     return format(value, form) if value is not None else "-".rjust(width)
 
 

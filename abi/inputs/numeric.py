@@ -161,9 +161,10 @@ class NumericEncoder(nn.Module):
         """Tensor -> the place in `order` of the feature that each of its rows belongs to."""
         found: dict[str, Tensor] = {}
         for i, (group, (begin, end)) in enumerate(zip(self.groups.children(), self.spans, strict=True)):
-            mine = torch.arange(begin, end)
+            column = group.get_buffer("column")
+            mine = torch.arange(begin, end, device=column.device)
             found |= {f"groups.{i}.{part}": mine for part in ("slope", "base", "missing")}
-            found[f"groups.{i}.increment"] = mine[group.get_buffer("column")]
+            found[f"groups.{i}.increment"] = mine[column]
         return found
 
     def encode(self, values: Float[np.ndarray, "rows numeric"]) -> NumericCodes:

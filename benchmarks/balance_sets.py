@@ -35,26 +35,25 @@ class Spec:
     kind: str
     data: str
     added: str | None = None
-    short: bool = False
 
 
 SETS = (
-    Spec("banking77", "text", "banking77", short=True),
-    Spec("sms_spam", "text", "sms_spam", short=True),
+    Spec("banking77", "text", "banking77"),
+    Spec("sms_spam", "text", "sms_spam"),
     Spec("clinc150", "text", "clinc150"),
-    Spec("amazon_access", "ids", "amazon_access", short=True),
-    Spec("criteo_10k", "ids", "criteo_10k", short=True),
+    Spec("amazon_access", "ids", "amazon_access"),
+    Spec("criteo_10k", "ids", "criteo_10k"),
     Spec("click_kdd12", "ids", "click_kdd12"),
     Spec("ml_latest_small", "ids", "ml_latest_small"),
-    Spec("phoneme+noise75", "noisy", "phoneme", "noise:0.75", short=True),
+    Spec("phoneme+noise75", "noisy", "phoneme", "noise:0.75"),
     Spec("phoneme+corrupted50", "noisy", "phoneme", "corrupted:0.5"),
     Spec("kc1+noise50", "noisy", "kc1_defects", "noise:0.5"),
-    Spec("california+noise75", "noisy", "california_housing", "noise:0.75", short=True),
+    Spec("california+noise75", "noisy", "california_housing", "noise:0.75"),
     Spec("california+second50", "noisy", "california_housing", "second:0.5"),
     Spec("elevators+noise50", "noisy", "elevators", "noise:0.5"),
-    Spec("phoneme", "clean", "phoneme", short=True),
+    Spec("phoneme", "clean", "phoneme"),
     Spec("kc1_defects", "clean", "kc1_defects"),
-    Spec("california_housing", "clean", "california_housing", short=True),
+    Spec("california_housing", "clean", "california_housing"),
     Spec("elevators", "clean", "elevators"),
     Spec("mammography", "clean", "mammography"),
     Spec("adult", "clean", "adult"),

@@ -56,6 +56,7 @@ BLOCK_WIDTHS: Final = (768, 512, 384, 256, 192, 128, 96, 64, 48, 32, 16)
 MIN_EPOCHS: Final = 4
 GOOD_WIDTH: Final = 4
 """An even width below this is taken only after the backbone was made smaller,"""
+LEAST_BLOCK: Final = 16
 GOOD_BLOCK: Final = 64
 """down to this block width."""
 FEWER_MEMBERS: Final = (0.5, 0.25, 0.125)
@@ -335,13 +336,20 @@ def _filled(allotted: Sequence[Allotment], budget: int, per_width: int) -> tuple
 
 
 def _backbones(start: Recipe) -> list[_Backbone]:
-    """All sizes down from the recipe's."""
+    """All sizes down from the recipe's; narrow ones have fewer blocks."""
     if not start.blocks:
         return [_Backbone(start.members, 0, 0)]
     hidden = [start.block_width, *(w for w in BLOCK_WIDTHS if w < start.block_width)]
-    full = [_Backbone(start.members, start.blocks, w) for w in hidden]
-    full += [_Backbone(start.members, 1, w) for w in hidden if start.blocks > 1 and w <= GOOD_BLOCK]
-    return full + [_Backbone(max(1, round(start.members * share)), 1, hidden[-1]) for share in FEWER_MEMBERS]
+    sizes = [_Backbone(start.members, start.blocks, w) for w in hidden if w >= _least_width(start.blocks)]
+    for blocks in range(start.blocks - 1, 0, -1):
+        widths = [w for w in hidden if _least_width(blocks) <= w <= 2 * _least_width(blocks + 1)]
+        sizes += [_Backbone(start.members, blocks, w) for w in widths]
+    return sizes + [_Backbone(max(1, round(start.members * share)), 1, hidden[-1]) for share in FEWER_MEMBERS]
+
+
+def _least_width(blocks: int) -> int:
+    """Narrower backbones of so many blocks did worse on validation rows than broader ones of fewer."""
+    return LEAST_BLOCK * blocks
 
 
 def _curves(attention: Attention) -> list[tuple[float, ...]]:

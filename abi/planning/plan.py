@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
 BLOCK_WIDTHS: Final = (768, 512, 384, 256, 192, 128, 96, 64, 48, 32, 16)
 MIN_EPOCHS: Final = 4
+BOUND_EPOCHS: Final = 25
+"""Least epochs of a network that is smaller than the rows ask for: it learns more slowly, and early stopping ends it."""
 GOOD_WIDTH: Final = 4
 """An even width below this is taken only after the backbone was made smaller,"""
 LEAST_BLOCK: Final = 16
@@ -128,12 +130,14 @@ def make_plan(
         tried += [(most, *size) for most in FEWER_ROWS for size in few]
     smallest: tuple[Cost, str] | None = None
     for most, backbone, width in tried:
+        bound = (most, backbone, width) != tried[0]
+        if bound and config.training.epochs is None:
+            start = replace(start, epochs=max(start.epochs, BOUND_EPOCHS))
         even = _even(schema.features, backbone, width, start.bins, work.outputs, terms, most)
         execution = _execution(even, start, work, envelope, machine)
         cost = predict_cost(even, execution, work, machine)
         short = _short(cost, envelope, execution)
         if short is None:
-            bound = (most, backbone, width) != tried[0]
             return _finish(
                 attention, envelope, allocation, even, backbone, start, execution, work, machine, most, bound
             )

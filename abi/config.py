@@ -137,7 +137,7 @@ class AttentionConfig(Section):
     caution: float = Field(default=1.0, ge=0)
     """A steeper split is taken over a flatter one where its validation loss is lower by this many standard errors."""
     blend: bool = True
-    """Also try scores whose blend and temperature are fitted to what the even split's short-trained model showed."""
+    """Also try scores whose blend and temperature are fitted to what the flat split's short-trained model showed."""
     kl: float = Field(default=0.01, ge=0)
     """Penalty on the Kullback-Leibler divergence between the weights in training and where they started."""
     movement: float = Field(default=0.5, gt=0, le=1)

@@ -38,9 +38,17 @@ class DataError(AbiError, ValueError):
 
 
 class PlanInfeasible(AbiError, ValueError):
-    """No configuration fits the envelope; the message names the smallest that would do."""
+    """No configuration fits the envelope; the message names the smallest that would do.
+
+    Attributes:
+        parameters: of that smallest one, where it was a network; None otherwise.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str, parameters: int | None = None) -> None:
+        super().__init__(message)
+        self.parameters = parameters
 
 
 class TrainingDiverged(AbiError):

@@ -8,8 +8,8 @@ frequency (mixed); the largest uniform model pruned by magnitude and tuned on. E
 validation loss with the first seed and repeats it with the others; test rows are looked at once per model. The primary
 figure, fixed beforehand, is the gain at a quarter of the uniform model's parameters.
 
-Budgets are those of the uniform model at 1, 1/2, .. 1/16; abi is also tried further down, to find where it falls below
-the best uniform quality (less its seeds' deviation): the ratio of the two sizes is the budget saved at equal quality.
+Budgets are those of the uniform model at 1, 1/2, .. 1/16; further down it is found where each arm falls below the best
+uniform quality (less its seeds' deviation): the ratio of the two sizes is the budget saved at equal quality.
 Reads ``$ABI_BENCH`` (default ``../shared/bench``). Writes dated JSON and curves (SVG) into ``benchmarks/results/``.
 """
 
@@ -39,7 +39,7 @@ from abi.families.artifact import Model
 from abi.planning.measure import find_precision, measure
 
 SHARES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""Budgets over that of the largest uniform model; the last four are not for the uniform model, which seldom fits there."""
+"""Budgets over that of the largest uniform model; the last four find where each arm falls below its best quality."""
 CONTROLS = ("top-k", "mixed", "magnitude")
 QUARTER_ONLY = ("abi-no-rescoring", "random", "inverted")
 LIMITS = {"text": 1_000_000}
@@ -85,6 +85,7 @@ def measure_set(spec: Spec, seeds: int, full: bool, seconds: float, threads: int
         "set": spec.name,
         "kind": spec.kind,
         "largest": largest,
+        "seeds": seeds,
         "arms": {
             arm: {str(share): [asdict(p) for p in points] for share, points in by_share.items()}
             for arm, by_share in found.items()
@@ -96,8 +97,8 @@ def measure_set(spec: Spec, seeds: int, full: bool, seconds: float, threads: int
 def _order(full: bool) -> list[tuple[str, int]]:
     """(arm, share of the budget): the primary budget, then all of the uniform curve, which a run out of time must have."""
     pairs = [("uniform", 4), ("abi", 4), *(("uniform", share) for share in (1, 16, 2, 8)), ("abi", 16), ("abi", 64)]
-    pairs += [(arm, share) for share in (4, 16) for arm in CONTROLS]
-    pairs += [("abi", 32), ("abi", 128), *((arm, 4) for arm in QUARTER_ONLY), *((arm, 64) for arm in CONTROLS)]
+    pairs += [(arm, share) for share in (4, 16) for arm in CONTROLS] + [("uniform", 64), ("abi", 128)]
+    pairs += [(arm, 64) for arm in CONTROLS] + [("abi", 32), ("uniform", 32), *((arm, 4) for arm in QUARTER_ONLY)]
     pairs += [("abi", share) for share in (256, 8, 1, 2)]
     return pairs + [(arm, share) for share in (1, 2, 8, 32) for arm in CONTROLS] if full else pairs
 
@@ -182,9 +183,9 @@ def main() -> None:
         waiting = [pool.submit(measure_set, spec, seeds, asked.full, share, max(1, cores // jobs)) for spec in chosen]
         for done in as_completed(waiting):
             results.append(done.result())
-            write_results(label, {"seeds": seeds, "sets": results, "summary": summarise(results)})
+            write_results(label, {"sets": results, "summary": summarise(results)})
     results.sort(key=lambda result: [s.name for s in SETS].index(result["set"]))
-    write_results(label, {"seeds": seeds, "sets": results, "summary": summarise(results)})
+    write_results(label, {"sets": results, "summary": summarise(results)})
     print(summarise(results)["text"])
     print(f"\n{markdown(summarise(results))}")
     draw(results, RESULTS / f"{label}.svg")

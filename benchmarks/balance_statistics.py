@@ -10,6 +10,7 @@ from scipy.stats import wilcoxon
 Curve = Mapping[int, Sequence[float]]
 """Parameters -> quality per seed, higher is better."""
 RESAMPLES = 2000
+FEW_SEEDS = 5
 
 
 def threshold(uniform: Curve) -> float:
@@ -25,15 +26,21 @@ def least(curve: Curve, quality: float) -> int | None:
     return min(reached, default=None)
 
 
-def times_fewer(curve: Curve, other: Curve, quality: float) -> tuple[float | None, bool]:
-    """(the least of `other` over the least of `curve` at that quality, whether `other` never reached it).
+def times_fewer(curve: Curve, other: Curve, quality: float) -> tuple[float | None, str]:
+    """(the least of `other` over the least of `curve` at that quality, what is to be said of it).
 
-    Where `other` never reaches it, its largest size stands in, so that the ratio is a lower bound.
+    Where `other` never reaches it, its largest size stands in, and the ratio is "at least". Where it reaches it at the
+    smallest size that was measured of it, it might do so with less: sizes of `curve` below that are then not counted, so that
+    two equal curves come to 1 however far down each was measured.
     """
     mine, theirs = least(curve, quality), least(other, quality)
     if mine is None:
-        return None, theirs is None
-    return (max(other) if theirs is None else theirs) / mine, theirs is None
+        return None, "not reached"
+    if theirs is None:
+        return max(other) / mine, "at least"
+    if theirs == min(other):
+        return theirs / max(mine, theirs), "smallest measured"
+    return theirs / mine, ""
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:
@@ -42,8 +49,13 @@ def geometric_mean(ratios: Sequence[float]) -> float:
 
 
 def relative_gain(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of paired relative gains (ours - theirs) / |theirs| with its 95% bootstrap interval over seeds."""
+    """Mean of paired relative gains (ours - theirs) / |theirs| with its 95% bootstrap interval over seeds.
+
+    With fewer than `FEW_SEEDS` the bootstrap knows too little: it is the range of the seeds then.
+    """
     gains = (np.array(ours) - np.array(theirs)) / np.abs(theirs)
+    if len(gains) < FEW_SEEDS:
+        return float(gains.mean()), float(gains.min()), float(gains.max())
     random = np.random.default_rng(0)
     means = gains[random.integers(0, len(gains), (RESAMPLES, len(gains)))].mean(axis=1)
     return float(gains.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))

@@ -6,11 +6,14 @@ import json
 
 import torch
 
+from abi.config import Config
 from abi.documents import find
+from abi.errors import PlanInfeasible
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
-from abi.types import Allocation, Attention, Family, Move, Plan
+from abi.planning.plan import few_members
+from abi.types import Allocation, Attention, Envelope, Family, Move, Plan
 from abi.units import show_bytes, show_count, show_seconds
 from tasks.data import load_rows
 from tasks.progress import say
@@ -30,13 +33,18 @@ def machine(call: Call) -> Machine:
 
 
 def divide(
-    call: Call, attention: Attention, allocation: Allocation = "attention", family: Family | None = None
+    call: Call,
+    attention: Attention,
+    allocation: Allocation = "attention",
+    family: Family | None = None,
+    envelope: Envelope | None = None,
+    settings: Config | None = None,
 ) -> Plan:
-    """Attention -> plan, under the envelope of the settings; `family` once it has been decided."""
-    problem, config = attention.scores.problem, call.settings
+    """Attention -> plan, under the envelope of the settings or another; `family` once it has been decided."""
+    problem, config = attention.scores.problem, settings or call.settings
     return plan_family(
         attention,
-        config.envelope.limits(),
+        envelope or config.envelope.limits(),
         config,
         machine(call),
         allocation=allocation,
@@ -44,6 +52,23 @@ def divide(
         validation_rows=len(load_rows(call, problem, "validation")),
         family=family,
     )
+
+
+def even_plans(call: Call, attention: Attention, family: Family) -> list[Plan]:
+    """The plans that the uniform control may be trained by: the even split, and the same with few members.
+
+    Where none fits the envelope, the smallest even split there is, which has more parameters than attention's.
+    """
+    limits = call.settings.envelope.limits()
+    try:
+        usual = divide(call, attention, "even", family)
+    except PlanInfeasible as error:
+        limits = Envelope(parameters=error.parameters)
+        usual = divide(call, attention, "even", family, limits)
+    if usual.capacity.empty:
+        return [usual]
+    fewer = divide(call, attention, "even", family, limits, few_members(call.settings))
+    return [usual] if fewer.capacity == usual.capacity else [usual, fewer]
 
 
 def plan(call: Call, attention: str) -> str:

@@ -9,12 +9,12 @@ from abi.documents import find
 from abi.families.family import MODEL, Model
 from abi.training.family import train as train_plan
 from abi.training.fitted import Fitted
-from abi.training.pilots import choose_seed
+from abi.training.pilots import choose_control
 from abi.training.revise import even_twin, trial_count
 from abi.types import Move, Plan, Trained
 from abi.units import show_seconds
 from tasks.data import load_rows
-from tasks.planning import divide
+from tasks.planning import even_plans
 from tasks.progress import say, watching
 from tasks.stage import Call, Stage
 from tasks.workspace import Workspace
@@ -81,16 +81,16 @@ def train(call: Call, plan: str) -> str:
 def train_control(call: Call, last_move: str) -> str:
     """Move of the last round -> Trained: the even split of the same family, best of as many trainings by validation loss.
 
-    The rounds' pilots and trainings are matched one by one: pilots choose the control's first seed, and each training
-    after that takes the next one.
+    The rounds' pilots and trainings are matched one by one: pilots choose the control's members and first seed, and each
+    training after that takes the next one.
     """
     move = find(call.ws.get(last_move), Move)
     scores = move.trained.plan.attention.scores
     config = call.settings
-    even = divide(call, even_twin(fit(scores, None, config.attention), move.attention), "even", move.trained.family)
+    twin = even_twin(fit(scores, None, config.attention), move.attention)
     problem = scores.problem
-    first = choose_seed(
-        even,
+    even, first = choose_control(
+        even_plans(call, twin, move.trained.family),
         config,
         trials=trial_count(move.attention),
         train_columns=load_rows(call, problem, "train"),

@@ -72,7 +72,12 @@ def evaluate(kept: Contender, uniform: Contender, baseline: Baseline, test: Colu
             train_time_s=train_time_s,
         )
 
-    cost = uniform.trained.measured
+    cost, limit = uniform.trained.measured, kept.trained.plan.envelope.parameters
+    which = (
+        "the even split of the same envelope"
+        if limit is None or cost.parameters <= limit
+        else "the smallest even split there is, which the envelope does not hold"
+    )
     return Evaluation(
         trained=kept.trained,
         rows=len(test.target),
@@ -81,7 +86,7 @@ def evaluate(kept: Contender, uniform: Contender, baseline: Baseline, test: Colu
         controls=(
             control(
                 "uniform",
-                f"the even split of the same envelope, {show_count(cost.parameters)} parameters, best of {uniform.trials} by validation loss",
+                f"{which}, {show_count(cost.parameters)} parameters, best of {uniform.trials} by validation loss",
                 cost.parameters,
                 uniform.trials,
                 cost.train_time_s,

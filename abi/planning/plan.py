@@ -97,9 +97,9 @@ def make_plan(
 ) -> Plan:
     """Divide the envelope.
 
-    First the even split: the largest backbone and even width that fit. Its parameters and its total width are then what
-    the attention's split may spend, so that it costs no more in any respect and only the division differs. Both train on
-    the same schedule.
+    First the even split: the largest backbone and even width that fit. Its parameters and its cost are then what
+    the attention's split may spend, so that it has no more parameters and, but for texts alone, no more
+    multiply-accumulates (2% of slack; dropped weights do not count). Both train on the same schedule.
 
     Raises:
         PlanInfeasible: nothing fits; the message names the smallest that would do.
@@ -155,7 +155,7 @@ def make_plan(
         f"Expected an envelope that the smallest network for {len(schema.features)} features fits into, got {short}. The smallest that would do: "
         f"parameters={cost.parameters}, memory={math.ceil(cost.memory_bytes / 2**20)}MiB, train_time={math.ceil(cost.train_time_s)}s, latency={math.ceil(cost.latency_s * 1e3)}ms."
     )
-    raise PlanInfeasible(msg)
+    raise PlanInfeasible(msg, cost.parameters)
 
 
 def _sizes(start: Recipe) -> Iterator[tuple[_Backbone, int]]:
@@ -169,14 +169,17 @@ def _sizes(start: Recipe) -> Iterator[tuple[_Backbone, int]]:
         return
     widths = [w for w in sorted(WIDTHS, reverse=True) if w <= EVEN_WIDTH]
     wide, narrow = [w for w in widths if w >= GOOD_WIDTH], [w for w in widths if w < GOOD_WIDTH]
-    hidden = [start.block_width, *(w for w in BLOCK_WIDTHS if w < start.block_width)]
-    full = [_Backbone(start.members, start.blocks, w) for w in hidden]
-    broad = [b for b in full if b.width >= GOOD_BLOCK] or full[:1]
-    least = hidden[-1]
-    last = [_Backbone(start.members, 1, least)]
-    last += [_Backbone(max(1, round(start.members * share)), 1, least) for share in FEWER_MEMBERS]
+    backbones = _backbones(start)
+    full, last = backbones[: -len(FEWER_MEMBERS) - 1], backbones[-len(FEWER_MEMBERS) - 1 :]
+    broad = [b for b in full if b.width >= GOOD_BLOCK and b.blocks == start.blocks] or full[:1]
     for group, choices in ((broad, wide), (full, narrow), (last, widths)):
         yield from ((backbone, width) for backbone in group for width in choices)
+
+
+def few_members(config: Config) -> Config:
+    """The same settings with few ensemble members, which attention's splits have where a limit binds."""
+    members = min(config.training.members or FEW_MEMBERS, FEW_MEMBERS)
+    return config.model_copy(update={"training": config.training.model_copy(update={"members": members})})
 
 
 def _capacity(
@@ -344,11 +347,17 @@ def _backbones(start: Recipe) -> list[_Backbone]:
     if not start.blocks:
         return [_Backbone(start.members, 0, 0)]
     hidden = [start.block_width, *(w for w in BLOCK_WIDTHS if w < start.block_width)]
-    sizes = [_Backbone(start.members, start.blocks, w) for w in hidden if w >= _least_width(start.blocks)]
+    sizes = [
+        _Backbone(start.members, start.blocks, w)
+        for i, w in enumerate(hidden)
+        if not i or w >= _least_width(start.blocks)
+    ]
     for blocks in range(start.blocks - 1, 0, -1):
         widths = [w for w in hidden if _least_width(blocks) <= w <= 2 * _least_width(blocks + 1)]
         sizes += [_Backbone(start.members, blocks, w) for w in widths]
-    return sizes + [_Backbone(max(1, round(start.members * share)), 1, hidden[-1]) for share in FEWER_MEMBERS]
+    least = hidden[-1]
+    sizes.append(_Backbone(start.members, 1, least))
+    return sizes + [_Backbone(max(1, round(start.members * share)), 1, least) for share in FEWER_MEMBERS]
 
 
 def _least_width(blocks: int) -> int:
@@ -495,7 +504,7 @@ def _reasons(
         for name, part in (("feature extraction", "feature_extraction"), ("middle", "middle"), ("output", "output"))
     )
     spent = "what this control spends" if allocation == "even" else "what attention divides anew"
-    largest = backbone.width == start.block_width and backbone.blocks == start.blocks
+    largest = backbone == _Backbone(start.members, start.blocks, start.block_width)
     size = f"{backbone.blocks} x {backbone.width} with {backbone.members} members" if start.blocks else "the head alone"
     first = (
         "No even split fits; what attention asks for does."

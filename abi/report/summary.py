@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Standing = Literal["better", "same", "worse"]
 
 _AGAINST = {"uniform": "the even split of the same envelope", "baseline": "the baseline"}
+_OVER = "the smallest even split there is, which the envelope does not hold"
 _COLOUR = {"better": "green", "same": "yellow", "worse": "red"}
 _SHOWN = 8
 _BAR = 24
@@ -78,12 +79,22 @@ def verdict(evaluation: Evaluation) -> str:
         f"(95% interval {span})"
     )
     controls = [compared(evaluation, name) for name in _AGAINST]
-    clauses = [_clause(c, evaluation.primary) for c in controls if c]
+    limit = evaluation.trained.plan.envelope.parameters
+    clauses = [
+        _clause(c, evaluation.primary, _OVER if c.name == "uniform" and exceeds(c, limit) else _AGAINST[c.name])
+        for c in controls
+        if c
+    ]
     return f"{head}: {', and '.join(clauses)}." if clauses else f"{head}; nothing was trained to compare it with."
 
 
-def _clause(control: Control, primary: str) -> str:
-    gain, against = control.gain, _AGAINST[control.name]
+def exceeds(control: Control, limit: int | None) -> bool:
+    """Whether a control has more parameters than the envelope allows, because no even split fits."""
+    return limit is not None and control.parameters > limit
+
+
+def _clause(control: Control, primary: str, against: str) -> str:
+    gain = control.gain
     found = standing(gain)
     unit = "" if gain.metric == primary else f" {metric_name(gain.metric)}"
     value, span = interval(_turned(gain.difference) if found == "worse" else gain.difference, significant=2)

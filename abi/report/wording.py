@@ -38,7 +38,7 @@ def split_name(split: Attention | Trial) -> str:
 def blend_sentence(blend: ScoreBlend) -> str:
     """Which blend of terms the weights are of, and how much closer it is to what a model showed."""
     return (
-        f"The scores' blend was fitted to how much the even split's short-trained model used each feature: relevance counts "
+        f"The scores' blend was fitted to how much a short-trained model of the flat split used each feature: relevance counts "
         f"{percent(blend.relevance)}, discrimination {percent(blend.discrimination)}, and complexity adds up to "
         f"{percent(blend.complexity)}. The divergence from the model's own shares is {number(blend.divergence, 3)} nats, "
         f"with the settings' blend {number(blend.divergence_default, 3)}."

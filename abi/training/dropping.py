@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class Dropping:
-    """Both, as one step of the loop."""
+    """Both, as one step of the loop. `share` of training was done before, with what was due by then."""
 
-    def __init__(self, network: Network, capacity: Capacity, cells: Cells) -> None:
-        self._shrinker, self._pruner = Shrinker(network, capacity, cells), Pruner(network, capacity)
+    def __init__(self, network: Network, capacity: Capacity, cells: Cells, share: float) -> None:
+        self._shrinker, self._pruner = Shrinker(network, capacity, cells), Pruner(network, capacity, share)
 
     def hold(self, network: Network) -> None:
         """Take the gradients of dropped weights away, before they are added up or used."""

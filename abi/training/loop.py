@@ -159,7 +159,6 @@ def _loop(
 ) -> tuple[Progress, Stopped]:
     execution, task = plan.execution, plan.attention.scores.problem.schema.task
     average = copy.deepcopy(network) if execution.average else None
-    dropping = Dropping(network, plan.capacity, data.train)
     saved = checkpoints.load() if checkpoints else None
     if saved is not None:
         restore_weights(saved, network, average)  # their sizes, before the optimizer reads them
@@ -168,6 +167,7 @@ def _loop(
     parameters = list(network.parameters())
     shuffle = torch.Generator().manual_seed(seed)
     progress = Progress() if saved is None else unpack(saved, network, average, optimizer, shuffle)
+    dropping = Dropping(network, plan.capacity, data.train, progress.share)
     pace = Pace(execution.epochs * _steps(data, execution), plan.envelope.train_time_s, progress)
     last_save = time.perf_counter()
     stopped: Stopped | None = None

@@ -44,7 +44,7 @@ def choose_temperature(
     """The attention whose short training has the least validation loss; ties and noise go to the flatter one.
 
     Each candidate is planned in full and trained for a few epochs on the same sample of rows with the same seed. Where
-    no feature carries signal there is nothing to choose, and the split stays even. The even split's model also says how
+    no feature carries signal there is nothing to choose, and the split stays even. The flat split's model also says how
     much it uses each feature: scores blended to come close to that are the last candidate, unless their plan is as good
     as that of another one.
 
@@ -139,21 +139,26 @@ def flattest(losses: Sequence[Float[np.ndarray, " rows"]], caution: float) -> in
     return chosen
 
 
-def choose_seed(plan: Plan, config: Config, *, trials: int, train_columns: Columns, validation_columns: Columns) -> int:
-    """The control's pilots: as many short trainings of one plan as attention had, over seeds; the best seed.
+def choose_control(
+    plans: Sequence[Plan], config: Config, *, trials: int, train_columns: Columns, validation_columns: Columns
+) -> tuple[Plan, int]:
+    """The control's pilots: as many short trainings as attention had, over plans and then seeds; the best of them.
 
     Args:
-        plan: of the even split.
+        plans: of the even split, the usual one first.
         config: length of a pilot.
         trials: how many; with fewer than two there is nothing to choose.
         train_columns: rows to train on; at most `iterate.pilot_rows` are used.
         validation_columns: rows that decide.
     """
     rows_in = sample(train_columns, config)
-    pilot = shortened(plan, len(rows_in.row_numbers), config.iterate.pilot)
-    seeds = range(config.seed, config.seed + trials) if trials > 1 else ()
-    losses = {seed: train(pilot, rows_in, validation_columns, config, seed=seed).trained.loss for seed in seeds}
-    return min(losses, key=lambda seed: losses[seed], default=config.seed)
+    losses = []
+    for trial in range(trials if trials > 1 else 0):
+        plan, seed = plans[trial % len(plans)], config.seed + trial // len(plans)
+        pilot = shortened(plan, len(rows_in.row_numbers), config.iterate.pilot)
+        losses.append(train(pilot, rows_in, validation_columns, config, seed=seed).trained.loss)
+    best = losses.index(min(losses)) if losses else 0
+    return plans[best % len(plans)], config.seed + best // len(plans)
 
 
 def sample(columns: Columns, config: Config) -> Columns:

@@ -37,13 +37,16 @@ def left_at(stage: int, start: int, final: int) -> int:
 
 
 class Pruner:
-    """Drops weights of a network as training goes on, with the optimizer's moments of them."""
+    """Drops weights of a network as training goes on, with the optimizer's moments of them.
 
-    def __init__(self, network: Network, capacity: Capacity) -> None:
+    Where `share` of training was done before, what was due by then has been dropped.
+    """
+
+    def __init__(self, network: Network, capacity: Capacity, share: float = 0.0) -> None:
         self._limits, self._members = capacity.pruning, capacity.members
         self._texts = sum(f.entries for f in capacity.features)  # their cells go on their own
         self._start = sum(mask.numel() for name, mask in masks_of(network).items() if _ranked(name))
-        self._stage: int | None = None
+        self._stage = stage_at(share)
 
     def done(self, network: Network) -> bool:
         """Whether the network is within its plan."""
@@ -59,7 +62,7 @@ class Pruner:
     def step(self, share: float, network: Network, average: Network | None, optimizer: torch.optim.Optimizer) -> None:
         """Drop what is due when `share` of training is done."""
         stage = stage_at(share)
-        if self._limits is None or stage in (self._stage, 0):
+        if self._limits is None or stage == self._stage:
             return
         self._stage = stage
         masks, weights = masks_of(network), dict(network.named_parameters())

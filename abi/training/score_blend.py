@@ -1,6 +1,6 @@
 """The blend of relevance, discrimination and complexity in a score, fitted to what a short-trained model showed.
 
-The settings' blend is a guess made before any model was seen. Here it is the start: the even split's pilot says how much
+The settings' blend is a guess made before any model was seen. Here it is the start: the flat split's pilot says how much
 it uses each feature, and the blend moves to where the softmax of the scores comes closest to that, as far as noise and the
 number of features allow. The scores themselves stay as the data gave them; the fitted blend is one more candidate that
 validation rows judge.

@@ -12,7 +12,7 @@ from abi.attention.fit import fit
 from abi.families.trees import TreesModel
 from abi.planning.trees import has_ids
 from abi.training.fitted import Fitted
-from abi.training.pilots import can_be_frugal, choose_temperature, flattest, hurried, sample, trial_of
+from abi.training.pilots import choose_temperature, flattest, hurried, sample, trial_of
 from abi.training.revise import rescore_trees
 from abi.training.rounds import plan_change
 from abi.training.score_blend import fit_blended, fit_to_model
@@ -38,8 +38,8 @@ def fit_families(
         train_columns: rows to train on; at most `iterate.pilot_rows` are used.
         validation_columns: rows that decide.
     """
-    frugal = can_be_frugal(scores)  # where the even split does not fit, this one may
-    family = plan(fit(scores, None, config.attention, frugal=frugal), None).family
+    # where the even split does not fit, a pruned one may
+    family = plan(fit(scores, None, config.attention, pruned=True), None).family
     if family == "network":
         return choose_temperature(scores, config, lambda a: plan(a, "network"), train_columns, validation_columns)
     own = choose_trees(scores, config, plan, train_columns, validation_columns)

@@ -10,7 +10,7 @@ import pytest
 
 from abi.errors import PlanInfeasible
 from abi.training import pilots
-from abi.training.pilots import choose_seed, choose_temperature, flattest
+from abi.training.pilots import choose_control, choose_temperature, flattest
 
 
 @pytest.fixture(name="losses")
@@ -76,8 +76,10 @@ def test_the_best_of_as_many_seeds(toy: Any, losses: dict[Any, float], trials: i
     table = toy.table("binary")
     config = toy.config(seed=7)
     plan = toy.plan(table.problem, config)
-    found = choose_seed(plan, config, trials=trials, train_columns=table.train, validation_columns=table.validation)
-    assert found == expected
+    found = choose_control(
+        [plan], config, trials=trials, train_columns=table.train, validation_columns=table.validation
+    )
+    assert found == (plan, expected)
 
 
 def test_real_pilots_end_to_end(toy: Any) -> None:
@@ -268,3 +270,21 @@ def test_the_flatter_structure_is_kept_where_the_steeper_brings_nothing(
     by_structure.update({(None, "even"): 0.5, (None, "frugal"): 0.4, (None, "pruned"): 0.4, (0.4, "frugal"): 0.4})
     found = _structures(toy, 400, silent=True)
     assert (found.temperature, found.frugal, found.pruned) == (None, True, False)
+
+
+def test_the_control_chooses_between_plans_before_seeds(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = toy.table("binary")
+    config = toy.config(seed=7)
+    usual, fewer = (toy.plan(table.problem, toy.config(seed=7, training__members=k)) for k in (2, 1))
+    losses = {(2, 7): 0.5, (1, 7): 0.4, (2, 8): 0.6, (1, 8): 0.3, (2, 9): 0.1}
+
+    def train(plan: Any, rows: Any, validation: Any, config: Any, *, seed: int) -> Any:
+        loss = losses[plan.capacity.members, seed]
+        return type("Fitted", (), {"trained": type("Trained", (), {"loss": loss})})
+
+    monkeypatch.setattr(pilots, "train", train)
+    for trials, expected in ((2, (fewer, 7)), (4, (fewer, 8)), (5, (usual, 9))):
+        found = choose_control(
+            [usual, fewer], config, trials=trials, train_columns=table.train, validation_columns=table.validation
+        )
+        assert found == expected

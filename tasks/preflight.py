@@ -11,6 +11,7 @@ from pathlib import Path
 from abi.attention.fit import fit
 from abi.config import Config
 from abi.documents import find
+from abi.errors import PlanInfeasible
 from abi.problem import Problem
 from abi.types import Attention, FeatureScore, Scores
 from tasks.data import pose
@@ -27,14 +28,18 @@ def pose_problem(call: Call, train: str, test: str | None, target: str) -> str:
 
 
 def preflight(call: Call, train: str, test: str | None, target: str) -> str:
-    """Read the data and plan the even split; gives the Problem's id.
+    """Read the data and plan the even split, or else one that may leave features out; gives the Problem's id.
 
     Raises:
         AbiError: what the run would stumble over.
     """
     problem_id = pose_problem(call, train, test, target)
     problem = find(call.ws.get(problem_id), Problem)
-    divide(call, fit(_unscored(problem), None, call.settings.attention), "even")
+    unscored, config = _unscored(problem), call.settings.attention
+    try:
+        divide(call, fit(unscored, None, config), "even")
+    except PlanInfeasible:
+        divide(call, fit(unscored, None, config, frugal=True))
     return problem_id
 
 
@@ -44,10 +49,11 @@ def dry_run_attention(scores: Scores, config: Config) -> Attention:
 
 
 def _unscored(problem: Problem) -> Scores:
+    """Scores that know nothing, so that each feature may turn out to tell something."""
     features = tuple(
         FeatureScore(
             feature=f.name, relevance=0.0, discrimination=0.0, redundancy=0.0, complexity=0.0, score=0.0,
-            low=0.0, high=0.0, null=0.0, p_value=1.0, carries_signal=False,
+            low=0.0, high=0.0, null=0.0, p_value=1.0, carries_signal=True,
         )
         for f in problem.schema.features
     )  # fmt: skip

@@ -167,10 +167,11 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
 
 
 def _floats(values: pa.Array) -> Float64[np.ndarray, " rows"]:
-    return np.asarray(values.fill_null(np.nan).to_numpy(zero_copy_only=False), np.float64)
+    whole = values.fill_null(np.nan) if values.null_count else values
+    return np.asarray(whole.to_numpy(zero_copy_only=False), np.float64)
 
 
 def _codes(array: pa.Array) -> Codes:
     encoded = spelled.labels(array)
-    codes = np.asarray(encoded.indices.fill_null(MISSING_CODE).to_numpy(zero_copy_only=False), np.int32)
-    return Codes(codes, tuple(encoded.dictionary.to_pylist()))
+    codes = encoded.indices.fill_null(MISSING_CODE) if encoded.null_count else encoded.indices
+    return Codes(np.asarray(codes.to_numpy(zero_copy_only=False), np.int32), tuple(encoded.dictionary.to_pylist()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from abi.data.columns import MISSING_CODE, Codes, Columns, encode
 from abi.data.split import ROLES, roles
 from abi.data.table import ROW, Tabular
 from abi.errors import DataError
-from abi.types import Problem, Role
+from abi.types import Feature, Problem, Role
 
 _ROWS = 65_536
 
@@ -47,8 +47,7 @@ class Reader:
             DataError: the target holds a class that the training rows do not have.
         """
         schema = self.problem.schema
-        needed = list(dict.fromkeys([*(feature.column for feature in schema.features), schema.target]))
-        for numbers, batch in self._batches(role, needed, chunk_rows, part):
+        for numbers, batch in self._batches(role, chunk_rows, part):
             mine = self._chosen(role, numbers)
             if not mine.any():
                 continue
@@ -89,6 +88,19 @@ class Reader:
             row_numbers[:end],
         )
 
+    def picked(self, row_numbers: Int64[np.ndarray, " picked"]) -> Columns:
+        """The rows of the training table's sample that have these numbers, in file order."""
+        sample = self.train.sample(self._needed())
+        found = np.isin(sample.column(ROW).to_numpy(), row_numbers)
+        kept = sample.filter(pa.array(found)).combine_chunks()
+        return encode(kept, self.problem.schema, kept.column(ROW).to_numpy())
+
+    def of(self, features: Sequence[Feature]) -> Reader:
+        """The same for some of the features."""
+        return replace(
+            self, problem=replace(self.problem, schema=replace(self.problem.schema, features=tuple(features)))
+        )
+
     def sampled(self) -> Reader:
         """The same over the tables' samples only; a row keeps its number and so its role."""
         return replace(self, from_sample=True)
@@ -105,22 +117,28 @@ class Reader:
     def _numbers(self, role: Role) -> Iterator[Int64[np.ndarray, " rows"]]:
         table = self._table(role)
         if self.from_sample:
-            yield table.sample().column(ROW).to_numpy()
+            yield table.sample([]).column(ROW).to_numpy()
             return
         for first in range(0, table.rows, _ROWS):
             yield np.arange(first, min(first + _ROWS, table.rows), dtype=np.int64)
 
+    def _needed(self) -> list[str]:
+        schema = self.problem.schema
+        return list(dict.fromkeys([*(feature.column for feature in schema.features), schema.target]))
+
     def _batches(
-        self, role: Role, needed: list[str], chunk_rows: int, part: range | None
+        self, role: Role, chunk_rows: int, part: range | None
     ) -> Iterator[tuple[Int64[np.ndarray, " rows"], pa.RecordBatch]]:
-        table = self._table(role)
+        table, needed = self._table(role), self._needed()
         if self.from_sample:
-            sample = table.sample().select([*needed, ROW])
+            sample = table.sample(needed)
             if part is not None:
                 inside = pc.and_(pc.greater_equal(sample[ROW], part.start), pc.less(sample[ROW], part.stop))
                 sample = sample.filter(inside)
             for batch in sample.to_batches(chunk_rows):
                 yield batch.column(ROW).to_numpy(), batch
             return
-        for first, batch in table.batches(needed, chunk_rows, part):
+        texts = {column.name for column in table.profile.columns if column.type == "string"}
+        labels = [name for name in needed if name in texts]
+        for first, batch in table.batches(needed, chunk_rows, part, labels):
             yield np.arange(first, first + batch.num_rows, dtype=np.int64), batch

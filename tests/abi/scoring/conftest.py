@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,21 @@ class ArrayReader:
 
     def sampled(self) -> ArrayReader:
         return self if self.sample is None else ArrayReader(self.problem, self.sample)
+
+    def picked(self, row_numbers: Any) -> Columns:
+        columns = self.sampled().columns
+        return columns.take(np.flatnonzero(np.isin(columns.row_numbers, row_numbers)))
+
+    def of(self, features: Any) -> ArrayReader:
+        """Only for features that are not numeric."""
+        others = [f for f in self.problem.schema.features if f.kind != "numeric"]
+        kept = [others.index(f) for f in features]
+        problem = replace(self.problem, schema=replace(self.problem.schema, features=tuple(features)))
+
+        def fewer(columns: Columns) -> Columns:
+            return replace(columns, numeric=columns.numeric[:, :0], categorical=tuple(columns.categorical[i] for i in kept))
+
+        return ArrayReader(problem, fewer(self.columns), None if self.sample is None else fewer(self.sample))
 
 
 def encoded(values: Any) -> Codes:

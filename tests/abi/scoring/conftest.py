@@ -44,7 +44,9 @@ class ArrayReader:
         problem = replace(self.problem, schema=replace(self.problem.schema, features=tuple(features)))
 
         def fewer(columns: Columns) -> Columns:
-            return replace(columns, numeric=columns.numeric[:, :0], categorical=tuple(columns.categorical[i] for i in kept))
+            return replace(
+                columns, numeric=columns.numeric[:, :0], categorical=tuple(columns.categorical[i] for i in kept)
+            )
 
         return ArrayReader(problem, fewer(self.columns), None if self.sample is None else fewer(self.sample))
 

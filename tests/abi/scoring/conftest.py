@@ -30,6 +30,9 @@ class ArrayReader:
         for start in range(0, len(inside), chunk_rows):
             yield self.columns.take(inside[start : start + chunk_rows])
 
+    def arrays(self, role: str, chunk_rows: int = 65_536, part: range | None = None) -> Any:
+        return (chunk.arrays() for chunk in self.chunks(role, chunk_rows, part))
+
     def sampled(self) -> ArrayReader:
         return self if self.sample is None else ArrayReader(self.problem, self.sample)
 

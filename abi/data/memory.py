@@ -74,7 +74,11 @@ class MemoryTable:
             yield first, batch
             first += batch.num_rows
 
-    def sample(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def sample(
+        self,
+        columns: Sequence[str] | None = None,
+        encoded: Sequence[str] = (),  # noqa: ARG002 - what is in memory comes as it is
+    ) -> pa.Table:
         """At most 65,536 rows (fewer in very wide tables), chosen by a hash, with their row numbers in `__row`."""
         return self.sampled if columns is None else self.sampled.select([*columns, ROW])
 

@@ -93,7 +93,7 @@ class Reader:
 
     def picked(self, row_numbers: Int64[np.ndarray, " picked"]) -> Columns:
         """The rows of the training table's sample that have these numbers, in file order."""
-        sample = self.train.sample(self._needed())
+        sample = self.train.sample(self._needed(), self._labels(self.train))
         found = np.isin(sample.column(ROW).to_numpy(), row_numbers)
         kept = sample.filter(pa.array(found)).combine_chunks()
         return encode(kept, self.problem.schema, kept.column(ROW).to_numpy())
@@ -129,6 +129,11 @@ class Reader:
         schema = self.problem.schema
         return list(dict.fromkeys([*(feature.column for feature in schema.features), schema.target]))
 
+    def _labels(self, table: Tabular) -> list[str]:
+        """The columns of text among what is needed."""
+        texts = {column.name for column in table.profile.columns if column.type == "string"}
+        return [name for name in self._needed() if name in texts]
+
     def _batches(
         self, role: Role, chunk_rows: int, part: range | None
     ) -> Iterator[tuple[Int64[np.ndarray, " rows"], pa.RecordBatch]]:
@@ -143,14 +148,12 @@ class Reader:
     ) -> Iterator[tuple[Int64[np.ndarray, " rows"], pa.RecordBatch]]:
         table, needed = self._table(role), self._needed()
         if self.from_sample:
-            sample = table.sample(needed)
+            sample = table.sample(needed, self._labels(table))
             if part is not None:
                 inside = pc.and_(pc.greater_equal(sample[ROW], part.start), pc.less(sample[ROW], part.stop))
                 sample = sample.filter(inside)
             for batch in sample.to_batches(chunk_rows):
                 yield batch.column(ROW).to_numpy(), batch
             return
-        texts = {column.name for column in table.profile.columns if column.type == "string"}
-        labels = [name for name in needed if name in texts]
-        for first, batch in table.batches(needed, chunk_rows, part, labels):
+        for first, batch in table.batches(needed, chunk_rows, part, self._labels(table)):
             yield np.arange(first, first + batch.num_rows, dtype=np.int64), batch

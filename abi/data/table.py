@@ -86,8 +86,8 @@ class Tabular(Protocol):
         Columns in `encoded` may come as dictionaries, with values that the batch does not hold among them.
         """
 
-    def sample(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Rows chosen by a hash, with their row numbers in `__row`."""
+    def sample(self, columns: Sequence[str] | None = None, encoded: Sequence[str] = ()) -> pa.Table:
+        """Rows chosen by a hash, with their row numbers in `__row`; `encoded` as in `batches`."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Table:
         if read != len(asked):
             raise _damaged(self.path, f"{read} rows of {len(asked)}")
 
-    def sample(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def sample(self, columns: Sequence[str] | None = None, encoded: Sequence[str] = ()) -> pa.Table:
         """At most 65,536 rows (fewer in very wide tables), chosen by a hash, with their row numbers in `__row`.
 
         Raises:
@@ -156,7 +156,10 @@ class Table:
         path = sample_path(self.path)
         try:
             chosen = None if columns is None else [*columns, ROW]
-            return pq.read_table(path, columns=chosen, page_checksum_verification=True)
+            with pq.ParquetFile(
+                path, page_checksum_verification=True, pre_buffer=False, read_dictionary=list(encoded)
+            ) as file:
+                return file.read(chosen)
         except (OSError, pa.ArrowInvalid) as error:
             raise _damaged(path, error) from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -120,8 +121,12 @@ class Bins:
 
 def places(schema: Schema) -> tuple[int, ...]:
     """Where each feature stands among the numeric or among the other features of `Columns`."""
+    return _places(schema.features)
+
+
+def _places(features: Sequence[Feature]) -> tuple[int, ...]:
     numeric, other, found = 0, 0, []
-    for feature in schema.features:
+    for feature in features:
         if feature.kind == "numeric":
             found.append(numeric)
             numeric += 1
@@ -152,7 +157,9 @@ def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
         if schema.task != "regression":
             labels.update(dict(enumerate(np.bincount(columns.target[columns.target >= 0]).tolist())))
         numbers = _thin(np.concatenate([numbers, columns.row_numbers]), limit)
-    kept = reader.picked(numbers)
+    others = [feature for feature in schema.features if feature.name not in seen]
+    kept = reader.of(others).picked(numbers)
+    place_of = {feature.name: place for feature, place in zip(others, _places(others), strict=True)}
     assert kept.target is not None
     target = (
         _numeric_target(kept.target.astype(np.float64), config.target_bins)
@@ -161,15 +168,16 @@ def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
     )
     most = max(1, min(CATEGORIES, CELLS // (config.groups * target.size)))
 
-    def bins_of(feature: Feature, place: int) -> NumericBins | CategoryBins:
+    def bins_of(feature: Feature) -> NumericBins | CategoryBins:
+        if feature.name in seen:
+            return category_bins(seen[feature.name], most)
+        place = place_of[feature.name]
         if feature.kind == "numeric":
             return numeric_bins(kept.numeric[:, place], config.bins)
-        if feature.kind == "text":
-            return _text_bins(kept, place, target)
-        return category_bins(seen[feature.name], most)
+        return _text_bins(kept, place, target)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return Bins(tuple(pool.map(bins_of, schema.features, places(schema))), target)
+        return Bins(tuple(pool.map(bins_of, schema.features)), target)
 
 
 def _text_bins(kept: Columns, place: int, target: Target) -> CategoryBins:

@@ -41,14 +41,15 @@ class ArrayReader:
         return columns.take(np.flatnonzero(np.isin(columns.row_numbers, row_numbers)))
 
     def of(self, features: Any) -> ArrayReader:
-        """Only for features that are not numeric."""
-        others = [f for f in self.problem.schema.features if f.kind != "numeric"]
-        kept = [others.index(f) for f in features]
-        problem = replace(self.problem, schema=replace(self.problem.schema, features=tuple(features)))
+        mine, problem = self.problem.schema.features, self.problem
+        problem = replace(problem, schema=replace(problem.schema, features=tuple(features)))
+        numeric, others = ([f for f in mine if (f.kind == "numeric") == kind] for kind in (True, False))
 
         def fewer(columns: Columns) -> Columns:
             return replace(
-                columns, numeric=columns.numeric[:, :0], categorical=tuple(columns.categorical[i] for i in kept)
+                columns,
+                numeric=columns.numeric[:, [numeric.index(f) for f in features if f.kind == "numeric"]],
+                categorical=tuple(columns.categorical[others.index(f)] for f in features if f.kind != "numeric"),
             )
 
         return ArrayReader(problem, fewer(self.columns), None if self.sample is None else fewer(self.sample))

@@ -155,12 +155,15 @@ def compare(path: Path, peer_rows: int) -> dict[str, Any]:
         "carries_signal": sum(f.carries_signal for f in scores.features),
     }
     columns = reader.load("train")
+    start_s = time.process_time()
     peer_s, theirs = _timed(lambda: _mutual_information(columns, 0, peer_rows))
+    peer_cpu_s = time.process_time() - start_s
     ours = _relevance(reader, config, peer_rows)
     carrying = np.array([f.carries_signal for f in scores.features])
     result |= {
         "peer_rows": peer_rows,
         "peer_s": peer_s,
+        "peer_cpu_s": peer_cpu_s,
         "rank_correlation_all": _rank(ours, theirs),
         "rank_correlation_carrying": _rank(ours[carrying], theirs[carrying]),
     }
@@ -241,13 +244,14 @@ def run_planted(rows: int, peer_rows: int, seed: int) -> dict[str, Any]:
         }
     if peer_rows == rows:
         compared["peer_time_ratio"] = compared["peer_s"] / compared["score_s"]
+        compared["peer_cpu_ratio"] = compared["peer_cpu_s"] / compared["score_cpu_s"]
     print(json.dumps(compared), file=sys.stderr)
     return compared
 
 
-def slope(points: list[dict[str, Any]], along: str) -> float:
+def slope(points: list[dict[str, Any]], along: str, of: str = "score_s") -> float:
     """Slope of log time over log size: 1 is linear."""
-    return float(np.polyfit(np.log([p[along] for p in points]), np.log([p["score_s"] for p in points]), 1)[0])
+    return float(np.polyfit(np.log([p[along] for p in points]), np.log([p[of] for p in points]), 1)[0])
 
 
 def main() -> None:
@@ -286,6 +290,7 @@ def report(short: bool, peer_rows: int) -> None:
     points, seeds = [*by_rows, *by_columns, *regression], [large, *small]
     summary = {
         "peer_time_ratio": large["peer_time_ratio"],
+        "peer_cpu_ratio": large["peer_cpu_ratio"],
         "rank_correlation_carrying": large["rank_correlation_carrying"],
         "rank_correlation_all": large["rank_correlation_all"],
         "peer_with_itself_all_of_half": large["peer_with_itself_all"],
@@ -296,6 +301,8 @@ def report(short: bool, peer_rows: int) -> None:
         "cpu_over_reading_largest": by_rows[-1]["cpu_over_reading"],
         "slope_rows": slope(by_rows[-2:], "rows"),
         "slope_columns": slope(by_columns[-2:], "columns"),
+        "slope_rows_cpu": slope(by_rows[-2:], "rows", "score_cpu_s"),
+        "slope_columns_cpu": slope(by_columns[-2:], "columns", "score_cpu_s"),
         "peak_growth_last_tenfold_rows": by_rows[-1]["peak_bytes"] / by_rows[-2]["peak_bytes"],
         **{
             name: large[name]

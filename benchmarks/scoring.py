@@ -4,8 +4,10 @@
 
 Each size runs in a process of its own, so that its peak memory is its own. The peer, `mutual_info_classif`, is run once
 at 200,000 rows x 100 columns (minutes; fewer rows with --peer-rows) and on smaller tables of several seeds. Ranks are
-compared over all features and over those that carry signal, and the peer with itself on other rows of the same table,
-which no other ranking can be expected to beat. Prints tables and writes dated JSON into ``benchmarks/results/``.
+compared over all features and over those that carry signal, and the peer with itself on other rows of the same table
+(as many where there are enough, otherwise half as many), which no other ranking can be expected to beat. "Reading" is
+pyarrow decoding every column of the table that is scored into batches of 65,536 rows, in turn with scoring; processor
+time, of all threads, is given beside the clock's. Prints tables and writes dated JSON into ``benchmarks/results/``.
 """
 
 from __future__ import annotations
@@ -96,10 +98,14 @@ def measure(path: Path) -> dict[str, Any]:
     before_bytes = _peak_bytes()
     first_s, scores = _timed(lambda: score(reader, ScoringConfig()))
     peak_bytes = _peak_bytes()
-    score_s, read_s, raw_s, encode_s = [], [], [], []
+    score_s, read_s, raw_s, encode_s, score_cpu_s, read_cpu_s = [], [], [], [], [], []
     for _ in range(REPEATS):
+        start_s = time.process_time()
         read_s.append(_timed(lambda: sum(batch.num_rows for _, batch in reader.train.batches()))[0])
+        between_s = time.process_time()
         score_s.append(_timed(lambda: score(reader, ScoringConfig()))[0])
+        read_cpu_s.append(between_s - start_s)
+        score_cpu_s.append(time.process_time() - between_s)
         raw_s.append(_timed(lambda: sum(batch.num_rows for batch in pq.ParquetFile(path).iter_batches()))[0])
         encode_s.append(_timed(lambda: sum(len(chunk) for chunk in reader.chunks("train")))[0])
     return {
@@ -111,14 +117,17 @@ def measure(path: Path) -> dict[str, Any]:
         "read_s": float(np.median(read_s)),
         "read_unconverted_s": float(np.median(raw_s)),
         "read_and_encode_s": float(np.median(encode_s)),
+        "score_cpu_s": float(np.median(score_cpu_s)),
+        "read_cpu_s": float(np.median(read_cpu_s)),
         "time_over_reading": float(np.median(np.divide(score_s, read_s))),
+        "cpu_over_reading": float(np.median(np.divide(score_cpu_s, read_cpu_s))),
         "peak_bytes": peak_bytes,
         "peak_before_bytes": before_bytes,
         "carries_signal": sum(f.carries_signal for f in scores.features),
     }
 
 
-def compare(path: Path, peer_rows: int, with_itself: bool) -> dict[str, Any]:
+def compare(path: Path, peer_rows: int) -> dict[str, Any]:
     """Ranks beside the peer's, what is found of planted noise, stability and coverage; in a process of its own."""
     from abi.config import ScoringConfig  # noqa: PLC0415
     from abi.scoring.counts import count, merge_all, shards  # noqa: PLC0415
@@ -146,22 +155,29 @@ def compare(path: Path, peer_rows: int, with_itself: bool) -> dict[str, Any]:
         "carries_signal": sum(f.carries_signal for f in scores.features),
     }
     columns = reader.load("train")
+    start_s = time.process_time()
     peer_s, theirs = _timed(lambda: _mutual_information(columns, 0, peer_rows))
+    peer_cpu_s = time.process_time() - start_s
     ours = _relevance(reader, config, peer_rows)
     carrying = np.array([f.carries_signal for f in scores.features])
     result |= {
         "peer_rows": peer_rows,
         "peer_s": peer_s,
+        "peer_cpu_s": peer_cpu_s,
         "rank_correlation_all": _rank(ours, theirs),
         "rank_correlation_carrying": _rank(ours[carrying], theirs[carrying]),
     }
-    if with_itself:
-        again = _mutual_information(columns, peer_rows, 2 * peer_rows)
-        result |= {
-            "peer_with_itself_all": _rank(theirs, again),
-            "peer_with_itself_carrying": _rank(theirs[carrying], again[carrying]),
-        }
-    return result
+    half = min(peer_rows, reader.train.rows // 2)
+    first = theirs if half == peer_rows else _mutual_information(columns, 0, half)
+    ours = ours if half == peer_rows else _relevance(reader, config, half)
+    again = _mutual_information(columns, half, 2 * half)
+    return result | {
+        "with_itself_rows": half,
+        "peer_with_itself_all": _rank(first, again),
+        "peer_with_itself_carrying": _rank(first[carrying], again[carrying]),
+        "peer_with_ours_all": _rank(first, ours),
+        "peer_with_ours_carrying": _rank(first[carrying], ours[carrying]),
+    }
 
 
 def _mutual_information(columns: Any, first: int, last: int) -> np.ndarray:
@@ -221,21 +237,21 @@ def run_planted(rows: int, peer_rows: int, seed: int) -> dict[str, Any]:
         call("--write", path, "--rows", rows, "--columns", PEER_COLUMNS, "--seed", seed)
         call("--convert", path)
         measured = json.loads(call("--measure", path))
-        flags = ["--with-itself"] if rows >= 2 * peer_rows else []
         compared: dict[str, Any] = {
             "seed": seed,
             **measured,
-            **json.loads(call("--compare", path, "--peer-rows", peer_rows, *flags)),
+            **json.loads(call("--compare", path, "--peer-rows", peer_rows)),
         }
     if peer_rows == rows:
         compared["peer_time_ratio"] = compared["peer_s"] / compared["score_s"]
+        compared["peer_cpu_ratio"] = compared["peer_cpu_s"] / compared["score_cpu_s"]
     print(json.dumps(compared), file=sys.stderr)
     return compared
 
 
-def slope(points: list[dict[str, Any]], along: str) -> float:
+def slope(points: list[dict[str, Any]], along: str, of: str = "score_s") -> float:
     """Slope of log time over log size: 1 is linear."""
-    return float(np.polyfit(np.log([p[along] for p in points]), np.log([p["score_s"] for p in points]), 1)[0])
+    return float(np.polyfit(np.log([p[along] for p in points]), np.log([p[of] for p in points]), 1)[0])
 
 
 def main() -> None:
@@ -248,7 +264,6 @@ def main() -> None:
     for name in ("--rows", "--columns", "--seed"):
         parser.add_argument(name, type=int, help=argparse.SUPPRESS)
     parser.add_argument("--task", help=argparse.SUPPRESS)
-    parser.add_argument("--with-itself", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.write and options.task:
         write_table(options.write, options.rows, options.columns, options.task)
@@ -259,7 +274,7 @@ def main() -> None:
     elif options.measure:
         print(json.dumps(measure(options.measure)))
     elif options.compare:
-        print(json.dumps(compare(options.compare, options.peer_rows, options.with_itself)))
+        print(json.dumps(compare(options.compare, options.peer_rows)))
     else:
         report(options.short, options.peer_rows)
 
@@ -275,11 +290,19 @@ def report(short: bool, peer_rows: int) -> None:
     points, seeds = [*by_rows, *by_columns, *regression], [large, *small]
     summary = {
         "peer_time_ratio": large["peer_time_ratio"],
+        "peer_cpu_ratio": large["peer_cpu_ratio"],
         "rank_correlation_carrying": large["rank_correlation_carrying"],
         "rank_correlation_all": large["rank_correlation_all"],
+        "peer_with_itself_all_of_half": large["peer_with_itself_all"],
+        "rank_correlation_all_of_half": large["peer_with_ours_all"],
         "time_over_reading": large["time_over_reading"],
+        "cpu_over_reading": large["cpu_over_reading"],
+        "time_over_reading_largest": by_rows[-1]["time_over_reading"],
+        "cpu_over_reading_largest": by_rows[-1]["cpu_over_reading"],
         "slope_rows": slope(by_rows[-2:], "rows"),
         "slope_columns": slope(by_columns[-2:], "columns"),
+        "slope_rows_cpu": slope(by_rows[-2:], "rows", "score_cpu_s"),
+        "slope_columns_cpu": slope(by_columns[-2:], "columns", "score_cpu_s"),
         "peak_growth_last_tenfold_rows": by_rows[-1]["peak_bytes"] / by_rows[-2]["peak_bytes"],
         **{
             name: large[name]

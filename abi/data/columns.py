@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,8 @@ from abi.problem import DatePart, Schema
 
 MISSING_CODE = -1
 
+_Tabular: TypeAlias = pa.RecordBatch | pa.Table | pd.DataFrame
+
 
 @dataclass(frozen=True)
 class Codes:
@@ -25,6 +27,29 @@ class Codes:
 
     codes: Int32[np.ndarray, " rows"]
     values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Rows, encoded as in `Columns`, each numeric feature where it was decoded: nothing is copied to be read once."""
+
+    numeric: tuple[Float64[np.ndarray, " rows"], ...]
+    categorical: tuple[Codes, ...]
+    target: Float64[np.ndarray, " rows"] | Int64[np.ndarray, " rows"] | None
+    row_numbers: Int64[np.ndarray, " rows"]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.row_numbers)
+
+    def take(self, index: Shaped[np.ndarray, " chosen"]) -> Arrays:
+        """The rows that `index` (numbers or a mask) names, in its order."""
+        return Arrays(
+            tuple(values[index] for values in self.numeric),
+            tuple(Codes(feature.codes[index], feature.values) for feature in self.categorical),
+            None if self.target is None else self.target[index],
+            self.row_numbers[index],
+        )
 
 
 @dataclass(frozen=True)
@@ -56,9 +81,23 @@ class Columns:
             self.row_numbers[index],
         )
 
+    def arrays(self) -> Arrays:
+        """The same rows, each numeric feature as a view."""
+        return Arrays(tuple(self.numeric.T), self.categorical, self.target, self.row_numbers)
+
+
+def encode_arrays(
+    data: pa.RecordBatch | pa.Table, schema: Schema, row_numbers: Int64[np.ndarray, " all_rows"]
+) -> Arrays:
+    """The same as `encode`, with a target and without copying what is float64 already."""
+    data, target, numbers = _with_rows(data, schema, row_numbers, with_target=True)
+    encoded = list(_encoded(data, schema))
+    numeric = tuple(found for found in encoded if not isinstance(found, Codes))
+    return Arrays(numeric, tuple(found for found in encoded if isinstance(found, Codes)), target, numbers)
+
 
 def encode(
-    data: pa.RecordBatch | pa.Table | pd.DataFrame,
+    data: _Tabular,
     schema: Schema,
     row_numbers: Int64[np.ndarray, " all_rows"] | None = None,
     with_target: bool = True,
@@ -72,32 +111,48 @@ def encode(
     Raises:
         DataError: a column is lacking, or the target holds a class that the schema does not know.
     """
+    data, target, numbers = _with_rows(data, schema, row_numbers, with_target)
+    # column by column, as it is filled here
+    numeric = np.empty((len(numbers), sum(f.kind == "numeric" for f in schema.features)), np.float64, order="F")
+    categorical: list[Codes] = []
+    place = 0
+    for found in _encoded(data, schema):
+        if isinstance(found, Codes):
+            categorical.append(found)
+        else:
+            numeric[:, place] = found
+            place += 1
+    return Columns(numeric, tuple(categorical), target, numbers)
+
+
+def _with_rows(
+    data: _Tabular, schema: Schema, row_numbers: Int64[np.ndarray, " all_rows"] | None, with_target: bool
+) -> tuple[_Tabular, Shaped[np.ndarray, " rows"] | None, Int64[np.ndarray, " rows"]]:
+    """(the rows that have a target where it is asked for, it, their numbers)."""
     needed = list(dict.fromkeys(feature.column for feature in schema.features))
     if with_target:
         needed.append(schema.target)
     _expect(needed, data)
-    rows = len(data)
-    numbers = np.arange(rows, dtype=np.int64) if row_numbers is None else row_numbers
-    target = None
-    if with_target:
-        target, present = encode_target(_array(data, schema.target), schema)
-        if not present.all():
-            data = data.loc[present] if isinstance(data, pd.DataFrame) else data.filter(pa.array(present))
-            target, numbers = target[present], numbers[present]
-    # column by column, as it is filled here and read by scoring
-    numeric = np.empty((len(numbers), sum(f.kind == "numeric" for f in schema.features)), np.float64, order="F")
-    categorical: list[Codes] = []
-    place = 0
+    numbers = np.arange(len(data), dtype=np.int64) if row_numbers is None else row_numbers
+    if not with_target:
+        return data, None, numbers
+    target, present = encode_target(_array(data, schema.target), schema)
+    if present.all():
+        return data, target, numbers
+    kept = data.loc[present] if isinstance(data, pd.DataFrame) else data.filter(pa.array(present))
+    return kept, target[present], numbers[present]
+
+
+def _encoded(data: _Tabular, schema: Schema) -> Iterator[Float64[np.ndarray, " rows"] | Codes]:
+    """Feature after feature; a column that several come from is converted once."""
     last, array = None, None
     for feature in schema.features:
         if feature.column != last:
             last, array = feature.column, _array(data, feature.column)
-        if feature.kind == "numeric":
-            numeric[:, place] = date_part(array, feature.part) if feature.part else _floats(spelled.numbers(array))
-            place += 1
+        if feature.kind != "numeric":
+            yield _codes(array)
         else:
-            categorical.append(_codes(array))
-    return Columns(numeric, tuple(categorical), target, numbers)
+            yield date_part(array, feature.part) if feature.part else _floats(spelled.numbers(array))
 
 
 def encode_target(array: pa.Array, schema: Schema) -> tuple[Shaped[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
@@ -142,7 +197,7 @@ def date_part(array: pa.Array, part: DatePart) -> Float64[np.ndarray, " rows"]:
     return _floats(taken.cast(pa.float64()))
 
 
-def _expect(needed: Sequence[str], data: pa.RecordBatch | pa.Table | pd.DataFrame) -> None:
+def _expect(needed: Sequence[str], data: _Tabular) -> None:
     found = set(data.columns if isinstance(data, pd.DataFrame) else data.schema.names)
     lacking = [name for name in needed if name not in found]
     if lacking:
@@ -150,7 +205,7 @@ def _expect(needed: Sequence[str], data: pa.RecordBatch | pa.Table | pd.DataFram
         raise DataError(msg)
 
 
-def _array(data: pa.RecordBatch | pa.Table | pd.DataFrame, name: str) -> pa.Array:
+def _array(data: _Tabular, name: str) -> pa.Array:
     if isinstance(data, pd.DataFrame):
         return from_series(data[name])
     column = data.column(name)
@@ -167,10 +222,11 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
 
 
 def _floats(values: pa.Array) -> Float64[np.ndarray, " rows"]:
-    return np.asarray(values.fill_null(np.nan).to_numpy(zero_copy_only=False), np.float64)
+    whole = values.fill_null(np.nan) if values.null_count else values
+    return np.asarray(whole.to_numpy(zero_copy_only=False), np.float64)
 
 
 def _codes(array: pa.Array) -> Codes:
     encoded = spelled.labels(array)
-    codes = np.asarray(encoded.indices.fill_null(MISSING_CODE).to_numpy(zero_copy_only=False), np.int32)
-    return Codes(codes, tuple(encoded.dictionary.to_pylist()))
+    codes = encoded.indices.fill_null(MISSING_CODE) if encoded.null_count else encoded.indices
+    return Codes(np.asarray(codes.to_numpy(zero_copy_only=False), np.int32), tuple(encoded.dictionary.to_pylist()))

@@ -19,7 +19,7 @@ from abi.data.infer import LEAST_ROWS, infer_schema
 from abi.data.profiling import ParquetColumn
 from abi.data.reader import Reader
 from abi.data.split import ROLES, roles
-from abi.data.table import ColumnProfile, Profile
+from abi.data.table import ROW, ColumnProfile, Profile
 from abi.errors import DataError, listed
 from abi.problem import DataFile, Problem, Schema, Snapshot, Split
 
@@ -56,7 +56,11 @@ class MemoryTable:
         return self.profile.columns[self.names.index(name)]
 
     def batches(
-        self, columns: Sequence[str] | None = None, batch_rows: int = BLOCK_ROWS, part: range | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = BLOCK_ROWS,
+        part: range | None = None,
+        encoded: Sequence[str] = (),  # noqa: ARG002 - what is in memory comes as it is
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """(first row number, batch) over all rows, or over those numbered in `part`, in order.
 
@@ -70,9 +74,13 @@ class MemoryTable:
             yield first, batch
             first += batch.num_rows
 
-    def sample(self) -> pa.Table:
+    def sample(
+        self,
+        columns: Sequence[str] | None = None,
+        encoded: Sequence[str] = (),  # noqa: ARG002 - what is in memory comes as it is
+    ) -> pa.Table:
         """At most 65,536 rows (fewer in very wide tables), chosen by a hash, with their row numbers in `__row`."""
-        return self.sampled
+        return self.sampled if columns is None else self.sampled.select([*columns, ROW])
 
 
 def to_arrow(data: object, names: Sequence[str] | None = None) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Int64
 
-from abi.data.columns import MISSING_CODE, Codes, Columns, encode
+from abi.data.columns import MISSING_CODE, Arrays, Codes, Columns, encode, encode_arrays
 from abi.data.split import ROLES, roles
 from abi.data.table import ROW, Tabular
 from abi.errors import DataError
-from abi.problem import Problem, Role
+from abi.problem import Feature, Problem, Role
 
 _ROWS = 65_536
 
@@ -46,13 +46,15 @@ class Reader:
         Raises:
             DataError: the target holds a class that the training rows do not have.
         """
-        schema = self.problem.schema
-        needed = list(dict.fromkeys([*(feature.column for feature in schema.features), schema.target]))
-        for numbers, batch in self._batches(role, needed, chunk_rows, part):
-            mine = self._chosen(role, numbers)
-            if not mine.any():
-                continue
-            chunk = encode(batch if mine.all() else batch.filter(pa.array(mine)), schema, numbers[mine])
+        for numbers, batch in self._batches(role, chunk_rows, part):
+            chunk = encode(batch, self.problem.schema, numbers)
+            if len(chunk):
+                yield chunk
+
+    def arrays(self, role: Role, chunk_rows: int = _ROWS, part: range | None = None) -> Iterator[Arrays]:
+        """The same as `chunks` where each value is read once: no feature is copied beside the others."""
+        for numbers, batch in self._batches(role, chunk_rows, part):
+            chunk = encode_arrays(batch, self.problem.schema, numbers)
             if len(chunk):
                 yield chunk
 
@@ -89,6 +91,19 @@ class Reader:
             row_numbers[:end],
         )
 
+    def picked(self, row_numbers: Int64[np.ndarray, " picked"]) -> Columns:
+        """The rows of the training table's sample that have these numbers, in file order."""
+        sample = self.train.sample(self._needed(), self._labels(self.train))
+        found = np.isin(sample.column(ROW).to_numpy(), row_numbers)
+        kept = sample.filter(pa.array(found)).combine_chunks()
+        return encode(kept, self.problem.schema, kept.column(ROW).to_numpy())
+
+    def of(self, features: Sequence[Feature]) -> Reader:
+        """The same for some of the features."""
+        return replace(
+            self, problem=replace(self.problem, schema=replace(self.problem.schema, features=tuple(features)))
+        )
+
     def sampled(self) -> Reader:
         """The same over the tables' samples only; a row keeps its number and so its role."""
         return replace(self, from_sample=True)
@@ -105,22 +120,40 @@ class Reader:
     def _numbers(self, role: Role) -> Iterator[Int64[np.ndarray, " rows"]]:
         table = self._table(role)
         if self.from_sample:
-            yield table.sample().column(ROW).to_numpy()
+            yield table.sample([]).column(ROW).to_numpy()
             return
         for first in range(0, table.rows, _ROWS):
             yield np.arange(first, min(first + _ROWS, table.rows), dtype=np.int64)
 
+    def _needed(self) -> list[str]:
+        schema = self.problem.schema
+        return list(dict.fromkeys([*(feature.column for feature in schema.features), schema.target]))
+
+    def _labels(self, table: Tabular) -> list[str]:
+        """The columns of text among what is needed."""
+        texts = {column.name for column in table.profile.columns if column.type == "string"}
+        return [name for name in self._needed() if name in texts]
+
     def _batches(
-        self, role: Role, needed: list[str], chunk_rows: int, part: range | None
+        self, role: Role, chunk_rows: int, part: range | None
     ) -> Iterator[tuple[Int64[np.ndarray, " rows"], pa.RecordBatch]]:
-        table = self._table(role)
+        """(numbers, rows) of `role`; none is empty."""
+        for numbers, batch in self._all_batches(role, chunk_rows, part):
+            mine = self._chosen(role, numbers)
+            if mine.any():
+                yield numbers[mine], batch if mine.all() else batch.filter(pa.array(mine))
+
+    def _all_batches(
+        self, role: Role, chunk_rows: int, part: range | None
+    ) -> Iterator[tuple[Int64[np.ndarray, " rows"], pa.RecordBatch]]:
+        table, needed = self._table(role), self._needed()
         if self.from_sample:
-            sample = table.sample().select([*needed, ROW])
+            sample = table.sample(needed, self._labels(table))
             if part is not None:
                 inside = pc.and_(pc.greater_equal(sample[ROW], part.start), pc.less(sample[ROW], part.stop))
                 sample = sample.filter(inside)
             for batch in sample.to_batches(chunk_rows):
                 yield batch.column(ROW).to_numpy(), batch
             return
-        for first, batch in table.batches(needed, chunk_rows, part):
+        for first, batch in table.batches(needed, chunk_rows, part, self._labels(table)):
             yield np.arange(first, first + batch.num_rows, dtype=np.int64), batch

@@ -75,12 +75,19 @@ class Tabular(Protocol):
         """The profile of one column."""
 
     def batches(
-        self, columns: Sequence[str] | None = None, batch_rows: int = 65_536, part: range | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = 65_536,
+        part: range | None = None,
+        encoded: Sequence[str] = (),
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """(first row number, batch) over all rows, or over those numbered in `part`, in order."""
+        """(first row number, batch) over all rows, or over those numbered in `part`, in order.
 
-    def sample(self) -> pa.Table:
-        """Rows chosen by a hash, with their row numbers in `__row`."""
+        Columns in `encoded` may come as dictionaries, with values that the batch does not hold among them.
+        """
+
+    def sample(self, columns: Sequence[str] | None = None, encoded: Sequence[str] = ()) -> pa.Table:
+        """Rows chosen by a hash, with their row numbers in `__row`; `encoded` as in `batches`."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +112,16 @@ class Table:
         return self.profile.columns[self.names.index(name)]
 
     def batches(
-        self, columns: Sequence[str] | None = None, batch_rows: int = 65_536, part: range | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = 65_536,
+        part: range | None = None,
+        encoded: Sequence[str] = (),
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """(first row number, batch) over all rows, or over those numbered in `part`, in order.
 
-        A batch may be shorter than `batch_rows`. Row groups outside `part` are not read.
+        A batch may be shorter than `batch_rows`. Row groups outside `part` are not read. Columns of text in `encoded`
+        come as dictionaries, of all values in their row group: three times as fast as text.
 
         Raises:
             WorkspaceError: the file is gone or damaged (its page checksums are verified).
@@ -118,7 +130,9 @@ class Table:
         asked = range(self.rows) if part is None else range(max(0, part.start), min(self.rows, part.stop))
         read = 0
         try:
-            with pq.ParquetFile(self.path, page_checksum_verification=True, pre_buffer=False) as file:
+            with pq.ParquetFile(
+                self.path, page_checksum_verification=True, pre_buffer=False, read_dictionary=list(encoded)
+            ) as file:
                 if file.metadata.num_rows != self.rows:
                     raise _damaged(self.path, f"{file.metadata.num_rows} rows of {self.rows}")
                 groups, first = _groups_of(file.metadata, asked)
@@ -133,7 +147,7 @@ class Table:
         if read != len(asked):
             raise _damaged(self.path, f"{read} rows of {len(asked)}")
 
-    def sample(self) -> pa.Table:
+    def sample(self, columns: Sequence[str] | None = None, encoded: Sequence[str] = ()) -> pa.Table:
         """At most 65,536 rows (fewer in very wide tables), chosen by a hash, with their row numbers in `__row`.
 
         Raises:
@@ -141,7 +155,11 @@ class Table:
         """
         path = sample_path(self.path)
         try:
-            return pq.read_table(path, page_checksum_verification=True)
+            chosen = None if columns is None else [*columns, ROW]
+            with pq.ParquetFile(
+                path, page_checksum_verification=True, pre_buffer=False, read_dictionary=list(encoded)
+            ) as file:
+                return file.read(chosen)
         except (OSError, pa.ArrowInvalid) as error:
             raise _damaged(path, error) from None
 

@@ -176,11 +176,17 @@ def labels(array: pa.Array) -> pa.DictionaryArray:
 
     1, 1.0, "1" and "1.0" are "1"; true and "TRUE" are "True"; midnight is written as its date.
     """
-    encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
+    encoded = _used(array) if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     named = _named(encoded.dictionary)
     again = named.dictionary_encode()  # two spellings may have become one
     codes = pc.take(again.indices, encoded.indices)
     return pa.DictionaryArray.from_arrays(codes.cast(pa.int32()), again.dictionary)
+
+
+def _used(array: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same without values that no row has, the others in order of their first row: as plain text is encoded."""
+    codes = array.indices.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(codes.indices, array.dictionary.take(codes.dictionary))
 
 
 def _named(values: pa.Array) -> pa.Array:

@@ -74,13 +74,6 @@ class Block:
         """Cells of the counts per column: those of the column that has most bins."""
         return int(self.edges.shape[1] + 1) * self.step
 
-    def values(self, numeric: Float64[np.ndarray, "rows numeric"]) -> Float64[np.ndarray, "columns rows"]:
-        """The columns of this block; a view where they stand side by side."""
-        first, last = self.places[0], self.places[-1]
-        if last - first + 1 == len(self.places):
-            return numeric.T[first : last + 1]
-        return numeric.T[list(self.places)]
-
     def codes(self, values: Float64[np.ndarray, "columns rows"]) -> Int64[np.ndarray, "columns rows"]:
         """Bin of each value, the one that `NumericBins.codes` finds."""
         return self.cells(values) % self.stride // self.step

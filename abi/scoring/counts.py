@@ -29,7 +29,7 @@ from abi.scoring.types import Grouped, ManyTables
 
 if TYPE_CHECKING:
     from abi.config import ScoringConfig
-    from abi.data.columns import Columns
+    from abi.data.columns import Arrays, Columns
     from abi.data.reader import Reader
     from abi.problem import Schema
 
@@ -89,12 +89,12 @@ def count(reader: Reader, bins: Bins, config: ScoringConfig, part: range | None 
     schema = reader.problem.schema
     rows = chunk_rows(schema, config)
     counter = Counter(bins, schema, empty(bins, config.groups), rows)
-    for columns in _ahead(reader.chunks("train", rows, part)):
+    for columns in _ahead(reader.arrays("train", rows, part)):
         counter.add(columns)
     return counter.counts
 
 
-def _ahead(chunks: Iterator[Columns]) -> Iterator[Columns]:
+def _ahead(chunks: Iterator[Arrays]) -> Iterator[Arrays]:
     """The same chunks; the next one is read while one is counted."""
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(next, chunks, None)
@@ -106,7 +106,7 @@ def _ahead(chunks: Iterator[Columns]) -> Iterator[Columns]:
 def add(counts: Counts, columns: Columns, schema: Schema, bins: Bins) -> Counts:
     """Count the rows of a chunk into the tables of `counts`, in place; rows without a target are left out."""
     counter = Counter(bins, schema, counts, len(columns))
-    counter.add(columns)
+    counter.add(columns.arrays())
     return counter.counts
 
 
@@ -129,7 +129,7 @@ class Counter:
             if isinstance(f, CategoryBins)
         ]
 
-    def add(self, columns: Columns) -> None:
+    def add(self, columns: Arrays) -> None:
         """Count the rows of a chunk; rows without a target are left out."""
         assert columns.target is not None
         classes = self.bins.target.codes(columns.target)
@@ -151,15 +151,14 @@ class Counter:
         self.counts = Counts(self.counts.rows + len(classes), self.counts.tables, merged)
 
     def _block(
-        self, block: Block, numeric: Float64[np.ndarray, "rows numeric"], inner: Int64[np.ndarray, " rows"]
+        self, block: Block, numeric: tuple[Float64[np.ndarray, " rows"], ...], inner: Int64[np.ndarray, " rows"]
     ) -> None:
-        values = block.values(numeric)
-        width, rows = values.shape
+        width, rows = len(block.places), len(inner)
         total = np.zeros(width * block.stride, np.int64)
         length = max(_PIECE, 2 * len(total)) // width
         for start in range(0, rows, length):
             here = slice(start, min(rows, start + length))
-            cells = block.cells(values[:, here])
+            cells = block.cells(np.stack([numeric[place][here] for place in block.places]))
             cells += inner[here]
             total += np.bincount(cells.reshape(-1), minlength=len(total))
         for position, counted in zip(block.features, total.reshape(width, block.stride), strict=True):
@@ -167,7 +166,7 @@ class Counter:
             table += counted[: len(table)]
 
     def _other(
-        self, position: int, place: int, bins: CategoryBins, columns: Columns, inner: Int64[np.ndarray, " rows"]
+        self, position: int, place: int, bins: CategoryBins, columns: Arrays, inner: Int64[np.ndarray, " rows"]
     ) -> None:
         cells = bins.codes(columns.categorical[place])
         cells *= self.groups * self.bins.target.size
@@ -178,10 +177,11 @@ class Counter:
         else:
             table += np.bincount(cells, minlength=len(table))
 
-    def _codes(self, columns: Columns, chosen: Int64[np.ndarray, " chosen"]) -> Int16[np.ndarray, "features chosen"]:
+    def _codes(self, columns: Arrays, chosen: Int64[np.ndarray, " chosen"]) -> Int16[np.ndarray, "features chosen"]:
         codes = np.empty((len(self.bins.features), len(chosen)), np.int16)
         for block in self.blocks:
-            codes[list(block.features)] = block.codes(block.values(columns.numeric).take(chosen, axis=1))
+            values = np.stack([columns.numeric[place].take(chosen) for place in block.places])
+            codes[list(block.features)] = block.codes(values)
         for position, place, bins in self.others:
             codes[position] = bins.codes(columns.categorical[place])[chosen]
         return codes

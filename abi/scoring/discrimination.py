@@ -12,7 +12,7 @@ SMOOTHING = 10.0
 
 
 def discrimination(table: Grouped, coordinates: Coordinates) -> ManyViews:
-    """Held-out R2 of the smoothed target mean per bin, in [0, 1], of all groups and without each group's errors.
+    """Held-out R2 of the smoothed target mean per bin, in [-1, 1], of all groups and without each group's errors.
 
     For each group h, a bin's mean comes from the other groups, blended with their overall mean m rows strong:
 
@@ -43,7 +43,7 @@ def discrimination(table: Grouped, coordinates: Coordinates) -> ManyViews:
     held_rows, held_sums = rows.sum(axis=-2), sums.sum(axis=-3)
     spread = lengths - 2 * (held_sums * overall).sum(axis=-1) + held_rows * (overall**2).sum(axis=-1)
     errors, total = _with_and_without(left), _with_and_without(spread)
-    return np.where(total > 0, np.clip(1 - errors / np.where(total > 0, total, 1.0), 0.0, 1.0), 0.0)
+    return np.where(total > 0, np.clip(1 - errors / np.where(total > 0, total, 1.0), -1.0, 1.0), 0.0)
 
 
 def _with_and_without(groups: Float64[np.ndarray, "*features groups"]) -> ManyViews:

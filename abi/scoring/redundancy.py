@@ -38,13 +38,13 @@ def redundancy(
         return result
     shape = (len(chosen), LEVELS)
     flags = np.concatenate([_indicators(sample[feature]) for feature in chosen])
-    pairs = (flags @ flags.T).astype(np.float64).reshape(*shape, *shape).transpose(0, 2, 1, 3)
+    pairs = (flags @ flags.T).astype(np.intp).reshape(*shape, *shape).transpose(0, 2, 1, 3)
     own = np.einsum("iikk->ik", pairs)
     used = (own > 0).sum(axis=1)
-    entropies = _entropy(own[:, None, :])[:, 0]
+    entropies = _entropy(own, rows)
     joint = pairs.reshape(len(chosen), len(chosen), -1)
     cells = (joint > 0).sum(axis=2)
-    plug_in = entropies[:, None] + entropies[None, :] - _entropy(joint)
+    plug_in = entropies[:, None] + entropies[None, :] - _entropy(joint, rows)
     shared = plug_in + (used[:, None] + used[None, :] - cells - 1) / (2 * rows)
     whole = 1 - np.exp(-2 * entropies)
     share = (1 - np.exp(-2 * np.maximum(shared, 0.0))) / np.maximum(whole, 1e-12)[None, :]
@@ -66,7 +66,8 @@ def _indicators(codes: Int16[np.ndarray, " rows"]) -> Float32[np.ndarray, "level
     return flags
 
 
-def _entropy(counts: Float64[np.ndarray, "features others cells"]) -> Float64[np.ndarray, "features others"]:
-    total = counts.sum(axis=-1)
-    nats: Float64[np.ndarray, "features others"] = np.log(total) - xlogy(counts, counts).sum(axis=-1) / total
+def _entropy(counts: Int64[np.ndarray, "*features cells"], rows: int) -> Float64[np.ndarray, "*features"]:
+    """In nats; n log n is looked up, as counts are no larger than the sample."""
+    n = np.arange(rows + 1.0)
+    nats: Float64[np.ndarray, "*features"] = np.log(rows) - xlogy(n, n)[counts].sum(axis=-1) / rows
     return nats

@@ -27,13 +27,15 @@ def relevance(tables: Tables) -> Views:
         chance; our H(Y) is the maximum in their eq. for the AMI). Miller, "Note on the bias of information
         estimates", 1955.
     """
-    return beyond_chance(information(tables), expected_information(tables), entropy(tables.sum(axis=1)))
+    told = beyond_chance(information(tables), expected_information(tables), entropy(tables.sum(axis=1)))
+    share: Views = np.clip(told, 0.0, 1.0)
+    return share
 
 
 def beyond_chance(told: Views, chance: Views, whole: Views) -> Views:
-    """(I - E) / (H - E), held within [0, 1]."""
+    """(I - E) / (H - E), held within [-1, 1]: below 0 where a shuffled target tells more."""
     room = whole - chance
-    share: Views = np.where(room > _TINY, np.clip((told - chance) / np.maximum(room, _TINY), 0.0, 1.0), 0.0)
+    share: Views = np.where(room > _TINY, np.clip((told - chance) / np.maximum(room, _TINY), -1.0, 1.0), 0.0)
     return share
 
 

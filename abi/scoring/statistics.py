@@ -56,7 +56,7 @@ def terms_of(counts: Counts, bins: Bins, config: ScoringConfig, seed: int) -> Te
         )
     carries = discoveries(p_values, config.significance)
     found = Terms(terms[0], terms[1], terms[2], np.zeros(features), points, p_values, carries)
-    order = np.argsort(-found.relevance[0].round(_DIGITS), kind="stable")
+    order = np.argsort(-found.relevance[0].clip(0.0).round(_DIGITS), kind="stable")
     return found.with_redundancy(redundancy(counts.sample.codes, order))
 
 

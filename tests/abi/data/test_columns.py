@@ -91,6 +91,15 @@ def test_other_texts_stay_as_they_are() -> None:
     assert texts(codes) == ["1.10", "1.1", "00123", "v1.0", "0.5", "-0", "yes"]
 
 
+def test_a_dictionary_reads_as_plain_text() -> None:
+    # "z" is in no row, " b" and "b" are one value, and the order is that of the rows
+    held = pa.DictionaryArray.from_arrays(pa.array([3, 1, None, 2, 3], pa.int32()), ["z", "a", " b", "b"])
+    plain = pa.array(["b", "a", None, " b", "b"])
+    for values in (held, plain):
+        codes = encode(pa.table({"x": values}), CATEGORY, with_target=False).categorical[0]
+        assert (codes.values, codes.codes.tolist()) == (("b", "a"), [0, 1, -1, 0, 0])
+
+
 def test_date_parts() -> None:
     parts = schema(*(feature("d", "numeric", part) for part in ("time", "month", "weekday", "hour")))
     moment = datetime(2024, 2, 29, 13, 30, tzinfo=UTC)  # a Thursday

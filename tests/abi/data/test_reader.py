@@ -46,6 +46,38 @@ def test_chunks_are_what_is_loaded(table: Make, reader: Callable[..., Reader]) -
         assert [row for chunk in chunks for row in plain(chunk)] == plain(read.load(role))
 
 
+def test_arrays_are_what_chunks_are(table: Make, reader: Callable[..., Reader]) -> None:
+    read = reader(table(content(1_000)), "y")
+    for found, chunk in zip(read.arrays("train", 64, range(500)), read.chunks("train", 64, range(500)), strict=True):
+        assert plain(Columns(np.column_stack(found.numeric), found.categorical, found.target, found.row_numbers)) == (
+            plain(chunk)
+        )
+        assert found.take(np.array([1, 0])).numeric[0].tolist() == chunk.numeric[[1, 0], 0].tolist()
+
+
+def test_a_chunk_has_no_values_of_other_rows(
+    table: Make, reader: Callable[..., Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # three row groups, each with a dictionary of its own, and chunks across them
+    monkeypatch.setattr(convert, "GROUP_ROWS", 40)
+    monkeypatch.setattr(convert, "_LEAST_ROWS", 1)
+    rows = "x,k,y\n" + "".join(f"{i}.5,{'t' if i % 2 else 'f'}{i // 30},{'ny'[i % 2]}\n" for i in range(100))
+    read = reader(table(rows), "y")
+    for chunk in read.chunks("train", 25):
+        (codes,) = chunk.categorical
+        expected = [f"{'t' if i % 2 else 'f'}{i // 30}" for i in chunk.row_numbers.tolist()]
+        assert [codes.values[code] for code in codes.codes] == expected
+        assert codes.values == tuple(dict.fromkeys(expected))
+
+
+def test_rows_of_the_sample_by_number(table: Make, reader: Callable[..., Reader]) -> None:
+    read = reader(table(content(100)), "y")
+    assert plain(read.picked(np.array([40, 7, 1_000]))) == [(7, 3.5, "a", 1), (40, 20.0, "f", 0)]
+    named = {feature.name: feature for feature in read.problem.schema.features}
+    fewer = read.of([named["k"]]).picked(np.array([7]))
+    assert (fewer.numeric.shape, len(fewer.categorical)) == ((1, 0), 1)
+
+
 def test_a_test_file_is_the_whole_test_role(table: Make, reader: Callable[..., Reader]) -> None:
     train = table(content(400))
     read = reader(train, "y", table("extra,y,k,x\n1,y,new,7\n2,n,a,8\n3,,a,9\n"))

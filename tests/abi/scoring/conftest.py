@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,29 @@ class ArrayReader:
         for start in range(0, len(inside), chunk_rows):
             yield self.columns.take(inside[start : start + chunk_rows])
 
+    def arrays(self, role: str, chunk_rows: int = 65_536, part: range | None = None) -> Any:
+        return (chunk.arrays() for chunk in self.chunks(role, chunk_rows, part))
+
     def sampled(self) -> ArrayReader:
         return self if self.sample is None else ArrayReader(self.problem, self.sample)
+
+    def picked(self, row_numbers: Any) -> Columns:
+        columns = self.sampled().columns
+        return columns.take(np.flatnonzero(np.isin(columns.row_numbers, row_numbers)))
+
+    def of(self, features: Any) -> ArrayReader:
+        mine, problem = self.problem.schema.features, self.problem
+        problem = replace(problem, schema=replace(problem.schema, features=tuple(features)))
+        numeric, others = ([f for f in mine if (f.kind == "numeric") == kind] for kind in (True, False))
+
+        def fewer(columns: Columns) -> Columns:
+            return replace(
+                columns,
+                numeric=columns.numeric[:, [numeric.index(f) for f in features if f.kind == "numeric"]],
+                categorical=tuple(columns.categorical[others.index(f)] for f in features if f.kind != "numeric"),
+            )
+
+        return ArrayReader(problem, fewer(self.columns), None if self.sample is None else fewer(self.sample))
 
 
 def encoded(values: Any) -> Codes:

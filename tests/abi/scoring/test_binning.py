@@ -37,7 +37,7 @@ def found_in_blocks(columns, values, most, step=3):
     bins = [numeric_bins(column, 32) for column in columns]
     found = np.full((len(columns), len(values)), -1)
     for block in blocks_of(bins, step, most):
-        matrix = block.values(np.asfortranarray(np.tile(values[:, None], (1, len(columns)))))
+        matrix = np.tile(values, (len(block.places), 1))
         codes = block.codes(matrix)
         found[list(block.features)] = codes
         first = np.arange(len(codes))[:, None] * block.stride

@@ -55,8 +55,8 @@ def test_intervals_of_shards_hold_the_score_of_all(reader_of):
     bins = find_bins(reader, CONFIG)
     parts = [count(reader, bins, CONFIG, part) for part in shards(60_000, 30)]
     found = coverage(parts, bins, reader.problem, CONFIG)
-    # 95% of 3 features in 30 shards, less four standard deviations of a share of 90
-    assert found.expected >= 0.86
+    # 95% of 3 features in 30 shards, less two standard deviations of a share of 90
+    assert found.expected >= 0.9
     assert found.whole >= 0.86
     assert found.width < 0.5
     # a shard that is the whole lies in the middle of its own interval
@@ -65,9 +65,12 @@ def test_intervals_of_shards_hold_the_score_of_all(reader_of):
 
 
 def test_an_interval_allows_for_a_signal_too_weak_to_be_found(reader_of):
-    reader = graded(reader_of, [2.0, 0.12, 0.12, 0.12], 60_000)
+    reader = graded(reader_of, [2.0, 0.12, 0.12, 0.12, 0.2, 0.2], 60_000)
     bins = find_bins(reader, CONFIG)
     parts = [count(reader, bins, CONFIG, part) for part in shards(60_000, 60)]
     scores = [from_counts(part, bins, reader.problem, CONFIG).features for part in parts]
     assert np.mean([f.carries_signal for row in scores for f in row[1:]]) < 0.5
-    assert coverage(parts, bins, reader.problem, CONFIG).expected >= 0.8
+    held = coverage(parts, bins, reader.problem, CONFIG)
+    # 95% of 5 features in 60 shards, less two standard deviations of a share of 300
+    assert held.expected >= 0.925
+    assert held.width < 0.35

@@ -31,7 +31,7 @@ def test_held_out_r2_by_hand():
 def test_many_categories_without_signal_gain_nothing():
     rng = np.random.default_rng(0)
     table = table_of(rng.integers(0, 1000, 4000), rng.integers(0, 2, 4000), 1000, 2)
-    np.testing.assert_array_equal(discrimination(table, np.eye(2)), 0.0)
+    assert (discrimination(table, np.eye(2)) <= 0).all()
 
 
 def test_held_out_r2_of_a_known_share():

@@ -101,7 +101,7 @@ def blended_scores(scores: Scores, blend: ScoringConfig) -> Vector:
         p_value=row("p_value"),
         carries=np.array([f.carries_signal for f in features]),
     )
-    return np.asarray(combine(terms, blend)[0])
+    return combine(terms, blend)
 
 
 def fit_blended(

@@ -1,6 +1,7 @@
 """Does capacity that follows attention beat the same capacity split evenly, and by how much?
 
     python benchmarks/balance.py [--full] [--sets NAME,..] [--seeds N] [--time SECONDS] [--jobs N]
+                                 [--pairs ARM/SHARE,..]
 
 Every arm divides the same number of parameters: uniform (even widths); abi; abi without rescoring; the scores of other
 features (random); the worst features best (inverted); an even split over the best features or terms (top-k); widths by
@@ -51,8 +52,16 @@ SHORT = ("banking77", "amazon_access", "kc1+noise50", "phoneme")
 SHORT_S, FULL_S = 720, 12 * 3600
 
 
-def measure_set(spec: Spec, seeds: int, full: bool, seconds: float, threads: int) -> dict[str, Any]:
-    """All arms of one set: arm -> budget share -> points per seed."""
+def measure_set(
+    spec: Spec,
+    seeds: int,
+    full: bool,
+    seconds: float,
+    threads: int,
+    pairs: list[tuple[str, int]] | None = None,
+    before: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """All arms of one set, or these `pairs` beside what was measured `before`: arm -> budget share -> points per seed."""
     deadline = time.monotonic() + seconds
     settings: dict[str, Any] = {"envelope.train_time": None, "envelope.memory": None, "training.threads": threads}
     torch_threads(threads)
@@ -63,7 +72,7 @@ def measure_set(spec: Spec, seeds: int, full: bool, seconds: float, threads: int
     largest = even_size(arms, LIMITS.get(spec.kind, LIMIT))
     arms.prepare_dense(largest)
     sizes = {share: _matched(arms, largest // share) for share in SHARES}
-    wanted = _order(full)
+    wanted = pairs or _order(full)
     found: dict[str, dict[int, list[Point]]] = {}
     skipped: list[str] = []
     for arm, share in wanted:
@@ -81,16 +90,18 @@ def measure_set(spec: Spec, seeds: int, full: bool, seconds: float, threads: int
             file=sys.stderr,
             flush=True,
         )
+    arms_found: dict[str, Any] = {} if before is None else before["arms"]
+    for arm, by_share in found.items():
+        arms_found.setdefault(arm, {}).update({str(s): [asdict(p) for p in points] for s, points in by_share.items()})
+    named = {f"{arm} 1/{share}:" for arm, by_share in found.items() for share in by_share}
+    left = [] if before is None else [s for s in before["skipped"] if not any(s.startswith(n) for n in named)]
     return {
         "set": spec.name,
         "kind": spec.kind,
         "largest": largest,
         "seeds": seeds,
-        "arms": {
-            arm: {str(share): [asdict(p) for p in points] for share, points in by_share.items()}
-            for arm, by_share in found.items()
-        },
-        "skipped": skipped,
+        "arms": arms_found,
+        "skipped": left + skipped,
     }
 
 
@@ -158,6 +169,7 @@ def main() -> None:
     parser.add_argument("--sets", help="names, with commas")
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--time", type=float, default=None, help="seconds for all sets together")
+    parser.add_argument("--pairs", help="only these, as uniform/16,abi/1, beside what was measured today")
     parser.add_argument("--jobs", type=int, help="sets at a time; the cores are shared among them")
     asked = parser.parse_args()
     if not BENCH.is_dir():
@@ -177,10 +189,20 @@ def main() -> None:
     began, cores = time.monotonic(), os.cpu_count() or 1
     jobs = min(asked.jobs or cores, len(chosen))
     label = "balance-full" if asked.full else "balance"
-    results = _kept(label, names)
+    pairs = [
+        (arm, int(share)) for arm, _, share in (one.partition("/") for one in (asked.pairs or "").split(",")) if arm
+    ]
+    kept = _kept(label)
+    results = [result for result in kept if result["set"] not in names]
+    before = {result["set"]: result for result in kept} if pairs else {}
     share = limit / math.ceil(len(chosen) / jobs)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(measure_set, spec, seeds, asked.full, share, max(1, cores // jobs)) for spec in chosen]
+        waiting = [
+            pool.submit(
+                measure_set, spec, seeds, asked.full, share, max(1, cores // jobs), pairs, before.get(spec.name)
+            )
+            for spec in chosen
+        ]
         for done in as_completed(waiting):
             results.append(done.result())
             write_results(label, {"sets": results, "summary": summarise(results)})
@@ -192,12 +214,13 @@ def main() -> None:
     print(f"\n{time.monotonic() - began:.0f} s; {results_path(label)} and {RESULTS / f'{label}.svg'}")
 
 
-def _kept(label: str, names: list[str]) -> list[dict[str, Any]]:
-    """Other sets that were measured today."""
+def _kept(label: str) -> list[dict[str, Any]]:
+    """Sets that were measured today."""
     path = results_path(label)
     if not path.is_file():
         return []
-    return [s for s in json.loads(path.read_text("utf-8"))["figures"]["sets"] if s["set"] not in names]
+    kept: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["figures"]["sets"]
+    return kept
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ import torch
 from abi.config import Config
 from abi.documents import find
 from abi.errors import PlanInfeasible
+from abi.planning.backbone import few_members
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
-from abi.planning.plan import few_members
 from abi.types import Allocation, Attention, Envelope, Family, Move, Plan
 from abi.units import show_bytes, show_count, show_seconds
 from tasks.data import load_rows

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from abi.errors import PlanInfeasible
 from abi.families.network import multiply_accumulates, outputs
 from abi.planning.allocate import Allotment, allocate
+from abi.planning.backbone import FEW_MEMBERS, GOOD_WIDTH, Backbone, backbones_of, per_width_of, sizes_of
 from abi.planning.cost import (
     Workload,
     epoch_seconds,
@@ -25,7 +26,6 @@ from abi.planning.ladder import (
     EVEN_WIDTH,
     MAX_ROWS,
     NOTHING,
-    WIDTHS,
     Step,
     ladder,
     shares_rows,
@@ -52,16 +52,9 @@ from abi.units import show_bytes, show_count, show_seconds
 if TYPE_CHECKING:
     from abi.config import Config
 
-BLOCK_WIDTHS: Final = (768, 512, 384, 256, 192, 128, 96, 64, 48, 32, 16)
 MIN_EPOCHS: Final = 4
 BOUND_EPOCHS: Final = 25
 """Least epochs of a network that is smaller than the rows ask for: it learns more slowly, and early stopping ends it."""
-GOOD_WIDTH: Final = 4
-"""An even width below this is taken only after the backbone was made smaller,"""
-LEAST_BLOCK: Final = 16
-GOOD_BLOCK: Final = 64
-"""down to this block width."""
-FEWER_MEMBERS: Final = (0.5, 0.25, 0.125)
 FEWER_ROWS: Final = (2048, 1024, 512, 256, 128, 64)
 """Where no even split over all values fits, the most frequent ones alone have rows."""
 COARSER: Final = 3
@@ -72,17 +65,8 @@ STARTS: Final = (4, 2)
 """A frugal network starts training with up to so many times the weights that it ends with,"""
 WORTH_PRUNING: Final = 1.5
 """unless one of fewer times its final size is already the largest that the rows ask for."""
-FEW_MEMBERS: Final = 4
-"""Under a tight limit few members with more weights each do better than many, but for categories of many values."""
 FIXED_SHARE: Final = 0.4
 """Of the parameters that are left, what no training drops (biases, adapters, texts) may be this much."""
-
-
-@dataclass(frozen=True)
-class _Backbone:
-    members: int
-    blocks: int
-    width: int
 
 
 def make_plan(
@@ -123,7 +107,7 @@ def make_plan(
     )
     terms = {t.feature: len(t.terms) for t in attention.scores.terms}
     limited = any(f.kind == "text" or shares_rows(f) for f in schema.features)
-    sizes = list(_sizes(start))
+    sizes = list(sizes_of(start))
     tried = [(MAX_ROWS, *size) for size in sizes]
     if limited:
         few = sizes[::COARSER] if start.blocks else [s for s in sizes if s[1] >= GOOD_WIDTH]
@@ -158,32 +142,8 @@ def make_plan(
     raise PlanInfeasible(msg, cost.parameters)
 
 
-def _sizes(start: Recipe) -> Iterator[tuple[_Backbone, int]]:
-    """Backbones with an even width each, in order of preference.
-
-    Width before a broad backbone: from the recipe's size down to a backbone of 64 with widths of at least 4, then
-    narrower ones, then single narrow layers with few members.
-    """
-    if not start.blocks:
-        yield from ((_Backbone(start.members, 0, 0), w) for w in sorted(WIDTHS, reverse=True) if w <= EVEN_TEXT_WIDTH)
-        return
-    widths = [w for w in sorted(WIDTHS, reverse=True) if w <= EVEN_WIDTH]
-    wide, narrow = [w for w in widths if w >= GOOD_WIDTH], [w for w in widths if w < GOOD_WIDTH]
-    backbones = _backbones(start)
-    full, last = backbones[: -len(FEWER_MEMBERS) - 1], backbones[-len(FEWER_MEMBERS) - 1 :]
-    broad = [b for b in full if b.width >= GOOD_BLOCK and b.blocks == start.blocks] or full[:1]
-    for group, choices in ((broad, wide), (full, narrow), (last, widths)):
-        yield from ((backbone, width) for backbone in group for width in choices)
-
-
-def few_members(config: Config) -> Config:
-    """The same settings with few ensemble members, which attention's splits have where a limit binds."""
-    members = min(config.training.members or FEW_MEMBERS, FEW_MEMBERS)
-    return config.model_copy(update={"training": config.training.model_copy(update={"members": members})})
-
-
 def _capacity(
-    features: Sequence[Feature], allotments: Sequence[Allotment], backbone: _Backbone, out: int, reasons: Sequence[str]
+    features: Sequence[Feature], allotments: Sequence[Allotment], backbone: Backbone, out: int, reasons: Sequence[str]
 ) -> Capacity:
     width = sum(a.step.width for a in allotments)
     encoders = sum(a.step.encoder_parameters for a in allotments)
@@ -194,7 +154,7 @@ def _capacity(
                 width=a.step.width,
                 bins=a.step.bins,
                 rows=a.step.rows,
-                parameters=a.step.parameters(_per_width(backbone, out)),
+                parameters=a.step.parameters(per_width_of(backbone, out)),
                 reason=reason,
                 shared=a.step.shared,
                 entries=a.step.entries,
@@ -209,14 +169,9 @@ def _capacity(
     )
 
 
-def _per_width(backbone: _Backbone, out: int) -> int:
-    """Parameters that one unit of width costs above the encoder: a column of the first layer and K adapters."""
-    return backbone.width + backbone.members if backbone.blocks else backbone.members * out
-
-
 def _even(
     features: Sequence[Feature],
-    backbone: _Backbone,
+    backbone: Backbone,
     width: int,
     bins: int,
     out: int,
@@ -230,7 +185,7 @@ def _even(
     return _capacity(features, allotments, backbone, out, [reason] * len(features))
 
 
-def _attended(attention: Attention, allotted: Sequence[Allotment], backbone: _Backbone, out: int) -> Capacity:
+def _attended(attention: Attention, allotted: Sequence[Allotment], backbone: Backbone, out: int) -> Capacity:
     """The capacity that these allotments make."""
     features = attention.scores.problem.schema.features
     reasons = [_reason(a, w.weight, len(features)) for a, w in zip(allotted, attention.weights, strict=True)]
@@ -239,7 +194,7 @@ def _attended(attention: Attention, allotted: Sequence[Allotment], backbone: _Ba
 
 def _frugal(
     attention: Attention, start: Recipe, work: Workload, budget: int, macs: float | None, *, larger: bool
-) -> Iterator[tuple[Capacity, _Backbone]]:
+) -> Iterator[tuple[Capacity, Backbone]]:
     """Capacities of `budget` parameters and `macs` multiply-accumulates, in order of preference.
 
     First, where attention is pruned and the rows ask for a `larger` network than fits, such as start larger and lose
@@ -277,7 +232,7 @@ def _undroppable(capacity: Capacity, out: int) -> int:
 
 def _divide(
     attention: Attention, start: Recipe, work: Workload, budget: int, macs: float | None
-) -> Iterator[tuple[_Backbone, tuple[Allotment, ...]]]:
+) -> Iterator[tuple[Backbone, tuple[Allotment, ...]]]:
     """Frugal splits of `budget` parameters and `macs` multiply-accumulates per row, broadest backbone first.
 
     A backbone is passed over while the features that get something would have less than `GOOD_WIDTH` on average; the
@@ -296,7 +251,7 @@ def _divide(
     ]
     weights = [0.0 if none else w.weight for w, none in zip(attention.weights, silent, strict=True)]
 
-    def allotted(backbone: _Backbone, rungs: Sequence[Sequence[Step]]) -> tuple[Allotment, ...] | None:
+    def allotted(backbone: Backbone, rungs: Sequence[Sequence[Step]]) -> tuple[Allotment, ...] | None:
         fixed = layers(0, len(features), 0, backbone.members, backbone.blocks, backbone.width, out)
         left = budget - fixed.feature_extraction - fixed.middle - fixed.output
         room = None
@@ -304,14 +259,14 @@ def _divide(
             room = int(macs / backbone.members / backbone.width - (backbone.blocks - 1) * backbone.width - out)
         if left <= 0 or (room is not None and room <= 0):
             return None
-        found = allocate(rungs, weights, left, _per_width(backbone, out), room, _curves(attention))
+        found = allocate(rungs, weights, left, per_width_of(backbone, out), room, _curves(attention))
         if found is None or not any(a.step.width for a in found):
             return None
-        return _filled(found, left, _per_width(backbone, out))
+        return _filled(found, left, per_width_of(backbone, out))
 
-    narrow: list[tuple[_Backbone, tuple[Allotment, ...]]] = []
+    narrow: list[tuple[Backbone, tuple[Allotment, ...]]] = []
     fits = False
-    for backbone in _backbones(start):
+    for backbone in backbones_of(start):
         filled = allotted(backbone, ladders)
         if filled is None:
             continue
@@ -325,7 +280,7 @@ def _divide(
     if fits:
         return
     some = [rungs if rungs == (NOTHING,) else (NOTHING, *rungs) for rungs in ladders]
-    for backbone in reversed(_backbones(start)):
+    for backbone in reversed(backbones_of(start)):
         filled = allotted(backbone, some)
         if filled is not None:
             yield backbone, filled
@@ -340,29 +295,6 @@ def _filled(allotted: Sequence[Allotment], budget: int, per_width: int) -> tuple
         if allotted[i].next_width is not None:
             result[i] = replace(allotted[i], step=with_cells(allotted[i].step, left // len(texts)))
     return tuple(result)
-
-
-def _backbones(start: Recipe) -> list[_Backbone]:
-    """All sizes down from the recipe's; narrow ones have fewer blocks."""
-    if not start.blocks:
-        return [_Backbone(start.members, 0, 0)]
-    hidden = [start.block_width, *(w for w in BLOCK_WIDTHS if w < start.block_width)]
-    sizes = [
-        _Backbone(start.members, start.blocks, w)
-        for i, w in enumerate(hidden)
-        if not i or w >= _least_width(start.blocks)
-    ]
-    for blocks in range(start.blocks - 1, 0, -1):
-        widths = [w for w in hidden if _least_width(blocks) <= w <= 2 * _least_width(blocks + 1)]
-        sizes += [_Backbone(start.members, blocks, w) for w in widths]
-    least = hidden[-1]
-    sizes.append(_Backbone(start.members, 1, least))
-    return sizes + [_Backbone(max(1, round(start.members * share)), 1, least) for share in FEWER_MEMBERS]
-
-
-def _least_width(blocks: int) -> int:
-    """Narrower backbones of so many blocks did worse on validation rows than broader ones of fewer."""
-    return LEAST_BLOCK * blocks
 
 
 def _curves(attention: Attention) -> list[tuple[float, ...]]:
@@ -411,7 +343,7 @@ def _finish(
     envelope: Envelope,
     allocation: Allocation,
     even: Capacity,
-    backbone: _Backbone,
+    backbone: Backbone,
     start: Recipe,
     execution: Execution,
     work: Workload,
@@ -435,7 +367,7 @@ def _finish(
             weights = [w.weight for w in attention.weights]
             room = sum(f.parameters for f in even.features)
             limit = total_width(even)
-            found_ = allocate(ladders, weights, room, _per_width(backbone, work.outputs), limit, _curves(attention))
+            found_ = allocate(ladders, weights, room, per_width_of(backbone, work.outputs), limit, _curves(attention))
             assert found_ is not None, "the even split fits, so the first rungs do"
             capacity = _attended(attention, found_, backbone, work.outputs)
     return _plan(attention, envelope, allocation, capacity, even, chosen, start, execution, work, machine)
@@ -447,7 +379,7 @@ def _plan(
     allocation: Allocation,
     capacity: Capacity,
     even: Capacity | None,
-    backbone: _Backbone,
+    backbone: Backbone,
     start: Recipe,
     execution: Execution,
     work: Workload,
@@ -482,7 +414,7 @@ def _reason(allotment: Allotment, weight: float, features: int) -> str:
 def _reasons(
     capacity: Capacity,
     even: Capacity | None,
-    backbone: _Backbone,
+    backbone: Backbone,
     start: Recipe,
     execution: Execution,
     envelope: Envelope,
@@ -504,7 +436,7 @@ def _reasons(
         for name, part in (("feature extraction", "feature_extraction"), ("middle", "middle"), ("output", "output"))
     )
     spent = "what this control spends" if allocation == "even" else "what attention divides anew"
-    largest = backbone == _Backbone(start.members, start.blocks, start.block_width)
+    largest = backbone == Backbone(start.members, start.blocks, start.block_width)
     size = f"{backbone.blocks} x {backbone.width} with {backbone.members} members" if start.blocks else "the head alone"
     first = (
         "No even split fits; what attention asks for does."

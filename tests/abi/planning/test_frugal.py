@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from abi.errors import PlanInfeasible
 from abi.families.network import multiply_accumulates
 from abi.inputs.profile import SHARED_FROM, SHARED_ROWS
+from abi.planning.backbone import GOOD_WIDTH
 from abi.planning.cost import parameters
 from abi.planning.ladder import (
     CELLS_UNIT,
@@ -26,7 +27,7 @@ from abi.planning.ladder import (
     utility,
     with_cells,
 )
-from abi.planning.plan import GOOD_WIDTH, MACS_SLACK, make_plan
+from abi.planning.plan import MACS_SLACK, make_plan
 from abi.problem import Feature, Problem
 from abi.types import Attention, Capacity, Envelope, Plan, TermScores
 

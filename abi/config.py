@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import rfc8785
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,54 +22,17 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from abi.errors import AbiError, UsageError
+from abi.errors import UsageError
+from abi.operations import AuditConfig, GatesConfig, MonitorConfig, ScheduleConfig, SigningConfig, TelemetryConfig
+from abi.sections import MEBIBYTE, Bytes, Count, Seconds, Section, Share
 from abi.types import Envelope
-from abi.units import parse_bytes, parse_count, parse_seconds
-
-MEBIBYTE = 2**20
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 
-def _unit(parse: Callable[[object], float]) -> BeforeValidator:
-    def read(value: object) -> object:
-        try:
-            return None if value is None else parse(value)
-        except AbiError as error:
-            raise ValueError(str(error)) from None
-
-    return BeforeValidator(read)
-
-
-def _bare(least: float | int, parse: Callable[[object], float | int]) -> Callable[[object], float | int]:
-    """A parser that also takes a number without a unit, from `least` on (below that its unit was forgotten)."""
-
-    def read(value: object) -> float | int:
-        try:
-            number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
-        except ValueError:
-            number = math.nan
-        return number if least <= number < math.inf else parse(value)
-
-    return read
-
-
-def _written(least: float | int, unit: str) -> PlainSerializer:
-    """The other way round: a quantity below `least` is written with its unit, so that it is read back."""
-    return PlainSerializer(lambda value: value if value >= least else f"{value}{unit}", when_used="json")
-
-
-Count = Annotated[int, _unit(parse_count)]
-Bytes = Annotated[int, _unit(_bare(MEBIBYTE, parse_bytes)), _written(MEBIBYTE, "B")]
-Seconds = Annotated[float, _unit(_bare(1e-6, parse_seconds)), _written(1e-6, "s")]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """Base of the sections: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+OPERATIONS = {"tracking", "audit", "signing", "gates", "monitor", "schedule", "telemetry"}
+"""Sections that change nothing in what is trained."""
 
 
 class DataConfig(Section):
@@ -267,6 +230,8 @@ class TrackingConfig(Section):
     """MLflow experiment."""
     remote: str | None = None
     """DVC remote URL for snapshots; a folder in the workspace where null."""
+    patience: Seconds = 300.0
+    """How long a run waits for an MLflow or Prefect server that does not answer."""
 
 
 class Config(BaseSettings):
@@ -297,6 +262,12 @@ class Config(BaseSettings):
     iterate: IterateConfig = IterateConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
+    audit: AuditConfig = AuditConfig()
+    signing: SigningConfig = SigningConfig()
+    gates: GatesConfig = GatesConfig()
+    monitor: MonitorConfig = MonitorConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
 
     @classmethod
     def settings_customise_sources(
@@ -314,8 +285,8 @@ class Config(BaseSettings):
         return init_settings, env_settings, file, PyprojectTomlConfigSettingsSource(settings_cls)
 
     def digest(self, *sections: str) -> str:
-        """SHA-256 of the named sections (all of them where none is named): equal settings, equal digest."""
-        plain = self.model_dump(mode="json", include=set(sections) or None)
+        """SHA-256 of the named sections (where none is named, of all that a model depends on)."""
+        plain = self.model_dump(mode="json", include=set(sections) or set(type(self).model_fields) - OPERATIONS)
         return hashlib.sha256(rfc8785.dumps(plain)).hexdigest()
 
 

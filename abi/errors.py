@@ -6,7 +6,13 @@ AbiError                    exit 1
 |-- PlanInfeasible          exit 5   no configuration fits the envelope
 |-- TrainingDiverged        exit 1   NaN or Inf in training, with its cause
 |-- WorkspaceError          exit 1   disk full, read-only, damaged or busy workspace
-`-- TrackingError           exit 1   the tracking server or registry did not answer
+|-- TrackingError           exit 1   the tracking server or registry did not answer
+|-- LedgerError             exit 1   the ledger's database did not answer or refused
+|-- PromotionConflict       exit 1   another promotion came first
+|-- GateFailed              exit 4   a gate does not let a version become champion
+|-- DriftExceeded           exit 4   new data lies past the drift limit
+|-- AuditBroken             exit 6   the ledger is not as it was written
+`-- ArtifactRefused         exit 6   a model's files are not what was signed
 
 The three that are about values (UsageError, DataError, PlanInfeasible) are also ValueErrors, which is what callers in
 Python expect of them.
@@ -61,6 +67,55 @@ class WorkspaceError(AbiError):
 
 class TrackingError(AbiError):
     """MLflow did not answer or refused."""
+
+
+class LedgerError(AbiError):
+    """The ledger's database did not answer or refused."""
+
+
+class PromotionConflict(AbiError):
+    """The aliases changed between looking and deciding: another promotion came first.
+
+    Attributes:
+        expected: number of the entry that the decision was based on.
+        found: number of the entry that holds now.
+    """
+
+    def __init__(self, message: str, expected: int, found: int) -> None:
+        super().__init__(message)
+        self.expected, self.found = expected, found
+
+
+class GateFailed(AbiError):
+    """A version did not pass its gates."""
+
+    exit_code = 4
+
+
+class DriftExceeded(AbiError):
+    """New data has drifted past its limit."""
+
+    exit_code = 4
+
+
+class AuditBroken(AbiError):
+    """The ledger was changed after it was written.
+
+    Attributes:
+        entry: number of the first entry that is not as it was written.
+    """
+
+    exit_code = 6
+
+    def __init__(self, message: str, entry: int | None = None) -> None:
+        super().__init__(message)
+        self.entry = entry
+
+
+class ArtifactRefused(AbiError):
+    """A model's files are unsigned, changed, incomplete, too many, pickled, or signed by another key."""
+
+    exit_code = 6
 
 
 def listed(names: list[str] | tuple[str, ...], limit: int = SHOWN) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
 import tasks  # noqa: F401 - sets the environment before any library is imported
+from flows import auditing, promoting, scheduling
+from flows.common import Common
 
 INTERRUPTED = 130
 
@@ -23,32 +24,6 @@ app = App(
 )
 config_app = App(name="config", help="Settings.")
 app.command(config_app)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Common:
-    """Flags that every command takes.
-
-    Attributes:
-        workspace: Folder for everything that is kept (default: $ABI_WORKSPACE or ./.abi).
-        config: Settings file (default: abi.yaml in this folder, where there is one).
-        set: A setting, as section.key=value; may be repeated.
-        seed: Seed of the split and of every random choice.
-        json: Print one JSON document on stdout, and nothing else there.
-        quiet: Say nothing on stderr but errors.
-        verbose: Show tracebacks and the libraries' own logs.
-        no_color: No colours.
-    """
-
-    workspace: Annotated[Path | None, Parameter(env_var="ABI_WORKSPACE")] = None
-    config: Path | None = None
-    set: Annotated[list[str] | None, Parameter(negative="")] = None
-    seed: int | None = None
-    json: Annotated[bool, Parameter(negative="")] = False
-    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="")] = False
-    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative="")] = False
-    no_color: Annotated[bool, Parameter(negative="")] = False
 
 
 @app.command
@@ -247,6 +222,10 @@ def demo(*, write: Path | None = None, out: Path | None = None, common: Common =
     from flows import commands
 
     commands.demo(write, out, common)
+
+
+for group in (promoting, auditing, scheduling):
+    group.register(app)
 
 
 def main() -> None:

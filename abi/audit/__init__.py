@@ -1,0 +1,1 @@
+"""The ledger of decisions: entries, their chain and signatures, checkpoints; replay, explanation, comparison."""

@@ -1,0 +1,1 @@
+"""What new data and models are held against: drift, triggers, and the gates before champion."""

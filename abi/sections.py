@@ -1,0 +1,56 @@
+"""What the sections of ``abi.yaml`` are made of: quantities with units, and a base that refuses unknown keys."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from abi.errors import AbiError
+from abi.units import parse_bytes, parse_count, parse_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MEBIBYTE = 2**20
+
+
+def _unit(parse: Callable[[object], float]) -> BeforeValidator:
+    def read(value: object) -> object:
+        try:
+            return None if value is None else parse(value)
+        except AbiError as error:
+            raise ValueError(str(error)) from None
+
+    return BeforeValidator(read)
+
+
+def _bare(least: float | int, parse: Callable[[object], float | int]) -> Callable[[object], float | int]:
+    """A parser that also takes a number without a unit, from `least` on (below that its unit was forgotten)."""
+
+    def read(value: object) -> float | int:
+        try:
+            number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
+        except ValueError:
+            number = math.nan
+        return number if least <= number < math.inf else parse(value)
+
+    return read
+
+
+def _written(least: float | int, unit: str) -> PlainSerializer:
+    """The other way round: a quantity below `least` is written with its unit, so that it is read back."""
+    return PlainSerializer(lambda value: value if value >= least else f"{value}{unit}", when_used="json")
+
+
+Count = Annotated[int, _unit(parse_count)]
+Bytes = Annotated[int, _unit(_bare(MEBIBYTE, parse_bytes)), _written(MEBIBYTE, "B")]
+Seconds = Annotated[float, _unit(_bare(1e-6, parse_seconds)), _written(1e-6, "s")]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Base of the sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -1,0 +1,115 @@
+"""What commands share: settings and workspace from the flags, values read and printed."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abi.config import Config, load_config
+from abi.documents import document, read_document
+from abi.errors import UsageError
+from abi.values import Value
+from tasks import progress
+from tasks.stage import Call
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from flows.common import Common
+
+STDIN = "/dev/stdin"
+BUDGETS = ("parameters", "memory", "train_time", "latency")
+DEFAULT_WORKSPACE = Path(".abi")
+
+
+def workspace_of(common: Common) -> Path:
+    """The folder that the flags or the environment name."""
+    return common.workspace or DEFAULT_WORKSPACE
+
+
+def open_call(common: Common, name: str | None, source: str, budget: list[str]) -> tuple[Workspace, Call]:
+    """Workspace and call; sets up what a person sees."""
+    config = settings_of(common, budget)
+    progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
+    ws = Workspace.open(workspace_of(common))
+    return ws, Call.of(ws, _model_name(name or config.name, source), config)
+
+
+def _model_name(name: str | None, source: str) -> str:
+    """The given name, or the data file's: what MLflow takes as a name is kept of it."""
+    if name is not None:
+        if not re.fullmatch(r"[^/:.%\"'\s][^/:.%\"']{0,99}", name):
+            msg = f"Expected a model name of at most 100 characters without / : . % and quotes, got {name!r}."
+            raise UsageError(msg)
+        return name
+    path = Path(source)
+    stem = path.name.split(".")[0]
+    generic = stem in {"train", "data", "training", ""} and path.resolve().parent.name
+    return re.sub(r"[^\w-]+", "_", generic or stem)[:100] or "model"
+
+
+def settings_of(common: Common, budget: list[str]) -> Config:
+    """Settings with those of the flags laid over them."""
+    settings: dict[str, object] = {}
+    for item in common.set or []:
+        key, _, text = item.partition("=")
+        if not key or not _:
+            msg = f"Expected --set section.key=value, got {item!r}."
+            raise UsageError(msg)
+        settings[key.strip()] = _literal(text)
+    for item in budget:
+        key, _, text = item.partition("=")
+        if key not in BUDGETS or not text:
+            msg = f"Expected --budget as one of {', '.join(f'{b}=…' for b in BUDGETS)}, got {item!r}."
+            raise UsageError(msg)
+        settings[f"envelope.{key}"] = text
+    if common.seed is not None:
+        settings["seed"] = common.seed
+    return load_config(common.config, settings)
+
+
+def _literal(text: str) -> object:
+    """A value as YAML would read it: 3, 0.5, true, null, [1, 2], or the text itself."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def read_plain(source: str) -> object:
+    """The JSON in a file or on stdin."""
+    try:
+        text = sys.stdin.read() if source == STDIN else Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"Expected a JSON document that an `abi` stage printed at {source}, got: {getattr(error, 'strerror', None) or error}."
+        raise UsageError(msg) from None
+    try:
+        return json.loads(text)
+    except ValueError:
+        msg = f"Expected a JSON document that an `abi` stage printed in {source}, got {'nothing' if not text.strip() else 'something else'}: run the stage before with --json."
+        raise UsageError(msg) from None
+
+
+def read_value(source: str) -> Value:
+    """The value that a stage printed to a file or stdin."""
+    return read_document(read_plain(source))
+
+
+def print_value(value: Value, common: Common) -> None:
+    """Print a value: as JSON, as a table, or not at all."""
+    if common.json:
+        emit(document(value))
+    elif not common.quiet:
+        from tasks.terminal import show
+
+        show(value, no_color=common.no_color)
+
+
+def emit(plain: object) -> None:
+    """Print one JSON document on stdout."""
+    json.dump(plain, sys.stdout, ensure_ascii=False, indent=1)
+    sys.stdout.write("\n")

@@ -17,7 +17,6 @@ import numpy as np
 
 from abi.attention.simplex import distance
 from abi.documents import document, find
-from abi.families.stored import load
 from abi.problem import Checks
 from abi.report.content import Report
 from abi.report.content import Round as ReportRound
@@ -27,6 +26,7 @@ from abi.training.rounds import best_round
 from abi.types import Evaluation, Move, Trained
 from abi.values import Value
 from tasks.data import open_reader
+from tasks.models import load_model
 from tasks.progress import say
 from tasks.records import Dataset, Record, Recorded, Round
 from tasks.result import result_document
@@ -35,7 +35,10 @@ from tasks.tracking import Tracking
 from tasks.validation import docs_folder
 
 EXAMPLE_ROWS = 5
-SERVING = ("jaxtyping", "lightgbm", "numpy", "pandas", "pyarrow", "pydantic", "rfc8785", "safetensors", "tabm", "torch")
+SERVING = (
+    "cryptography", "jaxtyping", "lightgbm", "model-signing", "numpy", "pandas", "pyarrow", "pydantic", "pyopenssl",
+    "rfc8785", "safetensors", "tabm", "torch",
+)  # fmt: skip
 
 
 def record(call: Call, data_name: str, checks: str, evaluation: str, control: str, *moves: str) -> str:
@@ -49,7 +52,7 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
     rounds = [find(ws.get(one), Move) for one in moves]
     operation = hashlib.sha256(f"{evaluation}:{checks}:{call.name}:{config.digest()}".encode()).hexdigest()[:32]
     folder = ws.runs / operation[:16]
-    tracking = Tracking.open(ws, config.tracking)
+    tracking = Tracking.open(ws, config.tracking, config.signing)
     recorded = tracking.find(operation)
     if recorded is not None and (folder / "run.json").is_file() and (folder / "report.html").is_file():
         say(f"record    already there: {recorded.uri}")
@@ -142,7 +145,7 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
         dataset=Dataset(snapshot=problem.snapshot, name=report.data_name, target=problem.schema.target),
         model_dir=model_dir,
         example=example,
-        output=load(model_dir).predict(example),
+        output=load_model(call, kept.artifact).predict(example),
         requirements=[f"{name}=={_public(name)}" for name in SERVING],
         params=report.config,
         metrics=_metrics(evaluation),

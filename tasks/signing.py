@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abi.audit import signing
-from abi.audit.model_keys import fingerprint, make_private_key, public_key_of, public_keys
+from abi.audit.model_keys import MAKE, fingerprint, make_private_key, public_key_of, public_keys
 from abi.errors import UsageError
 from tasks.workspace import Workspace, disk_errors
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from abi.audit.signing import Claim
     from abi.operations import SigningConfig
 
-PRIVATE, PUBLIC = 0o600, 0o644
+LOCK = "model-keys"
+TRUSTED = "ABI_SIGNING__PUBLIC_KEY"
+"""Environment variable of the setting; a served model reads it as well (`tasks/pyfunc_model.py`)."""
 
 
 @dataclass(frozen=True)
@@ -34,32 +36,48 @@ class Signing:
 
     @property
     def public_key(self) -> Path:
-        """The file of the key that verifies."""
+        """The file of the keys that verify."""
         return self.config.public_key or self.ws.keys / "model.pub.pem"
 
     @property
-    def revoked_place(self) -> Path:
-        """Folder of the public keys of before, which still verify."""
+    def kept(self) -> Path:
+        """Folder of the workspace's public keys of before, which still verify."""
         return self.ws.keys / "trusted"
 
     def sign(self, folder: Path, files: Collection[str] | None = None) -> None:
-        """Sign a model folder, with a key that is made where there is none; see `abi.audit.signing.sign`."""
+        """Sign a model folder, with a key that is made where there is none yet.
+
+        Raises:
+            ArtifactRefused: the folder holds what no signature makes good; see `abi.audit.signing.sign`.
+            UsageError: the private key cannot be used, or verifying would refuse it.
+        """
+        self._make_first()
+        own = fingerprint(self._public())
+        if own not in self.trusted():
+            msg = f"Expected the private key {self.private_key} to belong to a key in {self.public_key}, got {own[:12]}, which is not among them: append its public half there, or name the other private key in signing.private_key."
+            raise UsageError(msg)
         with disk_errors(folder):
-            signing.sign(folder, self._ready(), files)
+            signing.sign(folder, self.private_key, files)
 
     def verify(self, folder: Path, name: str | None = None) -> Claim:
-        """See that a model folder is what a trusted key signed; see `abi.audit.signing.verify`."""
+        """See that a model folder is what a trusted key signed, before anything in it is read as a model.
+
+        Raises:
+            ArtifactRefused: it is not; see `abi.audit.signing.verify`.
+        """
         return signing.verify(folder, self.trusted(), name)
 
     def trusted(self) -> dict[str, bytes]:
         """Every public key that is trusted, as PEM by fingerprint; the current one comes first."""
         keys: dict[str, bytes] = {}
-        if self.config.public_key is not None or self.public_key.is_file():
-            keys |= public_keys(self.public_key)
-        if self.config.public_key is None and self.private_key.is_file():
+        if self.config.public_key is not None:
+            keys |= public_keys(self.config.public_key)
+        elif self.private_key.is_file():  # its public half on disk is older for a moment while the key changes
             pem = self._public()
-            keys = {fingerprint(pem): pem, **(keys if self.config.private_key is not None else {})}
-        for path in sorted(self.revoked_place.glob("*.pem")):
+            keys[fingerprint(pem)] = pem
+        elif self.public_key.is_file():
+            keys |= public_keys(self.public_key)
+        for path in sorted(self.kept.glob("*.pem")):
             keys |= public_keys(path)
         return keys
 
@@ -73,32 +91,31 @@ class Signing:
             UsageError: the key is one of the settings, and not the workspace's to change.
         """
         if self.config.private_key is not None or self.config.public_key is not None:
-            msg = "Expected a model key of the workspace to rotate, got signing.private_key or signing.public_key in the settings: make a new key with `openssl ecparam -name prime256v1 -genkey -noout`, name it there, and append its public half to the trusted ones."
+            msg = f"Expected a model key of the workspace, got one that the settings name (signing.private_key, signing.public_key): make a new one with `{MAKE}`, name it there, and append its public half to the trusted ones."
             raise UsageError(msg)
-        with self.ws.alone("keys"):
+        with self.ws.alone(LOCK):
             before = None
             if self.private_key.is_file():
                 pem = self._public()
                 before = fingerprint(pem)
                 if not revoke:
-                    self.ws.write(self.revoked_place / f"{before}.pem", pem)
+                    self.ws.write(self.kept / f"{before}.pem", pem)
             return before, self._make()
 
-    def _ready(self) -> Path:
-        if self.config.private_key is None and not (self.private_key.is_file() and self.public_key.is_file()):
-            with self.ws.alone("keys"):  # of two first uses one makes the key
-                if not self.private_key.is_file():
-                    self._make()
-                elif self.config.public_key is None:
-                    self.ws.write(self.public_key, self._public())
-        self._public()  # a key that cannot sign is named here
-        return self.private_key
+    def _make_first(self) -> None:
+        if self.private_key.is_file() or self.config.private_key is not None:
+            return
+        if self.public_key.exists() or self.config.public_key is not None:
+            msg = f"Expected a private key at {self.private_key} to sign with, found only the public one, {self.public_key}: this machine can verify models; to sign them restore the key or name it in signing.private_key."
+            raise UsageError(msg)
+        with self.ws.alone(LOCK):  # of two first uses one makes the key
+            if not self.private_key.is_file():
+                self._make()
 
     def _make(self) -> str:
         private = make_private_key()
         public = public_key_of(private, self.private_key)
-        self.ws.write(self.private_key, private, mode=PRIVATE)
-        self.private_key.parent.chmod(0o700)
+        self.ws.write(self.private_key, private, private=True)
         self.ws.write(self.public_key, public)
         return fingerprint(public)
 

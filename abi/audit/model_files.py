@@ -13,7 +13,7 @@ import pickletools
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from abi.errors import ArtifactRefused, clip
 from abi.units import show_bytes
@@ -23,14 +23,47 @@ MOST_LEVELS: Final = 32
 MOST_BYTES: Final = 16 * 2**30
 """Of one folder, by the sizes that the file system tells: a sparse file counts in full and is never read."""
 SUFFIXES: Final = frozenset(
-    ".pkl .pickle .p .pt .pt2 .pth .ckpt .joblib .cloudpickle .cpkl .dill .npy .npz .pyc .pyo .mar .h5 .keras".split()
+    [
+        ".pkl",
+        ".pickle",
+        ".p",
+        ".pt",
+        ".pt2",
+        ".pth",
+        ".ckpt",
+        ".joblib",
+        ".cloudpickle",
+        ".cpkl",
+        ".dill",
+        ".npy",
+        ".npz",
+        ".pyc",
+        ".pyo",
+        ".mar",
+        ".h5",
+        ".keras",
+    ]
 )
 """Names that readers take for pickled or executable content, whatever the file holds."""
 WORDS: Final = ("cloudpickle", "pickle", "joblib")
 _BLOCK: Final = 2**20
 _HEADER_BYTES: Final = 100_000_000
 _OPCODES: Final = 100_000
-_WIDTHS: Final = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "F32": 4, "I32": 4, "U32": 4, "F64": 8, "I64": 8, "U64": 8}
+_WIDTHS: Final = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "U16": 2,
+    "F32": 4,
+    "I32": 4,
+    "U32": 4,
+    "F64": 8,
+    "I64": 8,
+    "U64": 8,
+}
 """Bytes of one number, by safetensors' name of its type."""
 
 
@@ -72,11 +105,42 @@ def _walk(folder: Path, inside: str, level: int) -> Iterator[tuple[str, int]]:
         if stat.S_ISDIR(found.st_mode):
             yield from _walk(folder, name, level + 1)
         elif not stat.S_ISREG(found.st_mode):
-            raise _refused(folder, name, "a regular file", _KINDS.get(stat.S_IFMT(found.st_mode), "another"), "remove it")
+            raise _refused(
+                folder, name, "a regular file", _KINDS.get(stat.S_IFMT(found.st_mode), "another"), "remove it"
+            )
         elif found.st_nlink > 1:
             raise _refused(folder, name, "a file with one name", f"{found.st_nlink} hard links", "copy the folder")
         else:
             yield name, found.st_size
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copy a folder to a place that does not exist yet, file by file and by nothing but their content.
+
+    Raises:
+        ArtifactRefused: as `list_files`.
+    """
+    for name, size in list_files(source).items():
+        place = target / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with open_regular(source, name) as file, place.open("xb") as copy:
+            left = size
+            while left > 0 and (block := file.read(min(_BLOCK, left))):
+                copy.write(block)
+                left -= len(block)
+
+
+def open_regular(folder: Path, name: str) -> BinaryIO:
+    """Open a file of the folder to read, never through a link, never waiting for a pipe.
+
+    Raises:
+        ArtifactRefused: it cannot be opened so.
+    """
+    try:
+        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _refused(folder, name, "a file that can be read", error.strerror, "restore it") from None
+    return os.fdopen(descriptor, "rb")
 
 
 def expect_plain(folder: Path, name: str) -> None:
@@ -88,23 +152,23 @@ def expect_plain(folder: Path, name: str) -> None:
     path = Path(name)
     if SUFFIXES & {suffix.lower() for suffix in path.suffixes} or any(word in path.name.lower() for word in WORDS):
         raise _refused(folder, name, "text or safetensors", "the name of a pickled or compiled file", _REMEDY)
-    try:
-        descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if _is_safetensors(file, size):
-                return
+    with open_regular(folder, name) as file:
+        size = os.fstat(file.fileno()).st_size
+        if _is_safetensors(file, size):
+            return
+        file.seek(0)
+        if _is_text(file, size):
             file.seek(0)
-            what = None if _is_text(file, size) else _named(folder / name)
+            what = "a pickle" if _is_pickle(file) else None
+        else:
             file.seek(0)
-            if what is None and not _is_pickle(file):
-                return
-    except OSError as error:
-        raise _refused(folder, name, "a file that can be read", error.strerror, "restore it") from None
-    raise _refused(folder, name, "text or safetensors", what or "a pickle", _REMEDY)
+            head = file.read(8)
+            what = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "other binary content")
+    if what is not None:
+        raise _refused(folder, name, "text or safetensors", what, _REMEDY)
 
 
-def _is_safetensors(file: Any, size: int) -> bool:
+def _is_safetensors(file: BinaryIO, size: int) -> bool:
     """Whether the header describes exactly the bytes that follow: no gap, no overlap, nothing after the last tensor."""
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(_HEADER_BYTES, size - 8):  # noqa: PLR2004 - {}
@@ -129,7 +193,7 @@ def _tensor_bytes(entry: dict[str, Any]) -> int:
     return count
 
 
-def _is_text(file: Any, size: int) -> bool:
+def _is_text(file: BinaryIO, size: int) -> bool:
     decoder = codecs.getincrementaldecoder("utf-8")()
     left = size
     try:
@@ -145,7 +209,7 @@ def _is_text(file: Any, size: int) -> bool:
     return True
 
 
-def _is_pickle(file: Any) -> bool:
+def _is_pickle(file: BinaryIO) -> bool:
     """Whether it reads as a pickle of the old text protocol: its opcodes are listed with their stack, never run."""
     stack: list[bool] = []  # True: a mark
     marks = seen = 0
@@ -168,19 +232,9 @@ def _is_pickle(file: Any) -> bool:
             del stack[len(stack) - needed :]
             stack += [item is pickletools.markobject for item in opcode.stack_after]
             marks += opcode.stack_after.count(pickletools.markobject)
-    except Exception:  # noqa: BLE001 - what stops the listing would stop a reader as well
+    except Exception:
         return False
     return False
-
-
-def _named(path: Path) -> str:
-    """What a file that is neither text nor safetensors seems to be."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    for magic, what in _MAGIC.items():
-        if head.startswith(magic):
-            return what
-    return "other binary content"
 
 
 def _refused(folder: Path, name: str, expected: str, got: object, remedy: str) -> ArtifactRefused:

@@ -11,7 +11,8 @@ from abi.errors import UsageError
 
 _BLOCK: Final = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----\s*", re.DOTALL)
 _MOST_BYTES: Final = 2**20
-CURVE: Final = "secp256r1"
+_CURVE: Final = "secp256r1"
+MAKE: Final = "openssl ecparam -name prime256v1 -genkey -noout"
 
 
 def make_private_key() -> bytes:
@@ -77,11 +78,11 @@ def _pem(public: object, source: Path, half: str) -> bytes:
     from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
-    if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != CURVE:
+    if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != _CURVE:
         raise _unusable(source, half, "another kind")
     return public.public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _unusable(path: Path, half: str, got: object) -> UsageError:
-    msg = f"Expected a {half} key (PEM, P-256) in {path}, got {got}: make one with `openssl ecparam -name prime256v1 -genkey -noout`, or correct signing.{half}_key."
+    msg = f"Expected a {half} key (PEM, P-256) in {path}, got {got}: make one with `{MAKE}`, or correct signing.{half}_key."
     return UsageError(msg)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from abi.audit.model_files import expect_plain, list_files
+from abi.audit.model_files import expect_plain, list_files, open_regular
 from abi.errors import ArtifactRefused, listed
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _SERIALIZATION: Final = {
     "allow_symlinks": False,
     "ignore_paths": [SIGNATURE],
 }
-_AGAIN: Final = "restore the folder from where it was signed, or train the model again"
+_AGAIN: Final = "restore it from where it was signed, or remove it and run again"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def verify(folder: Path, trusted: Mapping[str, bytes], name: str | None = None) 
     claim = _claim(folder, data)
     if claim.key not in trusted:
         have = ", ".join(key[:12] for key in trusted) or "none"
-        msg = f"Expected {SIGNATURE} in {folder} by a trusted key ({have}), got key {claim.key[:12]}: name its public key in signing.public_key if you trust it."
+        msg = f"Expected {SIGNATURE} in {folder} by a trusted key ({have}), got key {claim.key[:12]}: name its public key in signing.public_key if you trust it, or remove the folder and run again."
         raise ArtifactRefused(msg)
     if set(claim.files) != set(found):
         msg = f"Expected in {folder} the files that were signed, got others: {_difference(set(claim.files), set(found))}; {_AGAIN}."
@@ -149,7 +149,7 @@ def _hashing() -> hashing.Config:
 def _read(folder: Path, size: int) -> bytes:
     if size > _MOST_BYTES:
         raise _damaged(folder, f"{size:,} bytes")
-    with os.fdopen(os.open(folder / SIGNATURE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+    with open_regular(folder, SIGNATURE) as file:
         return file.read(_MOST_BYTES)
 
 
@@ -192,7 +192,7 @@ def _statement(folder: Path, key: str, statement: Any) -> Claim:
         name, digest = resource["name"], resource["digest"]
         parts = name.split("/")
         if not all(parts) or {".", ".."} & set(parts) or "\\" in name or "\0" in name or name in {*files, SIGNATURE}:
-            raise _damaged(folder, f"the file name {ascii(name[:80])} in it")
+            raise _damaged(folder, f"the file name {name[:80]!a} in it")
         if resource["algorithm"] != "sha256" or not re.fullmatch("[0-9a-f]{64}", digest):
             raise _damaged(folder, f"another hash of {name[:80]!r}")
         files[name] = digest

@@ -17,7 +17,6 @@ import numpy as np
 
 from abi.attention.simplex import distance
 from abi.documents import document, find
-from abi.families.stored import load
 from abi.problem import Checks
 from abi.report.content import Report
 from abi.report.content import Round as ReportRound
@@ -29,17 +28,20 @@ from abi.values import Value
 from tasks.data import open_reader
 from tasks.decisions import open_ledger
 from tasks.fresh_process import frame_of, plain_rows
+from tasks.models import load_model
 from tasks.patience import insist
 from tasks.progress import say
 from tasks.records import Dataset, Record, Recorded, Round
-from tasks.registration import reconciled, register
+from tasks.registration import connect, reconciled, register
 from tasks.result import result_document
 from tasks.stage import Call, Stage, code_id, versions
-from tasks.tracking import Tracking
 from tasks.validation import docs_folder
 
 EXAMPLE_ROWS = 5
-SERVING = ("jaxtyping", "lightgbm", "numpy", "pandas", "pyarrow", "pydantic", "rfc8785", "safetensors", "tabm", "torch")
+SERVING = (
+    "cryptography", "jaxtyping", "lightgbm", "model-signing", "numpy", "pandas", "pyarrow", "pydantic", "pyopenssl",
+    "rfc8785", "safetensors", "tabm", "torch",
+)  # fmt: skip
 
 
 def record(call: Call, data_name: str, checks: str, evaluation: str, control: str, *moves: str) -> str:
@@ -68,7 +70,7 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
     ws.write(folder / "report.html", render(final).encode())
     ws.write(folder / "report.json", json.dumps(document(final), ensure_ascii=False).encode())
     insist(
-        lambda: Tracking.open(ws, config.tracking).attach(recorded.run_id, folder / "report.html"),
+        lambda: connect(call).attach(recorded.run_id, folder / "report.html"),
         config.tracking.patience,
     )
     result = result_document(final, recorded, folder / "report.html")
@@ -138,7 +140,7 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
     model_dir = ws.models / kept.artifact
     rows = plain_rows(_example(call, report))
     example = frame_of(rows)
-    output = load(model_dir).predict(example)
+    output = load_model(call, kept.artifact).predict(example)
     docs = docs_folder(ws, call.name)
     files = {"report.html": folder / "report.html", "tensorboard": ws.runs / "tensorboard" / kept.plan.id[:16]}
     if docs.is_dir():

@@ -29,6 +29,11 @@ from tasks.tracking import Tracking
 LEASE_S = 120.0
 
 
+def connect(call: Call) -> Tracking:
+    """MLflow, as the settings name it."""
+    return Tracking.open(call.ws, call.settings.tracking, call.settings.signing)
+
+
 def register(call: Call, record: Record) -> Recorded:
     """Record an operation in MLflow and enter its version in the ledger; whatever is there of it is used.
 
@@ -39,7 +44,7 @@ def register(call: Call, record: Record) -> Recorded:
     config = call.settings.tracking
 
     def once() -> Recorded:
-        tracking = Tracking.open(call.ws, config)
+        tracking = connect(call)
         recorded = tracking.record(record)
         version = model_registry.find_version(tracking, recorded.name, recorded.version)
         enter(call, tracking, version)
@@ -62,7 +67,7 @@ def enter(call: Call, tracking: Tracking, version: Version) -> Entry:
     if entry is None:
         try:
             with tempfile.TemporaryDirectory() as folder:
-                tracking.fetch(version.uri, Path(folder))
+                tracking.fetch(version.uri, Path(folder) / "model")
         except ArtifactRefused as refused:
             quarantine(call, tracking, version, str(refused))
             raise
@@ -188,7 +193,7 @@ def _end_runs(call: Call, tracking: Tracking, model: str) -> None:
 
 def reconciled(call: Call) -> Tracking:
     """MLflow, with what stopped runs of the model left behind mended as far as it answers."""
-    tracking = insist(lambda: Tracking.open(call.ws, call.settings.tracking), call.settings.tracking.patience)
+    tracking = insist(lambda: connect(call), call.settings.tracking.patience)
     try:
         reconcile(call, tracking, call.name)
     except AbiError as error:

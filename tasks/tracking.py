@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -19,10 +20,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
 
 import abi
-from abi.errors import TrackingError, clip
+from abi.audit.model_files import copy_files
+from abi.errors import ArtifactRefused, TrackingError, clip, listed
+from abi.operations import SigningConfig
 from tasks.records import VALUE_LENGTH, Dataset, Record, Recorded, flatten, mlflow_key
+from tasks.signing import TRUSTED, Signing
 from tasks.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
@@ -44,6 +49,8 @@ ENVIRONMENT = {
 RETRIES, TIMEOUT_S = "2", "30"  # MLflow's own defaults wait for minutes when nobody answers
 SERVER_TROUBLE = 500
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
+WORKSPACE_KEYS = SigningConfig()
+MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,10 @@ class Tracking:
     uri: str
     client: MlflowClient
     experiment_id: str
+    signing: Signing
 
     @classmethod
-    def open(cls, ws: Workspace, config: TrackingConfig) -> Tracking:
+    def open(cls, ws: Workspace, config: TrackingConfig, signing: SigningConfig = WORKSPACE_KEYS) -> Tracking:
         """Connect: to `config.uri`, to ``MLFLOW_TRACKING_URI``, or to an SQLite file in the workspace.
 
         Raises:
@@ -73,7 +81,7 @@ class Tracking:
             mlflow.set_tracking_uri(uri)
             client = mlflow.MlflowClient(tracking_uri=uri)
             place = ws.mlartifacts.as_uri() if uri == embedded else None
-            return cls(ws, uri, client, _experiment(client, config.experiment, place))
+            return cls(ws, uri, client, _experiment(client, config.experiment, place), Signing(ws, signing))
 
     def find(self, operation_id: str) -> Recorded | None:
         """The record of that operation, or None where none was completed."""
@@ -108,6 +116,7 @@ class Tracking:
                 model_id = self._model(record, run_id)
                 recorded = self._register(record, run_id, model_id)
                 self.client.set_terminated(run_id)
+            self.fail(record.operation_id, "replaced: the reply that named it was lost")
         except BaseException as error:
             with contextlib.suppress(Exception):
                 self.fail(record.operation_id, clip(str(error) or type(error).__name__, VALUE_LENGTH))
@@ -149,15 +158,107 @@ class Tracking:
             return json.loads(Path(self.client.download_artifacts(run_id, name, folder)).read_bytes())
 
     def load(self, uri: str) -> PyFuncModel:
-        """The model at ``models:/NAME/VERSION``, ready to predict. The code of this process is used."""
+        """The verified model at ``models:/NAME/VERSION``, ready to predict. The code of this process is used.
+
+        Raises:
+            ArtifactRefused: its files are not what was signed; none of them was deserialised then.
+            TrackingError: MLflow does not answer, or knows no such model.
+        """
         path = list(sys.path)
         try:
-            with answering(self.uri):
+            with tempfile.TemporaryDirectory(prefix="abi-model-") as private, answering(self.uri):
                 import mlflow
 
-                return mlflow.pyfunc.load_model(uri)
+                folder, keys = self.fetch(uri, Path(private) / "model"), Path(private) / "trusted.pem"
+                keys.write_bytes(b"".join(self.signing.trusted().values()))
+                # where the weights' own signature is asked for too, ask with every trusted key
+                with _environment({TRUSTED: str(keys)} if TRUSTED in os.environ else {}):
+                    return mlflow.pyfunc.load_model(str(folder))
         finally:
             sys.path[:] = path  # MLflow puts the stored code first, for good
+
+    def fetch(self, uri: str, folder: Path, operation_id: str | None = None) -> Path:
+        """Copy the model at ``models:/NAME/VERSION`` to a folder that does not exist yet, and verify the copy.
+
+        Args:
+            uri: also ``models:/NAME@ALIAS`` and ``models:/MODEL_ID``.
+            folder: a private place: who else can write there could change files after they were verified.
+            operation_id: the operation that the files must have been signed for; what the version's tag says where None.
+
+        Raises:
+            ArtifactRefused: its files are not what was signed; nothing is left in the folder then.
+            TrackingError: MLflow does not answer, or knows no such model.
+        """
+        with answering(self.uri):
+            location, tagged = self._source(uri)
+            try:
+                with disk_errors(folder):
+                    self._download(location, folder)
+                self.signing.verify(folder, operation_id or tagged)
+            except ArtifactRefused as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                msg = f"Expected {uri} as it was recorded, got files that are refused. {error}"
+                raise ArtifactRefused(msg) from None
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        return folder
+
+    def version(self, name: str, *, version: int | None = None, alias: str = "champion") -> Recorded:
+        """The registered version of that number, or the one that the alias stands for.
+
+        Raises:
+            TrackingError: there is none.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with answering(self.uri):
+                found = (
+                    self.client.get_model_version_by_alias(name, alias)
+                    if version is None
+                    else self.client.get_model_version(name, str(version))
+                )
+        except TrackingError as error:
+            if isinstance(error.__cause__, MlflowException) and error.__cause__.error_code in MISSING:
+                what = f"version {version}" if version is not None else f"alias {alias!r}"
+                msg = f"Expected a registered model {name!r} with {what} at {self.uri}, found none: choose among {listed(self.models()) or 'none'} and give --version or --alias."
+                raise TrackingError(msg) from None
+            raise
+        number = int(found.version)
+        return Recorded(run_id=str(found.run_id), name=name, version=number, uri=f"models:/{name}/{number}")
+
+    def models(self) -> list[str]:
+        """Names of the registered models."""
+        with answering(self.uri):
+            return sorted(model.name for model in self.client.search_registered_models())
+
+    def _source(self, uri: str) -> tuple[str, str | None]:
+        """Where the files of a model lie, and the operation that they are tagged with."""
+        from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+        found = get_model_name_and_version(self.client, uri)
+        tagged = None
+        if len(found) > 1:
+            version = self.client.get_model_version(found[0], found[1])
+            tagged = version.tags.get(OPERATION)
+            location = str(self.client.get_model_version_download_uri(found[0], found[1]))
+            if not location.startswith("models:/"):
+                return location, tagged
+            found = get_model_name_and_version(self.client, location)
+        logged = self.client.get_logged_model(found[0])
+        return str(logged.artifact_location), tagged or logged.tags.get(OPERATION)
+
+    def _download(self, location: str, folder: Path) -> None:
+        """Copy files from a store; of a folder on this machine regular files alone, by their own names."""
+        if urlparse(location).scheme in {"", "file"}:
+            from mlflow.utils.file_utils import local_file_uri_to_path
+
+            copy_files(Path(local_file_uri_to_path(location)), folder)
+        else:
+            import mlflow
+
+            mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=self.uri)
 
     def _run(self, record: Record) -> str:
         tags = {**record.tags, OPERATION: record.operation_id, MODEL: record.name, "mlflow.source.name": "abi"}
@@ -206,7 +307,7 @@ class Tracking:
             self.experiment_id, name="model", source_run_id=run_id, tags={OPERATION: record.operation_id}
         )
         with tempfile.TemporaryDirectory() as stage:
-            folder = Path(stage) / "model"
+            folder = Path(stage) / record.operation_id  # the signature names the folder
             mlflow.pyfunc.save_model(
                 path=folder,
                 mlflow_model=Model(
@@ -226,6 +327,7 @@ class Tracking:
                 for compiled in cache.iterdir():
                     compiled.unlink()
                 cache.rmdir()
+            self.signing.sign(folder)
             self.client.log_model_artifacts(logged.model_id, str(folder))
         self.client.finalize_logged_model(logged.model_id, "READY")
         self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])

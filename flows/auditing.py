@@ -121,21 +121,22 @@ def rotate(*, key: Path | None = None, common: Common = Common()) -> None:
     from flows.session import emit
     from tasks.ledger_keys import rotate as rotate_key
 
-    entry = rotate_key(_ledger(common), key)
+    entry = rotate_key(_ledger(common, writes=True), key)
     if common.json:
         emit(entry.to_json())
     else:
         print(f"Entry {entry.seq}: key {entry.detail['id']} signs from now on.")
 
 
-def _ledger(common: Common) -> Ledger:
+def _ledger(common: Common, *, writes: bool = False) -> Ledger:
     from flows.session import settings_of, workspace_of
     from tasks import progress
     from tasks.ledger import Ledger
     from tasks.workspace import Workspace
 
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
-    return Ledger.open(Workspace.open(workspace_of(common)), settings_of(common, []).audit)
+    connect = Ledger.open if writes else Ledger.look
+    return connect(Workspace.open(workspace_of(common)), settings_of(common, []).audit)
 
 
 def _gist(entry: Entry) -> str:

@@ -214,8 +214,16 @@ class Ledger:
             AuditBroken: names the first entry that is not as it was written.
         """
         marks = read_kept(kept or self.place)  # first, so that none is newer than the entries
+        if not marks:
+            self.demand()
         trusted = trusted_keys(self.ws, keys)
+        if not self.exists():
+            return verify((), trusted, head=None, kept=marks)
         return self.whole(lambda now: verify(now.rows, trusted, head=now.head, checkpoints=now.checkpoints, kept=marks))
+
+    def exists(self) -> bool:
+        """Whether there is one; nothing is made by asking."""
+        return not self.database.is_missing and self.database.read(lambda c: inspect(c).has_table(entries.name))
 
     def demand(self) -> None:
         """Stop where there is no ledger yet.
@@ -223,7 +231,7 @@ class Ledger:
         Raises:
             UsageError: says so.
         """
-        if self.database.is_missing or not self.database.read(lambda c: inspect(c).has_table(entries.name)):
+        if not self.exists():
             msg = f"Expected a ledger at {self.database.place}, found none: `abi run` begins one."
             raise UsageError(msg)
 
@@ -255,6 +263,7 @@ class Ledger:
         at = self._transaction(connection, signing)
         at.append(Draft(kind="key", model="", detail=detail, operation=f"key:{signer.id}"))
         at.end()
+        keep(self.ws, self.place, at.head, at.checkpoints)
 
     def _transaction(self, connection: Connection, signing: Signing) -> Transaction:
         return Transaction(connection, signing, every=self.config.every, actor=self.config.actor)

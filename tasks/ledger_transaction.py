@@ -140,7 +140,7 @@ def read_entry(payload: str, seq: int) -> Entry:
     """
     try:
         entry: Entry = Entry.from_json(json.loads(payload))
-    except (ValueError, UsageError):
+    except (ValueError, TypeError, UsageError):
         msg = f"Expected entry {seq} of the ledger as it was written, got something else: `abi audit verify` finds the first one that was changed."
         raise AuditBroken(msg, seq) from None
     return entry
@@ -154,7 +154,7 @@ def read_head(sealed: Sealed) -> Head:
     """
     try:
         found: Head = Head.from_json(json.loads(sealed.payload))
-    except (ValueError, UsageError):
+    except (ValueError, TypeError, UsageError):
         msg = "Expected the signed end of the ledger, got something else: `abi audit verify` finds the first entry that was changed."
         raise AuditBroken(msg) from None
     return found

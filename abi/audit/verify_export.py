@@ -34,7 +34,7 @@ def opened(line: dict[str, str], keys: dict[str, Any], what: str) -> dict[str, A
             fail(f"{what} was changed: its content does not have its hash")
         keys[line["key"]].verify(signature, payload)
         if base64.b64encode(signature).decode() != line["signature"]:
-            fail(f"{what} has a signature that was written in another way")
+            fail(f"{what} has its signature written in another way")
     except (KeyError, ValueError, TypeError, AttributeError, InvalidSignature):
         fail(f"{what} is not signed by a trusted key (it names {line.get('key')})")
     return json.loads(payload)  # type: ignore[no-any-return]
@@ -68,11 +68,11 @@ def verify(lines: list[str], public_pem: bytes) -> tuple[int, int]:
                 if entry["kind"] == "key":
                     added = load_pem_public_key(entry["detail"]["public_key"].encode())
                     trusted[key_id(added)] = seen[key_id(added)] = added
-                    for retired in entry["detail"].get("retired", []):
-                        trusted.pop(retired, None)
+                    trusted = {name: k for name, k in trusted.items() if name not in entry["detail"].get("retired", [])}
                 hashes.append(line["hash"])
                 continue
-            mark = opened(line, seen, f"checkpoint {len(marks)}" if line["type"] == "checkpoint" else "the end")
+            what = f"checkpoint {len(marks)}" if line["type"] == "checkpoint" else "the end"
+            mark = opened(line, seen, f"{what} (entries from {number + 1} on may be missing)")
             if mark["seq"] > number:
                 fail(f"entry {number + 1} is missing: the ledger was signed as far as {mark['seq']}")
             if hashes[mark["seq"]] != mark["hash"]:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from abi.config import TrackingConfig
 
 OPERATION = "abi.operation_id"
+MODEL = "abi.model"
 REASON = "abi.reason"
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -45,6 +47,7 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 RETRIES, TIMEOUT_S = "2", "30"  # MLflow's own defaults wait for minutes when nobody answers
+SERVER_TROUBLE = 500
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
 WORKSPACE_KEYS = SigningConfig()
 MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
@@ -69,7 +72,7 @@ class Tracking:
         """
         embedded = f"sqlite:///{ws.mlflow_db}"
         uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or embedded
-        with _answering(uri), ws.alone("mlflow"):  # two first uses of one SQLite file at a time break its schema
+        with answering(uri), ws.alone("mlflow"):  # two first uses of one SQLite file at a time break its schema
             _prepare()
             import mlflow
 
@@ -82,7 +85,7 @@ class Tracking:
 
     def find(self, operation_id: str) -> Recorded | None:
         """The record of that operation, or None where none was completed."""
-        with _answering(self.uri):
+        with answering(self.uri):
             versions = self.client.search_model_versions(f"tags.`{OPERATION}` = '{operation_id}'")
         if not versions:
             return None
@@ -102,17 +105,18 @@ class Tracking:
         """
         found = self.find(record.operation_id)
         if found is not None:
-            with _answering(self.uri):
+            with answering(self.uri):
                 if self.client.get_run(found.run_id).info.status != "FINISHED":  # it crashed after registering
                     self.client.set_terminated(found.run_id)
             return found
         self.fail(record.operation_id, "replaced: it stopped before its model was registered")
         try:
-            with _answering(self.uri):
+            with answering(self.uri):
                 run_id = self._run(record)
                 model_id = self._model(record, run_id)
                 recorded = self._register(record, run_id, model_id)
                 self.client.set_terminated(run_id)
+            self.fail(record.operation_id, "replaced: the reply that named it was lost")
         except BaseException as error:
             with contextlib.suppress(Exception):
                 self.fail(record.operation_id, clip(str(error) or type(error).__name__, VALUE_LENGTH))
@@ -121,7 +125,7 @@ class Tracking:
 
     def fail(self, operation_id: str, reason: str) -> None:
         """Mark the open runs of an operation, and the rounds in them, as failed."""
-        with _answering(self.uri):
+        with answering(self.uri):
             for run in self.client.search_runs([self.experiment_id], f"tags.`{OPERATION}` = '{operation_id}'"):
                 if run.info.status == "RUNNING":
                     children = self.client.search_runs(
@@ -133,10 +137,25 @@ class Tracking:
                     self.client.set_tag(run.info.run_id, REASON, reason)
                     self.client.set_terminated(run.info.run_id, "FAILED")
 
+    def open_operations(self, model: str) -> list[str]:
+        """Operations of a model whose run is neither finished nor failed."""
+        with answering(self.uri):
+            query = f"attributes.status = 'RUNNING' and tags.`{MODEL}` = '{model}'"
+            return [run.data.tags[OPERATION] for run in self.client.search_runs([self.experiment_id], query)]
+
     def attach(self, run_id: str, path: Path) -> None:
         """Put a file beside what the run recorded, in place of one of that name."""
-        with _answering(self.uri):
+        with answering(self.uri):
             self.client.log_artifact(run_id, str(path))
+
+    def document(self, run_id: str, name: str) -> Any:
+        """A JSON file that a run recorded.
+
+        Raises:
+            TrackingError: there is none, or it is damaged.
+        """
+        with answering(self.uri), tempfile.TemporaryDirectory() as folder:
+            return json.loads(Path(self.client.download_artifacts(run_id, name, folder)).read_bytes())
 
     def load(self, uri: str) -> PyFuncModel:
         """The verified model at ``models:/NAME/VERSION``, ready to predict. The code of this process is used.
@@ -147,7 +166,7 @@ class Tracking:
         """
         path = list(sys.path)
         try:
-            with tempfile.TemporaryDirectory(prefix="abi-model-") as private, _answering(self.uri):
+            with tempfile.TemporaryDirectory(prefix="abi-model-") as private, answering(self.uri):
                 import mlflow
 
                 folder, keys = self.fetch(uri, Path(private) / "model"), Path(private) / "trusted.pem"
@@ -170,7 +189,7 @@ class Tracking:
             ArtifactRefused: its files are not what was signed; nothing is left in the folder then.
             TrackingError: MLflow does not answer, or knows no such model.
         """
-        with _answering(self.uri):
+        with answering(self.uri):
             location, tagged = self._source(uri)
             try:
                 with disk_errors(folder):
@@ -194,7 +213,7 @@ class Tracking:
         from mlflow.exceptions import MlflowException
 
         try:
-            with _answering(self.uri):
+            with answering(self.uri):
                 found = (
                     self.client.get_model_version_by_alias(name, alias)
                     if version is None
@@ -211,7 +230,7 @@ class Tracking:
 
     def models(self) -> list[str]:
         """Names of the registered models."""
-        with _answering(self.uri):
+        with answering(self.uri):
             return sorted(model.name for model in self.client.search_registered_models())
 
     def _source(self, uri: str) -> tuple[str, str | None]:
@@ -242,7 +261,7 @@ class Tracking:
             mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=self.uri)
 
     def _run(self, record: Record) -> str:
-        tags = {**record.tags, OPERATION: record.operation_id, "mlflow.source.name": "abi"}
+        tags = {**record.tags, OPERATION: record.operation_id, MODEL: record.name, "mlflow.source.name": "abi"}
         run_id = self._log(record.run_name, tags, record.params, record.metrics, ())
         self.client.log_inputs(run_id, _inputs(self.ws, record.dataset))
         for part in record.rounds:
@@ -447,7 +466,7 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _answering(uri: str) -> Iterator[None]:
+def answering(uri: str) -> Iterator[None]:
     """Say in one sentence that MLflow did not answer or refused."""
     try:
         with disk_errors(uri), warnings.catch_warnings():
@@ -459,4 +478,28 @@ def _answering(uri: str) -> Iterator[None]:
             raise
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         msg = f"Expected MLflow at {uri} to answer, got: {clip(said, 300)} Check tracking.uri or MLFLOW_TRACKING_URI, or start the server, then run again."
-        raise TrackingError(msg) from error
+        raise TrackingError(msg, transient=_transient(error)) from error
+
+
+def _transient(error: BaseException | None) -> bool:
+    """Whether nobody answered, or the answer was that the server has trouble (5xx)."""
+    while error is not None:
+        name, status = type(error).__name__, getattr(getattr(error, "response", None), "status_code", None)
+        if name in {
+            "ConnectionError",
+            "ConnectTimeout",
+            "ReadTimeout",
+            "Timeout",
+            "RetryError",
+            "ChunkedEncodingError",
+        }:
+            return True
+        if isinstance(status, int) and status >= SERVER_TROUBLE:
+            return True
+        if re.search(
+            r"failed with (error code|exception)? ?(5\d\d|HTTPConnectionPool)|Max retries exceeded|not in a valid JSON",
+            str(error),
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -66,7 +66,9 @@ def serving(tracking: Tracking, model: Recorded, host: str, port: int) -> Iterat
         folder = tracking.fetch(model.uri, Path(private) / "model")
         keys = Path(private) / "trusted.pem"
         keys.write_bytes(b"".join(tracking.signing.trusted().values()))
-        beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # MLflow looks for uvicorn
+        beside = (
+            f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # MLflow looks for uvicorn
+        )
         command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder), "--env-manager"]
         command += ["local", "--host", host, "--port", str(port)]
         process = subprocess.Popen(  # noqa: S603 - our own interpreter; MLflow's server is known by its command alone

@@ -260,9 +260,7 @@ class Tracking:
 
             folder.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".abi-fetch-") as stage:
-                got = mlflow.artifacts.download_artifacts(
-                    artifact_uri=location, dst_path=stage, tracking_uri=self.uri
-                )
+                got = mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=stage, tracking_uri=self.uri)
                 Path(got).rename(folder)
 
     def _run(self, record: Record) -> str:

@@ -178,7 +178,7 @@ class Tracking:
             sys.path[:] = path  # MLflow puts the stored code first, for good
 
     def fetch(self, uri: str, folder: Path, operation_id: str | None = None) -> Path:
-        """Copy the model at ``models:/NAME/VERSION`` to a folder that does not exist yet, and verify the copy.
+        """Copy the model at ``models:/NAME/VERSION`` to a folder that is empty or not there yet, and verify the copy.
 
         Args:
             uri: also ``models:/NAME@ALIAS`` and ``models:/MODEL_ID``.
@@ -258,7 +258,10 @@ class Tracking:
         else:
             import mlflow
 
-            mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=self.uri)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".abi-fetch-") as stage:
+                got = mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=stage, tracking_uri=self.uri)
+                Path(got).rename(folder)
 
     def _run(self, record: Record) -> str:
         tags = {**record.tags, OPERATION: record.operation_id, MODEL: record.name, "mlflow.source.name": "abi"}

@@ -99,6 +99,11 @@ def keep_again(candidates: Sequence[Candidate]) -> tuple[int, str] | None:
     return keep([c.family for c in candidates], known) if len(known) == len(candidates) else None
 
 
+def asked_blend(weight: float) -> str:
+    """Why a blend that was asked for is kept."""
+    return f"training.family asks for the blend; the network's share of {weight:.0%} is fitted on validation rows"
+
+
 def with_obstacle(reason: str, obstacle: str) -> str:
     """Why a family was kept, and why there was no blend."""
     return f"{reason}; {obstacle}" if obstacle else reason

@@ -16,7 +16,7 @@ from abi.metrics import Prediction, row_loss
 from abi.problem import Task
 from abi.training import loop
 from abi.training.checkpoint import Checkpoints
-from abi.training.choice import keep, paired, standings, with_obstacle
+from abi.training.choice import asked_blend, keep, paired, standings, with_obstacle
 from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.trees import cut_trees, train_trees
@@ -89,10 +89,7 @@ def _both(plan: Plan, rows: Rows) -> Fitted[Model]:
     network = replace(network, trained=replace(network.trained, plan=plan))
     blend, obstacle = _blend(plan, rows, network, trees)
     if plan.family == "blend" and blend is not None:
-        reason = (
-            f"training.family asks for the blend; the network's share of {blend[1]:.0%} is fitted on validation rows"
-        )
-        return _kept(blend[0], [network, trees, blend[0]], blend[1], reason, "")
+        return _kept(blend[0], [network, trees, blend[0]], blend[1], asked_blend(blend[1]), "")
     candidates: list[Fitted[Model]] = [trees, network, *([blend[0]] if blend is not None else [])]
     place, reason = keep([c.trained.family for c in candidates], standings([c.row_losses for c in candidates]))
     chosen = candidates[place]

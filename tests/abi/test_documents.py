@@ -92,7 +92,12 @@ def chain(toy: Any) -> dict[str, Any]:
         "Plan": plan,
         "Trained": trained,
         "Conditions": Conditions(
-            settings={"seed": 0}, machine=toy.machine.to_json(), train_rows=8, validation_rows=2, code="c", libraries={"torch": "2"}
+            settings={"seed": 0},
+            machine=toy.machine.to_json(),
+            train_rows=8,
+            validation_rows=2,
+            code="c",
+            libraries={"torch": "2"},
         ),
         "Move": Move(trained=trained, attention=attention, continues=False, reason="enough"),
         "Evaluation": evaluation,

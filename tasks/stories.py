@@ -31,7 +31,7 @@ def show(parts: Sequence[Part], *, no_color: bool = False) -> None:
         if isinstance(part, Table):
             console.print(part)
         else:
-            console.print(part, markup=False)
+            console.print(part, markup=False, soft_wrap=True)
 
 
 def of_replay(found: Replayed) -> list[Part]:
@@ -79,6 +79,7 @@ def of_explanation(told: Explanation) -> list[Part]:
         f"split      {_split(told)}",
     ]
     parts += [f"  tried    {_trial(t)}" for t in told.trials]
+    parts += [f"  trees    {_trial(t)}" for t in told.trees_trials]
     if told.blend is not None:
         parts.append(f"           {blend_sentence(told.blend)}")
     for turn in told.rounds:
@@ -150,9 +151,9 @@ def _turn(turn: RoundStory, told: Explanation) -> list[str]:
     bound = (
         f", on its {turn.bound} of {percent(turn.floor if turn.bound == 'floor' else turn.cap)}" if turn.bound else ""
     )
-    head = f"round {turn.round}{' (kept)' if turn.kept else ''}"
+    head = f"round {turn.round}"
     lines = [
-        f"{head:<11}attention {percent(w.value)} ({percent(w.low)} to {percent(w.high)}), {number(w.value * told.features, 1)}x the even share, rank {turn.rank} of {told.features}{bound}"
+        f"{head:<11}{'kept: ' if turn.kept else ''}attention {percent(w.value)} ({percent(w.low)} to {percent(w.high)}), {number(w.value * told.features, 1)}x the even share, rank {turn.rank} of {told.features}{bound}"
     ]
     if turn.before is not None and turn.shown is not None:
         share = "" if turn.shown.share is None else f", {percent(turn.shown.share)} of its importance"
@@ -165,8 +166,9 @@ def _turn(turn: RoundStory, told: Explanation) -> list[str]:
         lines.append(f"           width {c.width}, {what}, {show_count(c.parameters)} parameters: {c.reason}")
     if turn.trees is not None:
         t = turn.trees
+        own = "" if turn.trees_weight is None else f" attention {percent(turn.trees_weight)},"
         lines.append(
-            f"           trees: {t.bins} bins, as {t.treatment}, contribution {percent(t.contribution)}: {t.reason}"
+            f"           trees:{own} {t.bins} bins, as {t.treatment}, contribution {percent(t.contribution)}: {t.reason}"
         )
     left = "" if turn.left is None else f", left it {show_count(turn.left)} parameters"
     lines.append(f"           training moved its weight to {percent(turn.trained_weight)}{left}")
@@ -174,6 +176,8 @@ def _turn(turn: RoundStory, told: Explanation) -> list[str]:
         lines.append(
             f"           ablation: shuffling it adds {_estimate(turn.ablation, sign=True)} to the validation loss, rank {turn.ablation_rank} of {told.features}"
         )
+    if turn.trees_ablation is not None:
+        lines.append(f"           ablation in the trees: {_estimate(turn.trees_ablation, sign=True)}")
     return lines
 
 

@@ -46,10 +46,12 @@ class RoundStory(Value):
         shown: what the model of the round before showed: its score from the model, None in the first.
         capacity: of the network, None where there was none.
         trees: of the trees, None where there were none.
+        trees_weight: of a blend, the trees' own attention; None elsewhere.
         trained_weight: the weight after training.
         left: parameters that training left it, None where the plan did not prune.
         ablation: what shuffling it adds to the validation loss of the round's model; None where that was not recorded.
         ablation_rank: 1 is the feature whose loss hurts most.
+        trees_ablation: of a blend, what shuffling it adds to the trees' own loss.
     """
 
     round: int
@@ -63,10 +65,12 @@ class RoundStory(Value):
     shown: FeatureScore | None
     capacity: FeatureCapacity | None
     trees: TreeFeature | None
+    trees_weight: float | None
     trained_weight: float
     left: int | None
     ablation: Estimate | None
     ablation_rank: int | None
+    trees_ablation: Estimate | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +99,7 @@ class Explanation(Value):
         frugal: whether features without signal get nothing.
         pruned: whether training starts larger and drops weights.
         trials: what was tried, and by how much each beat what was preferred before it.
+        trees_trials: of a blend, the same of the trees' own attention.
         blend: the fitted blend of score terms, where it was kept.
         rounds: one story for each.
         family: of the kept model.
@@ -115,6 +120,7 @@ class Explanation(Value):
     frugal: bool
     pruned: bool
     trials: tuple[Trial, ...]
+    trees_trials: tuple[Trial, ...]
     blend: ScoreBlend | None
     rounds: tuple[RoundStory, ...]
     family: str
@@ -153,6 +159,7 @@ def explain(run: RunRecord, feature: str, entries: Sequence[Entry] = ()) -> Expl
         frugal=first.frugal,
         pruned=first.pruned,
         trials=first.trials,
+        trees_trials=first.trees.trials if first.trees is not None and kept.family == "blend" else (),
         blend=first.blend,
         rounds=tuple(_round(run, i, place) for i in range(len(run.rounds))),
         family=kept.family,
@@ -182,7 +189,9 @@ def _round(run: RunRecord, index: int, place: int) -> RoundStory:
     own = attention.weights[place]
     plan = trained.plan
     before = _as_kept(trained, run.rounds[index - 1].plan.attention) if index else None
-    shown = run.moves[index].attention.scores.features  # what this round's model showed
+    moved = run.moves[index].attention
+    shown = moved.scores.features  # what this round's model showed
+    trees = attention.trees if trained.family == "blend" else None
     ablations = [f.ablation.value if f.ablation is not None else 0.0 for f in shown]
     return RoundStory(
         round=index + 1,
@@ -196,10 +205,12 @@ def _round(run: RunRecord, index: int, place: int) -> RoundStory:
         shown=run.moves[index - 1].attention.scores.features[place] if index else None,
         capacity=plan.capacity.features[place] if plan.capacity.features and trained.family != "trees" else None,
         trees=plan.trees.features[place] if plan.trees is not None and trained.family != "network" else None,
+        trees_weight=None if trees is None else trees.weights[place].weight,
         trained_weight=trained.attention[place] if trained.attention else own.weight,
         left=trained.kept[place] if trained.kept else None,
         ablation=shown[place].ablation,
         ablation_rank=_rank(ablations, place) if shown[place].ablation is not None else None,
+        trees_ablation=moved.trees.features[place].ablation if moved.trees and moved.trees.features else None,
     )
 
 

@@ -51,6 +51,27 @@ def test_kept_adds_up_to_all_parameters(network: Network) -> None:
     assert int(features.sum()) == encoders + sum(widths) * (2 + 16)
 
 
+def test_the_cells_of_a_text_count_as_its_own(toy: Any) -> None:
+    table = toy.texts("binary", numeric=1)
+    attention = toy.attention(table.problem, terms=table.terms, frugal=True)
+    capacity = toy.plan(table.problem, attention=attention, parameters=3000).capacity
+    preparation, _ = prepare(table.problem.schema, capacity, table.train, attention)
+    prior = tuple(w.weight for w in attention.weights)
+    network = build(
+        Blueprint(
+            family="network", schema=table.problem.schema, capacity=replace(capacity, pruning=Pruning(parameters=1, macs=1)),
+            preparation=preparation, prior=prior, dropout=0.0,
+        )
+    )  # fmt: skip
+    features, layers = kept_parameters(network)
+    cells = len(network.get_parameter("texts.0.values"))
+    width = int((network.feature_of == 0).sum())
+    assert cells > 0
+    above = capacity.members + (capacity.block_width if capacity.blocks else 0)
+    assert int(features[0]) == cells + width * above
+    assert layers.feature_extraction + layers.middle + layers.output == sum(p.numel() for p in network.parameters())
+
+
 def test_a_hidden_unit_that_nothing_reads_is_dead(network: Network) -> None:
     _mask(network, "layers.1.weight")[:, 5] = False  # nothing of the second block reads unit 5 of the first
     live = live_weights(network, masks_of(network))

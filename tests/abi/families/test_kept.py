@@ -13,7 +13,7 @@ from abi.families.kept import kept_parameters, live_weights, table_rows
 from abi.families.network import Network
 from abi.families.preparation import prepare
 from abi.families.sparse import masks_of
-from abi.types import Pruning
+from abi.types import Envelope, Pruning
 
 
 @pytest.fixture(name="network")
@@ -53,23 +53,15 @@ def test_kept_adds_up_to_all_parameters(network: Network) -> None:
 
 def test_the_cells_of_a_text_count_as_its_own(toy: Any) -> None:
     table = toy.texts("binary", numeric=1)
-    attention = toy.attention(table.problem, terms=table.terms, frugal=True)
-    capacity = toy.plan(table.problem, attention=attention, parameters=3000).capacity
-    preparation, _ = prepare(table.problem.schema, capacity, table.train, attention)
-    prior = tuple(w.weight for w in attention.weights)
-    network = build(
-        Blueprint(
-            family="network", schema=table.problem.schema, capacity=replace(capacity, pruning=Pruning(parameters=1, macs=1)),
-            preparation=preparation, prior=prior, dropout=0.0,
-        )
-    )  # fmt: skip
-    features, layers = kept_parameters(network)
-    cells = len(network.get_parameter("texts.0.values"))
-    width = int((network.feature_of == 0).sum())
-    assert cells > 0
-    above = capacity.members + (capacity.block_width if capacity.blocks else 0)
-    assert int(features[0]) == cells + width * above
-    assert layers.feature_extraction + layers.middle + layers.output == sum(p.numel() for p in network.parameters())
+    attention = toy.attention(table.problem, [0.9, 0.5], 1.0, pruned=True, terms=table.terms)
+    config = toy.config(training__block_width=64, training__members=4)
+    fitted = toy.fitted(table, config, attention=attention, envelope=Envelope(parameters=800))
+    capacity = fitted.trained.plan.capacity
+    assert capacity.pruning is not None
+    assert capacity.features[0].entries > 0
+    text = fitted.trained.kept[0]
+    assert 0 < text <= capacity.pruning.parameters
+    assert sum(fitted.trained.kept) <= fitted.model.parameters <= 800
 
 
 def test_a_hidden_unit_that_nothing_reads_is_dead(network: Network) -> None:

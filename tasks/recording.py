@@ -29,6 +29,7 @@ from abi.values import Value
 from tasks.data import open_reader
 from tasks.progress import say
 from tasks.records import Dataset, Record, Recorded, Round
+from tasks.reference import make_reference
 from tasks.result import result_document
 from tasks.stage import Call, Stage, code_id, versions
 from tasks.tracking import Tracking
@@ -56,7 +57,9 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
         return str(folder)
     even = find(ws.get(control), Trained)
     report = compose(call, data_name, found, value, even, rounds)
-    values: dict[str, Value] = {"checks": found, "evaluation": value, "control": even}
+    reference = make_reference(call, value, rounds[0].trained.plan.attention)
+    ws.put(reference)
+    values: dict[str, Value] = {"checks": found, "evaluation": value, "control": even, "reference": reference}
     values |= {f"round-{i}": move for i, move in enumerate(rounds, 1)}
     ws.write(folder / "report.html", render(report).encode())
     recorded = recorded or tracking.record(_record(call, operation, report, folder, values))

@@ -86,6 +86,32 @@ class Tracking:
             uri=f"models:/{first.name}/{first.version}",
         )
 
+    def models(self) -> list[str]:
+        """Names of the registered models."""
+        with _answering(self.uri):
+            return sorted(model.name for model in self.client.search_registered_models())
+
+    def version(self, name: str, number: int | None = None) -> Recorded | None:
+        """That version of a model, or the newest one; None where there is none."""
+        with _answering(self.uri):
+            found = self.client.search_model_versions(f"name = '{name}'")
+        chosen = [v for v in found if number is None or int(v.version) == number]
+        if not chosen:
+            return None
+        newest = max(chosen, key=lambda version: int(version.version))
+        return Recorded(
+            run_id=str(newest.run_id), name=name, version=int(newest.version), uri=f"models:/{name}/{newest.version}"
+        )
+
+    def document(self, run_id: str, path: str) -> Any:
+        """One JSON artifact of a run; None where the run has none of that path."""
+        with _answering(self.uri):
+            folder, _, _ = path.rpartition("/")
+            if path not in {item.path for item in self.client.list_artifacts(run_id, folder or None)}:
+                return None
+            with tempfile.TemporaryDirectory() as stage:
+                return json.loads(Path(self.client.download_artifacts(run_id, path, stage)).read_bytes())
+
     def record(self, record: Record) -> Recorded:
         """Store everything, then register the model; an operation that has a version already is answered with that.
 

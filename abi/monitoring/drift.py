@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from abi.operations import MonitorConfig
 
 Counts = Int64[np.ndarray, " cells"]
+Some = Int64[np.ndarray, " _"]
 HALF_ROW: Final = 0.5
 """What an empty cell counts as, so that the logarithm is finite: less than the least that can be seen."""
 EXPECTED: Final = 5.0
@@ -81,7 +82,7 @@ def compare(before: Distribution, now: Tally, weight: float) -> FeatureDrift:
     """One feature, with its p-value as it is."""
     first, second = _pooled(before, now)
     statistic, p_values, distance = _TESTS[before.kind](before, now)
-    p_values.append(homogeneity(*_against(before.counts, now.counts, [-1])))
+    p_values.append(homogeneity(_apart(np.array(before.counts), -1), _apart(now.counts, -1)))
     raw = stability_index(first, second) - chance_index(first, second)
     if before.kind == "text":
         raw = max(raw, _most_moved_term(before, now))
@@ -149,7 +150,8 @@ def _numeric(before: Distribution, now: Tally) -> tuple[float, list[float], floa
     assert before.fine is not None
     rows = np.array(before.fine.rows).astype(np.int64)
     statistic, p = kolmogorov_smirnov(rows, now.fine)
-    return statistic, [p, homogeneity(*_against(before.counts, now.counts, [-2]))], wasserstein(before, now)
+    outside = homogeneity(_apart(np.array(before.counts[:-1]), -1), _apart(now.counts[:-1], -1))
+    return statistic, [p, outside], wasserstein(before, now)
 
 
 def wasserstein(before: Distribution, now: Tally) -> float | None:
@@ -171,7 +173,7 @@ def _category(before: Distribution, now: Tally) -> tuple[float, list[float], flo
     """Frequent values by chi-square, what is rare or new by itself."""
     first, second = _pooled(before, now)
     frequent = homogeneity(first[:-2], second[:-2])
-    rest = homogeneity(*_against(tuple(first.tolist()), second, [-2]))
+    rest = homogeneity(_apart(first[:-1], -1), _apart(second[:-1], -1))
     return _largest_change(first, second), [frequent, rest], None
 
 
@@ -194,7 +196,7 @@ def _most_moved_term(before: Distribution, now: Tally) -> float:
     return max((stability_index(o, n) - chance_index(o, n) for o, n in _term_tables(before, now)), default=0.0)
 
 
-def _term_tables(before: Distribution, now: Tally) -> list[tuple[Counts, Counts]]:
+def _term_tables(before: Distribution, now: Tally) -> list[tuple[Some, Some]]:
     """(with it, without it) before and now, for each term and for having none."""
     m, n = before.rows - before.counts[-1], now.rows - int(now.counts[-1])
     return [
@@ -203,7 +205,7 @@ def _term_tables(before: Distribution, now: Tally) -> list[tuple[Counts, Counts]
     ]
 
 
-def _pooled(before: Distribution, now: Tally) -> tuple[Counts, Counts]:
+def _pooled(before: Distribution, now: Tally) -> tuple[Some, Some]:
     """The cells that are compared: of categories those with enough expected rows, others together, missing."""
     first, second = np.array(before.counts), now.counts
     if before.kind == "numeric":
@@ -217,7 +219,7 @@ def _pooled(before: Distribution, now: Tally) -> tuple[Counts, Counts]:
     )
 
 
-def _neighbours(first: Counts, second: Counts, expected: Float64[np.ndarray, " cells"]) -> tuple[Counts, Counts]:
+def _neighbours(first: Counts, second: Counts, expected: Float64[np.ndarray, " cells"]) -> tuple[Some, Some]:
     """Cells in order, joined until each has enough expected rows; the missing ones stay apart."""
     group, total = [0], 0.0
     for rows in expected[:-2]:
@@ -231,13 +233,9 @@ def _neighbours(first: Counts, second: Counts, expected: Float64[np.ndarray, " c
     )
 
 
-def _against(before: Sequence[int], now: Counts, cell: list[int]) -> tuple[Counts, Counts]:
-    """One cell against all others; the missing ones count only as themselves."""
-    first, second = np.array(before), np.asarray(now)
-    if cell != [-1]:
-        first, second = first[:-1], second[:-1]
-        cell = [cell[0] + 1]
-    return tuple(np.array([x[cell[0]], x.sum() - x[cell[0]]]) for x in (first, second))  # type: ignore[return-value]
+def _apart(cells: Counts, place: int) -> Some:
+    """One cell against all others."""
+    return np.array([cells[place], cells.sum() - cells[place]])
 
 
 def _largest_change(before: Counts, now: Counts) -> float:

@@ -141,7 +141,7 @@ def numeric_cells(name: str, values: Values) -> Distribution:
         kind="numeric",
         counts=(),
         edges=tuple(coarse.tolist()),
-        fine=Fine(ends=_single(np.unique(fine.astype(np.float32)).astype(np.float64)), rows=(), means=()),
+        fine=Fine(ends=tuple(sorted(set(_single(fine)))), rows=(), means=()),
     )
 
 

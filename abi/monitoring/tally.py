@@ -65,7 +65,8 @@ def tally_numeric(reference: Distribution, values: Values) -> Tally:
     fine = np.searchsorted(np.array(reference.fine.ends), known)
     finite = np.where(np.isfinite(known), known, 0.0)
     rows = np.bincount(fine, minlength=size).astype(np.int64)
-    return Tally(counts, rows, np.bincount(fine, finite, minlength=size), NONE)
+    sums = np.bincount(fine, finite, minlength=size).astype(np.float64)  # of no rows it is whole numbers
+    return Tally(counts, rows, sums, NONE)
 
 
 def tally_category(reference: Distribution, column: Codes) -> Tally:

@@ -14,11 +14,11 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, select, update
+from sqlalchemy import Connection, Engine, RowMapping, bindparam, create_engine, event, select, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from abi.audit.chain import CHAMPION_KINDS, Row, Verified, verify
@@ -26,7 +26,7 @@ from abi.audit.entry import GENESIS, Aliases, Checkpoint, Draft, Entry, Head, Ki
 from abi.audit.keys import Signer
 from abi.errors import LedgerError, PromotionConflict, UsageError, WorkspaceError, clip
 from tasks.ledger_checkpoints import keep, read_kept
-from tasks.ledger_keys import find_signer, trusted_keys
+from tasks.ledger_keys import find_signer, settle, trusted_keys
 from tasks.ledger_lease import Lease
 from tasks.ledger_tables import checkpoints, entries, head, metadata
 from tasks.workspace import Workspace, disk_errors
@@ -41,6 +41,9 @@ COLUMNS = ("seq", "kind", "model", "time", "operation")
 BUSY_MS = 60_000
 FETCHED = 5_000
 READING = {"reading": True}
+LOCK = select(head.c.payload).with_for_update()
+FOUND = select(entries.c.payload).where(entries.c.operation == bindparam("wanted"))
+ADD, MOVE_HEAD = entries.insert(), update(head)
 ADVISORY = 0x41424921
 
 
@@ -74,7 +77,7 @@ class Ledger:
             event.listen(engine, "begin", _begin_sqlite)
         ledger = cls(ws, config, url, engine, signer)
         ledger._create()
-        return ledger
+        return replace(ledger, signer=settle(ledger))
 
     def append(self, *drafts: Draft) -> tuple[Entry, ...]:
         """Enter decisions, in one transaction; one whose operation is there is answered with the entry that is.
@@ -173,20 +176,13 @@ class Ledger:
         place = kept or self.place
         marks = read_kept(place)  # before the entries, so that what is appended meanwhile is not missed
         heads, stored = [self.head()], self.checkpoints()
-        trusted = trusted_keys(self.ws, self.config, keys)
+        trusted = trusted_keys(self.ws, keys)
         return verify(self.sealed(), trusted, heads=heads, checkpoints=stored, kept=marks)
 
     @property
     def place(self) -> Path:
         """Folder where checkpoints are kept outside the database."""
         return self.config.checkpoints or self.ws.ledger_checkpoints
-
-    def rotate(self, signer: Signer, *, retire: bool = True) -> Entry:
-        """Enter a new key, signed by the present one; entries from here on must be signed by it."""
-        retired = [self.signer.id] if retire else []
-        detail = {"id": signer.id, "public_key": signer.public_pem().decode(), "retired": retired}
-        (entry,) = self.append(Draft(kind="key", model="", detail=detail, operation=f"key:{signer.id}"))
-        return entry
 
     def lease(self, operation: str, *, seconds: float = 60.0) -> Lease:
         """``with ledger.lease(operation) as held``: whether this process is the one at work on it; kept up meanwhile."""
@@ -295,11 +291,8 @@ class _Appending:
 
     def begin(self) -> _Appending:
         """Take the lock, and see how far the ledger goes."""
-        row = self._connection.execute(select(head.c.seq).with_for_update()).one()
-        self._seq = int(row.seq)
-        if self._seq:
-            last = select(entries.c.hash).where(entries.c.seq == self._seq)
-            self._hash = self._connection.execute(last).scalar_one()
+        plain = json.loads(self._connection.execute(LOCK).scalar_one())
+        self._seq, self._hash = int(plain["seq"]), plain["hash"]
         return self
 
     def append(self, draft: Draft) -> Entry:
@@ -316,7 +309,7 @@ class _Appending:
         )
         sealed = self._ledger.signer.seal(entry)
         columns = {name: getattr(entry, name) for name in COLUMNS}
-        self._connection.execute(entries.insert().values(**columns, **vars(sealed)))
+        self._connection.execute(ADD, {**columns, **vars(sealed)})
         self._seq, self._hash = entry.seq, sealed.hash
         if entry.seq % self._ledger.config.every == 0:
             self.checkpoint()
@@ -325,7 +318,7 @@ class _Appending:
     def end(self) -> None:
         """Sign how far the ledger goes now."""
         self.head = self._ledger.signer.seal(Head(seq=self._seq, hash=self._hash))
-        self._connection.execute(update(head).values(seq=self._seq, **vars(self.head)))
+        self._connection.execute(MOVE_HEAD, {"seq": self._seq, **vars(self.head)})
 
     def checkpoint(self) -> Checkpoint | None:
         """One more checkpoint, where the ledger has grown."""
@@ -350,7 +343,7 @@ class _Appending:
         """The entry of that operation."""
         if operation is None:
             return None
-        row = self._connection.execute(select(entries.c.payload).where(entries.c.operation == operation)).first()
+        row = self._connection.execute(FOUND, {"wanted": operation}).first()
         return None if row is None else _entry(row.payload)
 
     def aliases(self, model: str) -> Aliases:

@@ -7,12 +7,13 @@ import datetime
 import io
 import json
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,8 +22,8 @@ from abi.data.columns import encode
 from abi.data.reader import Reader
 from abi.data.split import roles
 from abi.documents import document, find, read_document
-from abi.errors import DataError, UsageError, WorkspaceError, listed
-from abi.families.family import MODEL, Model
+from abi.errors import DataError, TrackingError, UsageError, WorkspaceError, listed
+from abi.families.family import Model
 from abi.families.stored import load
 from abi.monitored import AttentionDrift, Distribution, Drift, FeatureDrift, Reference
 from abi.monitoring.alarm import Alarm, cooled
@@ -34,17 +35,22 @@ from abi.monitoring.tally import Tally, column_of, tally
 from abi.monitoring.verdict import Subject, conclude
 from abi.problem import DataFile, Problem, Snapshot, Split
 from abi.types import Trained
+from abi.values import Value
 from tasks.data import open_reader
-from tasks.ledger import Ledger
+from tasks.decisions import flow_run, only_model, open_ledger
+from tasks.gates import WEIGHTS
+from tasks.model_registry import Version, find_version, versions
+from tasks.models import has_files, load_model
 from tasks.progress import say
-from tasks.records import Recorded
+from tasks.registration import connect
 from tasks.snapshot import read_file
 from tasks.stage import Call
-from tasks.tracking import Tracking
 
 if TYPE_CHECKING:
     from abi.config import Config
     from abi.data.table import Table
+    from tasks.ledger import Ledger
+    from tasks.tracking import Tracking
 
 HEADER = ("cell", "rows_before", "rows_now", "share_before", "share_now", "psi_part")
 NAME_LENGTH = 60
@@ -54,10 +60,10 @@ NAME_LENGTH = 60
 class Champion:
     """The version that new rows are held against, and what it was trained on."""
 
-    recorded: Recorded
+    version: Version
     trained: Trained
     reference: Reference
-    model: Model | None
+    model: Model
     notes: tuple[str, ...]
 
     @property
@@ -80,7 +86,7 @@ def monitor(call: Call, data: str, model: str | None = None, out: Path | None = 
     Args:
         call: workspace and settings.
         data: CSV (also gzip) or Parquet file; the target may be lacking, other columns are ignored.
-        model: the registered model; where None, the only one there is.
+        model: the registered model; where None, that of the settings or the only one there is.
         out: folder for the tables; one in the workspace where None.
 
     Raises:
@@ -89,17 +95,17 @@ def monitor(call: Call, data: str, model: str | None = None, out: Path | None = 
     """
     ws, config = call.ws, call.settings
     now = datetime.datetime.now(datetime.UTC)
-    ledger = Ledger.open(ws, config.audit)
-    champion = find_champion(call, ledger, model or config.name)
-    name, reference = champion.recorded.name, champion.reference
+    call = only_model(call) if model is None else replace(call, name=model)
+    ledger, champion = open_ledger(call), find_champion(call)
+    reference = champion.reference
     batch = Batch(*read_file(ws, Path(data)))
     _expect_columns(champion.problem, batch, data)
     tallies, predictions = _count(champion, batch)
     features, prediction = _judged(champion, tallies, predictions, config)
     attention, notes = _attention(call, champion, batch)
     subject = Subject(
-        model=name,
-        version=champion.recorded.version,
+        model=call.name,
+        version=champion.version.number,
         reference=ws.put(reference),
         snapshot=batch.file.sha256,
         rows=batch.table.rows,
@@ -109,16 +115,16 @@ def monitor(call: Call, data: str, model: str | None = None, out: Path | None = 
         features,
         prediction,
         attention,
-        last_alarm(ledger, name, reference.id),
+        last_alarm(ledger, call.name, reference.id),
         now,
-        last_retraining(ledger, name),
+        last_retraining(ledger, call.name),
         config.monitor,
         (*champion.notes, *notes),
     )
     folder = out or ws.root / "monitoring" / f"{now:%Y%m%dT%H%M%S.%fZ}"
     _write(call, folder, drift, _named(champion, tallies, predictions))
     ledger.append(_draft(drift, ws.put(drift)))
-    say(f"monitor   {drift.rows} rows against {name} {drift.version}; tables in {folder}")
+    say(f"monitor   {drift.rows} rows against {call.name} {drift.version}; tables in {folder}")
     return drift
 
 
@@ -152,44 +158,50 @@ def last_retraining(ledger: Ledger, model: str) -> datetime.datetime | None:
     return datetime.datetime.fromisoformat(times[-1]) if times else None
 
 
-def find_champion(call: Call, ledger: Ledger, model: str | None) -> Champion:
-    """The champion, or the newest version where none was promoted, with what its run recorded.
+def find_champion(call: Call) -> Champion:
+    """The champion of the call's model, or the newest version where none was promoted, with what its run recorded.
 
     Raises:
-        UsageError: no model of that name is registered, several are and none was named, or it has no reference.
+        UsageError: no version is registered, or it has no reference.
+        ArtifactRefused: its files are not what was signed.
     """
-    tracking = Tracking.open(call.ws, call.settings.tracking)
-    name = model or _only(tracking)
-    alias = ledger.aliases(name).champion
-    recorded = tracking.version(name, alias)
-    if recorded is None:
-        msg = f"Expected a registered version {alias or ''} of {name!r}, got none: train one with `abi run`, or name another with --model."
-        raise UsageError(msg.replace("  ", " "))
-    notes = () if alias is not None else (f"no version was promoted yet: held against the newest, {recorded.version}",)
-    trained = find(_document(tracking, recorded, "evaluation"), Trained)
-    reference = find(_document(tracking, recorded, "reference"), Reference)
-    folder = call.ws.models / trained.artifact
-    found = load(folder) if (folder / MODEL).is_file() else None
-    if found is None:
-        notes = (*notes, "predictions were not made: this workspace does not have the model's files")
-    return Champion(recorded, trained, reference, found, notes)
+    tracking, number = connect(call), open_ledger(call).aliases(call.name).champion
+    version = _newest(tracking, call.name) if number is None else find_version(tracking, call.name, number)
+    note = f"no version of {call.name!r} was promoted yet: held against the newest, {version.number}"
+    trained = find(_document(tracking, version, "evaluation"), Trained)
+    return Champion(
+        version=version,
+        trained=trained,
+        reference=find(_document(tracking, version, "reference"), Reference),
+        model=_model(call, tracking, version, trained.artifact),
+        notes=() if number is not None else (note,),
+    )
 
 
-def _only(tracking: Tracking) -> str:
-    names = tracking.models()
-    if len(names) != 1:
-        got = f"{listed(tuple(names))}: name one with --model" if names else "none: train one with `abi run`"
-        msg = f"Expected one registered model, got {got}."
+def _newest(tracking: Tracking, model: str) -> Version:
+    found = versions(tracking, model)
+    if not found:
+        msg = f"Expected a registered version of {model!r}, got none: train one with `abi run`, or name another with --model."
         raise UsageError(msg)
-    return names[0]
+    return found[-1]
 
 
-def _document(tracking: Tracking, recorded: Recorded, name: str) -> Any:
-    plain = tracking.document(recorded.run_id, f"values/{name}.json")
-    if plain is None:
-        msg = f"Expected {name} among what the run of {recorded.uri} recorded, got none: it was made by an earlier version; train again with `abi run`."
-        raise UsageError(msg)
-    return read_document(plain)
+def _model(call: Call, tracking: Tracking, version: Version, artifact: str) -> Model:
+    """From the workspace, or where it lacks the files from the registry; verified either way."""
+    if has_files(call.ws, artifact):
+        return load_model(call, artifact)
+    with tempfile.TemporaryDirectory() as place:
+        return load(tracking.fetch(version.uri, Path(place) / "model") / WEIGHTS)
+
+
+def _document(tracking: Tracking, version: Version, name: str) -> Value:
+    try:
+        return read_document(tracking.document(version.run_id, f"values/{name}.json"))
+    except TrackingError as error:
+        if error.transient:
+            raise
+        msg = f"Expected {name} among what the run of {version.uri} recorded, got none: an earlier ABI made it; train again with `abi run`."
+        raise UsageError(msg) from None
 
 
 def _expect_columns(problem: Problem, batch: Batch, data: str) -> None:
@@ -212,7 +224,7 @@ def _count(champion: Champion, batch: Batch) -> tuple[list[Tally], Tally | None]
         numbers = np.arange(first, first + rows.num_rows, dtype=np.int64)
         columns = encode(rows, problem.schema, numbers, with_target=False)
         counted.append([tally(d, column_of(columns, features, i)) for i, d in enumerate(reference.features)])
-        if champion.model is not None and reference.prediction is not None:
+        if reference.prediction is not None:
             fresh = columns.take(roles(numbers, problem.split) > 0) if own else columns
             found = prediction_column(problem.schema, champion.model.predict_columns(fresh))
             predicted.append(tally(reference.prediction, found))
@@ -277,6 +289,7 @@ def _draft(drift: Drift, drift_id: str) -> Draft:
     return Draft(
         kind="drift",
         model=drift.model,
+        flow_run=flow_run(),
         values={"drift": drift_id, "reference": drift.reference, "snapshot": drift.snapshot},
         detail={
             "version": drift.version,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from abi.families.stored import load
 from abi.monitored import Reference
 from abi.monitoring.reference import refer
 from abi.types import Attention, Evaluation
 from tasks.data import load_rows
+from tasks.models import load_model
 from tasks.stage import Call
 
 
@@ -20,5 +20,5 @@ def make_reference(call: Call, evaluation: Evaluation, first: Attention) -> Refe
     """
     kept = evaluation.trained
     problem = kept.plan.attention.scores.problem
-    predicted = load(call.ws.models / kept.artifact).predict_columns(load_rows(call, problem, "test"))
+    predicted = load_model(call, kept.artifact).predict_columns(load_rows(call, problem, "test"))
     return refer(problem, load_rows(call, problem, "train"), predicted, first, kept.artifact, call.settings)

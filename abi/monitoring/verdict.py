@@ -82,7 +82,7 @@ def conclude(
 
 def drifted_share(features: tuple[FeatureDrift, ...]) -> float:
     """The share of attention that lies on drifted features."""
-    return sum(f.weight for f in features if f.drifted)
+    return sum((f.weight for f in features if f.drifted), 0.0)
 
 
 def _reasons(

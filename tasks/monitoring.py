@@ -38,7 +38,6 @@ from abi.types import Trained
 from abi.values import Value
 from tasks.data import open_reader
 from tasks.decisions import flow_run, only_model, open_ledger
-from tasks.gates import WEIGHTS
 from tasks.model_registry import Version, find_version, versions
 from tasks.models import has_files, load_model
 from tasks.progress import say
@@ -191,7 +190,7 @@ def _model(call: Call, tracking: Tracking, version: Version, artifact: str) -> M
     if has_files(call.ws, artifact):
         return load_model(call, artifact)
     with tempfile.TemporaryDirectory() as place:
-        return load(tracking.fetch(version.uri, Path(place) / "model") / WEIGHTS)
+        return load(tracking.fetch(version.uri, Path(place) / "model") / "artifacts" / artifact)
 
 
 def _document(tracking: Tracking, version: Version, name: str) -> Value:

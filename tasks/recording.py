@@ -33,6 +33,7 @@ from tasks.patience import insist
 from tasks.planning import machine
 from tasks.progress import say
 from tasks.records import Dataset, Record, Recorded, Round
+from tasks.reference import make_reference
 from tasks.registration import connect, reconciled, register
 from tasks.result import result_document
 from tasks.stage import Call, Stage, code_id, versions
@@ -69,6 +70,7 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
         "checks": found,
         "evaluation": value,
         "control": even,
+        "reference": make_reference(call, value, rounds[0].trained.plan.attention),
         CONDITIONS: conditions(call, value),
     }
     values |= {f"round-{i}": move for i, move in enumerate(rounds, 1)}

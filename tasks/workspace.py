@@ -26,7 +26,19 @@ if TYPE_CHECKING:
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
-FOLDERS = ("values", "tables", "snapshots", "suites", "gx", "models", "checkpoints", "runs", "prefect", "mlartifacts")
+FOLDERS = (
+    "values",
+    "tables",
+    "snapshots",
+    "suites",
+    "gx",
+    "models",
+    "checkpoints",
+    "runs",
+    "prefect",
+    "mlartifacts",
+    "keys",
+)
 
 
 @dataclass(frozen=True)
@@ -112,12 +124,27 @@ class Workspace:
         return self.root / "mlflow.db"
 
     @property
+    def ledger_db(self) -> Path:
+        """The ledger's SQLite file."""
+        return self.root / "ledger.db"
+
+    @property
+    def ledger_checkpoints(self) -> Path:
+        """Signed checkpoints of the ledger, unless they are kept elsewhere."""
+        return self.root / "ledger-checkpoints"
+
+    @property
+    def keys(self) -> Path:
+        """Keys of the ledger and of models, unless the settings name others."""
+        return self.root / "keys"
+
+    @property
     def mlartifacts(self) -> Path:
         """MLflow's artifacts."""
         return self.root / "mlartifacts"
 
-    def write(self, path: Path, data: bytes) -> None:
-        """Put `data` at `path`, in full or not at all.
+    def write(self, path: Path, data: bytes, *, private: bool = False) -> None:
+        """Put `data` at `path`, in full or not at all; a `private` file only its owner can read.
 
         Raises:
             WorkspaceError: no space is left, or the place cannot be written.
@@ -130,7 +157,7 @@ class Workspace:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-                Path(name).chmod(0o644)
+                Path(name).chmod(0o600 if private else 0o644)
                 Path(name).replace(path)
             except BaseException:
                 Path(name).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, select, update
+from sqlalchemy import Connection, Engine, RowMapping, bindparam, create_engine, event, select, update
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from abi.audit.chain import CHAMPION_KINDS, Row, Verified, verify
@@ -41,6 +41,9 @@ COLUMNS = ("seq", "kind", "model", "time", "operation")
 BUSY_MS = 60_000
 FETCHED = 5_000
 READING = {"reading": True}
+LOCK = select(head.c.payload).with_for_update()
+FOUND = select(entries.c.payload).where(entries.c.operation == bindparam("wanted"))
+ADD, MOVE_HEAD = entries.insert(), update(head)
 ADVISORY = 0x41424921
 
 
@@ -295,11 +298,8 @@ class _Appending:
 
     def begin(self) -> _Appending:
         """Take the lock, and see how far the ledger goes."""
-        row = self._connection.execute(select(head.c.seq).with_for_update()).one()
-        self._seq = int(row.seq)
-        if self._seq:
-            last = select(entries.c.hash).where(entries.c.seq == self._seq)
-            self._hash = self._connection.execute(last).scalar_one()
+        plain = json.loads(self._connection.execute(LOCK).scalar_one())
+        self._seq, self._hash = int(plain["seq"]), plain["hash"]
         return self
 
     def append(self, draft: Draft) -> Entry:
@@ -316,7 +316,7 @@ class _Appending:
         )
         sealed = self._ledger.signer.seal(entry)
         columns = {name: getattr(entry, name) for name in COLUMNS}
-        self._connection.execute(entries.insert().values(**columns, **vars(sealed)))
+        self._connection.execute(ADD, {**columns, **vars(sealed)})
         self._seq, self._hash = entry.seq, sealed.hash
         if entry.seq % self._ledger.config.every == 0:
             self.checkpoint()
@@ -325,7 +325,7 @@ class _Appending:
     def end(self) -> None:
         """Sign how far the ledger goes now."""
         self.head = self._ledger.signer.seal(Head(seq=self._seq, hash=self._hash))
-        self._connection.execute(update(head).values(seq=self._seq, **vars(self.head)))
+        self._connection.execute(MOVE_HEAD, {"seq": self._seq, **vars(self.head)})
 
     def checkpoint(self) -> Checkpoint | None:
         """One more checkpoint, where the ledger has grown."""
@@ -350,7 +350,7 @@ class _Appending:
         """The entry of that operation."""
         if operation is None:
             return None
-        row = self._connection.execute(select(entries.c.payload).where(entries.c.operation == operation)).first()
+        row = self._connection.execute(FOUND, {"wanted": operation}).first()
         return None if row is None else _entry(row.payload)
 
     def aliases(self, model: str) -> Aliases:

@@ -28,7 +28,7 @@ def keep(ws: Workspace, folder: Path, head: Sealed | None, checkpoints: Sequence
             number = json.loads(sealed.payload)["number"]
             ws.write(folder / f"checkpoint-{number:08d}.json", _bytes(sealed))
         if head is not None:
-            ws.write(folder / HEAD, _bytes(head))
+            ws.write(folder / HEAD, _bytes(head), durable=False)  # each append writes it: the last ones may be lost
     except WorkspaceError as error:
         say(f"ledger    a checkpoint was not kept in {folder}: {error}")
 
@@ -41,8 +41,11 @@ def read_kept(folder: Path) -> list[Sealed]:
     """
     kept = []
     for path in sorted(folder.glob("*.json")):
+        data = path.read_bytes()
+        if path.name == HEAD and not data:  # a power failure; as good as none
+            continue
         try:
-            kept.append(Sealed(**json.loads(path.read_bytes())))
+            kept.append(Sealed(**json.loads(data)))
         except (ValueError, TypeError):
             msg = f"Expected a signed checkpoint in {path}, got something else: restore it from where else it was kept."
             raise AuditBroken(msg) from None

@@ -114,6 +114,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def stages(self) -> Path:
+        """Results of finished stages by key."""
+        return self.root / "stages"
+
+    @property
     def prefect(self) -> Path:
         """Prefect's home, with the results of finished stages."""
         return self.root / "prefect"
@@ -143,8 +148,10 @@ class Workspace:
         """MLflow's artifacts."""
         return self.root / "mlartifacts"
 
-    def write(self, path: Path, data: bytes, *, private: bool = False) -> None:
-        """Put `data` at `path`, in full or not at all; a `private` file only its owner can read.
+    def write(self, path: Path, data: bytes, *, private: bool = False, durable: bool = True) -> None:
+        """Put `data` at `path`, in full or not at all.
+
+        Only its owner can read a `private` file. One that is not `durable` may be empty after a power failure.
 
         Raises:
             WorkspaceError: no space is left, or the place cannot be written.
@@ -155,8 +162,9 @@ class Workspace:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                    if durable:
+                        file.flush()
+                        os.fsync(file.fileno())
                 Path(name).chmod(0o600 if private else 0o644)
                 Path(name).replace(path)
             except BaseException:

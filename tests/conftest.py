@@ -1,0 +1,137 @@
+"""A real PostgreSQL for tests that ask for one, started on this machine from the system's own package."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+DEBIAN = Path("/usr/lib/postgresql")
+PASSWORD = "only-for-this-test-run"
+START_S = 60
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """A port of 127.0.0.1 that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def postgres_server(free_port: Callable[[], int]) -> Iterator[str]:
+    """SQLAlchemy URL of a PostgreSQL server's maintenance database; its role may do everything.
+
+    Where the binaries are missing the test is skipped, but not under CI, which has to install them.
+    """
+    binaries = _binaries()
+    if binaries is None:
+        missing = "Expected PostgreSQL's initdb and postgres on this machine, found none: apt-get install postgresql."
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    folder = Path(tempfile.mkdtemp(prefix="abi-postgres-"))
+    user = _user()
+    if user is not None:
+        os.chown(folder, user, -1)
+    (folder / "password").write_text(PASSWORD)
+    (folder / "password").chmod(0o644)
+    data = folder / "data"
+    trust = ("--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "--no-sync")
+    subprocess.run(
+        [binaries / "initdb", "-D", data, "-U", "abi", "-E", "UTF8", "--locale=C", *trust],
+        user=user,
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    port = free_port()
+    where = ("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}", "-c", "max_connections=200")
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(
+            [binaries / "postgres", "-D", data, "-p", str(port), *where], user=user, cwd=folder, stdout=log, stderr=log
+        )
+    try:
+        url = f"postgresql+psycopg://abi:{PASSWORD}@127.0.0.1:{port}/postgres"
+        _wait(url, server, folder / "log")
+        yield url
+    finally:
+        server.send_signal(signal.SIGINT)  # a fast shutdown; SIGTERM would wait for clients to go
+        server.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """SQLAlchemy URL (postgresql+psycopg) of a new, empty database on a real server; it goes with the test."""
+    with new_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_postgres_url(postgres_server: str) -> Iterator[str]:
+    """The same for all tests of one file."""
+    with new_database(postgres_server) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def new_database(server: str) -> Iterator[str]:
+    import psycopg
+
+    name = f"test_{secrets.token_hex(6)}"
+    plain = server.replace("+psycopg", "")
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    try:
+        yield f"{server.rpartition('/')[0]}/{name}"
+    finally:
+        with psycopg.connect(plain, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _binaries() -> Path | None:
+    """Where initdb and postgres are: on the path, or where Debian puts them (the newest version)."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).resolve().parent
+    versions = sorted(DEBIAN.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    return versions[-1].parent if versions else None
+
+
+def _user() -> int | None:
+    """PostgreSQL refuses to run as root: then it runs as its own user, or as nobody."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_uid
+    return None
+
+
+def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    import psycopg
+
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            psycopg.connect(url.replace("+psycopg", ""), connect_timeout=2).close()
+            return
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"PostgreSQL did not start: {log.read_text()[-2000:]}")
+            time.sleep(0.05)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,8 @@ from abi.config import load_config
 from abi.monitoring.triggers import Decision, show_time
 from flows.retrain import Request, retrain
 from tasks import deployed_run, flow_artifacts
-from tasks.ledger import Ledger
-from tasks.orchestration import as_tasks
+from tasks.decisions import open_ledger
+from tasks.orchestration import as_tasks, or_without_prefect
 from tasks.preflight import pose_problem, preflight
 from tasks.promoting import promote_with_gates
 from tasks.scheduling import LEASE_S, Operation, Start, recorded_result
@@ -114,14 +115,14 @@ def retrain_table(
     call = job.call()
     late = deployed_run.late(start, call.settings.schedule.grace)
     if late is not None:
-        Ledger.open(call.ws, call.settings.audit).append(deployed_run.missed(call, start))
+        open_ledger(call).append(deployed_run.missed(call, start))
         return _completed(late)
     return _retrain(job, start)
 
 
 def _retrain(job: Job, start: Start) -> State[Any]:
     call = job.call()
-    ledger = Ledger.open(call.ws, call.settings.audit)
+    ledger = open_ledger(call)
     operation = Operation(call, ledger, pose_problem(call, job.data, job.test, job.target))
     with ledger.lease(f"retrain:{operation.id}", seconds=LEASE_S) as held:
         if not held:
@@ -143,11 +144,20 @@ def _train(job: Job, operation: Operation, decision: Decision, start: Start) -> 
         operation.fired(decision, start)
         deployed_run.tell(f"trigger   {decision.summary}")
         preflight(call, job.data, job.test, job.target)
-        folder = Path(retrain(as_tasks(call, Clock()), Request(call, job.target, job.data, job.test)))
+        folder = Path(_train_stages(call, Request(call, job.target, job.data, job.test)))
     result: dict[str, Any] = json.loads((folder / "run.json").read_bytes())
     operation.trained(result, start)
     flow_artifacts.publish(call, folder)
     return result
+
+
+def _train_stages(call: Call, request: Request) -> str:
+    clock = Clock()
+
+    def body(run: Callable[..., str]) -> str:
+        return retrain(run, request)
+
+    return or_without_prefect(call, clock, body, lambda: body(as_tasks(call, clock)))
 
 
 def _completed(message: str, data: Any = None) -> State[Any]:

@@ -39,6 +39,7 @@ def connected() -> Iterator[SyncPrefectClient]:
         raise UsageError(msg)
     try:
         with get_client(sync_client=True) as client:
+            client.hello().raise_for_status()
             yield client
     except (HTTPError, PrefectException, RuntimeError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]

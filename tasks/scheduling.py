@@ -10,17 +10,21 @@ import datetime
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from abi.audit.entry import Draft, Entry
-from abi.cron import due_times
+from abi.config import Config
+from abi.cron import due_times, next_due
 from abi.documents import find
 from abi.monitoring.triggers import Decision, Known, decide, show_time
 from abi.problem import Problem
 from tasks.ledger import Ledger
 from tasks.stage import Call, code_id
+from tasks.workspace import Workspace
 
 LEASE_S = 120.0
+SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,16 @@ def recorded_result(operation: Operation) -> dict[str, Any] | None:
         if result["run_id"] == done.mlflow_run:
             return {**result, "status": "reused"}
     return None
+
+
+def next_and_missed(workspace: Path, model: str, config: Config) -> dict[str, Any]:
+    """Cron's next due time and the due times that nobody kept, newest first; plain values."""
+    now, schedule, ws = datetime.datetime.now(datetime.UTC), config.schedule, Workspace(workspace)
+    missed: list[Entry] = []
+    if config.audit.url is not None or ws.ledger_db.exists():
+        missed = list(Ledger.open(ws, config.audit).entries(kinds=("missed",), model=model))
+    due = None if schedule.cron is None else next_due(schedule.cron, schedule.timezone, now)
+    return {"due": _iso(due), "missed": [entry.detail["due"] for entry in reversed(missed)][:SHOWN]}
 
 
 def missed_draft(model: str, time: datetime.datetime, start: Start) -> Draft:

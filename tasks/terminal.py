@@ -29,6 +29,32 @@ def show(value: Value, *, no_color: bool = False) -> None:
         console.print(line, markup=False)
 
 
+def show_schedules(found: list[dict[str, Any]], *, no_color: bool = False) -> None:
+    """Print schedules: when they look, what came of the last looks, what is next, what was missed."""
+    console = Console(no_color=no_color, highlight=False)
+    if not found:
+        console.print("no schedules; make one with `abi schedule DATA --target COL`")
+    for one in found:
+        looks = "" if one["poll_s"] is None else f"a look every {show_seconds(one['poll_s'])}"
+        cron = "" if one["cron"] is None else f"cron {one['cron']} ({one['timezone']})"
+        head = [
+            one["name"],
+            "paused" if one["paused"] else "",
+            cron,
+            looks,
+            f"pool {one['pool']}" if one["pool"] else "served",
+        ]
+        console.print(", ".join(filter(None, head)), markup=False)
+        for name, times in (("cron due", [one["due"]]), ("next looks", one["next"]), ("missed", one["missed"])):
+            shown = [time[:16].replace("T", " ") for time in times if time]
+            console.print(f"  {name:<11} {', '.join(shown) or 'none'}", markup=False)
+        table = _table("  last look", "state", "what it said")
+        table.columns[2].justify = "left"
+        for run in one["last"]:
+            table.add_row(f"  {run['expected'][:16].replace('T', ' ')}", run["state"], run["message"] or "")
+        console.print(table)
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for i, column in enumerate(columns):

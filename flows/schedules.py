@@ -115,9 +115,9 @@ def _watch(wanted: Wanted, config: Config, settings: dict[str, object], pool: st
 
 
 def _when(watch: Watch) -> str:
-    from abi.units import show_seconds
+    from abi.units import show_duration
 
-    looks = f"a look every {show_seconds(watch.poll_s)}"
+    looks = f"a look every {show_duration(watch.poll_s)}"
     return looks if watch.cron is None else f"cron {watch.cron!r} ({watch.timezone}) and {looks}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 from typing import Any
 
 from abi.audit.entry import Draft
@@ -54,12 +53,13 @@ def missed(call: Call, begun: Start) -> Draft:
 
 
 def tell(text: str) -> None:
-    """One line for who watches the process and for the flow run's log."""
-    say(text)
-    if _run() is not None and os.environ.get("PREFECT_LOGGING_TO_API_ENABLED", "true") != "false":
-        from prefect import get_run_logger
+    """One line in the flow run's log, which who watches the process sees as well."""
+    if _run() is None:
+        say(text)
+        return
+    from prefect import get_run_logger
 
-        get_run_logger().info(text)
+    get_run_logger().info(text)
 
 
 def _run() -> Any:

@@ -13,7 +13,7 @@ from abi.problem import Checks
 from abi.report.summary import verdict
 from abi.report.wording import blend_sentence, split_name
 from abi.types import Attention, Evaluation, Plan, Scores, Trained
-from abi.units import show_bytes, show_count, show_seconds
+from abi.units import show_bytes, show_count, show_duration, show_seconds
 from abi.values import Value
 
 SHOWN = 40
@@ -35,7 +35,7 @@ def show_schedules(found: list[dict[str, Any]], *, no_color: bool = False) -> No
     if not found:
         console.print("no schedules; make one with `abi schedule DATA --target COL`")
     for one in found:
-        looks = "" if one["poll_s"] is None else f"a look every {show_seconds(one['poll_s'])}"
+        looks = "" if one["poll_s"] is None else f"a look every {show_duration(one['poll_s'])}"
         cron = "" if one["cron"] is None else f"cron {one['cron']} ({one['timezone']})"
         head = [
             one["name"],

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from abi.operations import ScheduleConfig
-from abi.units import show_seconds
+from abi.units import show_duration
 
 Trigger = Literal["cron", "new data", "drift", "age", "request"]
 
@@ -107,7 +107,7 @@ def _fired(known: Known, schedule: ScheduleConfig) -> dict[Trigger, str]:
     if schedule.age is not None and known.champion_time is not None:
         age = (known.now - known.champion_time).total_seconds()
         if age > schedule.age:
-            fired["age"] = f"The model is {show_seconds(age)} old, past {show_seconds(schedule.age)}."
+            fired["age"] = f"The model is {show_duration(age)} old, past {show_duration(schedule.age)}."
     return fired
 
 

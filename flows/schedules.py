@@ -158,7 +158,7 @@ def _show(wanted: Wanted) -> None:
     if wanted.common.json:
         emit({"schedules": found})
     elif not wanted.common.quiet:
-        from tasks.terminal import show_schedules
+        from tasks.schedules_view import show_schedules
 
         show_schedules(found, no_color=wanted.common.no_color)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abi.errors import GateFailed, PromotionConflict
+from tasks.promotion import promote
 from tasks.stage import Call
 
 
@@ -11,11 +12,7 @@ def promote_with_gates(call: Call, version: int) -> str:
     if call.settings.schedule.promote == "never":
         return "Nothing was promoted (schedule.promote is never)."
     try:
-        from tasks.promotion import promote
-    except ModuleNotFoundError:
-        return "Nothing was promoted."
-    try:
-        promote(call, version)
+        promote(call, version).demand()
     except (GateFailed, PromotionConflict) as error:
         return f"Not promoted: {error}"
     return f"Version {version} is champion."

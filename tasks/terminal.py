@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from abi.errors import clip
@@ -13,7 +14,7 @@ from abi.problem import Checks
 from abi.report.summary import verdict
 from abi.report.wording import blend_sentence, split_name
 from abi.types import Attention, Evaluation, Plan, Scores, Trained
-from abi.units import show_bytes, show_count, show_duration, show_seconds
+from abi.units import show_bytes, show_count, show_seconds
 from abi.values import Value
 
 SHOWN = 40
@@ -29,30 +30,16 @@ def show(value: Value, *, no_color: bool = False) -> None:
         console.print(line, markup=False)
 
 
-def show_schedules(found: list[dict[str, Any]], *, no_color: bool = False) -> None:
-    """Print schedules: when they look, what came of the last looks, what is next, what was missed."""
-    console = Console(no_color=no_color, highlight=False)
-    if not found:
-        console.print("no schedules; make one with `abi schedule DATA --target COL`")
-    for one in found:
-        looks = "" if one["poll_s"] is None else f"a look every {show_duration(one['poll_s'])}"
-        cron = "" if one["cron"] is None else f"cron {one['cron']} ({one['timezone']})"
-        head = [
-            one["name"],
-            "paused" if one["paused"] else "",
-            cron,
-            looks,
-            f"pool {one['pool']}" if one["pool"] else "served",
-        ]
-        console.print(", ".join(filter(None, head)), markup=False)
-        for name, times in (("cron due", [one["due"]]), ("next looks", one["next"]), ("missed", one["missed"])):
-            shown = [time[:16].replace("T", " ") for time in times if time]
-            console.print(f"  {name:<11} {', '.join(shown) or 'none'}", markup=False)
-        table = _table("  last look", "state", "what it said")
-        table.columns[2].justify = "left"
-        for run in one["last"]:
-            table.add_row(f"  {run['expected'][:16].replace('T', ' ')}", run["state"], run["message"] or "")
-        console.print(table)
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, no_color: bool = False, numbers: Collection[int] = ()
+) -> None:
+    """Print rows of text; the columns in `numbers` stand to the right."""
+    table = Table(box=None, pad_edge=False)
+    for i, name in enumerate(header):
+        table.add_column(name, justify="right" if i in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console(no_color=no_color, highlight=False).print(table)
 
 
 def _table(*columns: str) -> Table:

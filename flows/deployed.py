@@ -23,7 +23,7 @@ from tasks import deployed_run, flow_artifacts
 from tasks.decisions import open_ledger
 from tasks.orchestration import as_tasks, or_without_prefect
 from tasks.preflight import pose_problem, preflight
-from tasks.promoting import promote_with_gates
+from tasks.promoting import pending, promote_with_gates
 from tasks.scheduling import LEASE_S, Operation, Start, recorded_result
 from tasks.stage import Call, Clock
 from tasks.workspace import Workspace
@@ -132,10 +132,11 @@ def _retrain(job: Job, start: Start) -> State[Any]:
             deployed_run.tell(f"missed    no run kept the due time {show_time(time)}")
         if not decision.train:
             operation.fired(decision, start)
-            return _completed(decision.summary, recorded_result(operation))
+            told = [decision.summary, *_late_promotion(operation)]
+            return _completed(" ".join(told), recorded_result(operation))
         result = _train(job, operation, decision, start)
-    promoted = promote_with_gates(call, result["model"]["version"])
-    return _completed(f"{decision.summary} Trained {result['model']['uri']}. {promoted}", result)
+        promoted = promote_with_gates(call, result["model"]["version"])
+    return _completed(f"{decision.summary} Trained version {result['model']['version']}. {promoted}", result)
 
 
 def _train(job: Job, operation: Operation, decision: Decision, start: Start) -> dict[str, Any]:
@@ -149,6 +150,14 @@ def _train(job: Job, operation: Operation, decision: Decision, start: Start) -> 
     operation.trained(result, start)
     flow_artifacts.publish(call, folder)
     return result
+
+
+def _late_promotion(operation: Operation) -> list[str]:
+    """Judge what a run before trained and could not have judged any more."""
+    version = operation.scheduled_version()
+    if version is None or not pending(operation.call, version):
+        return []
+    return [promote_with_gates(operation.call, version)]
 
 
 def _train_stages(call: Call, request: Request) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from abi.report.summary import verdict
 from abi.types import Evaluation
+from tasks.decisions import flow_run
 from tasks.outputs import read_report
 from tasks.progress import say
 from tasks.stage import Call
@@ -17,6 +18,8 @@ from tasks.stage import Call
 
 def publish(call: Call, folder: Path) -> None:
     """Store both with the flow run that is going on; a server that refuses them costs a warning and no run."""
+    if flow_run() is None:
+        return
     try:
         from prefect.artifacts import create_markdown_artifact, create_table_artifact
 

@@ -78,6 +78,11 @@ class Operation:
         found = [entry for entry in self._entries("registration") if self._is_of_this(entry)]
         return found[-1] if found else None
 
+    def scheduled_version(self) -> int | None:
+        """The version that a scheduled run trained; None where none did."""
+        there = self.ledger.find(f"trained:{self.id}")
+        return None if there is None else int(there.detail["version"])
+
     def attempts(self) -> int:
         """Trainings that were begun."""
         return sum(entry.detail.get("training") == self.id for entry in self._entries("trigger"))

@@ -29,7 +29,7 @@ KINDS: dict[str, type[Value]] = {
         Conditions,
         Reference,
         Drift,
-    )  # fmt: skip
+    )
 }
 
 

@@ -37,6 +37,7 @@ def run(
 ) -> None:
     """`abi run`."""
     from flows.retrain import Request, retrain
+    from tasks.lineage import lineage
     from tasks.orchestration import in_prefect
     from tasks.preflight import preflight
 
@@ -46,12 +47,14 @@ def run(
             out.mkdir(parents=True, exist_ok=True)
     request = Request(call, target, data, None if test is None else str(test))
     with ws.lock(timeout_s=0):
-        posed = preflight(call, data, request.test, target)
         if dry_run:
-            _dry_run(call, posed, common)
+            _dry_run(call, preflight(call, data, request.test, target), common)
             return
-        started, clock = time.time(), Clock()
-        folder = Path(in_prefect(call, clock, lambda stage: retrain(stage, request), f"retrain {call.name}"))
+        with lineage(call, data, request.test) as known:
+            known.posed(preflight(call, data, request.test, target))
+            started, clock = time.time(), Clock()
+            folder = Path(in_prefect(call, clock, lambda stage: retrain(stage, request), f"retrain {call.name}"))
+            known.recorded(folder)
     _answer(folder, clock, started, out, common)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from prefect import flow
 
 from abi.config import load_config
 from flows.retrain import Request, retrain
+from tasks.lineage import lineage
 from tasks.orchestration import as_tasks
 from tasks.preflight import preflight
 from tasks.stage import Call, Clock
@@ -43,8 +43,7 @@ def retrain_table(
     ws = Workspace.open(Path(workspace))
     loaded = load_config(Path(config) if config else None, settings)
     call = Call.of(ws, name or loaded.name or Path(data).name.split(".")[0], loaded)
-    with ws.lock(timeout_s=0):
-        preflight(call, data, test, target)
-        folder = retrain(as_tasks(call, Clock()), Request(call, target, data, test))
-    result: dict[str, Any] = json.loads((Path(folder) / "run.json").read_bytes())
-    return result
+    with ws.lock(timeout_s=0), lineage(call, data, test) as known:
+        known.posed(preflight(call, data, test, target))
+        known.recorded(Path(retrain(as_tasks(call, Clock()), Request(call, target, data, test))))
+    return known.result

@@ -26,6 +26,8 @@ class AuditConfig(Section):
     """Entries from one checkpoint to the next; the end of a run makes one as well."""
     actor: str | None = None
     """Who acts, as entries name them; user@host where null."""
+    patience: Seconds = 300.0
+    """How long a decision waits for a database that does not answer."""
 
 
 class SigningConfig(Section):

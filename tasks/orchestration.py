@@ -1,7 +1,12 @@
-"""How stages are run: in this process, or as Prefect tasks of one flow run with results that later runs reuse."""
+"""How stages are run: as Prefect tasks of one flow run, or in this process. Finished stages are reused either way.
+
+A stage's result is kept in the workspace under its key, and what it decided in the ledger; Prefect's own cache lies on top.
+So a run goes on where it was, whether it was killed or Prefect's server has gone.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -11,9 +16,13 @@ from typing import Any
 
 import psutil
 
+from abi.errors import clip
+from tasks.decisions import note
+from tasks.progress import say
 from tasks.stage import Call, Clock, Stage
 from tasks.workspace import Workspace, disk_errors
 
+PREFECTS = {"prefect", "httpx", "httpcore", "websockets"}
 Run = Callable[..., str]
 Body = Callable[[Run], str]
 QUIET = {
@@ -27,14 +36,34 @@ QUIET = {
 }
 
 
-def in_process(call: Call, clock: Clock) -> Run:
-    """Run stages as plain functions, one after the other; nothing is reused."""
+def in_process(call: Call, clock: Clock, *, reuse: bool = False) -> Run:
+    """Run stages as plain functions, one after the other; finished ones are reused where that is asked for."""
 
     def run(stage: Stage, *inputs: str) -> str:
-        result: str = clock.run(stage, lambda: stage.function(call, *inputs))
+        work = finished if reuse else _work
+        result: str = clock.run(stage, lambda: work(call, stage, inputs))
+        note(call, stage, result)
         return result
 
     return run
+
+
+def _work(call: Call, stage: Stage, inputs: tuple[str, ...]) -> str:
+    return stage.function(call, *inputs)
+
+
+def finished(call: Call, stage: Stage, inputs: tuple[str, ...]) -> str:
+    """The stage's result: the kept one, where what it names is still there, or a new one."""
+    if not stage.cached:
+        return _work(call, stage, inputs)
+    ws, path = call.ws, call.ws.stages / stage.key(call, *inputs)
+    with contextlib.suppress(OSError):
+        result = path.read_text()
+        if result and stage.kept(ws, result):
+            return result
+    result = _work(call, stage, inputs)
+    ws.write(path, result.encode())
+    return result
 
 
 def in_prefect(call: Call, clock: Clock, body: Body, flow_name: str) -> str:
@@ -50,8 +79,20 @@ def in_prefect(call: Call, clock: Clock, body: Body, flow_name: str) -> str:
     def retrain() -> str:
         return body(as_tasks(call, clock))
 
-    result: str = retrain()
+    try:
+        result: str = retrain()
+    except Exception as error:
+        if not _of_prefect(error):
+            raise
+        say(f"prefect   does not answer ({clip(str(error) or type(error).__name__)}): the run goes on without it")
+        return body(in_process(call, clock, reuse=True))
     return result
+
+
+def _of_prefect(error: Exception) -> bool:
+    """Whether it is Prefect's server that failed, and not a stage."""
+    modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return bool(modules & PREFECTS) or (isinstance(error, RuntimeError) and "Prefect API" in str(error))
 
 
 def as_tasks(call: Call, clock: Clock) -> Run:
@@ -63,7 +104,7 @@ def as_tasks(call: Call, clock: Clock) -> Run:
 
     def run(stage: Stage, *inputs: str) -> str:
         def work(inputs: tuple[str, ...]) -> str:
-            return stage.function(call, *inputs)
+            return finished(call, stage, inputs)
 
         settings: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
         if stage.cached:
@@ -82,6 +123,7 @@ def as_tasks(call: Call, clock: Clock) -> Run:
             return result
 
         answer: str = clock.run(stage, asked)
+        note(call, stage, answer)
         return answer
 
     return run

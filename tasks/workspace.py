@@ -26,7 +26,19 @@ if TYPE_CHECKING:
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
-FOLDERS = ("values", "tables", "snapshots", "suites", "gx", "models", "checkpoints", "runs", "prefect", "mlartifacts")
+FOLDERS = (
+    "values",
+    "tables",
+    "snapshots",
+    "suites",
+    "gx",
+    "models",
+    "checkpoints",
+    "runs",
+    "prefect",
+    "mlartifacts",
+    "keys",
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def stages(self) -> Path:
+        """Results of finished stages by key."""
+        return self.root / "stages"
+
+    @property
     def prefect(self) -> Path:
         """Prefect's home, with the results of finished stages."""
         return self.root / "prefect"
@@ -112,12 +129,29 @@ class Workspace:
         return self.root / "mlflow.db"
 
     @property
+    def ledger_db(self) -> Path:
+        """The ledger's SQLite file."""
+        return self.root / "ledger.db"
+
+    @property
+    def ledger_checkpoints(self) -> Path:
+        """Signed checkpoints of the ledger, unless they are kept elsewhere."""
+        return self.root / "ledger-checkpoints"
+
+    @property
+    def keys(self) -> Path:
+        """Keys of the ledger and of models, unless the settings name others."""
+        return self.root / "keys"
+
+    @property
     def mlartifacts(self) -> Path:
         """MLflow's artifacts."""
         return self.root / "mlartifacts"
 
-    def write(self, path: Path, data: bytes) -> None:
+    def write(self, path: Path, data: bytes, *, private: bool = False, durable: bool = True) -> None:
         """Put `data` at `path`, in full or not at all.
+
+        Only its owner can read a `private` file. One that is not `durable` may be empty after a power failure.
 
         Raises:
             WorkspaceError: no space is left, or the place cannot be written.
@@ -128,9 +162,10 @@ class Workspace:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).chmod(0o644)
+                    if durable:
+                        file.flush()
+                        os.fsync(file.fileno())
+                Path(name).chmod(0o600 if private else 0o644)
                 Path(name).replace(path)
             except BaseException:
                 Path(name).unlink(missing_ok=True)

@@ -107,11 +107,18 @@ def servers(
     folder = tmp_path_factory.mktemp("servers")
     with new_database(postgres_server) as for_mlflow, new_database(postgres_server) as for_prefect:
         mlflow = f"http://127.0.0.1:{(port := free_port())}"
-        store = ("--backend-store-uri", for_mlflow, "--artifacts-destination", folder / "artifacts", "--workers", "1")
+        store = (
+            "--backend-store-uri",
+            without_password(for_mlflow),
+            "--artifacts-destination",
+            folder / "artifacts",
+            "--workers",
+            "1",
+        )
         prefect = f"http://127.0.0.1:{(other := free_port())}"
         settings = {
             "PREFECT_HOME": str(folder / "prefect"),
-            "PREFECT_API_DATABASE_CONNECTION_URL": for_prefect.replace("+psycopg", "+asyncpg"),
+            "PREFECT_API_DATABASE_CONNECTION_URL": without_password(for_prefect).replace("+psycopg", "+asyncpg"),
             "PREFECT_SERVER_API_AUTH_STRING": prefect_auth,
         }
         with (
@@ -135,11 +142,17 @@ class Servers:
     prefect_database: str
 
 
+def without_password(url: str) -> str:
+    """A URL as settings should have it: the password is `PGPASSWORD`."""
+    return url.replace(f":{PASSWORD}", "")
+
+
 @contextlib.contextmanager
 def service(log: Path, module: str, *words: object, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """A Python program that serves, with all that it starts; ended at the end."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    outside["PGPASSWORD"] = PASSWORD
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *map(str, words)],

@@ -62,6 +62,10 @@ class GatesConfig(Section):
     """All critical data checks passed."""
     loads: bool = True
     """The signed artifact loads in a fresh process and predicts what was recorded."""
+    approvable: tuple[
+        Literal["champion", "uniform", "baseline", "slices", "calibration", "latency", "memory", "movement"], ...
+    ] = ("movement",)
+    """Gates that a person may waive with `abi promote --approve --reason`."""
 
 
 class MonitorConfig(Section):

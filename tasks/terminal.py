@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from abi.errors import clip
@@ -27,6 +28,18 @@ def show(value: Value, *, no_color: bool = False) -> None:
         console.print(table)
     for line in lines:
         console.print(line, markup=False)
+
+
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, no_color: bool = False, numbers: Collection[int] = ()
+) -> None:
+    """Print rows of text; the columns in `numbers` stand to the right."""
+    table = Table(box=None, pad_edge=False)
+    for i, name in enumerate(header):
+        table.add_column(name, justify="right" if i in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    Console(no_color=no_color, highlight=False).print(table)
 
 
 def _table(*columns: str) -> Table:

@@ -40,6 +40,7 @@ def run(
     from tasks.lineage import lineage
     from tasks.orchestration import in_prefect
     from tasks.preflight import preflight
+    from tasks.telemetry import publishing
 
     ws, call = open_call(common, name, data, budget)
     if out is not None:
@@ -50,7 +51,7 @@ def run(
         if dry_run:
             _dry_run(call, preflight(call, data, request.test, target), common)
             return
-        with lineage(call, data, request.test) as known:
+        with publishing(ws, call.settings), lineage(call, data, request.test) as known:
             known.posed(preflight(call, data, request.test, target))
             started, clock = time.time(), Clock()
             folder = Path(in_prefect(call, clock, lambda stage: retrain(stage, request), f"retrain {call.name}"))

@@ -13,6 +13,7 @@ from tasks.lineage import lineage
 from tasks.orchestration import as_tasks
 from tasks.preflight import preflight
 from tasks.stage import Call, Clock
+from tasks.telemetry import publishing
 from tasks.workspace import Workspace
 
 
@@ -43,7 +44,7 @@ def retrain_table(
     ws = Workspace.open(Path(workspace))
     loaded = load_config(Path(config) if config else None, settings)
     call = Call.of(ws, name or loaded.name or Path(data).name.split(".")[0], loaded)
-    with ws.lock(timeout_s=0), lineage(call, data, test) as known:
+    with ws.lock(timeout_s=0), publishing(ws, loaded), lineage(call, data, test) as known:
         known.posed(preflight(call, data, test, target))
         known.recorded(Path(retrain(as_tasks(call, Clock()), Request(call, target, data, test))))
     return known.result

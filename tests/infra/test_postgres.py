@@ -14,7 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from abi.audit.entry import Draft
 from abi.config import AuditConfig
-from abi.errors import LedgerError
+from abi.errors import LedgerError, UsageError
 from tasks.ledger import Ledger
 from tasks.workspace import Workspace
 
@@ -101,9 +101,10 @@ def ledger(server, place, monkeypatch):
     """The ledger, as a role sees it."""
     opened = []
 
-    def open_as(role: str, secret: str, database: str = "abi_ledger") -> Ledger:
+    def open_as(role: str, secret: str, database: str = "abi_ledger", key: bool = True) -> Ledger:
         monkeypatch.setenv("PGPASSWORD", SECRETS[secret])
-        config = AuditConfig(url=address(server, role, database), key=place / "ledger.pem", patience=1)
+        signs = place / "ledger.pem" if key else None
+        config = AuditConfig(url=address(server, role, database), key=signs, patience=1)
         opened.append(Ledger.open(Workspace.open(place / role), config))
         return opened[-1]
 
@@ -150,11 +151,16 @@ def test_a_run_appends_and_can_do_nothing_else(ledger):
 
 
 def test_a_reader_reads_and_verifies_and_can_do_nothing_else(ledger):
-    reader = ledger("abi_reader", "LEDGER_READER_PASSWORD")
+    reader = ledger("abi_reader", "LEDGER_READER_PASSWORD", key=False)  # an auditor holds no private key
     reader.verify()
     assert next(reader.entries()).kind == "key"
-    with pytest.raises(LedgerError, match="permission denied"):
+    with pytest.raises(UsageError, match="a key that the ledger trusts"):
         reader.append(Draft(kind="trigger", model="shop"))
+    with pytest.raises(LedgerError, match="permission denied"):
+        ledger("abi_reader", "LEDGER_READER_PASSWORD").append(Draft(kind="trigger", model="shop"))
+    without = ledger("abi_ledger", "LEDGER_DB_PASSWORD", key=False)
+    with pytest.raises(UsageError, match="a key that the ledger trusts"):
+        without.append(Draft(kind="trigger", model="shop"))
 
 
 def test_the_owner_is_held_back_by_the_tables_themselves(ledger):

@@ -173,11 +173,19 @@ def test_the_owner_is_held_back_by_the_tables_themselves(ledger):
 def test_a_backup_brings_the_ledger_back_whole(server, ledger, place, tmp_path):
     before = ledger("abi_ledger", "LEDGER_DB_PASSWORD")
     before.append(*(Draft(kind="trigger", model="shop", detail={"n": n}) for n in range(20)))
-    dump, roles = tmp_path / "ledger.dump", {"PGUSER": "abi_owner", "PGPASSWORD": SECRETS["LEDGER_OWNER_PASSWORD"]}
-    tool("pg_dump", server, "--format=custom", "--file", dump, "abi_ledger", **roles)
+    before.ws.write(before.ws.runs / "one" / "run.json", b"{}")
+    told = {"PGHOST": server.host, "PGPORT": str(server.port), "PGUSER": "abi_owner", "DATABASES": "abi_ledger"}
+    told |= {"PGPASSWORD": SECRETS["LEDGER_OWNER_PASSWORD"], "ABI_WORKSPACE": str(before.ws.root)}
+    script = [ROOT / "infra/backup.sh", tmp_path]
+    made = subprocess.run(script, env={**os.environ, **told}, check=True, capture_output=True, text=True)
+    folder = Path(made.stdout.split()[-1])
+    subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, check=True, capture_output=True)
+    packed = subprocess.run(["tar", "tzf", folder / "workspace.tar.gz"], check=True, capture_output=True, text=True)
+    assert "./runs/one/run.json" in packed.stdout
+    assert ".pem" not in packed.stdout
     tool("createdb", server, "--owner", "abi_owner", "restored")
     try:
-        tool("pg_restore", server, "--exit-on-error", "--dbname", "restored", dump)
+        tool("pg_restore", server, "--exit-on-error", "--dbname", "restored", folder / "abi_ledger.dump")
         after = ledger("abi_ledger", "LEDGER_DB_PASSWORD", database="restored")
         after.verify(kept=before.place)
         assert [entry.id for entry in after.entries()] == [entry.id for entry in before.entries()]

@@ -51,7 +51,7 @@ class GatesConfig(Section):
     slices: float | None = Field(default=0.2, ge=0)
     """No slice's metric may be worse than the overall one by more than this share, interval considered."""
     calibration: float | None = Field(default=0.1, ge=0)
-    """Most expected calibration error (classification)."""
+    """Most expected calibration error (classification) above what chance alone shows on so many rows."""
     latency: Seconds | None = None
     """Most time to predict one row; the envelope's limit where null."""
     memory: bool = True

@@ -16,7 +16,7 @@ from abi.documents import read_document
 from abi.errors import DataError
 from abi.evaluation.bootstrap import bootstrap, gain
 from abi.evaluation.gates import Facts, Gates, judge
-from abi.families.family import Model
+from abi.families.family import MODEL, Model
 from abi.families.stored import load
 from abi.metrics import Prediction, score
 from abi.problem import Checks, Problem, Schema, Snapshot, Split
@@ -28,7 +28,6 @@ from tasks.stage import Call
 from tasks.tracking import Tracking
 
 EVALUATION, CHECKS, EXAMPLE = "values/evaluation.json", "values/checks.json", "example.json"
-WEIGHTS = Path("artifacts") / "model"
 TOLERANCE = 1e-6
 
 
@@ -58,7 +57,7 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
             their = read_document(tracking.document(champion.run_id, EVALUATION))
             assert isinstance(their, Evaluation)
             before = attention_of(their)
-            models = (load(folder / WEIGHTS), load(tracking.fetch(champion.uri, Path(place) / "champion") / WEIGHTS))
+            models = (_weights(folder), _weights(tracking.fetch(champion.uri, Path(place) / "champion")))
             rival, rows = compare(call, checks.problem, *models, evaluation.primary, data)
         loads = _loads(folder, tracking.document(version.run_id, EXAMPLE)) if call.settings.gates.loads else None
     facts = Facts(
@@ -77,6 +76,12 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
         rows=rows,
         results=judge(facts, call.settings.gates),
     )
+
+
+def _weights(folder: Path) -> Model:
+    """The model inside a verified MLflow model folder, read by the code of this process."""
+    (description,) = (folder / "artifacts").glob(f"*/{MODEL}")
+    return load(description.parent)
 
 
 def attention_of(evaluation: Evaluation) -> dict[str, float]:

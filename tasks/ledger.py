@@ -93,6 +93,8 @@ class Ledger:
     def change(self, draft: Draft, decide: Callable[[Aliases], Aliases], *, expected: int | None = None) -> Entry:
         """Enter a decision that sets a model's aliases, in one transaction with looking at them (compare and set).
 
+        A checkpoint is made with it.
+
         Args:
             draft: the decision; the aliases are added to its detail.
             decide: aliases as they are -> as they shall be.
@@ -115,7 +117,9 @@ class Ledger:
             detail: dict[str, Any] = {**named.detail, "aliases": _plain(then)}
             if named.kind in CHAMPION_KINDS:
                 detail["replaces"] = now.champion_seq
-            return at.append(Draft(**{**_fields(named), "detail": detail}))
+            entry = at.append(Draft(**{**_fields(named), "detail": detail}))
+            at.checkpoint()
+            return entry
 
         return self._write(write)
 

@@ -6,6 +6,7 @@ that will do. One that is turned off, or that has nothing to compare with, says 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -16,7 +17,7 @@ from abi.attention.simplex import distance
 from abi.errors import clip
 from abi.metrics import LOWER_IS_BETTER
 from abi.problem import Checks
-from abi.types import Estimate, Evaluation, Gain
+from abi.types import Calibration, Estimate, Evaluation, Gain
 from abi.units import show_bytes, show_seconds
 from abi.values import Value
 
@@ -85,6 +86,16 @@ def judge(facts: Facts, config: GatesConfig) -> tuple[GateResult, ...]:
     return tuple(results)
 
 
+def calibration_noise(found: Calibration) -> float:
+    """The calibration error that a perfectly calibrated model is expected to show on so few rows.
+
+    A bin of n rows with chance p is off by sqrt(2 p (1 - p) / (pi n)) on average (the mean of a half-normal).
+    """
+    rows = sum(b.rows for b in found.bins)
+    gaps = [b.rows * math.sqrt(2 * max(b.predicted * (1 - b.predicted), 0.0) / (math.pi * b.rows)) for b in found.bins]
+    return sum(gaps) / rows
+
+
 def movement(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     """Total variation distance of two attentions, over the features of either."""
     names = sorted(set(before) | set(after))
@@ -96,7 +107,7 @@ def _champion(facts: Facts, config: GatesConfig) -> Judgement:
         return "off", "", "turned off"
     if facts.rival is None:
         return "off", "", "there is no champion yet"
-    expected = f"gain over the champion above {-config.champion:g}, interval considered"
+    expected = f"gain over the champion above {-config.champion if config.champion else 0:g}, interval considered"
     if isinstance(facts.rival, str):
         return "failed", expected, facts.rival
     gained = facts.rival.difference
@@ -141,8 +152,9 @@ def _calibration(facts: Facts, config: GatesConfig) -> Judgement:
     task = evaluation.trained.plan.attention.scores.problem.schema.task
     if evaluation.calibration is None or task == "regression":
         return "off", "", "no classification"
-    error = evaluation.calibration.error
-    return _passed(error <= config.calibration), f"calibration error at most {config.calibration:g}", f"{error:.4f}"
+    error, noise = evaluation.calibration.error, calibration_noise(evaluation.calibration)
+    expected = f"calibration error at most {config.calibration:g} above that of chance"
+    return _passed(error - noise <= config.calibration), expected, f"{error:.4f} (chance {noise:.4f})"
 
 
 def _latency(facts: Facts, config: GatesConfig) -> Judgement:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from abi.documents import find, read_document
 from abi.errors import UsageError
 from abi.problem import Checks
+from abi.sections import without_passwords
 from abi.types import Attention, Evaluation, Plan, Scores, Trained
 from abi.values import Value
 from flows.session import emit, open_call, print_value, read_plain, read_value, settings_of, workspace_of
@@ -183,7 +184,7 @@ def init(force: bool, common: Common) -> None:
 
 def show_config(common: Common) -> None:
     """`abi config show`."""
-    emit(settings_of(common, []).model_dump(mode="json"))
+    emit(without_passwords(settings_of(common, []).model_dump(mode="json")))
 
 
 def doctor(common: Common) -> None:

@@ -258,7 +258,10 @@ class Tracking:
         else:
             import mlflow
 
-            mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=self.uri)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".abi-fetch-") as stage:
+                got = mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=stage, tracking_uri=self.uri)
+                Path(got).rename(folder)
 
     def _run(self, record: Record) -> str:
         tags = {**record.tags, OPERATION: record.operation_id, MODEL: record.name, "mlflow.source.name": "abi"}

@@ -168,7 +168,7 @@ def service(log: Path, module: str, *words: object, **environment: str) -> Itera
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(10)
+                process.wait(3)
 
 
 def await_url(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -18,6 +18,8 @@ from tasks.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
+PASSWORD = "only-for-this-test-run"
+
 PREDICT = """
 import sys, mlflow, pandas as pd
 mlflow.set_tracking_uri(sys.argv[1])
@@ -89,6 +91,7 @@ def test_the_ledger_on_postgresql_holds_the_run(first, module_postgres_url, shop
     kinds = [entry.kind for entry in ledger.entries(model="shop")]
     assert kinds[0] == "snapshot"
     assert {"checks", "scores", "attention", "plan", "training", "control", "outcome"} <= set(kinds)
+    assert kinds.count("registration") == 1
     ledger.verify()
     ledger.engine.dispose()
 
@@ -99,6 +102,20 @@ def test_the_prefect_server_asks_who_it_is(servers, prefect_auth):
     known = {"Authorization": f"Basic {base64.b64encode(prefect_auth.encode()).decode()}"}
     with urllib.request.urlopen(urllib.request.Request(f"{servers.prefect}/admin/version", headers=known)) as answer:
         assert answer.status == 200
+
+
+def test_no_password_is_recorded(first, servers, shop):
+    """Not in parameters, artifacts, reports or events, though the ledger's URL holds one."""
+    held = rows(servers.mlflow_database, f"select key, value from params where value like '%{PASSWORD}%'")
+    assert held == []
+    kept = [path for path in shop.parent.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
+    assert kept == []
+
+
+def test_the_metrics_file_tells_of_the_run(first, shop):
+    text = (shop.parent / "abi.prom").read_text()
+    assert 'abi_runs_total{model="shop",status="registered"} 1.0' in text
+    assert 'abi_challenger_version{model="shop"} 1.0' in text
 
 
 def test_lineage_names_the_server_without_a_password(first, servers, shop):

@@ -22,6 +22,7 @@ from abi.report.content import Report
 from abi.report.content import Round as ReportRound
 from abi.report.page import render
 from abi.report.summary import verdict
+from abi.sections import without_passwords
 from abi.training.rounds import best_round
 from abi.types import Conditions, Evaluation, Move, Trained
 from abi.values import Value
@@ -145,7 +146,7 @@ def compose(
             **versions(),
             "hardware": f"{platform.machine()}, {evaluation.trained.plan.execution.threads} threads, {evaluation.trained.plan.execution.device}",
         },
-        config=call.settings.model_dump(mode="json"),
+        config=without_passwords(call.settings.model_dump(mode="json")),
     )
 
 

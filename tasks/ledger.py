@@ -65,7 +65,7 @@ class Ledger:
 
     @classmethod
     def open(cls, ws: Workspace, config: AuditConfig) -> Ledger:
-        """Connect, and make tables and key where there are none.
+        """Connect, and make tables and key where there are none. Appending, not reading, needs a key that is trusted.
 
         Raises:
             LedgerError: the database does not answer, or refuses.
@@ -270,13 +270,15 @@ class Ledger:
 
     def _write(self, work: Callable[[Connection, Transaction], T], *, again: bool = True) -> T:
         def transaction(connection: Connection) -> tuple[T, Transaction]:
-            assert self.signing is not None, "a ledger that is only looked at"
+            assert self.signing is not None
             at = self._transaction(connection, self.signing)
             result = work(connection, at)
             at.end()
             return result, at
 
         while True:
+            assert self.signing is not None, "a ledger that is only looked at"
+            self.signing.demand()
             try:
                 result, at = self.database.write(transaction)
                 break

@@ -41,10 +41,12 @@ def find_signer(ws: Workspace, config: AuditConfig) -> Signer:
 
 
 def settle(ledger: Ledger) -> Signing:
-    """The signer that the ledger trusts now; finishes a rotation that was interrupted, and pins the first public key.
+    """The signer, and why it may not append where the ledger does not trust it; who only reads needs no trusted key.
+
+    Finishes a rotation that was interrupted, and pins the first public key.
 
     Raises:
-        UsageError: the ledger does not trust this machine's key, or is another one than this workspace saw first.
+        UsageError: it is another ledger than this workspace saw first.
     """
     with ledger.ws.alone("keys"):
         return _settle(ledger)
@@ -65,10 +67,8 @@ def _settle(ledger: Ledger) -> Signing:
         else:
             following.unlink()
     signer = Signer.read(_bytes(private), str(private))
-    if signer.id not in valid:
-        msg = f"Expected a key that the ledger trusts ({', '.join(sorted(valid))}), got {signer.id}: name its file with audit.key, or enter this one with `abi audit rotate --key` where the trusted key is."
-        raise UsageError(msg)
-    return Signing(signer, entries[-1].seq)
+    refusal = f"Expected a key that the ledger trusts ({', '.join(sorted(valid))}), got {signer.id}: name its file with audit.key, or enter this one with `abi audit rotate --key` where the trusted key is."
+    return Signing(signer, entries[-1].seq, refusal="" if signer.id in valid else refusal)
 
 
 def _pin(ledger: Ledger, entries: list[Entry]) -> None:
@@ -101,6 +101,7 @@ def rotate(ledger: Ledger, key: Path | None = None) -> Entry:
         raise UsageError(msg)
     with ws.alone("keys"):  # who opens the ledger now must not take the next key for one of an interrupted rotation
         ledger.signing = _settle(ledger)
+        ledger.signing.demand()
         signer = Signer.new() if key is None else Signer.read(_bytes(key), str(key))
         operation = f"key:{signer.id}"
         if ledger.find(operation) is not None:

@@ -35,10 +35,20 @@ class KeyChanged(LedgerError):
 
 @dataclass(frozen=True)
 class Signing:
-    """Who signs, and the entry that said so."""
+    """Who signs, the newest entry that named a key, and why this one may not append ("" where it may)."""
 
     signer: Signer
     seq: int
+    refusal: str = ""
+
+    def demand(self) -> None:
+        """Stop where the ledger does not trust the key.
+
+        Raises:
+            UsageError: says so.
+        """
+        if self.refusal:
+            raise UsageError(self.refusal)
 
 
 class Transaction:

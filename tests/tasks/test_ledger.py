@@ -326,7 +326,7 @@ def test_a_configured_key_is_rotated_to_a_named_file(opened, tmp_path):
         rotate(ledger, old)
     rotate(ledger, new)
     with pytest.raises(UsageError, match="Expected a key that the ledger trusts"):
-        opened(key=old)
+        opened(key=old).append(draft(1))
     opened(key=new).append(draft(1))
     assert len(ledger.verify().keys) == 2
     with pytest.raises(UsageError, match=r"Expected a key file at .*missing\.pem, found none"):
@@ -337,7 +337,9 @@ def test_a_key_that_the_ledger_does_not_know_is_refused_and_the_first_one_pinned
     ledger = opened()
     other = Workspace.open(tmp_path / "other")
     with pytest.raises(UsageError, match="Expected a key that the ledger trusts"):
-        opened(other, url=ledger.engine.url.render_as_string(hide_password=False))
+        opened(other, url=ledger.engine.url.render_as_string(hide_password=False)).append(draft(1))
+    (e,) = opened(other, url=ledger.engine.url.render_as_string(hide_password=False)).entries()  # to read needs none
+    assert e.kind == "key"
     pinned = ws.keys / "ledger.pub.pem"
     assert pinned.read_bytes() == ledger.signing.signer.public_pem()
     pinned.write_bytes(Signer.new().public_pem())

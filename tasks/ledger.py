@@ -72,8 +72,12 @@ class Ledger:
             UsageError: the URL or the key cannot be used.
         """
         ledger = cls.look(ws, config)
-        ledger._create(Signing(find_signer(ws, config), 1))
-        ledger.signing = settle(ledger)
+        try:
+            ledger._create(Signing(find_signer(ws, config), 1))
+            ledger.signing = settle(ledger)
+        except BaseException:
+            ledger.engine.dispose()
+            raise
         return ledger
 
     @classmethod

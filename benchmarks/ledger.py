@@ -34,7 +34,7 @@ def decision(number: int) -> Draft:
     return Draft(
         kind="attention",
         model="churn",
-        values={name: f"{number:064x}" for name in ("problem", "schema", "scores", "attention")},
+        values=dict.fromkeys(("problem", "schema", "scores", "attention"), f"{number:064x}"),
         detail={"round": number % 3, "temperature": 0.4, "entropy": 1.5, "moved": 0.02, "trials": 4, "most": most},
         operation=f"attention:{number}",
     )

@@ -218,6 +218,9 @@ class Ledger:
             AuditBroken: names the first entry that is not as it was written.
         """
         marks = read_kept(kept or self.place)  # first, so that none is newer than the entries
+        if kept is not None and not marks:
+            msg = f"Expected checkpoints that were kept in {kept}, found none: name their folder with --checkpoints."
+            raise UsageError(msg)
         if not marks:
             self.demand()
         trusted = trusted_keys(self.ws, keys)

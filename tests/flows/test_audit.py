@@ -56,14 +56,13 @@ def test_a_list_fits_the_terminal_and_breaks_no_word(abi, place, monkeypatch, co
     answer = abi("audit", "ls", "--workspace", place.root, "--no-color")
     lines = answer.out.splitlines()
     assert max(map(len, lines)) <= columns
-    assert lines[0].split() == ["entry", "time", "(UTC)", "kind", "model", "what", "who"]
-    for word in ("attention", "promotion", "rollback", "churn", "fraud-of-cards", "48842", "roc_auc"):
-        assert word in answer.out
-    text = " ".join(answer.out.split())
-    assert "version 2 is champion again" in " ".join(text.split()) or columns == 80
+    who = ["who"] if columns == 120 else []  # else with what, in the column that is broken at spaces
+    assert lines[0].split() == ["entry", "time", "(UTC)", "kind", "model", *who, "what"]
+    for word in ("attention", "promotion", "rollback", "fraud-of-cards", "48,842", "roc_auc", "calibration", "until"):
+        assert word in answer.out.split()
+    assert answer.out.count("ann.of.the.platform…") == 6
     starts = [line for line in lines[1:] if line[:5].strip()]
     assert [int(line.split()[0]) for line in starts] == [1, 2, 3, 4, 5, 6]
-    assert "nothing" not in answer.out
 
 
 def test_an_empty_list_says_so(abi, place):

@@ -134,19 +134,19 @@ def _run(workspace: str, url: str, operations: int, seed: int, first: int) -> li
     pauses = random.Random(seed)  # noqa: S311 - no secret
     done = []
     for version in range(first, first + operations):
-        times = [time.monotonic_ns()]
+        read_began = time.monotonic_ns()
         now = ledger.aliases(MODEL)
-        times.append(time.monotonic_ns())
+        read_ended = time.monotonic_ns()
         time.sleep(pauses.uniform(0, PAUSE_S))
-        times.append(time.monotonic_ns())
+        began = time.monotonic_ns()
         entry = found = None
         draft = Draft(kind="promotion", model=MODEL, detail={"version": version}, operation=f"promote:{version}")
         try:
             entry = ledger.change(draft, _promoted(version), expected=now.champion_seq).seq
         except PromotionConflict as conflict:
             found = conflict.found
-        times.append(time.monotonic_ns())
-        done.append(Seen(version, *times, now.champion, now.champion_seq, entry, found))
+        ended = time.monotonic_ns()
+        done.append(Seen(version, read_began, read_ended, began, ended, now.champion, now.champion_seq, entry, found))
     return done
 
 

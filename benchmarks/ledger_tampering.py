@@ -78,7 +78,7 @@ def build(
         if seq in (1, count // 2):
             new = signers[seq > 1]
             retired = {"retired": [signers[0].id]} if seq > 1 else {}
-            kind, detail = "key", {"id": new.id, "public_key": new.public_pem().decode(), **retired}  # type: ignore[dict-item]
+            kind, detail = "key", {"id": new.id, "public_key": new.public_pem().decode(), **retired}
         elif seq % 5 == 0:
             kind, detail, champion = "promotion", {"replaces": champion, "salt": salt}, seq
         entry = Entry(

@@ -56,7 +56,7 @@ for _table, _same in ((entries, "seq = NEW.seq OR operation = NEW.operation"), (
     event.listen(  # INSERT OR REPLACE deletes without asking the trigger for that
         _table,
         "after_create",
-        DDL(
+        DDL(  # type: ignore[no-untyped-call]
             f"CREATE TRIGGER {_table.name}_no_replace BEFORE INSERT ON {_table.name} "  # noqa: S608 - our own names
             f"WHEN EXISTS (SELECT 1 FROM {_table.name} WHERE {_same}) BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
         ).execute_if(dialect="sqlite"),
@@ -65,7 +65,7 @@ for _table, _same in ((entries, "seq = NEW.seq OR operation = NEW.operation"), (
         event.listen(
             _table,
             "after_create",
-            DDL(
+            DDL(  # type: ignore[no-untyped-call]
                 f"CREATE TRIGGER {_table.name}_no_{_verb.lower()} BEFORE {_verb} ON {_table.name} "
                 f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
             ).execute_if(dialect="sqlite"),
@@ -73,7 +73,7 @@ for _table, _same in ((entries, "seq = NEW.seq OR operation = NEW.operation"), (
     event.listen(
         _table,
         "after_create",
-        DDL(
+        DDL(  # type: ignore[no-untyped-call]
             f"CREATE OR REPLACE FUNCTION ledger_refuse() RETURNS trigger AS $$ BEGIN RAISE EXCEPTION '{REFUSAL}'; END $$ LANGUAGE plpgsql;"
             f"CREATE TRIGGER {_table.name}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {_table.name} EXECUTE FUNCTION ledger_refuse()"
         ).execute_if(dialect="postgresql"),

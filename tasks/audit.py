@@ -15,7 +15,8 @@ from tasks.ledger_keys import first_public
 from tasks.workspace import disk_errors
 
 if TYPE_CHECKING:
-    from tasks.ledger import Ledger, Whole
+    from tasks.ledger import Ledger
+    from tasks.ledger_whole import Whole
 
 VERIFIER = "verify_export.py"
 

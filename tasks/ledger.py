@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, RowMapping, inspect, select
+from sqlalchemy import Connection, Engine, inspect, select
 
-from abi.audit.chain import CHAMPION_KINDS, Row, Verified, verify
-from abi.audit.entry import GENESIS, Aliases, Checkpoint, Draft, Entry, Head, Kind, Sealed
+from abi.audit.chain import CHAMPION_KINDS, Verified, verify
+from abi.audit.entry import GENESIS, Aliases, Checkpoint, Draft, Entry, Head, Kind
 from abi.errors import PromotionConflict, UsageError
 from tasks.ledger_checkpoints import keep, read_kept
 from tasks.ledger_database import Database
 from tasks.ledger_keys import find_signer, settle, trusted_keys
 from tasks.ledger_lease import Lease
-from tasks.ledger_tables import OPERATION_LENGTH, checkpoints, entries, head, metadata
+from tasks.ledger_tables import OPERATION_LENGTH, entries, head, metadata
 from tasks.ledger_transaction import (
-    COLUMNS,
     KeyChanged,
     Signing,
     Transaction,
@@ -31,26 +30,16 @@ from tasks.ledger_transaction import (
     fields_of,
     find,
     read_entry,
-    read_sealed,
 )
+from tasks.ledger_whole import FETCHED, Whole, read_whole
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from abi.operations import AuditConfig
 
 T = TypeVar("T")
-FETCHED = 5_000
 LARGEST = 2**63 - 1
 ADVISORY = 0x41424921
-
-
-@dataclass(frozen=True)
-class Whole:
-    """The ledger as it is stored, all of one moment."""
-
-    rows: Iterator[Row]
-    checkpoints: tuple[Sealed, ...]
-    head: Sealed | None
 
 
 @dataclass(eq=False)
@@ -196,16 +185,8 @@ class Ledger:
 
     def whole(self, work: Callable[[Whole], T]) -> T:
         """Do something with all that is stored; it may be done again where the database went away in between."""
-
-        def read(connection: Connection) -> T:
-            marks = connection.execute(select(checkpoints).order_by(checkpoints.c.number)).mappings()
-            end = connection.execute(select(head)).mappings().first()
-            return work(
-                Whole(_rows(connection), tuple(map(read_sealed, marks)), None if end is None else read_sealed(end))
-            )
-
         self.demand()
-        return self.database.read(read)
+        return self.database.read(lambda connection: work(read_whole(connection)))
 
     def verify(self, keys: tuple[Path, ...] = (), kept: Path | None = None) -> Verified:
         """Hold every entry against hashes, signatures and checkpoints, those kept elsewhere too.
@@ -255,14 +236,16 @@ class Ledger:
         lock = self.ws.alone("ledger") if self.database.is_sqlite else contextlib.nullcontext()
         with lock:
             if not self.database.read(_is_there):
-                self.database.write(lambda connection: self._create_tables(connection, signing))
+                at = self.database.write(lambda connection: self._create_tables(connection, signing))
+                if at is not None:
+                    keep(self.ws, self.place, at.head, at.checkpoints)
 
-    def _create_tables(self, connection: Connection, signing: Signing) -> None:
+    def _create_tables(self, connection: Connection, signing: Signing) -> Transaction | None:
         if not self.database.is_sqlite:  # two first uses at a time would both make them
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ADVISORY})")
         metadata.create_all(connection)
         if connection.execute(select(head.c.id)).first() is not None:
-            return
+            return None
         signer = signing.signer
         sealed = signer.seal(Head(seq=0, hash=GENESIS, checkpoint=GENESIS))
         connection.execute(head.insert().values(id=1, seq=0, **vars(sealed)))
@@ -270,7 +253,7 @@ class Ledger:
         at = self._transaction(connection, signing)
         at.append(Draft(kind="key", model="", detail=detail, operation=f"key:{signer.id}"))
         at.end()
-        keep(self.ws, self.place, at.head, at.checkpoints)
+        return at
 
     def _transaction(self, connection: Connection, signing: Signing) -> Transaction:
         return Transaction(connection, signing, every=self.config.every, actor=self.config.actor)
@@ -299,22 +282,6 @@ class Ledger:
 
 def _is_there(connection: Connection) -> bool:
     return inspect(connection).has_table(head.name) and connection.execute(select(head.c.id)).first() is not None
-
-
-def _rows(connection: Connection) -> Iterator[Row]:
-    """All entries as they are stored, those with impossible numbers too."""
-    query = select(entries).order_by(entries.c.seq).limit(FETCHED)
-    page = query
-    while True:
-        rows = connection.execute(page).mappings().all()
-        yield from map(_row, rows)
-        if len(rows) < FETCHED:
-            return
-        page = query.where(entries.c.seq > rows[-1]["seq"])
-
-
-def _row(row: RowMapping) -> Row:
-    return Row(read_sealed(row), {name: row[name] for name in COLUMNS})
 
 
 def _plain(aliases: Aliases) -> dict[str, int | None]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,7 +14,6 @@ from abi.audit.keys import key_id, read_public, signed_by
 from abi.errors import AbiError, AuditBroken
 from abi.values import Value
 
-CHUNK: Final = 2_000
 CHAMPION_KINDS: Final = ("promotion", "rollback")
 ENTRY, CHECKPOINT, HEAD = (frozenset(kind.__dataclass_fields__) for kind in (Entry, Checkpoint, Head))
 
@@ -62,19 +58,9 @@ def verify(
     """
     walk = _Walk(dict(keys))
     hashes: list[str] = []
-    rows = iter(rows)
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        while chunk := list(itertools.islice(rows, CHUNK)):
-            step = -(-len(chunk) // workers)
-            parts = [chunk[i : i + step] for i in range(0, len(chunk), step)]
-            known = dict(walk.seen)
-            signed = itertools.chain.from_iterable(pool.map(lambda part, known=known: _signatures(part, known), parts))
-            for row, valid in zip(chunk, list(signed), strict=True):
-                # keys that entries of this chunk bring were not known yet, and those that they retire still were
-                trusted = row.sealed.key in walk.keys and (valid or signed_by(row.sealed, walk.keys))
-                walk.step(row, trusted)
-                hashes.append(row.sealed.hash)
+    for row in rows:
+        walk.step(row)
+        hashes.append(row.sealed.hash)
     stored = _chain_of_checkpoints(checkpoints, walk)
     others = [_read_mark(sealed, walk, "a kept checkpoint") for sealed in kept]
     last = _read_head(head, walk, hashes)
@@ -88,10 +74,6 @@ def verify(
     )
 
 
-def _signatures(rows: Sequence[Row], keys: Mapping[str, Ed25519PublicKey]) -> list[bool]:
-    return [signed_by(row.sealed, keys) for row in rows]
-
-
 class _Walk:
     """The state on the way through the chain: `keys` sign from here on, `seen` are all that ever did."""
 
@@ -101,7 +83,7 @@ class _Walk:
         self.operations: dict[str, int] = {}
         self.champions: dict[str, int] = {}
 
-    def step(self, row: Row, signed: bool) -> None:
+    def step(self, row: Row) -> None:
         """Hold one entry against what came before it."""
         self.number += 1
         number, sealed = self.number, row.sealed
@@ -110,7 +92,7 @@ class _Walk:
             raise _misplaced(number, place)
         if not sealed.intact:
             raise _broken(number, "was changed: its content does not have its hash")
-        if not signed:
+        if not signed_by(sealed, self.keys):
             raise _broken(number, f"is not signed by a trusted key (it names {sealed.key})")
         entry = json.loads(sealed.payload)
         if ENTRY - entry.keys():

@@ -21,11 +21,13 @@ from abi.monitoring.triggers import Decision, show_time
 from flows.retrain import Request, retrain
 from tasks import deployed_run, flow_artifacts
 from tasks.decisions import open_ledger
+from tasks.lineage import lineage
 from tasks.orchestration import as_tasks, or_without_prefect
 from tasks.preflight import pose_problem, preflight
 from tasks.promoting import pending, promote_with_gates
 from tasks.scheduling import LEASE_S, Operation, Start, recorded_result
 from tasks.stage import Call, Clock
+from tasks.telemetry import publishing
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -141,11 +143,16 @@ def _retrain(job: Job, start: Start) -> State[Any]:
 
 def _train(job: Job, operation: Operation, decision: Decision, start: Start) -> dict[str, Any]:
     call = operation.call
-    with call.ws.lock(timeout_s=0):
+    with (
+        call.ws.lock(timeout_s=0),
+        publishing(call.ws, call.settings),
+        lineage(call, job.data, job.test) as known,
+    ):
         operation.fired(decision, start)
         deployed_run.tell(f"trigger   {decision.summary}")
-        preflight(call, job.data, job.test, job.target)
+        known.posed(preflight(call, job.data, job.test, job.target))
         folder = Path(_train_stages(call, Request(call, job.target, job.data, job.test)))
+        known.recorded(folder)
     result: dict[str, Any] = json.loads((folder / "run.json").read_bytes())
     operation.trained(result, start)
     flow_artifacts.publish(call, folder)

@@ -21,6 +21,8 @@ from tasks.scheduling import Operation, Start, next_and_missed
 from tasks.stage import Call, Clock
 from tasks.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 NOW = (datetime.datetime.now(UTC) + timedelta(days=1)).replace(hour=12, minute=0, second=20)
 """Tomorrow, so that what the tests enter lies before it."""
 

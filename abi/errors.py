@@ -66,7 +66,15 @@ class WorkspaceError(AbiError):
 
 
 class TrackingError(AbiError):
-    """MLflow did not answer or refused."""
+    """MLflow did not answer or refused.
+
+    Attributes:
+        transient: whether it may answer later.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient
 
 
 class LedgerError(AbiError):

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from abi.cron import check_cron, check_timezone
 from abi.sections import Seconds, Section, Share
 
 
@@ -51,7 +52,7 @@ class GatesConfig(Section):
     slices: float | None = Field(default=0.2, ge=0)
     """No slice's metric may be worse than the overall one by more than this share, interval considered."""
     calibration: float | None = Field(default=0.1, ge=0)
-    """Most expected calibration error (classification)."""
+    """Most expected calibration error (classification) above what chance alone shows on so many rows."""
     latency: Seconds | None = None
     """Most time to predict one row; the envelope's limit where null."""
     memory: bool = True
@@ -62,6 +63,10 @@ class GatesConfig(Section):
     """All critical data checks passed."""
     loads: bool = True
     """The signed artifact loads in a fresh process and predicts what was recorded."""
+    approvable: tuple[
+        Literal["champion", "uniform", "baseline", "slices", "calibration", "latency", "memory", "movement"], ...
+    ] = ("movement",)
+    """Gates that a person may waive with `abi promote --approve --reason`."""
 
 
 class MonitorConfig(Section):
@@ -86,9 +91,9 @@ class MonitorConfig(Section):
 class ScheduleConfig(Section):
     """What makes a scheduled retraining due."""
 
-    cron: str | None = None
+    cron: Annotated[str, AfterValidator(check_cron)] | None = None
     """Cron expression; each due time retrains unless nothing changed."""
-    timezone: str = "UTC"
+    timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
     """Time zone of the cron expression."""
     new_data: bool = True
     """Retrain when the snapshot is another than that of the last run."""

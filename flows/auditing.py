@@ -1,12 +1,164 @@
-"""Commands for auditors: audit, replay, explain, diff."""
+"""Commands for auditors: `abi audit ls`, `show`, `verify`, `export` and `rotate`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from flows.common import Common
 
 if TYPE_CHECKING:
-    from cyclopts import App
+    from abi.audit.entry import Entry
+    from tasks.ledger import Ledger
+
+audit = App(name="audit", help="The ledger: who decided what, when, from what; and whether it is as it was written.")
 
 
 def register(app: App) -> None:
     """Put the commands on `app`."""
+    app.command(audit)
+
+
+@audit.command(name="ls")
+def ls(
+    *,
+    kind: str | None = None,
+    model: str | None = None,
+    value: str | None = None,
+    last: int | None = None,
+    common: Common = Common(),
+) -> None:
+    """List entries.
+
+    Args:
+        kind: Only entries of this kind (scores, attention, plan, promotion, …).
+        model: Only entries about this model.
+        value: Only entries that name this value, artifact, MLflow run or flow run (or the beginning of its id).
+        last: Only the last so many.
+        common: Flags that every command takes.
+    """
+    from flows.session import emit
+    from tasks.audit import select
+
+    found = select(_ledger(common), kind, model, value, last)
+    if common.json:
+        emit({"entries": [entry.to_json() for entry in found]})
+        return
+    from tasks.terminal import print_table
+
+    rows = [(str(e.seq), e.time[:19].replace("T", " "), e.kind, e.model, _gist(e), e.actor) for e in found]
+    print_table(("entry", "time (UTC)", "kind", "model", "what", "who"), rows, no_color=common.no_color, numbers=(0,))
+
+
+@audit.command
+def show(which: str, *, common: Common = Common()) -> None:
+    """Print one entry whole.
+
+    Args:
+        which: Its number, or its operation.
+        common: Flags that every command takes.
+    """
+    from flows.session import emit
+    from tasks.audit import find_entry
+
+    emit(find_entry(_ledger(common), which).to_json())
+
+
+@audit.command
+def verify(
+    *,
+    key: Annotated[list[Path] | None, Parameter(negative="")] = None,
+    checkpoints: Path | None = None,
+    common: Common = Common(),
+) -> None:
+    """Hold every entry against its hash, its signature and the checkpoints; exit 6 and name the first bad one.
+
+    Args:
+        key: Public key (PEM) to trust in place of the workspace's; may be repeated.
+        checkpoints: Folder of checkpoints that were kept elsewhere.
+        common: Flags that every command takes.
+    """
+    from flows.session import emit
+
+    found = _ledger(common).verify(tuple(key or ()), checkpoints)
+    if common.json:
+        emit(found.to_json())
+    else:
+        print(
+            f"{found.entries} entries and {found.checkpoints} checkpoints are as they were written (keys {', '.join(found.keys)})."
+        )
+
+
+@audit.command
+def export(*, out: Path = Path("ledger-export"), common: Common = Common()) -> None:
+    """Write the ledger, its public key and a script that verifies it without this software, to a folder.
+
+    Args:
+        out: The folder.
+        common: Flags that every command takes.
+    """
+    from flows.session import emit
+    from tasks.audit import export as write
+
+    written = write(_ledger(common), out)
+    if common.json:
+        emit(written)
+    else:
+        print(f"{written['lines']} lines in {written['ledger']}")
+        print(f"verify with: python {written['verifier']} {written['ledger']} {written['public_key']}")
+
+
+@audit.command
+def rotate(*, key: Path | None = None, common: Common = Common()) -> None:
+    """Sign entries with a new key from now on; the old one signs that, and nothing after it.
+
+    Args:
+        key: File of the new private key, where audit.key names the present one.
+        common: Flags that every command takes.
+    """
+    from flows.session import emit
+    from tasks.ledger_keys import rotate as rotate_key
+
+    entry = rotate_key(_ledger(common), key)
+    if common.json:
+        emit(entry.to_json())
+    else:
+        print(f"Entry {entry.seq}: key {entry.detail['id']} signs from now on.")
+
+
+def _ledger(common: Common) -> Ledger:
+    from flows.session import settings_of, workspace_of
+    from tasks import progress
+    from tasks.ledger import Ledger
+    from tasks.workspace import Workspace
+
+    progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
+    return Ledger.open(Workspace.open(workspace_of(common)), settings_of(common, []).audit)
+
+
+def _gist(entry: Entry) -> str:
+    """The few words that tell one entry of a kind from another."""
+    detail: dict[str, Any] = entry.detail
+    told = {
+        "snapshot": lambda: f"{detail['rows']} rows, {detail['snapshot_sha256'][:12]}",
+        "checks": lambda: f"{detail['passed']} passed, {detail['warnings']} warnings, {detail['failed']} failed",
+        "scores": lambda: f"{detail['carrying']} features carry signal",
+        "attention": lambda: f"round {detail['round']}, entropy {detail['entropy']:.3f}, moved {detail['moved']:.3f}",
+        "plan": lambda: f"round {detail['round']}, {detail['predicted']['parameters']:,} parameters",
+        "training": lambda: f"round {detail['round']}, {detail['family']}, loss {detail['validation_loss']:.4f}",
+        "control": lambda: f"even split, loss {detail['validation_loss']:.4f}",
+        "outcome": lambda: f"{detail['primary']} {detail['metrics'][detail['primary']]:.4f}",
+        "registration": lambda: f"version {detail['version']}",
+        "gates": lambda: f"version {detail['version']} {'passed' if detail['passed'] else 'did not pass'}",
+        "promotion": lambda: f"version {detail['version']} is champion",
+        "approval": lambda: f"version {detail['version']}: {', '.join(detail['waived'])} waived: {detail['reason']}",
+        "rollback": lambda: f"version {detail['version']} is champion again: {detail['reason']}",
+        "quarantine": lambda: f"version {detail['version']}: {detail['reason']}",
+        "key": lambda: f"key {detail['id']}",
+    }.get(entry.kind)
+    try:
+        return told() if told is not None else str(detail.get("reason") or detail.get("reasons") or "")
+    except (KeyError, TypeError, ValueError):  # an entry of another version of this software
+        return ""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abi.documents import find
-from abi.families.stored import load
 from abi.report.wording import split_name
 from abi.training.revise import revise
 from abi.training.rounds import converge, decide
 from abi.training.trees_pilots import fit_families
 from abi.types import Move, Scores, Trained
 from tasks.data import load_rows
+from tasks.models import load_model
 from tasks.planning import divide
 from tasks.progress import say
 from tasks.stage import Call, Stage
@@ -38,7 +38,7 @@ def move(call: Call, *rounds: str) -> str:
     trained = [find(call.ws.get(one), Trained) for one in rounds]
     last = trained[-1]
     attention = last.plan.attention
-    model = load(call.ws.models / last.artifact)
+    model = load_model(call, last.artifact)
     config = call.settings
     validation = load_rows(call, attention.scores.problem, "validation")
     moved = revise(model, validation, attention, config)

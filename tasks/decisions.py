@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from abi.audit.entry import Draft, Kind
 from abi.documents import KINDS
+from abi.errors import UsageError, listed
 from abi.problem import Checks, Problem
 from abi.types import Attention, Cost, Evaluation, Move, Plan, Scores, Trained
 from abi.values import Value
@@ -32,6 +33,25 @@ def _open(ws: Workspace, config: AuditConfig) -> Ledger:
 def open_ledger(call: Call) -> Ledger:
     """The ledger of the settings, opened once in a process."""
     return _open(call.ws, call.settings.audit)
+
+
+def only_model(call: Call) -> Call:
+    """The same for the model that the settings name, or else for the only one that the ledger knows.
+
+    Raises:
+        UsageError: there is none, or several.
+    """
+    name = call.settings.name
+    if name is None:
+        models = open_ledger(call).models()
+        if len(models) != 1:
+            found = f"{len(models)} ({listed(models)})" if models else "none"
+            msg = (
+                f"Expected one model in {call.workspace}, found {found}: name it with --model, or run `abi run` first."
+            )
+            raise UsageError(msg)
+        name = models[0]
+    return replace(call, name=name)
 
 
 def note(call: Call, stage: Stage, result: str) -> None:

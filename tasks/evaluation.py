@@ -6,15 +6,14 @@ from abi.documents import find
 from abi.evaluation.baseline import fit_baseline
 from abi.evaluation.evaluate import Contender
 from abi.evaluation.evaluate import evaluate as evaluate_contenders
-from abi.families.stored import load
 from abi.report.summary import verdict
 from abi.scoring.terms import text_columns
 from abi.training.rounds import best_round
 from abi.types import Trained
 from tasks.data import load_rows
+from tasks.models import load_model
 from tasks.progress import say
 from tasks.stage import Call, Stage
-from tasks.workspace import Workspace
 
 
 def evaluate(call: Call, control: str, *rounds: str) -> str:
@@ -27,8 +26,8 @@ def evaluate(call: Call, control: str, *rounds: str) -> str:
     schema = problem.schema
     texts = text_columns(schema).values()
     evaluation = evaluate_contenders(
-        _contender(ws, kept, len(rounds)),
-        _contender(ws, even, len(rounds)),
+        _contender(call, kept, len(rounds)),
+        _contender(call, even, len(rounds)),
         fit_baseline(schema.task, len(schema.classes), [train, validation], test, config.seed, texts),
         test,
         config,
@@ -37,8 +36,8 @@ def evaluate(call: Call, control: str, *rounds: str) -> str:
     return ws.put(evaluation)
 
 
-def _contender(ws: Workspace, trained: Trained, trials: int) -> Contender:
-    return Contender(model=load(ws.models / trained.artifact), trained=trained, trials=trials)
+def _contender(call: Call, trained: Trained, trials: int) -> Contender:
+    return Contender(model=load_model(call, trained.artifact), trained=trained, trials=trials)
 
 
 EVALUATE = Stage(evaluate, sections=("evaluation", "seed"))

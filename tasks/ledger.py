@@ -14,7 +14,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +26,7 @@ from abi.audit.entry import GENESIS, Aliases, Checkpoint, Draft, Entry, Head, Ki
 from abi.audit.keys import Signer
 from abi.errors import LedgerError, PromotionConflict, UsageError, WorkspaceError, clip
 from tasks.ledger_checkpoints import keep, read_kept
-from tasks.ledger_keys import find_signer, trusted_keys
+from tasks.ledger_keys import find_signer, settle, trusted_keys
 from tasks.ledger_lease import Lease
 from tasks.ledger_tables import checkpoints, entries, head, metadata
 from tasks.workspace import Workspace, disk_errors
@@ -56,10 +56,11 @@ class Ledger:
     url: str
     engine: Engine
     signer: Signer
+    refusal: str = ""
 
     @classmethod
     def open(cls, ws: Workspace, config: AuditConfig) -> Ledger:
-        """Connect, and make tables and key where there are none.
+        """Connect, and make tables and key where there are none. Appending, not reading, needs a key that is trusted.
 
         Raises:
             LedgerError: the database does not answer, or refuses.
@@ -77,7 +78,8 @@ class Ledger:
             event.listen(engine, "begin", _begin_sqlite)
         ledger = cls(ws, config, url, engine, signer)
         ledger._create()
-        return ledger
+        signer, refusal = settle(ledger)
+        return replace(ledger, signer=signer, refusal=refusal)
 
     def append(self, *drafts: Draft) -> tuple[Entry, ...]:
         """Enter decisions, in one transaction; one whose operation is there is answered with the entry that is.
@@ -90,6 +92,8 @@ class Ledger:
 
     def change(self, draft: Draft, decide: Callable[[Aliases], Aliases], *, expected: int | None = None) -> Entry:
         """Enter a decision that sets a model's aliases, in one transaction with looking at them (compare and set).
+
+        A checkpoint is made with it.
 
         Args:
             draft: the decision; the aliases are added to its detail.
@@ -113,7 +117,9 @@ class Ledger:
             detail: dict[str, Any] = {**named.detail, "aliases": _plain(then)}
             if named.kind in CHAMPION_KINDS:
                 detail["replaces"] = now.champion_seq
-            return at.append(Draft(**{**_fields(named), "detail": detail}))
+            entry = at.append(Draft(**{**_fields(named), "detail": detail}))
+            at.checkpoint()
+            return entry
 
         return self._write(write)
 
@@ -176,20 +182,13 @@ class Ledger:
         place = kept or self.place
         marks = read_kept(place)  # before the entries, so that what is appended meanwhile is not missed
         heads, stored = [self.head()], self.checkpoints()
-        trusted = trusted_keys(self.ws, self.config, keys)
+        trusted = trusted_keys(self.ws, keys)
         return verify(self.sealed(), trusted, heads=heads, checkpoints=stored, kept=marks)
 
     @property
     def place(self) -> Path:
         """Folder where checkpoints are kept outside the database."""
         return self.config.checkpoints or self.ws.ledger_checkpoints
-
-    def rotate(self, signer: Signer, *, retire: bool = True) -> Entry:
-        """Enter a new key, signed by the present one; entries from here on must be signed by it."""
-        retired = [self.signer.id] if retire else []
-        detail = {"id": signer.id, "public_key": signer.public_pem().decode(), "retired": retired}
-        (entry,) = self.append(Draft(kind="key", model="", detail=detail, operation=f"key:{signer.id}"))
-        return entry
 
     def lease(self, operation: str, *, seconds: float = 60.0) -> Lease:
         """``with ledger.lease(operation) as held``: whether this process is the one at work on it; kept up meanwhile."""
@@ -230,6 +229,8 @@ class Ledger:
                 at.end()
             return result, at
 
+        if self.refusal:
+            raise UsageError(self.refusal)
         with self._answering():
             result, at = self._retry(transaction)
         keep(self.ws, self.place, at.head, at.checkpoints)

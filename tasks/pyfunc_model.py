@@ -1,10 +1,13 @@
 """The model as MLflow loads it: this file is stored beside the weights ("model from code"), so that nothing is pickled.
 
-It runs wherever the model is loaded, with the copy of `abi` that was stored with it.
+It runs wherever the model is loaded, with the copy of `abi` that was stored with it. This code is itself part of the
+signed folder: what verifies it is `abi serve` or `Tracking.load`, before it runs; what it verifies are the weights.
 """
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,10 +19,17 @@ class AbiModel(PythonModel):  # type: ignore[misc] # MLflow has no types
     """Predicts with the model in the folder ``artifacts["model"]``."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the weights once."""
+        """Read the weights once; where the environment names trusted public keys, only after verifying their signature."""
         from abi.families.stored import load
 
-        self.model = load(context.artifacts["model"])
+        folder = Path(context.artifacts["model"])
+        trusted = os.environ.get("ABI_SIGNING__PUBLIC_KEY")
+        if trusted:
+            from abi.audit.model_keys import public_keys
+            from abi.audit.signing import verify
+
+            verify(folder, public_keys(Path(trusted)), folder.name)
+        self.model = load(folder)
 
     def predict(
         self,

@@ -17,28 +17,36 @@ import numpy as np
 
 from abi.attention.simplex import distance
 from abi.documents import document, find
-from abi.families.stored import load
 from abi.problem import Checks
 from abi.report.content import Report
 from abi.report.content import Round as ReportRound
 from abi.report.page import render
 from abi.report.summary import verdict
+from abi.sections import without_passwords
 from abi.training.rounds import best_round
 from abi.types import Conditions, Evaluation, Move, Trained
 from abi.values import Value
 from tasks.data import load_rows, open_reader
+from tasks.decisions import open_ledger
+from tasks.fresh_process import frame_of, plain_rows
+from tasks.models import load_model
+from tasks.patience import insist
 from tasks.planning import machine
 from tasks.progress import say
 from tasks.records import Dataset, Record, Recorded, Round
+from tasks.reference import make_reference
+from tasks.registration import connect, reconciled, register
 from tasks.result import result_document
 from tasks.stage import Call, Stage, code_id, versions
-from tasks.tracking import Tracking
 from tasks.validation import docs_folder
 
 EXAMPLE_ROWS = 5
+SERVING = (
+    "cryptography", "jaxtyping", "lightgbm", "model-signing", "numpy", "pandas", "pyarrow", "pydantic", "pyopenssl",
+    "rfc8785", "safetensors", "tabm", "torch",
+)  # fmt: skip
 CONDITIONS = "conditions"
 """Name of the document that says what decisions rest on."""
-SERVING = ("jaxtyping", "lightgbm", "numpy", "pandas", "pyarrow", "pydantic", "rfc8785", "safetensors", "tabm", "torch")
 
 
 def record(call: Call, data_name: str, checks: str, evaluation: str, control: str, *moves: str) -> str:
@@ -52,27 +60,31 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
     rounds = [find(ws.get(one), Move) for one in moves]
     operation = hashlib.sha256(f"{evaluation}:{checks}:{call.name}:{config.digest()}".encode()).hexdigest()[:32]
     folder = ws.runs / operation[:16]
-    tracking = Tracking.open(ws, config.tracking)
-    recorded = tracking.find(operation)
-    if recorded is not None and (folder / "run.json").is_file() and (folder / "report.html").is_file():
-        say(f"record    already there: {recorded.uri}")
+    entry = open_ledger(call).find(f"registration:{operation}")
+    if entry is not None and (folder / "run.json").is_file() and (folder / "report.html").is_file():
+        say(f"record    already there: {entry.detail['uri']}")
         return str(folder)
+    reconciled(call)
     even = find(ws.get(control), Trained)
     report = compose(call, data_name, found, value, even, rounds)
     values: dict[str, Value] = {
         "checks": found,
         "evaluation": value,
         "control": even,
+        "reference": make_reference(call, value, rounds[0].trained.plan.attention),
         CONDITIONS: conditions(call, value),
     }
     values |= {f"round-{i}": move for i, move in enumerate(rounds, 1)}
     ids = {name: ws.put(one) for name, one in values.items()}
     ws.write(folder / "report.html", render(report).encode())
-    recorded = recorded or tracking.record(_record(call, operation, report, folder, values))
+    recorded = register(call, _record(call, operation, report, folder, values))
     final = _with_provenance(report, recorded)
     ws.write(folder / "report.html", render(final).encode())
     ws.write(folder / "report.json", json.dumps(document(final), ensure_ascii=False).encode())
-    tracking.attach(recorded.run_id, folder / "report.html")
+    insist(
+        lambda: connect(call).attach(recorded.run_id, folder / "report.html"),
+        config.tracking.patience,
+    )
     result = result_document(final, recorded, folder / "report.html") | {"values": ids}
     ws.write(folder / "run.json", json.dumps(result, ensure_ascii=False, indent=1).encode())
     say(f"record    {recorded.uri}")
@@ -134,7 +146,7 @@ def compose(
             **versions(),
             "hardware": f"{platform.machine()}, {evaluation.trained.plan.execution.threads} threads, {evaluation.trained.plan.execution.device}",
         },
-        config=call.settings.model_dump(mode="json"),
+        config=without_passwords(call.settings.model_dump(mode="json")),
     )
 
 
@@ -151,7 +163,9 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
     ws, evaluation = call.ws, report.evaluation
     kept = evaluation.trained
     model_dir = ws.models / kept.artifact
-    example = _example(call, report)
+    rows = plain_rows(_example(call, report))
+    example = frame_of(rows)
+    output = load_model(call, kept.artifact).predict(example)
     docs = docs_folder(ws, call.name)
     files = {"report.html": folder / "report.html", "tensorboard": ws.runs / "tensorboard" / kept.plan.id[:16]}
     if docs.is_dir():
@@ -164,13 +178,20 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
         dataset=Dataset(snapshot=problem.snapshot, name=report.data_name, target=problem.schema.target),
         model_dir=model_dir,
         example=example,
-        output=load(model_dir).predict(example),
+        output=output,
         requirements=[f"{name}=={_public(name)}" for name in SERVING],
         params=report.config,
         metrics=_metrics(evaluation),
-        tags={"snapshot_sha256": problem.snapshot.train.sha256, "plan": kept.plan.id, "evaluation": evaluation.id},
+        tags={
+            "snapshot_sha256": problem.snapshot.train.sha256,
+            "plan": kept.plan.id,
+            "evaluation": evaluation.id,
+            "abi.settings": call.settings.digest(),
+            "abi.code": code_id(),
+        },
         rounds=[_round(i, r) for i, r in enumerate(report.rounds)],
-        documents={f"values/{kind}.json": document(value) for kind, value in values.items()},
+        documents={f"values/{kind}.json": document(value) for kind, value in values.items()}
+        | {"example.json": {"input": rows, "output": plain_rows(output)}},
         files={name: path for name, path in files.items() if path.exists()},
         description=verdict(evaluation),
     )

@@ -10,6 +10,8 @@ import contextlib
 import json
 import logging
 import os
+import re
+import shutil
 import sys
 import tempfile
 import time
@@ -18,10 +20,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
 
 import abi
-from abi.errors import TrackingError, clip
+from abi.audit.model_files import copy_files
+from abi.errors import ArtifactRefused, TrackingError, clip, listed
+from abi.operations import SigningConfig
 from tasks.records import VALUE_LENGTH, Dataset, Record, Recorded, flatten, mlflow_key
+from tasks.signing import TRUSTED, Signing
 from tasks.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from abi.config import TrackingConfig
 
 OPERATION = "abi.operation_id"
+MODEL = "abi.model"
 REASON = "abi.reason"
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -40,7 +47,10 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 RETRIES, TIMEOUT_S = "2", "30"  # MLflow's own defaults wait for minutes when nobody answers
+SERVER_TROUBLE = 500
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
+WORKSPACE_KEYS = SigningConfig()
+MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 @dataclass(frozen=True)
@@ -51,9 +61,10 @@ class Tracking:
     uri: str
     client: MlflowClient
     experiment_id: str
+    signing: Signing
 
     @classmethod
-    def open(cls, ws: Workspace, config: TrackingConfig) -> Tracking:
+    def open(cls, ws: Workspace, config: TrackingConfig, signing: SigningConfig = WORKSPACE_KEYS) -> Tracking:
         """Connect: to `config.uri`, to ``MLFLOW_TRACKING_URI``, or to an SQLite file in the workspace.
 
         Raises:
@@ -61,7 +72,7 @@ class Tracking:
         """
         embedded = f"sqlite:///{ws.mlflow_db}"
         uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or embedded
-        with _answering(uri), ws.alone("mlflow"):  # two first uses of one SQLite file at a time break its schema
+        with answering(uri), ws.alone("mlflow"):  # two first uses of one SQLite file at a time break its schema
             _prepare()
             import mlflow
 
@@ -70,11 +81,11 @@ class Tracking:
             mlflow.set_tracking_uri(uri)
             client = mlflow.MlflowClient(tracking_uri=uri)
             place = ws.mlartifacts.as_uri() if uri == embedded else None
-            return cls(ws, uri, client, _experiment(client, config.experiment, place))
+            return cls(ws, uri, client, _experiment(client, config.experiment, place), Signing(ws, signing))
 
     def find(self, operation_id: str) -> Recorded | None:
         """The record of that operation, or None where none was completed."""
-        with _answering(self.uri):
+        with answering(self.uri):
             versions = self.client.search_model_versions(f"tags.`{OPERATION}` = '{operation_id}'")
         if not versions:
             return None
@@ -94,17 +105,18 @@ class Tracking:
         """
         found = self.find(record.operation_id)
         if found is not None:
-            with _answering(self.uri):
+            with answering(self.uri):
                 if self.client.get_run(found.run_id).info.status != "FINISHED":  # it crashed after registering
                     self.client.set_terminated(found.run_id)
             return found
         self.fail(record.operation_id, "replaced: it stopped before its model was registered")
         try:
-            with _answering(self.uri):
+            with answering(self.uri):
                 run_id = self._run(record)
                 model_id = self._model(record, run_id)
                 recorded = self._register(record, run_id, model_id)
                 self.client.set_terminated(run_id)
+            self.fail(record.operation_id, "replaced: the reply that named it was lost")
         except BaseException as error:
             with contextlib.suppress(Exception):
                 self.fail(record.operation_id, clip(str(error) or type(error).__name__, VALUE_LENGTH))
@@ -113,7 +125,7 @@ class Tracking:
 
     def fail(self, operation_id: str, reason: str) -> None:
         """Mark the open runs of an operation, and the rounds in them, as failed."""
-        with _answering(self.uri):
+        with answering(self.uri):
             for run in self.client.search_runs([self.experiment_id], f"tags.`{OPERATION}` = '{operation_id}'"):
                 if run.info.status == "RUNNING":
                     children = self.client.search_runs(
@@ -125,16 +137,31 @@ class Tracking:
                     self.client.set_tag(run.info.run_id, REASON, reason)
                     self.client.set_terminated(run.info.run_id, "FAILED")
 
+    def open_operations(self, model: str) -> list[str]:
+        """Operations of a model whose run is neither finished nor failed."""
+        with answering(self.uri):
+            query = f"attributes.status = 'RUNNING' and tags.`{MODEL}` = '{model}'"
+            return [run.data.tags[OPERATION] for run in self.client.search_runs([self.experiment_id], query)]
+
     def attach(self, run_id: str, path: Path) -> None:
         """Put a file beside what the run recorded, in place of one of that name."""
-        with _answering(self.uri):
+        with answering(self.uri):
             self.client.log_artifact(run_id, str(path))
+
+    def document(self, run_id: str, name: str) -> Any:
+        """A JSON file that a run recorded.
+
+        Raises:
+            TrackingError: there is none, or it is damaged.
+        """
+        with answering(self.uri), tempfile.TemporaryDirectory() as folder:
+            return json.loads(Path(self.client.download_artifacts(run_id, name, folder)).read_bytes())
 
     def run_of(self, name: str, version: int) -> str | None:
         """The run that a registered version came from; None where there is no such version."""
         from mlflow.exceptions import MlflowException
 
-        with _answering(self.uri):
+        with answering(self.uri):
             try:
                 return str(self.client.get_model_version(name, str(version)).run_id)
             except MlflowException as error:
@@ -144,7 +171,7 @@ class Tracking:
 
     def recorded(self, beginning: str) -> list[Recorded]:
         """The registered versions whose run id begins so, one for each run."""
-        with _answering(self.uri):
+        with answering(self.uri):
             found = [v for v in self.client.search_model_versions() if str(v.run_id).startswith(beginning)]
         runs = {str(v.run_id): v for v in sorted(found, key=lambda v: -int(v.version))}
         return [
@@ -154,24 +181,119 @@ class Tracking:
 
     def documents(self, run_id: str) -> dict[str, object]:
         """The values that a run recorded, by name, as the JSON documents that they are."""
-        with _answering(self.uri), tempfile.TemporaryDirectory() as folder:
+        with answering(self.uri), tempfile.TemporaryDirectory() as folder:
             paths = [f.path for f in self.client.list_artifacts(run_id, "values")]
             held = [Path(self.client.download_artifacts(run_id, path, folder)) for path in paths]
             return {path.stem: _plain(path) for path in held}
 
     def load(self, uri: str) -> PyFuncModel:
-        """The model at ``models:/NAME/VERSION``, ready to predict. The code of this process is used."""
+        """The verified model at ``models:/NAME/VERSION``, ready to predict. The code of this process is used.
+
+        Raises:
+            ArtifactRefused: its files are not what was signed; none of them was deserialised then.
+            TrackingError: MLflow does not answer, or knows no such model.
+        """
         path = list(sys.path)
         try:
-            with _answering(self.uri):
+            with tempfile.TemporaryDirectory(prefix="abi-model-") as private, answering(self.uri):
                 import mlflow
 
-                return mlflow.pyfunc.load_model(uri)
+                folder, keys = self.fetch(uri, Path(private) / "model"), Path(private) / "trusted.pem"
+                keys.write_bytes(b"".join(self.signing.trusted().values()))
+                # where the weights' own signature is asked for too, ask with every trusted key
+                with _environment({TRUSTED: str(keys)} if TRUSTED in os.environ else {}):
+                    return mlflow.pyfunc.load_model(str(folder))
         finally:
             sys.path[:] = path  # MLflow puts the stored code first, for good
 
+    def fetch(self, uri: str, folder: Path, operation_id: str | None = None) -> Path:
+        """Copy the model at ``models:/NAME/VERSION`` to a folder that is empty or not there yet, and verify the copy.
+
+        Args:
+            uri: also ``models:/NAME@ALIAS`` and ``models:/MODEL_ID``.
+            folder: a private place: who else can write there could change files after they were verified.
+            operation_id: the operation that the files must have been signed for; what the version's tag says where None.
+
+        Raises:
+            ArtifactRefused: its files are not what was signed; nothing is left in the folder then.
+            TrackingError: MLflow does not answer, or knows no such model.
+        """
+        with answering(self.uri):
+            location, tagged = self._source(uri)
+            try:
+                with disk_errors(folder):
+                    self._download(location, folder)
+                self.signing.verify(folder, operation_id or tagged)
+            except ArtifactRefused as error:
+                shutil.rmtree(folder, ignore_errors=True)
+                msg = f"Expected {uri} as it was recorded, got files that are refused. {error}"
+                raise ArtifactRefused(msg) from None
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        return folder
+
+    def version(self, name: str, *, version: int | None = None, alias: str = "champion") -> Recorded:
+        """The registered version of that number, or the one that the alias stands for.
+
+        Raises:
+            TrackingError: there is none.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with answering(self.uri):
+                found = (
+                    self.client.get_model_version_by_alias(name, alias)
+                    if version is None
+                    else self.client.get_model_version(name, str(version))
+                )
+        except TrackingError as error:
+            if isinstance(error.__cause__, MlflowException) and error.__cause__.error_code in MISSING:
+                what = f"version {version}" if version is not None else f"alias {alias!r}"
+                msg = f"Expected a registered model {name!r} with {what} at {self.uri}, found none: choose among {listed(self.models()) or 'none'} and give --version or --alias."
+                raise TrackingError(msg) from None
+            raise
+        number = int(found.version)
+        return Recorded(run_id=str(found.run_id), name=name, version=number, uri=f"models:/{name}/{number}")
+
+    def models(self) -> list[str]:
+        """Names of the registered models."""
+        with answering(self.uri):
+            return sorted(model.name for model in self.client.search_registered_models())
+
+    def _source(self, uri: str) -> tuple[str, str | None]:
+        """Where the files of a model lie, and the operation that they are tagged with."""
+        from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+        found = get_model_name_and_version(self.client, uri)
+        tagged = None
+        if len(found) > 1:
+            version = self.client.get_model_version(found[0], found[1])
+            tagged = version.tags.get(OPERATION)
+            location = str(self.client.get_model_version_download_uri(found[0], found[1]))
+            if not location.startswith("models:/"):
+                return location, tagged
+            found = get_model_name_and_version(self.client, location)
+        logged = self.client.get_logged_model(found[0])
+        return str(logged.artifact_location), tagged or logged.tags.get(OPERATION)
+
+    def _download(self, location: str, folder: Path) -> None:
+        """Copy files from a store; of a folder on this machine regular files alone, by their own names."""
+        if urlparse(location).scheme in {"", "file"}:
+            from mlflow.utils.file_utils import local_file_uri_to_path
+
+            copy_files(Path(local_file_uri_to_path(location)), folder)
+        else:
+            import mlflow
+
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".abi-fetch-") as stage:
+                got = mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=stage, tracking_uri=self.uri)
+                Path(got).rename(folder)
+
     def _run(self, record: Record) -> str:
-        tags = {**record.tags, OPERATION: record.operation_id, "mlflow.source.name": "abi"}
+        tags = {**record.tags, OPERATION: record.operation_id, MODEL: record.name, "mlflow.source.name": "abi"}
         run_id = self._log(record.run_name, tags, record.params, record.metrics, ())
         self.client.log_inputs(run_id, _inputs(self.ws, record.dataset))
         for part in record.rounds:
@@ -217,7 +339,7 @@ class Tracking:
             self.experiment_id, name="model", source_run_id=run_id, tags={OPERATION: record.operation_id}
         )
         with tempfile.TemporaryDirectory() as stage:
-            folder = Path(stage) / "model"
+            folder = Path(stage) / record.operation_id  # the signature names the folder
             mlflow.pyfunc.save_model(
                 path=folder,
                 mlflow_model=Model(
@@ -237,6 +359,7 @@ class Tracking:
                 for compiled in cache.iterdir():
                     compiled.unlink()
                 cache.rmdir()
+            self.signing.sign(folder)
             self.client.log_model_artifacts(logged.model_id, str(folder))
         self.client.finalize_logged_model(logged.model_id, "READY")
         self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -384,7 +507,7 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _answering(uri: str) -> Iterator[None]:
+def answering(uri: str) -> Iterator[None]:
     """Say in one sentence that MLflow did not answer or refused."""
     try:
         with disk_errors(uri), warnings.catch_warnings():
@@ -396,4 +519,28 @@ def _answering(uri: str) -> Iterator[None]:
             raise
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         msg = f"Expected MLflow at {uri} to answer, got: {clip(said, 300)} Check tracking.uri or MLFLOW_TRACKING_URI, or start the server, then run again."
-        raise TrackingError(msg) from error
+        raise TrackingError(msg, transient=_transient(error)) from error
+
+
+def _transient(error: BaseException | None) -> bool:
+    """Whether nobody answered, or the answer was that the server has trouble (5xx)."""
+    while error is not None:
+        name, status = type(error).__name__, getattr(getattr(error, "response", None), "status_code", None)
+        if name in {
+            "ConnectionError",
+            "ConnectTimeout",
+            "ReadTimeout",
+            "Timeout",
+            "RetryError",
+            "ChunkedEncodingError",
+        }:
+            return True
+        if isinstance(status, int) and status >= SERVER_TROUBLE:
+            return True
+        if re.search(
+            r"failed with (error code|exception)? ?(5\d\d|HTTPConnectionPool)|Max retries exceeded|not in a valid JSON",
+            str(error),
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from abi.attention.fit import fit
 from abi.documents import find
-from abi.families.family import MODEL, Model
+from abi.families.family import Model
 from abi.training.family import train as train_plan
 from abi.training.fitted import Fitted
 from abi.training.pilots import choose_control
@@ -14,6 +14,7 @@ from abi.training.revise import even_twin, trial_count
 from abi.types import Move, Plan, Trained, Tried
 from abi.units import show_seconds
 from tasks.data import load_rows
+from tasks.models import has_files, keep_model
 from tasks.planning import even_plans
 from tasks.progress import say, watching
 from tasks.stage import Call, Stage
@@ -42,7 +43,7 @@ class FileCheckpoints:
 
 
 def run_training(call: Call, plan: Plan, seed: int, title: str) -> Fitted[Model]:
-    """Train and keep the model's files; goes on from a checkpoint where a run was killed."""
+    """Train and keep the model, signed; goes on from a checkpoint where a run was killed."""
     problem = plan.attention.scores.problem
     checkpoints = FileCheckpoints(call.ws, f"{call.settings.digest('training')[:16]}-{plan.id}-{seed}.safetensors")
     folder = call.ws.runs / "tensorboard" / plan.id[:16] / str(seed)
@@ -56,8 +57,7 @@ def run_training(call: Call, plan: Plan, seed: int, title: str) -> Fitted[Model]
             watcher=curves,
             checkpoints=checkpoints,
         )
-    for name, data in fitted.model.files().items():
-        call.ws.write(call.ws.models / fitted.trained.artifact / name, data)
+    keep_model(call, fitted.model, fitted.trained.artifact)
     checkpoints.clear()
     return fitted
 
@@ -110,7 +110,7 @@ def has_model(ws: Workspace, value_id: str) -> bool:
     """Whether the value and its model's files are still there."""
     if not ws.has(value_id):
         return False
-    return bool((ws.models / find(ws.get(value_id), Trained).artifact / MODEL).is_file())
+    return has_files(ws, find(ws.get(value_id), Trained).artifact)
 
 
 _READ = ("training", "attention", "evaluation.metric", "seed")

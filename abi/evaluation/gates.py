@@ -1,0 +1,223 @@
+"""The gates before champion: what a version must show, each held against its setting.
+
+A gate is pure: it gets facts that were measured elsewhere (`tasks.gates`) and says what was expected, what came, and whether
+that will do. One that is turned off, or that has nothing to compare with, says so and stands in nobody's way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from abi.attention.simplex import distance
+from abi.errors import clip
+from abi.metrics import LOWER_IS_BETTER
+from abi.problem import Checks
+from abi.types import Calibration, Estimate, Evaluation, Gain
+from abi.units import show_bytes, show_seconds
+from abi.values import Value
+
+if TYPE_CHECKING:
+    from abi.config import GatesConfig
+
+Status = Literal["passed", "failed", "off"]
+Judgement = tuple[Status, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateResult(Value):
+    """One gate: what was expected and what came. `waived` where a person approved what did not pass."""
+
+    name: str
+    status: Status
+    expected: str
+    got: str
+    waived: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gates(Value):
+    """All gates of one version, and the entry of the champion that it was held against (0: there was none)."""
+
+    model: str
+    version: int
+    champion: int | None
+    champion_seq: int
+    rows: int
+    results: tuple[GateResult, ...]
+
+    @property
+    def failed(self) -> tuple[GateResult, ...]:
+        """Those that stand in the way."""
+        return tuple(r for r in self.results if r.status == "failed" and not r.waived)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of a candidate.
+
+    Attributes:
+        evaluation: its held-out figures, with those of the uniform control and the baseline.
+        checks: the data checks of its run.
+        rival: the paired gain over the champion on the same fresh rows, or why it could not be had; None without champion.
+        attention: feature -> weight of the candidate.
+        champion_attention: the same of the champion.
+        loads: None where the artifact loaded in a fresh process and predicted what was recorded; else what came.
+    """
+
+    evaluation: Evaluation
+    checks: Checks
+    rival: Gain | str | None
+    attention: Mapping[str, float]
+    champion_attention: Mapping[str, float] | None
+    loads: str | None
+
+
+def judge(facts: Facts, config: GatesConfig) -> tuple[GateResult, ...]:
+    """Every gate, in the order of `GATES`."""
+    results = []
+    for name, gate in GATES.items():
+        status, expected, got = gate(facts, config)
+        results.append(GateResult(name=name, status=status, expected=expected, got=got))
+    return tuple(results)
+
+
+def calibration_noise(found: Calibration) -> float:
+    """The calibration error that a perfectly calibrated model is expected to show on so few rows.
+
+    A bin of n rows with chance p is off by sqrt(2 p (1 - p) / (pi n)) on average (the mean of a half-normal).
+    """
+    rows = sum(b.rows for b in found.bins)
+    gaps = [b.rows * math.sqrt(2 * max(b.predicted * (1 - b.predicted), 0.0) / (math.pi * b.rows)) for b in found.bins]
+    return sum(gaps) / rows
+
+
+def movement(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """Total variation distance of two attentions, over the features of either."""
+    names = sorted(set(before) | set(after))
+    return distance(*(np.array([one.get(name, 0.0) for name in names]) for one in (before, after)))
+
+
+def _champion(facts: Facts, config: GatesConfig) -> Judgement:
+    if config.champion is None:
+        return "off", "", "turned off"
+    if facts.rival is None:
+        return "off", "", "there is no champion yet"
+    expected = f"gain over the champion above {-config.champion if config.champion else 0:g}, interval considered"
+    if isinstance(facts.rival, str):
+        return "failed", expected, facts.rival
+    gained = facts.rival.difference
+    return _passed(gained.low > -config.champion), expected, f"{facts.rival.metric} {_interval(gained)}"
+
+
+def _control(name: str) -> Callable[[Facts, GatesConfig], Judgement]:
+    def gate(facts: Facts, config: GatesConfig) -> Judgement:
+        margin: float | None = getattr(config, name)
+        if margin is None:
+            return "off", "", "turned off"
+        gained = facts.evaluation.control(name).gain
+        got = f"{gained.relative:+.2%} ({gained.metric} {_interval(gained.difference)})"
+        return _passed(gained.relative >= -margin), f"not below {-margin:.1%} of the {name}'s value", got
+
+    return gate
+
+
+def _slices(facts: Facts, config: GatesConfig) -> Judgement:
+    if config.slices is None:
+        return "off", "", "turned off"
+    evaluation = facts.evaluation
+    overall, lower = evaluation.metrics[evaluation.primary].value, evaluation.primary in LOWER_IS_BETTER
+    allowed = config.slices * abs(overall)
+    floor = overall + allowed if lower else overall - allowed
+    expected = f"{evaluation.primary} of every slice {'below' if lower else 'above'} {floor:.4g}, interval considered"
+    below = [s for s in evaluation.slices if (s.metric.low > floor if lower else s.metric.high < floor)]
+    if below:
+        worst = (max if lower else min)(below, key=lambda s: s.metric.value)
+        more = f", and {len(below) - 1} more" if len(below) > 1 else ""
+        return "failed", expected, f"{worst.metric.value:.4g} where {clip(worst.feature)} is {clip(worst.group)}{more}"
+    if not evaluation.slices:
+        return "passed", expected, "no slice has rows enough"
+    edge = (max if lower else min)(s.metric.value for s in evaluation.slices)
+    return "passed", expected, f"{edge:.4g} at worst, of {len(evaluation.slices)} slices"
+
+
+def _calibration(facts: Facts, config: GatesConfig) -> Judgement:
+    if config.calibration is None:
+        return "off", "", "turned off"
+    evaluation = facts.evaluation
+    task = evaluation.trained.plan.attention.scores.problem.schema.task
+    if evaluation.calibration is None or task == "regression":
+        return "off", "", "no classification"
+    error, noise = evaluation.calibration.error, calibration_noise(evaluation.calibration)
+    expected = f"calibration error at most {config.calibration:g} above that of chance"
+    return _passed(error - noise <= config.calibration), expected, f"{error:.4f} (chance {noise:.4f})"
+
+
+def _latency(facts: Facts, config: GatesConfig) -> Judgement:
+    limit = config.latency if config.latency is not None else facts.evaluation.trained.plan.envelope.latency_s
+    got = f"{show_seconds(facts.evaluation.latency_s)} per row"
+    if limit is None:
+        return "off", "", f"{got}, without a limit"
+    return _passed(facts.evaluation.latency_s <= limit), f"at most {show_seconds(limit)}", got
+
+
+def _memory(facts: Facts, config: GatesConfig) -> Judgement:
+    limit = facts.evaluation.trained.plan.envelope.memory_bytes
+    measured = facts.evaluation.trained.measured.memory_bytes
+    if not config.memory or limit is None:
+        return "off", "", "turned off" if limit is not None else f"{show_bytes(measured)}, without a limit"
+    return _passed(measured <= limit), f"training memory at most {show_bytes(limit)}", show_bytes(measured)
+
+
+def _movement(facts: Facts, config: GatesConfig) -> Judgement:
+    if config.movement is None:
+        return "off", "", "turned off"
+    if facts.champion_attention is None:
+        return "off", "", "there is no champion yet"
+    moved = movement(facts.champion_attention, facts.attention)
+    expected = f"attention moved by at most {config.movement:.0%}, or an approval with its reason"
+    return _passed(moved <= config.movement), expected, f"{moved:.1%}"
+
+
+def _checks(facts: Facts, config: GatesConfig) -> Judgement:
+    if not config.checks:
+        return "off", "", "turned off"
+    failed = facts.checks.failed("critical")
+    got = f"{sum(r.status == 'passed' for r in facts.checks.results)} of {len(facts.checks.results)} passed"
+    if failed:
+        got += f"; {failed[0].name}{f' of {clip(failed[0].column)}' if failed[0].column else ''} {failed[0].status}"
+    return _passed(not failed), "every critical data check passed", got
+
+
+def _loads(facts: Facts, config: GatesConfig) -> Judgement:
+    if not config.loads:
+        return "off", "", "turned off"
+    expected = "the signed artifact loads in a fresh process and predicts what was recorded"
+    return _passed(facts.loads is None), expected, facts.loads or "it does"
+
+
+def _passed(holds: bool) -> Status:
+    return "passed" if holds else "failed"
+
+
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"
+
+
+GATES: Final[Mapping[str, Callable[[Facts, GatesConfig], Judgement]]] = {
+    "champion": _champion,
+    "uniform": _control("uniform"),
+    "baseline": _control("baseline"),
+    "slices": _slices,
+    "calibration": _calibration,
+    "latency": _latency,
+    "memory": _memory,
+    "movement": _movement,
+    "checks": _checks,
+    "loads": _loads,
+}
+"""Name (as in the settings) -> gate."""

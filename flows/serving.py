@@ -1,0 +1,102 @@
+"""Commands that use a registered model, after its signature: serve, predict."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.common import Common
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+    from tasks.records import Recorded
+    from tasks.tracking import Tracking
+
+
+def register(app: App) -> None:
+    """Put the commands on `app`."""
+    app.command(serve)
+    app.command(predict)
+
+
+def serve(
+    *,
+    model: str | None = None,
+    version: int | None = None,
+    alias: str = "champion",
+    host: str = "127.0.0.1",
+    port: int = 5001,
+    common: Common = Common(),
+) -> None:
+    """Serve a registered model over HTTP (POST /invocations), from a private copy that was verified first.
+
+    Args:
+        model: Registered model (default: the only one there is).
+        version: Its version (default: the one of the alias).
+        alias: An alias of the registry.
+        host: Address to listen at.
+        port: Port to listen at.
+        common: Flags that every command takes.
+    """
+    from flows.session import emit
+    from tasks import progress
+    from tasks.serving import serving, wait
+
+    tracking, found = _open(model, version, alias, common)
+    with serving(tracking, found, host, port) as (url, process):
+        progress.say(f"serve     {found.uri} at {url}/invocations; Ctrl-C ends it")
+        if common.json:
+            emit({"model": found.uri, "url": url, "pid": process.pid})
+            sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            wait(process)
+
+
+def predict(
+    data: str,
+    *,
+    model: str | None = None,
+    version: int | None = None,
+    alias: str = "champion",
+    out: Path | None = None,
+    common: Common = Common(),
+) -> None:
+    """Predict for every row of a table with a registered model, which is verified first.
+
+    Args:
+        data: CSV (also gzip) or Parquet file, or - for stdin.
+        model: Registered model (default: the only one there is).
+        version: Its version (default: the one of the alias).
+        alias: An alias of the registry.
+        out: File to write, .csv or .parquet (default: CSV on stdout).
+        common: Flags that every command takes.
+    """
+    from flows.session import emit
+    from tasks.serving import as_csv, as_records, expect_writable, predict_table, write_table
+
+    expect_writable(out)
+    tracking, found = _open(model, version, alias, common)
+    table = predict_table(tracking, found, Path(data))
+    if out is not None:
+        write_table(tracking.ws, table, out)
+    if common.json:
+        answer = {"out": str(out)} if out is not None else {"predictions": as_records(table)}
+        emit({"model": found.uri, "rows": len(table), **answer})
+    elif out is None:
+        sys.stdout.write(as_csv(table))
+
+
+def _open(model: str | None, version: int | None, alias: str, common: Common) -> tuple[Tracking, Recorded]:
+    from flows.session import settings_of, workspace_of
+    from tasks import progress
+    from tasks.serving import choose
+    from tasks.tracking import Tracking
+    from tasks.workspace import Workspace
+
+    config = settings_of(common, [])
+    progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
+    tracking = Tracking.open(Workspace.open(workspace_of(common)), config.tracking, config.signing)
+    return tracking, choose(tracking, model or config.name, version, alias)

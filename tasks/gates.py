@@ -1,0 +1,159 @@
+"""Measure what the gates judge: the recorded figures, champion and candidate on the same rows, a load in a fresh process."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from abi.audit.entry import Aliases
+from abi.data.reader import Reader
+from abi.documents import read_document
+from abi.errors import DataError
+from abi.evaluation.bootstrap import bootstrap, gain
+from abi.evaluation.gates import Facts, Gates, judge
+from abi.families.family import MODEL, Model
+from abi.families.stored import load
+from abi.metrics import Prediction, score
+from abi.problem import Checks, Problem, Schema, Snapshot, Split
+from abi.types import Evaluation, Gain
+from tasks.fresh_process import predict_afresh
+from tasks.model_registry import Version, find_version
+from tasks.snapshot import fetch_snapshot, take_snapshot
+from tasks.stage import Call
+from tasks.tracking import Tracking
+
+EVALUATION, CHECKS, EXAMPLE = "values/evaluation.json", "values/checks.json", "example.json"
+TOLERANCE = 1e-6
+
+
+def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, data: Path | None = None) -> Gates:
+    """All gates of a version, held against the champion of `aliases`.
+
+    Args:
+        call: workspace and settings.
+        tracking: MLflow.
+        version: the candidate.
+        aliases: the champion to beat, and the entry that set it.
+        data: fresh rows with the target; the candidate's own held-out rows where None.
+
+    Raises:
+        ArtifactRefused: a model's files are not what was signed.
+        DataError: the fresh rows cannot be used.
+    """
+    evaluation = read_document(tracking.document(version.run_id, EVALUATION))
+    checks = read_document(tracking.document(version.run_id, CHECKS))
+    assert isinstance(evaluation, Evaluation)
+    assert isinstance(checks, Checks)
+    before, rival, rows = None, None, evaluation.rows
+    with tempfile.TemporaryDirectory() as place:
+        folder = tracking.fetch(version.uri, Path(place) / "candidate")
+        if aliases.champion is not None:
+            champion = find_version(tracking, version.name, aliases.champion)
+            their = read_document(tracking.document(champion.run_id, EVALUATION))
+            assert isinstance(their, Evaluation)
+            before = attention_of(their)
+            models = (_weights(folder), _weights(tracking.fetch(champion.uri, Path(place) / "champion")))
+            rival, rows = compare(call, checks.problem, *models, evaluation.primary, data)
+        loads = _loads(folder, tracking.document(version.run_id, EXAMPLE)) if call.settings.gates.loads else None
+    facts = Facts(
+        evaluation=evaluation,
+        checks=checks,
+        rival=rival,
+        attention=attention_of(evaluation),
+        champion_attention=before,
+        loads=loads,
+    )
+    return Gates(
+        model=version.name,
+        version=version.number,
+        champion=aliases.champion,
+        champion_seq=aliases.champion_seq,
+        rows=rows,
+        results=judge(facts, call.settings.gates),
+    )
+
+
+def _weights(folder: Path) -> Model:
+    """The model inside a verified MLflow model folder, read by the code of this process."""
+    (description,) = (folder / "artifacts").glob(f"*/{MODEL}")
+    return load(description.parent)
+
+
+def attention_of(evaluation: Evaluation) -> dict[str, float]:
+    """Feature -> weight that the kept model was planned by."""
+    return {w.feature: w.weight for w in evaluation.trained.plan.attention.weights}
+
+
+def compare(
+    call: Call, problem: Problem, candidate: Model, champion: Model, primary: str, data: Path | None
+) -> tuple[Gain | str, int]:
+    """The candidate's paired gain over the champion on the same rows; a sentence where the champion cannot read them."""
+    reader = _fresh(call, problem, data)
+    schema = problem.schema
+    rows = reader.load("test")
+    assert rows.target is not None
+    if champion.schema.task != schema.task:
+        return f"the champion is for a {champion.schema.task} target", len(rows.target)
+    theirs = replace(champion.schema, target=schema.target, classes=schema.classes)
+    try:
+        seen = Reader(replace(reader.problem, schema=theirs), reader.train, reader.test).load("test")
+    except DataError as error:
+        return f"the champion cannot read these rows: {error}", len(rows.target)
+    predictions = {
+        "model": candidate.predict_columns(rows),
+        "champion": _in_order(champion.predict_columns(seen), champion.schema, schema),
+    }
+    values = {name: score(schema.task, rows.target, found)[primary] for name, found in predictions.items()}
+    if not all(np.isfinite(value) for value in values.values()):
+        msg = f"Expected fresh rows for which {primary} is defined, got {len(rows.target)} rows whose target does not vary: give more rows with --data."
+        raise DataError(msg)
+    draws = bootstrap(schema.task, rows.target, predictions, call.settings.evaluation.resamples, call.settings.seed)
+    pair = gain(primary, values["model"], values["champion"], draws["model"][primary], draws["champion"][primary])
+    return pair, len(rows.target)
+
+
+def _fresh(call: Call, problem: Problem, data: Path | None) -> Reader:
+    """A reader whose test rows are the fresh ones."""
+    remote = call.settings.tracking.remote
+    if data is None:
+        train, test = fetch_snapshot(call.ws, problem.snapshot, remote)
+        return Reader(problem, train, test)
+    snapshot: Snapshot = take_snapshot(call.ws, data, None, remote)
+    table, _ = fetch_snapshot(call.ws, snapshot, remote)
+    every = Split(seed=problem.split.seed, validation=0.0, test=1.0)
+    return Reader(replace(problem, snapshot=snapshot, split=every), table)
+
+
+def _in_order(prediction: Prediction, theirs: Schema, ours: Schema) -> Prediction:
+    """Probabilities in the order of our classes; a class that they do not know has none."""
+    if ours.task == "regression" or theirs.classes == ours.classes:
+        return prediction
+    ordered = np.zeros((len(prediction), len(ours.classes)))
+    for place, name in enumerate(ours.classes):
+        if name in theirs.classes:
+            ordered[:, place] = prediction[:, theirs.classes.index(name)]
+    return ordered
+
+
+def _loads(folder: Path, example: Any) -> str | None:
+    """None where a fresh process predicts what was recorded; else what came."""
+    answer = predict_afresh(folder, example["input"])
+    if isinstance(answer, str):
+        return answer
+    recorded: dict[str, list[Any]] = example["output"]
+    for name, expected in recorded.items():
+        got = answer.get(name)
+        if got is None or len(got) != len(expected) or not all(map(_equal, got, expected)):
+            return f"other predictions in column {name!r}: {json.dumps(got)[:80]} for {json.dumps(expected)[:80]}"
+    return None
+
+
+def _equal(got: object, expected: object) -> bool:
+    if isinstance(got, (int, float)) and isinstance(expected, (int, float)):
+        return bool(np.isclose(got, expected, rtol=TOLERANCE, atol=TOLERANCE))
+    return got == expected

@@ -1,0 +1,90 @@
+"""Registered versions in MLflow: what there is, their tags, and the aliases, which only repeat what the ledger says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from abi.audit.entry import Aliases
+from abi.errors import UsageError
+from tasks.tracking import OPERATION, Tracking, answering
+
+STATE = "abi.state"
+QUARANTINED = "quarantined"
+ALIASES = ("champion", "challenger", "previous")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One registered version. `operation` is None where somebody else registered it."""
+
+    name: str
+    number: int
+    run_id: str
+    operation: str | None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def uri(self) -> str:
+        """What MLflow loads."""
+        return f"models:/{self.name}/{self.number}"
+
+
+def versions(tracking: Tracking, model: str) -> list[Version]:
+    """All versions of a model, oldest first."""
+    with answering(tracking.uri):
+        found = tracking.client.search_model_versions(f"name = '{model}'", max_results=10_000)
+        made = [
+            Version(
+                name=v.name,
+                number=int(v.version),
+                run_id=str(v.run_id),
+                operation=v.tags.get(OPERATION),
+                tags=dict(v.tags),
+            )
+            for v in found
+        ]
+    return sorted(made, key=lambda version: version.number)
+
+
+def find_version(tracking: Tracking, model: str, number: int) -> Version:
+    """That version.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = versions(tracking, model)
+    for version in found:
+        if version.number == number:
+            return version
+    there = ", ".join(str(v.number) for v in found[-10:]) or "none"
+    msg = f"Expected a registered version {number} of {model!r}, found {there}: `abi leaderboard` lists them."
+    raise UsageError(msg)
+
+
+def mark(tracking: Tracking, version: Version, key: str, value: str) -> None:
+    """Put a tag on a version."""
+    with answering(tracking.uri):
+        tracking.client.set_model_version_tag(version.name, str(version.number), key, value)
+
+
+def remove(tracking: Tracking, version: Version) -> None:
+    """Delete a version."""
+    with answering(tracking.uri):
+        tracking.client.delete_model_version(version.name, str(version.number))
+
+
+def point(tracking: Tracking, model: str, wanted: Aliases) -> list[str]:
+    """Make MLflow's aliases say what the ledger says; gives those that had said something else."""
+    changed = []
+    with answering(tracking.uri):
+        there = tracking.client.get_registered_model(model).aliases
+        for alias in ALIASES:
+            version, now = getattr(wanted, alias), there.get(alias)
+            if version is None and now is not None:
+                tracking.client.delete_registered_model_alias(model, alias)
+                changed.append(alias)
+            elif version is not None and str(now) != str(version):
+                tracking.client.set_registered_model_alias(model, alias, str(version))
+                changed.append(alias)
+    return changed

@@ -1,0 +1,74 @@
+"""Trained models in the workspace: kept with a signature, verified before they are read."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from abi.audit.signing import SIGNATURE
+from abi.errors import ArtifactRefused
+from abi.families.family import MODEL, Model
+from abi.families.stored import load
+from tasks.signing import Signing
+from tasks.workspace import disk_errors
+
+if TYPE_CHECKING:
+    from tasks.stage import Call
+    from tasks.workspace import Workspace
+
+
+def keep_model(call: Call, model: Model, artifact: str) -> None:
+    """Keep a model's files under its artifact's hash, signed; a folder that is there is replaced unless it verifies.
+
+    The folder appears in one step, with its signature.
+    """
+    ws = call.ws
+    signing, target, files = Signing(ws, call.settings.signing), ws.models / artifact, model.files()
+    if _verifies(signing, target):
+        return
+    with disk_errors(target), tempfile.TemporaryDirectory(dir=ws.models, prefix=".") as stage:
+        folder = Path(stage) / artifact
+        for name, data in files.items():
+            ws.write(folder / name, data)
+        signing.sign(folder, files)
+        _remove(target)
+        try:
+            folder.rename(target)
+        except OSError:  # another process may have put the same model there at the same moment
+            if not _verifies(signing, target):
+                raise
+
+
+def load_model(call: Call, artifact: str) -> Model:
+    """The model of that artifact's hash, verified first.
+
+    Raises:
+        ArtifactRefused: its folder is not what was signed.
+        WorkspaceError: its files do not belong together.
+    """
+    folder = call.ws.models / artifact
+    Signing(call.ws, call.settings.signing).verify(folder, artifact)
+    return load(folder)
+
+
+def has_files(ws: Workspace, artifact: str) -> bool:
+    """Whether the model is kept here, with its signature (which is verified when it is read)."""
+    folder = ws.models / artifact
+    return (folder / MODEL).is_file() and (folder / SIGNATURE).is_file()
+
+
+def _verifies(signing: Signing, folder: Path) -> bool:
+    try:
+        signing.verify(folder, folder.name)
+    except ArtifactRefused:
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)

@@ -1,0 +1,203 @@
+"""One version for one operation, its artifact held against its signature, entered in the ledger; and what mends a broken one.
+
+The order is: MLflow's run, model and version (`tasks.tracking`), the artifact fetched and verified, the ledger's entry, the
+aliases. Only what has an entry can be promoted. Whatever stops in between is mended, or put in quarantine, by `reconcile`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from abi.audit.entry import Aliases, Draft, Entry
+from abi.documents import read_document
+from abi.errors import AbiError, ArtifactRefused, TrackingError
+from abi.problem import Checks
+from abi.types import Evaluation
+from tasks import model_registry
+from tasks.decisions import flow_run, ids, open_ledger, outcome
+from tasks.model_registry import QUARANTINED, STATE, Version
+from tasks.patience import insist
+from tasks.progress import say
+from tasks.records import Record, Recorded
+from tasks.stage import Call
+from tasks.tracking import Tracking
+
+LEASE_S = 120.0
+
+
+def connect(call: Call) -> Tracking:
+    """MLflow, as the settings name it."""
+    return Tracking.open(call.ws, call.settings.tracking, call.settings.signing)
+
+
+def register(call: Call, record: Record) -> Recorded:
+    """Record an operation in MLflow and enter its version in the ledger; whatever is there of it is used.
+
+    Raises:
+        TrackingError: MLflow did not answer for as long as the settings wait; nothing is promotable then.
+        ArtifactRefused: what MLflow stored is not what was sent; the version is in quarantine.
+    """
+    config = call.settings.tracking
+
+    def once() -> Recorded:
+        tracking = connect(call)
+        recorded = tracking.record(record)
+        version = model_registry.find_version(tracking, recorded.name, recorded.version)
+        enter(call, tracking, version)
+        return recorded
+
+    with open_ledger(call).lease(f"record:{record.operation_id}", seconds=LEASE_S):
+        return insist(once, config.patience)
+
+
+def enter(call: Call, tracking: Tracking, version: Version) -> Entry:
+    """Verify what MLflow stored for a version and enter it in the ledger as the challenger.
+
+    Raises:
+        ArtifactRefused: it is not what was signed; the version is in quarantine.
+    """
+    ledger = open_ledger(call)
+    assert version.operation is not None
+    operation = f"registration:{version.operation}"
+    entry = ledger.find(operation)
+    if entry is None:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                tracking.fetch(version.uri, Path(folder) / "model")
+        except ArtifactRefused as refused:
+            quarantine(call, tracking, version, str(refused))
+            raise
+        draft = Draft(
+            kind="registration",
+            model=version.name,
+            operation=operation,
+            flow_run=flow_run(),
+            mlflow_run=version.run_id,
+            **_contents(tracking, version),
+        )
+        entry = ledger.change(draft, lambda now: replace(now, challenger=version.number))
+    project(call, tracking, version.name)
+    return entry
+
+
+def _contents(tracking: Tracking, version: Version) -> dict[str, Any]:
+    """Values and detail of a registration, from what the run recorded in MLflow: the same whoever enters it."""
+    evaluation = read_document(tracking.document(version.run_id, "values/evaluation.json"))
+    checks = read_document(tracking.document(version.run_id, "values/checks.json"))
+    assert isinstance(evaluation, Evaluation)
+    assert isinstance(checks, Checks)
+    tags = {key.removeprefix("abi."): value for key, value in version.tags.items() if key.startswith("abi.")}
+    return {
+        "values": {**ids(evaluation), "checks": checks.id},
+        "detail": {
+            "name": version.name,
+            "version": version.number,
+            "uri": version.uri,
+            "operation_id": version.operation,
+            "snapshot_sha256": checks.problem.snapshot.train.sha256,
+            "settings": tags.get("settings", ""),
+            "code": tags.get("code", ""),
+            "family": evaluation.trained.family,
+            "status": "completed",
+            **outcome(evaluation),
+        },
+    }
+
+
+def quarantine(call: Call, tracking: Tracking, version: Version, reason: str) -> None:
+    """Nobody promotes this version: marked in MLflow, and said in the ledger."""
+    model_registry.mark(tracking, version, STATE, QUARANTINED)
+    draft = Draft(
+        kind="quarantine",
+        model=version.name,
+        operation=f"quarantine:{version.name}:{version.number}",
+        mlflow_run=version.run_id,
+        detail={"version": version.number, "reason": reason, "operation_id": version.operation},
+    )
+    open_ledger(call).change(draft, lambda now: _without(now, version.number))
+    say(f"registry  version {version.number} of {version.name!r} is in quarantine: {reason}")
+
+
+def _without(aliases: Aliases, number: int) -> Aliases:
+    """A version in quarantine challenges nobody, and nobody goes back to it; a champion is only replaced by a decision."""
+    return replace(
+        aliases,
+        challenger=None if aliases.challenger == number else aliases.challenger,
+        previous=None if aliases.previous == number else aliases.previous,
+    )
+
+
+def project(call: Call, tracking: Tracking, model: str) -> None:
+    """Let MLflow's aliases say what the ledger says now; who comes last looks again, so the newest decision stays."""
+    ledger = open_ledger(call)
+    while True:
+        wanted = ledger.aliases(model)
+        model_registry.point(tracking, model, wanted)
+        if ledger.aliases(model).seq == wanted.seq:
+            return
+
+
+def reconcile(call: Call, tracking: Tracking, model: str) -> Mapping[str, list[int]]:
+    """Mend what was left half-done of a model: runs, versions, aliases. Gives what was done, by verb.
+
+    A version without an entry is verified, and entered or put in quarantine; of several for one operation the first
+    stays; runs that nobody is at work on any more are marked as failed; aliases follow the ledger.
+    """
+    ledger = open_ledger(call)
+    done: dict[str, list[int]] = {"entered": [], "removed": [], "quarantined": []}
+    first: dict[str, int] = {}
+    for version in model_registry.versions(tracking, model):
+        if version.operation is None or version.tags.get(STATE) == QUARANTINED:
+            continue
+        with ledger.lease(f"record:{version.operation}", seconds=LEASE_S) as mine:
+            if not mine:  # its run is still at work
+                continue
+            if version.operation in first:
+                model_registry.remove(tracking, version)
+                done["removed"].append(version.number)
+                continue
+            first[version.operation] = version.number
+            entry = ledger.find(f"registration:{version.operation}")
+            if entry is not None and entry.detail["version"] == version.number:
+                continue
+            try:
+                enter(call, tracking, version)
+            except (ArtifactRefused, TrackingError) as error:
+                if isinstance(error, TrackingError) and error.transient:
+                    raise
+                if not isinstance(error, ArtifactRefused):  # what it recorded cannot be read
+                    quarantine(call, tracking, version, str(error))
+                done["quarantined"].append(version.number)
+            else:
+                done["entered"].append(version.number)
+    _end_runs(call, tracking, model)
+    if ledger.aliases(model).seq:
+        project(call, tracking, model)
+    for verb, numbers in done.items():
+        if numbers and verb != "quarantined":  # that has been said
+            say(f"registry  {verb} version {', '.join(map(str, numbers))} of {model!r}, which a stopped run had left")
+    return done
+
+
+def _end_runs(call: Call, tracking: Tracking, model: str) -> None:
+    ledger = open_ledger(call)
+    for operation in tracking.open_operations(model):
+        with ledger.lease(f"record:{operation}", seconds=LEASE_S) as mine:
+            if mine and ledger.find(f"registration:{operation}") is None:
+                tracking.fail(operation, "it stopped before its model was registered")
+
+
+def reconciled(call: Call) -> Tracking:
+    """MLflow, with what stopped runs of the model left behind mended as far as it answers."""
+    tracking = insist(lambda: connect(call), call.settings.tracking.patience)
+    try:
+        reconcile(call, tracking, call.name)
+    except AbiError as error:
+        if isinstance(error, TrackingError):
+            raise
+        say(f"registry  what a stopped run left could not be mended: {error}")
+    return tracking

@@ -1,0 +1,199 @@
+"""Using a registered model: verified first, then served over HTTP or asked for a table."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from abi.data.convert import convert
+from abi.data.source import hash_file
+from abi.errors import AbiError, UsageError, listed
+from tasks.signing import TRUSTED
+from tasks.workspace import Workspace, disk_errors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tasks.records import Recorded
+    from tasks.tracking import Tracking
+
+START_S, POLL_S, END_S = 120.0, 0.2, 10.0
+STDIN = "/dev/stdin"
+SUFFIXES = (".csv", ".parquet")
+
+
+def choose(tracking: Tracking, name: str | None, version: int | None, alias: str) -> Recorded:
+    """The version that is meant; a name is needed where there is more than one model.
+
+    Raises:
+        UsageError: it is not clear which model is meant.
+        TrackingError: there is no such version.
+    """
+    if name is None:
+        names = tracking.models()
+        if len(names) != 1:
+            msg = f"Expected --model NAME, got none and {len(names)} registered models ({listed(names) or 'none'}): name one, or train one with `abi run`."
+            raise UsageError(msg)
+        name = names[0]
+    return tracking.version(name, version=version, alias=alias)
+
+
+@contextlib.contextmanager
+def serving(tracking: Tracking, model: Recorded, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server of the verified model, answering; it ends with the block, and its private copy goes.
+
+    Raises:
+        ArtifactRefused: the model's files are not what was signed.
+        UsageError: the port is taken.
+        AbiError: the server did not come up.
+    """
+    _expect_free(host, port)
+    with tempfile.TemporaryDirectory(prefix="abi-serve-") as private, _terminable():
+        folder = tracking.fetch(model.uri, Path(private) / "model")
+        keys = Path(private) / "trusted.pem"
+        keys.write_bytes(b"".join(tracking.signing.trusted().values()))
+        beside = (
+            f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # MLflow looks for uvicorn
+        )
+        command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder), "--env-manager"]
+        command += ["local", "--host", host, "--port", str(port)]
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter; MLflow's server is known by its command alone
+            command,
+            cwd=private,
+            env={**os.environ, "PATH": beside, TRUSTED: str(keys), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno(),  # ours is for documents
+            start_new_session=True,
+        )
+        try:
+            yield _answering(process, host, port), process
+        finally:
+            _end(process)
+
+
+def wait(process: subprocess.Popen[bytes]) -> None:
+    """Until it is interrupted.
+
+    Raises:
+        AbiError: the server ended by itself.
+    """
+    msg = f"Expected MLflow's model server to go on, got its end with exit code {process.wait()}: its output above says why."
+    raise AbiError(msg)
+
+
+def predict_table(tracking: Tracking, model: Recorded, source: Path) -> pd.DataFrame:
+    """Predictions for the rows of a file, in its order.
+
+    Raises:
+        ArtifactRefused: the model's files are not what was signed.
+        DataError: the file cannot be used, or lacks a column of the model's.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    loaded = tracking.load(model.uri).unwrap_python_model().model
+    with tempfile.TemporaryDirectory(prefix="abi-predict-") as stage:
+        if str(source) == STDIN:
+            source = Path(stage) / "stdin"
+            with source.open("wb") as file:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        with disk_errors(stage):
+            table = convert(source, Path(stage), hash_file(source).sha256)
+        parts = []
+        for first, batch in table.batches():
+            frame = pa.Table.from_batches([batch]).to_pandas()
+            parts.append(loaded.predict(frame.set_index(pd.RangeIndex(first, first + len(frame)))))
+    return pd.concat(parts)
+
+
+def expect_writable(out: Path | None) -> None:
+    """Before anything is loaded: is it a kind of file that predictions are written to?
+
+    Raises:
+        UsageError: it is not.
+    """
+    if out is not None and out.suffix.lower() not in SUFFIXES:
+        msg = f"Expected --out as a .csv or .parquet file, got {out}."
+        raise UsageError(msg)
+
+
+def write_table(ws: Workspace, table: pd.DataFrame, out: Path) -> None:
+    """Write predictions as the file's name says, in full or not at all."""
+    if out.suffix.lower() == SUFFIXES[0]:
+        data = as_csv(table).encode()
+    else:
+        buffer = io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        data = buffer.getvalue()
+    ws.write(out.resolve(), data)
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """The table as CSV."""
+    return str(table.to_csv(index=False))
+
+
+def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One plain mapping for each row."""
+    records: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=15))
+    return records
+
+
+def _expect_free(host: str, port: int) -> None:
+    try:
+        with socket.create_server((host, port)):
+            return
+    except (OSError, OverflowError) as error:
+        msg = f"Expected to listen at {host}:{port}, got: {getattr(error, 'strerror', None) or error}: choose another --port or --host."
+        raise UsageError(msg) from None
+
+
+def _answering(process: subprocess.Popen[bytes], host: str, port: int) -> str:
+    """Wait until the server answers; gives its address."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared
+    url = f"http://{shown}:{port}"
+    until = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < until:
+        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"{url}/ping", timeout=5):  # noqa: S310 - ours
+            return url
+        time.sleep(POLL_S)
+    got = "none in time" if process.returncode is None else f"exit code {process.returncode}"
+    msg = f"Expected an answer of MLflow's model server at {url} within {START_S:.0f} s, got {got}: its output above says why."
+    raise AbiError(msg)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the server with its workers."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_S)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM leaves by the way of Ctrl-C, so that what is open is closed."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

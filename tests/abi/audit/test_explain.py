@@ -10,6 +10,7 @@ import pytest
 from abi.audit.entry import Entry
 from abi.audit.explain import Explanation, explain
 from abi.errors import UsageError
+from abi.monitored import Drift, FeatureDrift
 from abi.types import Estimate, Slice
 
 
@@ -25,19 +26,27 @@ def test_the_story_is_that_of_the_record(record: Any) -> None:
     entries = [
         _entry(1, "promotion", version=1, reason="better"),
         _entry(2, "promotion", version=2),
-        _entry(3, "drift", features={"a": {"psi": 0.4}, "b": {"psi": 0.1}}),
-        _entry(4, "drift", drifted=[{"feature": "a", "psi": 0.5}]),
-        _entry(5, "drift", features={"b": {"psi": 0.9}}),
-        _entry(6, "drift", drifted=["a"]),
+        replace(_entry(3, "drift", version=1, drifted=[]), values={"drift": "d" * 64}),
+        _entry(4, "drift", version=1, drifted=["a"]),
+        _entry(5, "drift", version=1, drifted=["b"]),
+        _entry(6, "drift", version=2, drifted=["a"]),
     ]
-    told = explain(run, "a", entries)
+    row = FeatureDrift(
+        feature="a", weight=0.5, psi=0.4, statistic=0.1, p_value=0.01, distance=None, missing_before=0.0, missing_now=0.0,
+        unseen=0.0, drifted=True,
+    )  # fmt: skip
+    drift = Drift(
+        model="shop", version=1, reference="r", snapshot="s", time="t", rows=9, features=(row,), prediction=None,
+        attention=None, share=0.0, psi=0.4, level=0.5, judged=True, alarm=False, due=False, since=None, reasons=(),
+    )  # fmt: skip
+    told = explain(run, "a", entries, {"d" * 64: drift})
     place = [f.name for f in run.problem.schema.features].index("a")
     assert told.feature == run.problem.schema.features[place]
     assert told.score == run.scores.features[place]
     assert told.score_rank == 1 + sum(f.score > told.score.score for f in run.scores.features)
     assert told.slices == (part,)
     assert [(e.seq, e.actor, e.said) for e in told.approvals] == [(1, "ann", {"version": 1, "reason": "better"})]
-    assert [(e.seq, e.said) for e in told.drift] == [(3, {"psi": 0.4}), (4, {"feature": "a", "psi": 0.5}), (6, {})]
+    assert [(e.seq, e.said.get("psi"), e.said["drifted"]) for e in told.drift] == [(3, 0.4, True), (4, None, True)]
     assert [r.kept for r in told.rounds] == [i == run.kept for i in range(len(run.rounds))]
     for index, turn in enumerate(told.rounds):
         trained = run.rounds[index]

@@ -10,11 +10,12 @@ import rfc8785
 
 from abi.errors import UsageError
 from abi.problem import Checks, Problem, Snapshot
-from abi.types import Attention, Evaluation, Move, Plan, Scores, Trained
+from abi.types import Attention, Conditions, Evaluation, Move, Plan, Scores, Trained
 from abi.values import Value
 
 KINDS: dict[str, type[Value]] = {
-    kind.__name__: kind for kind in (Snapshot, Problem, Checks, Scores, Attention, Plan, Trained, Move, Evaluation)
+    kind.__name__: kind
+    for kind in (Snapshot, Problem, Checks, Scores, Attention, Plan, Trained, Move, Evaluation, Conditions)
 }
 
 

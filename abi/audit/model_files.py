@@ -157,13 +157,13 @@ def expect_plain(folder: Path, name: str) -> None:
         if _is_safetensors(file, size):
             return
         file.seek(0)
-        if _is_text(file, size):
-            file.seek(0)
-            what = "a pickle" if _is_pickle(file) else None
-        else:
-            file.seek(0)
-            head = file.read(8)
-            what = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "other binary content")
+        text = _is_text(file, size)
+        file.seek(0)
+        head = file.read(8)
+        file.seek(0)
+        what = "a pickle" if _is_pickle(file) else None
+    if what is None and not text:
+        what = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "other binary content")
     if what is not None:
         raise _refused(folder, name, "text or safetensors", what, _REMEDY)
 

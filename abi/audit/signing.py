@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import os
 import re
@@ -108,7 +109,7 @@ def verify(folder: Path, trusted: Mapping[str, bytes], name: str | None = None) 
     if set(claim.files) != set(found):
         msg = f"Expected in {folder} the files that were signed, got others: {_difference(set(claim.files), set(found))}; {_AGAIN}."
         raise ArtifactRefused(msg)
-    _check(folder, data, trusted[claim.key])
+    _check(folder, data, claim, trusted[claim.key])
     if name is not None and claim.name != name:
         msg = f"Expected in {folder} the signed model {name[:40]!r}, got another signed one, {claim.name[:40]!r}: {_AGAIN}."
         raise ArtifactRefused(msg)
@@ -117,7 +118,7 @@ def verify(folder: Path, trusted: Mapping[str, bytes], name: str | None = None) 
     return claim
 
 
-def _check(folder: Path, signature: bytes, public_pem: bytes) -> None:
+def _check(folder: Path, signature: bytes, claim: Claim, public_pem: bytes) -> None:
     """Signature and hashes, by model-signing; it reads the very bytes that were looked at before."""
     from model_signing import verifying  # noqa: PLC0415
 
@@ -129,7 +130,7 @@ def _check(folder: Path, signature: bytes, public_pem: bytes) -> None:
         try:
             config.verify(folder, bundle)
         except Exception as error:
-            changed = re.findall(r"Hash mismatch for '(.+?)': Expected", str(error))
+            changed = [name for name, digest in sorted(claim.files.items()) if _sha256(folder, name) != digest]
             if changed:
                 msg = f"Expected {listed(changed)} in {folder} as signed, got other content: {_AGAIN}."
                 raise ArtifactRefused(msg) from None
@@ -151,6 +152,11 @@ def _read(folder: Path, size: int) -> bytes:
         raise _damaged(folder, f"{size:,} bytes")
     with open_regular(folder, SIGNATURE) as file:
         return file.read(_MOST_BYTES)
+
+
+def _sha256(folder: Path, name: str) -> str:
+    with open_regular(folder, name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _claim(folder: Path, data: bytes) -> Claim:

@@ -15,6 +15,7 @@ from abi.errors import UsageError
 from abi.problem import Check, Checks, DataFile, Problem, Snapshot
 from abi.types import (
     Attention,
+    Conditions,
     Control,
     Cost,
     Epoch,
@@ -90,6 +91,14 @@ def chain(toy: Any) -> dict[str, Any]:
         "Attention": attention,
         "Plan": plan,
         "Trained": trained,
+        "Conditions": Conditions(
+            settings={"seed": 0},
+            machine=toy.machine.to_json(),
+            train_rows=8,
+            validation_rows=2,
+            code="c",
+            libraries={"torch": "2"},
+        ),
         "Move": Move(trained=trained, attention=attention, continues=False, reason="enough"),
         "Evaluation": evaluation,
     }

@@ -32,12 +32,17 @@ def show(value: Value, *, no_color: bool = False) -> None:
 
 
 def print_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, no_color: bool = False, numbers: Collection[int] = ()
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    no_color: bool = False,
+    numbers: Collection[int] = (),
+    whole: Collection[int] = (),
 ) -> None:
-    """Print rows of text; the columns in `numbers` stand to the right."""
+    """Print rows of text; the columns in `numbers` stand to the right, those in `whole` are never broken."""
     table = Table(box=None, pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify="right" if i in numbers else "left", overflow="fold")
+        table.add_column(name, justify="right" if i in numbers else "left", overflow="fold", no_wrap=i in whole)
     for row in rows:
         table.add_row(*map(escape, row))
     Console(no_color=no_color, highlight=False).print(table)

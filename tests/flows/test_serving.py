@@ -144,10 +144,9 @@ def test_a_changed_key_keeps_what_the_old_one_signed_unless_it_is_revoked(abi, w
     assert abi("predict", data, "--workspace", ws).out == predicted
     text = abi("keys", "show", "--workspace", ws).out
     assert text.index(changed["new"]) < text.index(first)
-    entries = abi("audit", "ls", "--kind", "key", "--workspace", ws, "--json").json["entries"]
-    assert [entry["detail"]["new"] for entry in entries if entry["detail"].get("what") == "model key"] == [
-        changed["new"]
-    ]
+    (entry,) = abi("audit", "ls", "--kind", "signing", "--workspace", ws, "--json").json["entries"]
+    assert entry["detail"] == changed
+    assert abi("audit", "verify", "--workspace", ws).code == 0
     (ws / "keys" / "trusted" / f"{first}.pem").unlink()
     answer = abi("predict", data, "--workspace", ws)
     assert (answer.code, "a trusted key" in answer.sentence) == (6, True)

@@ -134,8 +134,8 @@ def _retrain(job: Job, start: Start) -> State[Any]:
             deployed_run.tell(f"missed    no run kept the due time {show_time(time)}")
         if not decision.train:
             operation.fired(decision, start)
-            told = [decision.summary, *_late_promotion(operation)]
-            return _completed(" ".join(told), recorded_result(operation))
+            told = "; ".join([decision.summary, *_late_promotion(operation)])
+            return _completed(told, recorded_result(operation))
         result = _train(job, operation, decision, start)
         promoted = promote_with_gates(call, result["model"]["version"])
     return _completed(f"{decision.summary} Trained version {result['model']['version']}. {promoted}", result)

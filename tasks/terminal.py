@@ -32,12 +32,17 @@ def show(value: Value, *, no_color: bool = False) -> None:
 
 
 def print_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, no_color: bool = False, numbers: Collection[int] = ()
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    no_color: bool = False,
+    numbers: Collection[int] = (),
+    whole: Collection[int] = (),
 ) -> None:
-    """Print rows of text; the columns in `numbers` stand to the right."""
+    """Print rows of text; the columns in `numbers` stand to the right, those in `whole` are never broken."""
     table = Table(box=None, pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify="right" if i in numbers else "left", overflow="fold")
+        table.add_column(name, justify="right" if i in numbers else "left", overflow="fold", no_wrap=i in whole)
     for row in rows:
         table.add_row(*map(escape, row))
     Console(no_color=no_color, highlight=False).print(table)
@@ -139,7 +144,12 @@ def _drift(value: Drift) -> tuple[Table | None, list[str]]:
             ("yes" if f.drifted else "no") if f.judged else "date",
         )
     moved = value.attention
-    told = [] if moved is None else [f"attention: Jensen-Shannon distance {moved.distance:.3f} over {moved.rows} rows with a target"]  # fmt: skip
+    told = (
+        [f"attention: Jensen-Shannon distance {moved.distance:.3f} over {moved.rows} rows with a target"]
+        if moved
+        else []
+    )
+    told += [f"attention: chance stays below {moved.band:.3f}"] if moved and moved.band else []
     state = f"alarm on since {value.since}" if value.alarm else "no alarm"
     last = f"{value.rows} rows against {value.model} {value.version}: {state}{', a retraining is due' if value.due else ''}"  # fmt: skip
     return table, [*_more(len(value.features)), *told, *value.notes, *value.reasons, last]

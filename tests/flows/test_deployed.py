@@ -201,7 +201,7 @@ def test_what_was_trained_and_not_judged_is_judged_by_the_next_look(look, entrie
         with pytest.raises(KeyboardInterrupt):
             look(changes=gates)
     assert entries("gates") == []
-    assert look(changes=gates) == "nothing due Version 1 is champion."
+    assert look(changes=gates) == "nothing due; Version 1 is champion."
     assert look(changes=gates) == "nothing due"
     assert len(entries("gates")) == len(entries("promotion")) == 1
 

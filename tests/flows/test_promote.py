@@ -1,0 +1,189 @@
+"""Promotion through the registry, from the command line, with three real versions: gates, conflicts, approval, the way back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from abi.config import load_config
+from abi.errors import PromotionConflict
+from flows import cli
+from tasks import orchestration
+from tasks.decisions import open_ledger
+from tasks.ledger import Ledger
+from tasks.model_registry import STATE, find_version, mark
+from tasks.promotion import promote, promoted
+from tasks.registration import connect, reconcile
+from tasks.stage import Call
+from tasks.workspace import Workspace
+from tests.flows.conftest import QUICK, Answer
+
+LAX = ("gates.champion=1", "gates.uniform=null", "gates.baseline=null", "gates.calibration=null", "gates.movement=null")
+
+
+def flags(*settings: str) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, frame: Callable[..., pd.DataFrame]) -> Path:
+    """A workspace with three versions of one model, from three tables."""
+    place = tmp_path_factory.mktemp("promote")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            orchestration,
+            "in_prefect",
+            lambda call, clock, body, flow_name: body(orchestration.in_process(call, clock)),
+        )
+        for seed in range(3):
+            table = place / f"{seed}.csv"
+            frame(seed=seed).to_csv(table, index=False)
+            words = ["run", str(table), "--target", "label", "--name", "shop", "--workspace", str(place / "ws"), "-q"]
+            assert cli.execute([*words, *flags(*QUICK)]) == 0
+    return place / "ws"
+
+
+@pytest.fixture
+def on(shop: Path, abi: Callable[..., Answer]) -> Callable[..., Answer]:
+    return lambda *words: abi(*words, "--workspace", shop)
+
+
+@pytest.fixture
+def call(shop: Path) -> Call:
+    return Call.of(Workspace(shop), "shop", load_config(ambient=False))
+
+
+def mlflow_aliases(call: Call) -> dict[str, int]:
+    found = connect(call).client.get_registered_model("shop").aliases
+    return {name: int(version) for name, version in found.items()}
+
+
+def predictions(call: Call, version: int) -> pd.DataFrame:
+    rows = pd.read_csv(Path(call.workspace).parent / "0.csv").head(9)
+    found: pd.DataFrame = connect(call).load(f"models:/shop/{version}").predict(rows)
+    return found
+
+
+def test_the_story_of_three_versions(on: Callable[..., Answer], call: Call, shop: Path) -> None:
+    ledger = open_ledger(call)
+    assert mlflow_aliases(call) == {"challenger": 3}
+    assert [e.detail["version"] for e in ledger.entries(kinds=("registration",))] == [1, 2, 3]
+
+    first = on("promote", "--version", 1, "--json", *flags(*LAX))
+    assert first.code == 0
+    assert first.json["promoted"]
+    assert first.json["aliases"]["champion"] == 1
+    assert {r["name"]: r["status"] for r in first.json["gates"]["results"]}["loads"] == "passed"
+    assert mlflow_aliases(call) == {"champion": 1, "challenger": 3}
+
+    again = on("promote", "--version", 1)
+    assert again.code == 2
+    assert "which is: nothing is to be done" in again.sentence
+
+    # the gain over the champion is nowhere near a half: every gate is printed, the champion stays
+    refused = on("promote", "--json", *flags(*LAX, "gates.champion=0", "gates.baseline=0"))
+    failed = {r["name"] for r in refused.json["gates"]["results"] if r["status"] == "failed"}
+    if failed:  # by how much version 3 is better is the data's doing
+        assert refused.code == 4
+        assert "The champion stays" in refused.err
+        assert ledger.aliases("shop").champion == 1
+        assert ledger.last("gates", "shop").detail["passed"] is False  # type: ignore[union-attr]
+        ledger_before = ledger.size()
+        assert on("promote", "--approve", "--json").code == 2  # no reason
+        assert ledger.size() == ledger_before
+
+    moved = on("promote", "--version", 2, *flags(*LAX, "gates.movement=0.0001"))
+    assert moved.code == 4
+    assert "movement" in moved.err
+    approved = on(
+        "promote", "--version", 2, "--approve", "--reason", "a new shelf", *flags(*LAX, "gates.movement=0.0001")
+    )
+    assert approved.code == 0
+    assert "waived" in approved.out
+    note = ledger.last("approval", "shop")
+    assert note is not None
+    assert (note.detail["waived"], note.detail["reason"], note.actor != "") == (["movement"], "a new shelf", True)
+    assert mlflow_aliases(call) == {"champion": 2, "previous": 1, "challenger": 3}
+
+    # a gate that may not be approved is not waived
+    other = on("promote", "--version", 3, "--approve", "--reason", "please", *flags(*LAX, "gates.slices=0", "gates.latency=1us"))  # fmt: skip
+    assert other.code == 4
+    assert "latency" in other.err
+
+    was = predictions(call, 1)
+    third = on("promote", "--version", 3, "--data", shop.parent / "1.csv", *flags(*LAX))
+    assert third.code == 0
+    assert ledger.last("gates", "shop").detail["rows"] == 240  # type: ignore[union-attr]  # every fresh row
+    assert mlflow_aliases(call) == {"champion": 3, "previous": 2}
+
+    back = on("rollback", "--reason", "worse in the shop", "--json")
+    assert back.code == 0
+    registered = next(e for e in ledger.entries(kinds=("registration",)) if e.detail["version"] == 2)
+    assert {name: back.json["values"][name] for name in ("attention", "plan")} == {
+        name: registered.values[name] for name in ("attention", "plan")
+    }
+    assert mlflow_aliases(call) == {"champion": 2, "previous": 1}
+    assert on("rollback", "--reason", "still").code == 0
+    assert mlflow_aliases(call) == {"champion": 1}
+    pd.testing.assert_frame_equal(predictions(call, 1), was)
+    assert on("rollback", "--reason", "more").sentence.endswith("found none: there is nothing to go back to.")
+    assert ledger.verify().entries == ledger.size()
+
+
+def test_of_two_that_decided_on_the_same_champion_one_gets_a_conflict(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one comes between the gates and the entry."""
+    ledger, change = open_ledger(call), Ledger.change
+    before = ledger.aliases("shop")
+    candidate, other = (version for version in (1, 2, 3) if version != before.champion)
+    gates = dict.fromkeys(("champion", "uniform", "baseline", "calibration", "movement"))
+    settings = call.settings.model_copy(update={"gates": call.settings.gates.model_copy(update=gates)})
+
+    def overtaken(self: Ledger, draft: Any, decide: Any, *, expected: int | None = None) -> Any:
+        if draft.kind == "promotion":
+            change(self, replace(draft, detail={"version": other}), lambda now: promoted(now, other))
+        return change(self, draft, decide, expected=expected)
+
+    monkeypatch.setattr(Ledger, "change", overtaken)
+    with pytest.raises(PromotionConflict, match="another promotion came first") as conflict:
+        promote(replace(call, config=settings.model_dump_json()), candidate)
+    assert conflict.value.expected == before.champion_seq
+    assert ledger.aliases("shop").champion == other
+
+
+def test_aliases_that_somebody_moved_in_mlflow_go_back(call: Call) -> None:
+    tracking = connect(call)
+    champion = open_ledger(call).aliases("shop").champion
+    tracking.client.set_registered_model_alias("shop", "champion", "1" if champion != 1 else "2")
+    reconcile(call, tracking, "shop")
+    assert mlflow_aliases(call).get("champion") == champion
+
+
+def test_what_may_not_be_promoted_says_why(on: Callable[..., Answer], call: Call) -> None:
+    missing = on("promote", "--version", 9)
+    assert (missing.code, "found 1, 2, 3" in missing.sentence) == (2, True)
+    tracking = connect(call)
+    tracking.client.create_model_version("shop", source=tracking.client.get_model_version("shop", "1").source)
+    foreign = on("promote", "--version", 4)
+    assert (foreign.code, "which the ledger does not know" in foreign.sentence) == (2, True)
+    mark(tracking, find_version(tracking, "shop", 2), STATE, "quarantined")
+    assert "which is in quarantine" in on("promote", "--version", 2).sentence
+    unknown = on("promote", "--model", "other")
+    assert unknown.code == 2
+    assert "Expected a challenger of 'other', found none" in unknown.sentence
+
+
+def test_the_leaderboard_ranks_versions(on: Callable[..., Answer]) -> None:
+    board = on("leaderboard", "--json").json
+    values = [row["metrics"][row["primary"]] for row in board["versions"] if row["state"] != "quarantined"]
+    assert values == sorted(values, reverse=True)
+    assert {row["version"] for row in board["versions"]} == {1, 2, 3}
+    assert json.dumps(board)
+    assert on("leaderboard").code == 0

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+import chaos_disk
 import chaos_kill
+import chaos_replies
 from chaos_world import World, warm
 from results_file import write_results
 
-SHORT = {"boundaries": 12, "moments": 10, "decisions": 4}
-LONG = {"boundaries": None, "moments": 300, "decisions": None}
+SHORT = {"boundaries": 12, "moments": 10, "decisions": 4, "replies": 21, "disk": 8, "tmpfs": 3}
+LONG = {"boundaries": None, "moments": 300, "decisions": None, "replies": 200, "disk": None, "tmpfs": 24}
 
 
 def main() -> None:
@@ -51,17 +52,23 @@ def _killed(world: World, parts: list[str], sizes: dict[str, int | None], seed: 
     todo: dict[str, Callable[[int | None], list[chaos_kill.Trial]]] = {
         "boundaries": lambda size: chaos_kill.at_boundaries(world, cold, baseline, size, seed),
         "moments": lambda size: chaos_kill.at_moments(world, baseline, size or 0, seed),
+        "disk": lambda size: chaos_disk.full_disk(world, baseline, size, seed),
+        "tmpfs": lambda size: chaos_disk.small_disk(world, baseline, size or 0, seed),
         "decisions": lambda size: chaos_kill.decisions(world, size, seed),
     }
     found = {}
-    for part in todo:
+    if "replies" in parts:
+        trials, more = chaos_replies.replies(world, sizes["replies"] or 0, seed)
+        found["replies"] = {**summary(trials), **more}
+        say(f"replies: {found['replies']['trials']} trials, {len(found['replies']['problems'])} went wrong")
+    for part, work in todo.items():
         if part in parts:
-            start = time.monotonic()
-            found[part] = summary(todo[part](sizes[part]), time.monotonic() - start)
+            found[part] = summary(work(sizes[part]))
+            say(f"{part}: {found[part]['trials']} trials, {len(found[part]['problems'])} went wrong")
     return found
 
 
-def summary(trials: list[chaos_kill.Trial], _: float) -> dict[str, Any]:
+def summary(trials: list[chaos_kill.Trial]) -> dict[str, Any]:
     """Counts, and every trial that went wrong."""
     wrong = [trial for trial in trials if trial.problems]
     return {

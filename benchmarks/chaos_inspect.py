@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from chaos_world import SETTINGS, World
 
 from abi.errors import AbiError
 
+if TYPE_CHECKING:
+    from tasks.stage import Call
 
-def inspect(world: World, wanted: dict[str, Any]) -> list[str]:
+
+def inspect(world: World, wanted: dict[str, Any], uri: str | None = None, database: Path | None = None) -> list[str]:
     """What is wrong. `wanted` adds to what `facts` must be equal to."""
     try:
-        found = survey(world)
+        found = survey(world, uri, database)
     except RuntimeError as error:
         return [str(error)]
     expected = {
         "running": 0, "aliases_follow": True, "audit": "whole", "left": [], "report": True, "verified": True,
         "entered_once": True, **wanted,
     }  # fmt: skip
-    return [f"expected {name} {value!r}, got {found[name]!r}" for name, value in expected.items() if found[name] != value]
+    return [
+        f"expected {name} {value!r}, got {found[name]!r}" for name, value in expected.items() if found[name] != value
+    ]
 
 
-def survey(world: World) -> dict[str, Any]:
+def survey(world: World, uri: str | None = None, database: Path | None = None) -> dict[str, Any]:
     """`facts`, in a fork.
 
     Raises:
@@ -37,7 +43,7 @@ def survey(world: World) -> dict[str, Any]:
     answer = world.root / "facts.json"
 
     def work() -> int:
-        answer.write_text(json.dumps(facts(world)))
+        answer.write_text(json.dumps(facts(world, uri, database)))
         return 0
 
     ended = world.fork(work)
@@ -48,20 +54,25 @@ def survey(world: World) -> dict[str, Any]:
     return plain
 
 
-def facts(world: World) -> dict[str, Any]:
-    """What there is, from MLflow's database, the ledger and the files."""
+def call_of(world: World, uri: str | None = None) -> Call:
+    """The call that commands of this world make; MLflow at `uri`."""
     from abi.config import load_config
-    from tasks.ledger import Ledger
-    from tasks.registration import connect
     from tasks.stage import Call
     from tasks.workspace import Workspace
 
-    ws = Workspace(world.workspace)
-    config = load_config(None, {key: yaml.safe_load(text) for key, _, text in (s.partition("=") for s in SETTINGS)})
-    call = Call.of(ws, "shop", config)
-    ledger = Ledger.open(ws, config.audit)
+    settings = {key: yaml.safe_load(text) for key, _, text in (s.partition("=") for s in SETTINGS)}
+    return Call.of(Workspace(world.workspace), "shop", load_config(None, {**settings, "tracking.uri": uri}))
+
+
+def facts(world: World, uri: str | None = None, database: Path | None = None) -> dict[str, Any]:
+    """What there is, from MLflow's database, the ledger and the files; of a server at `uri` its database."""
+    from tasks.decisions import open_ledger
+    from tasks.registration import connect
+
+    call = call_of(world, uri)
+    ws, ledger = call.ws, open_ledger(call)
     registered = list(ledger.entries(kinds=("registration",)))
-    with _read(ws.mlflow_db) as rows:
+    with _read(database or ws.mlflow_db) as rows:
         versions = rows("select version from model_versions where current_stage <> 'Deleted_Internal'")
         operations = rows("select value from model_version_tags where key = 'abi.operation_id'")
         running = rows("select count(*) from runs where status = 'RUNNING'")[0][0]
@@ -113,6 +124,7 @@ def _whole(folder: Path) -> bool:
 def _verified(world: World, tracking: Any, uris: list[str]) -> bool:
     for number, uri in enumerate(uris):
         tracking.fetch(uri, world.temporary / f"fetched-{number}")
+        shutil.rmtree(world.temporary / f"fetched-{number}")
     return True
 
 

@@ -38,11 +38,20 @@ class Trace:
     Args:
         path: the file to write, beside the workspace.
         at: the boundary to act at.
-        act: what to do there.
+        act: what to do there, given its name.
+        lasting: act at each moment before a write from then on.
     """
 
-    def __init__(self, path: Path, at: Place | None = None, act: Callable[[], None] | None = None) -> None:
-        self._path, self._at, self._act = path, at, act or die
+    def __init__(
+        self,
+        path: Path,
+        at: Place | None = None,
+        act: Callable[[str], None] | None = None,
+        *,
+        lasting: bool = False,
+    ) -> None:
+        self._path, self._at, self._act, self._lasting = path, at, act or die, lasting
+        self._reached = False
         self._out = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         self._stage, self._count, self._copied = "start", 0, 0
 
@@ -51,8 +60,9 @@ class Trace:
         self._count += 1
         place = Place(self._stage, self._count, name)
         self._line(f"cross {place}")
-        if place == self._at:
-            self._act()
+        if place == self._at or (self._reached and name.startswith("before ")):
+            self._reached = self._lasting
+            self._act(name)
 
     def _line(self, text: str) -> None:
         os.write(self._out, f"{text}\n".encode())
@@ -96,7 +106,9 @@ class Trace:
     def _wrap(self, owner: Any, name: str, title: Callable[..., str | None]) -> None:
         setattr(owner, name, self._around(title, getattr(owner, name)))
 
-    def _copy(self, *_: Any, **__: Any) -> str | None:
+    def _copy(self, _: Any, target: Any, **__: Any) -> str | None:
+        if not Path(target).is_relative_to(self._path.parent / "ws" / "mlartifacts"):
+            return None
         self._copied += 1
         return "copy" if self._copied % COPIES == 1 else None
 
@@ -108,7 +120,7 @@ class Trace:
         return f"commit {file.name}" if file.is_relative_to(self._path.parent) else None
 
 
-def die() -> None:
+def die(_: str) -> None:
     """SIGKILL, which no handler sees."""
     os.kill(os.getpid(), signal.SIGKILL)
 

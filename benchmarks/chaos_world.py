@@ -138,7 +138,9 @@ class World:
         """What every command gets."""
         return ["--workspace", str(self.workspace), "--no-color", *FLAGS]
 
-    def abi(self, words: list[str], before: Callable[[], None] | None = None, kill_after_s: float | None = None) -> Ended:
+    def abi(
+        self, words: list[str], before: Callable[[], None] | None = None, kill_after_s: float | None = None
+    ) -> Ended:
         """One command, in a fork; `before` runs first in it. SIGKILL after `kill_after_s`, where it still runs then."""
 
         def work() -> int:

@@ -24,6 +24,7 @@ from urllib.parse import urlparse
 
 import abi
 from abi.audit.model_files import copy_files
+from abi.data.scratch import scratch_folder
 from abi.errors import ArtifactRefused, TrackingError, clip, listed
 from abi.operations import SigningConfig
 from tasks.records import VALUE_LENGTH, Dataset, Record, Recorded, flatten, mlflow_key
@@ -267,13 +268,13 @@ class Tracking:
         for part in record.rounds:
             child = self._log(part.name, {"mlflow.parentRunId": run_id}, part.params, part.metrics, part.steps)
             self.client.set_terminated(child)
-        with tempfile.TemporaryDirectory() as stage:
+        with scratch_folder(self.ws.root) as stage:
             for name, plain in record.documents.items():
-                target = _below(Path(stage), name)
+                target = _below(stage, name)
                 target.write_text(json.dumps(plain, ensure_ascii=False, sort_keys=True, indent=1), encoding="utf-8")
             for name, source in record.files.items():
-                _link(source, _below(Path(stage), name))
-            self.client.log_artifacts(run_id, stage)
+                _link(source, _below(stage, name))
+            self.client.log_artifacts(run_id, str(stage))
         return run_id
 
     def _log(
@@ -306,8 +307,8 @@ class Tracking:
         logged = self.client.create_logged_model(
             self.experiment_id, name="model", source_run_id=run_id, tags={OPERATION: record.operation_id}
         )
-        with tempfile.TemporaryDirectory() as stage:
-            folder = Path(stage) / record.operation_id  # the signature names the folder
+        with scratch_folder(self.ws.root) as stage:
+            folder = stage / record.operation_id  # the signature names the folder
             mlflow.pyfunc.save_model(
                 path=folder,
                 mlflow_model=Model(

@@ -68,7 +68,7 @@ def _said_in_one_sentence(ended: Ended) -> list[str]:
         if re.search("space|room|full", lines[0]):
             return []
         return [f"the sentence does not say that the disk is full: {lines[0][:400]}"]
-    return [f"expected exit code 1 and one sentence, got {ended.code}: {ended.said[-900:]}"]
+    return [f"expected exit code 1 and one sentence, got {ended.code}: {ended.said[:400]} … {ended.said[-400:]}"]
 
 
 def small_disk(world: World, baseline: Baseline, steps: int, seed: int) -> list[Trial]:

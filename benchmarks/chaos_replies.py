@@ -43,7 +43,7 @@ def replies(world: World, count: int, seed: int) -> tuple[list[Trial], dict[str,
     finally:
         server.kill()
     if ended.code:
-        return [Trial("replies", False, [ended.said[-2000:]], ended.seconds)], {}
+        return [Trial("replies", False, [ended.said[-600:]], ended.seconds)], {}
     plain = json.loads(answer.read_text())
     return [Trial(**trial) for trial in plain["trials"]], {**plain["figures"], "wall_s": ended.seconds}
 

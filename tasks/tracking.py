@@ -25,11 +25,11 @@ from urllib.parse import urlparse
 import abi
 from abi.audit.model_files import copy_files
 from abi.data.scratch import scratch_folder
-from abi.errors import ArtifactRefused, TrackingError, clip, listed
+from abi.errors import ArtifactRefused, TrackingError, WorkspaceError, clip, listed
 from abi.operations import SigningConfig
 from tasks.records import VALUE_LENGTH, Dataset, Record, Recorded, flatten, mlflow_key
 from tasks.signing import TRUSTED, Signing
-from tasks.workspace import Workspace, disk_errors
+from tasks.workspace import FULL, Workspace, disk_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -372,7 +372,7 @@ def _prepare() -> None:
 
     assert mlflow.pyfunc
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log as an error they raise as well
 
 
 def _create_database(ws: Workspace) -> None:
@@ -477,9 +477,24 @@ def answering(uri: str) -> Iterator[None]:
         kinds = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
         if not kinds & {"mlflow", "sqlalchemy", "requests", "alembic", "sqlite3"}:
             raise
+        if _is_full(error, uri):
+            place = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:") else tempfile.gettempdir()
+            msg = f"Expected room to write {place}, got no space left: free some, then run again."
+            raise WorkspaceError(msg) from error
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         msg = f"Expected MLflow at {uri} to answer, got: {clip(said, 300)} Check tracking.uri or MLFLOW_TRACKING_URI, or start the server, then run again."
         raise TrackingError(msg, transient=_transient(error)) from error
+
+
+def _is_full(error: BaseException | None, uri: str) -> bool:
+    """Whether a disk of this machine is full; a server's may have room again when it is asked again."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if uri.startswith("sqlite:") and re.search("disk is full|No space left on device|disk I/O error", str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _transient(error: BaseException | None) -> bool:

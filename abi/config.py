@@ -289,6 +289,30 @@ class Config(BaseSettings):
         plain = self.model_dump(mode="json", include=set(sections) or set(type(self).model_fields) - OPERATIONS)
         return hashlib.sha256(rfc8785.dumps(plain)).hexdigest()
 
+    def recorded(self) -> dict[str, Any]:
+        """All settings that a model depends on, as plain JSON; what `digest()` is the hash of."""
+        return self.model_dump(mode="json", include=set(type(self).model_fields) - OPERATIONS)
+
+    @classmethod
+    def restore(cls, plain: Mapping[str, Any]) -> Config:
+        """Settings from plain JSON, with defaults for what it lacks; neither file nor environment is read.
+
+        Raises:
+            UsageError: a setting is unknown or out of bounds.
+        """
+        unknown = set(plain) - set(cls.model_fields)
+        if unknown:
+            msg = f"Expected settings that this version knows, got {', '.join(sorted(unknown))}: use the version that recorded them."
+            raise UsageError(msg)
+        read = {}
+        for name, value in plain.items():
+            kind = cls.model_fields[name].annotation
+            try:
+                read[name] = kind.model_validate(value) if isinstance(value, dict) else value  # type: ignore[union-attr]  # sections are models
+            except ValidationError as error:
+                raise UsageError(_explain(error, name)) from None
+        return cls.model_construct(**read)
+
 
 def load_config(
     path: Path | None = None, settings: Mapping[str, object] | None = None, *, ambient: bool = True
@@ -330,9 +354,9 @@ def load_config(
     return Config.model_construct(**{name: getattr(read, name) for name in Config.model_fields})
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, section: str = "") -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part) for part in ((section, *first["loc"]) if section else first["loc"]))
     if first["type"] == "extra_forbidden":
         return f"Expected a known setting, got {key!r}: `abi config schema` lists them."
     reason = first["msg"].removeprefix("Value error, ")

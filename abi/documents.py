@@ -9,12 +9,27 @@ from typing import Any
 import rfc8785
 
 from abi.errors import UsageError
+from abi.monitored import Drift, Reference
 from abi.problem import Checks, Problem, Snapshot
-from abi.types import Attention, Evaluation, Move, Plan, Scores, Trained
+from abi.types import Attention, Conditions, Evaluation, Move, Plan, Scores, Trained
 from abi.values import Value
 
 KINDS: dict[str, type[Value]] = {
-    kind.__name__: kind for kind in (Snapshot, Problem, Checks, Scores, Attention, Plan, Trained, Move, Evaluation)
+    kind.__name__: kind
+    for kind in (
+        Snapshot,
+        Problem,
+        Checks,
+        Scores,
+        Attention,
+        Plan,
+        Trained,
+        Move,
+        Evaluation,
+        Conditions,
+        Reference,
+        Drift,
+    )
 }
 
 

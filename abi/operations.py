@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from abi.cron import check_cron, check_timezone
 from abi.sections import Seconds, Section, Share
 
 
@@ -36,7 +37,7 @@ class SigningConfig(Section):
     private_key: Path | None = None
     """Elliptic-curve private key (PEM, P-256) that signs models; one is made in the workspace where null."""
     public_key: Path | None = None
-    """Public key (PEM) that models are verified with; that of the private key where null."""
+    """File of the public keys (PEM, one after another) that models are verified with; that of the private key where null."""
 
 
 class GatesConfig(Section):
@@ -90,9 +91,9 @@ class MonitorConfig(Section):
 class ScheduleConfig(Section):
     """What makes a scheduled retraining due."""
 
-    cron: str | None = None
+    cron: Annotated[str, AfterValidator(check_cron)] | None = None
     """Cron expression; each due time retrains unless nothing changed."""
-    timezone: str = "UTC"
+    timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
     """Time zone of the cron expression."""
     new_data: bool = True
     """Retrain when the snapshot is another than that of the last run."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -48,6 +49,15 @@ Count = Annotated[int, _unit(parse_count)]
 Bytes = Annotated[int, _unit(_bare(MEBIBYTE, parse_bytes)), _written(MEBIBYTE, "B")]
 Seconds = Annotated[float, _unit(_bare(1e-6, parse_seconds)), _written(1e-6, "s")]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def without_passwords(plain: object) -> Any:
+    """JSON with ``***`` in place of each password in a URL: what may be recorded and shown."""
+    if isinstance(plain, dict):
+        return {key: without_passwords(value) for key, value in plain.items()}
+    if isinstance(plain, list):
+        return [without_passwords(value) for value in plain]
+    return re.sub(r"(://[^/:@\s]*):[^/\s]*@", r"\1:***@", plain) if isinstance(plain, str) else plain
 
 
 class Section(BaseModel):

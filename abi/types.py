@@ -15,13 +15,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from abi.problem import Problem
-from abi.values import Floats, Value
+from abi.values import Floats, Late, Value
 
 Allocation = Literal["attention", "even"]
 Family = Literal["network", "trees", "blend"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Value):
+    """A figure with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +39,8 @@ class FeatureScore(Value):
 
     `low` and `high` bound the score (95%, delete-a-group jackknife); `null` is the relevance that a shuffled target
     reaches (its 95% point), `p_value` how often a shuffled target does as well. `curve` is what a trained model showed: the
-    share of the feature's effect that its best 1, 2, .. dimensions had.
+    share of the feature's effect that its best 1, 2, .. dimensions had; `share` the feature's part of the model's own
+    importance, on the simplex; `ablation` what its shuffling adds to the validation loss.
     """
 
     feature: str
@@ -45,6 +55,8 @@ class FeatureScore(Value):
     p_value: float
     carries_signal: bool
     curve: tuple[float, ...] = ()
+    share: Late[float | None] = None
+    ablation: Late[Estimate | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +96,8 @@ class Trial(Value):
 
     A `frugal` one gives features without signal nothing, lets rare values of a category share rows, and grades the
     terms of a text by their scores; a `pruned` one besides starts with a larger network and drops weights in training. A
-    `blended` one has scores of the fitted blend.
+    `blended` one has scores of the fitted blend. `gain` is by how much less validation loss it had than the candidate that
+    was preferred before it (mean over rows, in the loss's unit), `error` the standard error of that.
     """
 
     temperature: float | None
@@ -93,6 +106,19 @@ class Trial(Value):
     frugal: bool = False
     pruned: bool = False
     blended: bool = False
+    gain: Late[float | None] = None
+    error: Late[float | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage(Value):
+    """How much the flat split's short-trained model used each feature: shares on the simplex, in schema order.
+
+    `heard` are the features that it was given.
+    """
+
+    shares: tuple[float, ...]
+    heard: tuple[bool, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +151,9 @@ class Weight(Value):
 class TreesAttention(Value):
     """The trees' own attention where a network is trained beside them: fitted by the trees' own short trainings.
 
-    `statistics` says whether categories with many values go in as target statistics rather than as themselves.
+    `statistics` says whether categories with many values go in as target statistics rather than as themselves;
+    `treatments` are the two trials of the even split that decided it. `features` are what the trees of a blend showed, where
+    attention has the network's scores.
     """
 
     temperature: float | None
@@ -133,6 +161,9 @@ class TreesAttention(Value):
     trials: tuple[Trial, ...] = ()
     statistics: bool = False
     blend: ScoreBlend | None = None
+    treatments: Late[tuple[Trial, ...]] = ()
+    usage: Late[Usage | None] = None
+    features: Late[tuple[FeatureScore, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +171,7 @@ class Attention(Value):
     """Weights on the simplex, a = softmax(score / temperature), balanced by a floor and a cap.
 
     `entropy` is in nats; `moved` the total variation distance to the round before (0 in the first). `blend` is there where
-    the weights are of scores with a fitted blend; `scores` stay as the data gave them.
+    the weights are of scores with a fitted blend; `scores` stay as the data gave them. `usage` is what a blend is fitted to.
     """
 
     scores: Scores
@@ -156,6 +187,7 @@ class Attention(Value):
     frugal: bool = False
     pruned: bool = False
     blend: ScoreBlend | None = None
+    usage: Late[Usage | None] = None
 
     @property
     def even(self) -> bool:
@@ -366,21 +398,40 @@ class TermWidth(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate(Value):
-    """One family that was trained: its validation loss, and what it costs."""
+    """One family that was trained: its validation loss, and what it costs.
+
+    `row_loss` is the mean over validation rows in the loss's own unit, `behind` by how much it is above the least of the
+    candidates, `error` the standard error of that.
+    """
 
     family: Family
     loss: float
     metric: float | None
     cost: Cost
+    row_loss: Late[float | None] = None
+    behind: Late[float | None] = None
+    error: Late[float | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Value):
-    """Which family was kept, and why. `weight` is the network's share of a blend (1 network alone, 0 trees alone)."""
+    """Which family was kept, and why. `weight` is the network's share of a blend (1 network alone, 0 trees alone).
+
+    `obstacle` says why there was no blend.
+    """
 
     candidates: tuple[Candidate, ...]
     weight: float
     reason: str
+    obstacle: Late[str] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried(Value):
+    """What the uniform control was chosen from: validation losses of its pilots and of its trainings, in order."""
+
+    pilots: tuple[float, ...]
+    trainings: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -389,7 +440,7 @@ class Trained(Value):
 
     `choice` is there where two families were trained. Trees have a line of `history` per round of boosting. Where the plan
     prunes, `kept` are the parameters that training left each feature (its encoder's, and its columns in the layer above)
-    and `layers` those that it left each part of the network.
+    and `layers` those that it left each part of the network. `tried` is there where it is the uniform control.
     """
 
     plan: Plan
@@ -407,20 +458,12 @@ class Trained(Value):
     choice: Choice | None = None
     kept: tuple[int, ...] = ()
     layers: LayerSplit | None = None
+    tried: Late[Tried | None] = None
 
     @property
     def predicted(self) -> Cost:
         """What the plan said that a model of this family costs."""
         return (self.plan.parts or {}).get(self.family, self.plan.predicted)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate(Value):
-    """A figure with its 95% bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -513,3 +556,19 @@ class Move(Value):
     continues: bool
     reason: str
     convergence: Convergence | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions(Value):
+    """What the decisions of a run rest on beside the data: with them and the recorded values each can be made again.
+
+    `settings` are those that a model depends on, `machine` the constants that costs were predicted from
+    (`abi.planning.machine`), `code` the id of the code, `libraries` the versions of those that compute.
+    """
+
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+    train_rows: int
+    validation_rows: int
+    code: str
+    libraries: dict[str, str]

@@ -76,6 +76,14 @@ def show_bytes(value: float | int) -> str:
     return f"{value:.0f} B"
 
 
+def show_duration(value: float | int) -> str:
+    """604800 -> ``'7 d'``; what lasts less than two hours as `show_seconds` has it."""
+    for unit, seconds in (("d", SECONDS["d"]), ("h", SECONDS["h"])):
+        if value >= 2 * seconds:
+            return f"{_digits(value / seconds)} {unit}"
+    return show_seconds(value)
+
+
 def show_seconds(value: float | int) -> str:
     """0.002 -> ``'2 ms'``."""
     if value >= 120:  # noqa: PLR2004 - below two minutes seconds read better

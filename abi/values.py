@@ -9,7 +9,7 @@ import struct
 from typing import Annotated, Any, TypeVar
 
 import rfc8785
-from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from abi.errors import UsageError
 
@@ -31,6 +31,16 @@ def _unpack(value: object) -> object:
 
 Floats = Annotated[tuple[float, ...], BeforeValidator(_unpack), PlainSerializer(_pack, when_used="json")]
 """Many numbers of single precision; base64 of their little-endian bytes in JSON."""
+
+
+def _absent(value: object) -> bool:
+    return value is None or value in ((), "")
+
+
+T = TypeVar("T")
+Late = Annotated[T, Field(exclude_if=_absent)]
+"""A field that documents have not always had: left out of the JSON where it is None or empty, so that values recorded
+before keep their bytes and ids."""
 
 V = TypeVar("V", bound="Value")  # not Self, which beartype cannot check in a decorated method
 

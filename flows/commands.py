@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from abi.documents import find, read_document
 from abi.errors import UsageError
 from abi.problem import Checks
+from abi.sections import without_passwords
 from abi.types import Attention, Evaluation, Plan, Scores, Trained
 from abi.values import Value
 from flows.session import emit, open_call, print_value, read_plain, read_value, settings_of, workspace_of
@@ -37,8 +38,10 @@ def run(
 ) -> None:
     """`abi run`."""
     from flows.retrain import Request, retrain
+    from tasks.lineage import lineage
     from tasks.orchestration import in_prefect
     from tasks.preflight import preflight
+    from tasks.telemetry import publishing
 
     ws, call = open_call(common, name, data, budget)
     if out is not None:
@@ -46,12 +49,14 @@ def run(
             out.mkdir(parents=True, exist_ok=True)
     request = Request(call, target, data, None if test is None else str(test))
     with ws.lock(timeout_s=0):
-        posed = preflight(call, data, request.test, target)
         if dry_run:
-            _dry_run(call, posed, common)
+            _dry_run(call, preflight(call, data, request.test, target), common)
             return
-        started, clock = time.time(), Clock()
-        folder = Path(in_prefect(call, clock, lambda stage: retrain(stage, request), f"retrain {call.name}"))
+        with publishing(ws, call.settings), lineage(call, data, request.test) as known:
+            known.posed(preflight(call, data, request.test, target))
+            started, clock = time.time(), Clock()
+            folder = Path(in_prefect(call, clock, lambda stage: retrain(stage, request), f"retrain {call.name}"))
+            known.recorded(folder)
     _answer(folder, clock, started, out, common)
 
 
@@ -179,7 +184,7 @@ def init(force: bool, common: Common) -> None:
 
 def show_config(common: Common) -> None:
     """`abi config show`."""
-    emit(settings_of(common, []).model_dump(mode="json"))
+    emit(without_passwords(settings_of(common, []).model_dump(mode="json")))
 
 
 def doctor(common: Common) -> None:

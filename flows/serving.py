@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,14 +43,16 @@ def serve(
     """
     from flows.session import emit
     from tasks import progress
-    from tasks.serving import serving
+    from tasks.serving import serving, wait
 
     tracking, found = _open(model, version, alias, common)
     with serving(tracking, found, host, port) as (url, process):
         progress.say(f"serve     {found.uri} at {url}/invocations; Ctrl-C ends it")
         if common.json:
             emit({"model": found.uri, "url": url, "pid": process.pid})
-        process.wait()
+            sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            wait(process)
 
 
 def predict(
@@ -70,8 +74,6 @@ def predict(
         out: File to write, .csv or .parquet (default: CSV on stdout).
         common: Flags that every command takes.
     """
-    import sys
-
     from flows.session import emit
     from tasks.serving import as_csv, as_records, expect_writable, predict_table, write_table
 

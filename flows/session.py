@@ -34,10 +34,10 @@ def open_call(common: Common, name: str | None, source: str, budget: list[str]) 
     config = settings_of(common, budget)
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
     ws = Workspace.open(workspace_of(common))
-    return ws, Call.of(ws, _model_name(name or config.name, source), config)
+    return ws, Call.of(ws, model_name(name or config.name, source), config)
 
 
-def _model_name(name: str | None, source: str) -> str:
+def model_name(name: str | None, source: str) -> str:
     """The given name, or the data file's: what MLflow takes as a name is kept of it."""
     if name is not None:
         if not re.fullmatch(r"[^/:.%\"'\s][^/:.%\"']{0,99}", name):
@@ -52,6 +52,11 @@ def _model_name(name: str | None, source: str) -> str:
 
 def settings_of(common: Common, budget: list[str]) -> Config:
     """Settings with those of the flags laid over them."""
+    return load_config(common.config, flag_settings(common, budget))
+
+
+def flag_settings(common: Common, budget: list[str]) -> dict[str, object]:
+    """The dotted settings that the flags name."""
     settings: dict[str, object] = {}
     for item in common.set or []:
         key, _, text = item.partition("=")
@@ -67,7 +72,7 @@ def settings_of(common: Common, budget: list[str]) -> Config:
         settings[f"envelope.{key}"] = text
     if common.seed is not None:
         settings["seed"] = common.seed
-    return load_config(common.config, settings)
+    return settings
 
 
 def _literal(text: str) -> object:

@@ -6,9 +6,9 @@ import functools
 from typing import TYPE_CHECKING
 
 from abi.data.columns import Columns
-from abi.data.infer import infer_schema
+from abi.data.infer import pose as pose_problem
 from abi.data.reader import Reader
-from abi.problem import Problem, Role, Snapshot, Split
+from abi.problem import Problem, Role, Snapshot
 from tasks.snapshot import fetch_snapshot
 
 if TYPE_CHECKING:
@@ -18,15 +18,8 @@ if TYPE_CHECKING:
 
 def pose(call: Call, snapshot: Snapshot, target: str) -> Problem:
     """What is to be learned: schema and split, from the snapshot and the settings."""
-    config = call.settings
-    train, test = fetch_snapshot(call.ws, snapshot, config.tracking.remote)
-    return Problem(
-        snapshot=snapshot,
-        schema=infer_schema(train, target, config.data, test),
-        split=Split(
-            seed=config.seed, validation=config.data.validation, test=0.0 if test is not None else config.data.test
-        ),
-    )
+    train, test = fetch_snapshot(call.ws, snapshot, call.settings.tracking.remote)
+    return pose_problem(snapshot, target, call.settings, train, test)
 
 
 def open_reader(call: Call, problem: Problem) -> Reader:

@@ -34,7 +34,7 @@ LEAST_MEMORY_BYTES: Final = 2 * 2**30
 
 def examine(root: Path) -> list[dict[str, Any]]:
     """Findings, each with `name`, `ok`, `found` and `remedy`."""
-    return [*map(_library, LIBRARIES), _fastapi(), _device(), _memory(), *_workspace(root)]
+    return [*map(_library, LIBRARIES), *_prefect(), _device(), _memory(), *_workspace(root)]
 
 
 def _finding(name: str, ok: bool, found: str, remedy: str = "") -> dict[str, Any]:
@@ -48,14 +48,22 @@ def _library(name: str) -> dict[str, Any]:
         return _finding(name, False, "not installed", f"pip install {name}")
 
 
-def _fastapi() -> dict[str, Any]:
-    """Newer releases install cleanly and then crash Prefect's server."""
+def _prefect() -> list[dict[str, Any]]:
+    return [
+        _prefects("fastapi", "server", (0, 139), (0, 150)),  # newer: it crashes
+        _prefects("sqlalchemy", "schedules", (2, 0), (2, 1)),  # newer: no run of a schedule is made
+    ]
+
+
+def _prefects(name: str, reason: str, low: tuple[int, int], high: tuple[int, int]) -> dict[str, Any]:
+    """A library whose newer releases install cleanly and then break Prefect's server."""
     try:
-        version = importlib.metadata.version("fastapi")
+        version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         version = "0"
-    ok = (0, 139) <= tuple(int(part) for part in version.split(".")[:2]) < (0, 150)
-    return _finding("fastapi for Prefect's server", ok, version, "pip install 'fastapi>=0.139,<0.150'")
+    ok = low <= tuple(int(part) for part in version.split(".")[:2]) < high
+    wanted = f"{name}>={low[0]}.{low[1]},<{high[0]}.{high[1]}"
+    return _finding(f"{name} for Prefect's {reason}", ok, version, f"pip install '{wanted}'")
 
 
 def _device() -> dict[str, Any]:

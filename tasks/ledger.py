@@ -56,10 +56,11 @@ class Ledger:
     url: str
     engine: Engine
     signer: Signer
+    refusal: str = ""
 
     @classmethod
     def open(cls, ws: Workspace, config: AuditConfig) -> Ledger:
-        """Connect, and make tables and key where there are none.
+        """Connect, and make tables and key where there are none. Appending, not reading, needs a key that is trusted.
 
         Raises:
             LedgerError: the database does not answer, or refuses.
@@ -77,7 +78,8 @@ class Ledger:
             event.listen(engine, "begin", _begin_sqlite)
         ledger = cls(ws, config, url, engine, signer)
         ledger._create()
-        return replace(ledger, signer=settle(ledger))
+        signer, refusal = settle(ledger)
+        return replace(ledger, signer=signer, refusal=refusal)
 
     def append(self, *drafts: Draft) -> tuple[Entry, ...]:
         """Enter decisions, in one transaction; one whose operation is there is answered with the entry that is.
@@ -227,6 +229,8 @@ class Ledger:
                 at.end()
             return result, at
 
+        if self.refusal:
+            raise UsageError(self.refusal)
         with self._answering():
             result, at = self._retry(transaction)
         keep(self.ws, self.place, at.head, at.checkpoints)

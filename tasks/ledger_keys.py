@@ -38,11 +38,10 @@ def find_signer(ws: Workspace, config: AuditConfig) -> Signer:
     return Signer.read(_bytes(private), str(private))
 
 
-def settle(ledger: Ledger) -> Signer:
-    """The signer that the ledger trusts now; finishes a rotation that was interrupted, and pins the first public key.
+def settle(ledger: Ledger) -> tuple[Signer, str]:
+    """The signer, and why it may not append ("" where the ledger trusts it); who only reads needs no trusted key.
 
-    Raises:
-        UsageError: the ledger does not trust this machine's key.
+    Finishes a rotation that was interrupted, and pins the first public key.
     """
     ws, signer, valid, first = ledger.ws, ledger.signer, set[str](), ""
     for entry in ledger.entries(kinds=("key",)):
@@ -59,10 +58,10 @@ def settle(ledger: Ledger) -> Signer:
                 following.unlink()
     if not (ws.keys / FIRST_PUBLIC).is_file():
         ws.write(ws.keys / FIRST_PUBLIC, first.encode())
-    if signer.id not in valid:
-        msg = f"Expected a key that the ledger trusts ({', '.join(sorted(valid))}), got {signer.id}: name its file with audit.key, or enter this one with `abi audit rotate --key` where the trusted key is."
-        raise UsageError(msg)
-    return signer
+    if signer.id in valid:
+        return signer, ""
+    msg = f"Expected a key that the ledger trusts ({', '.join(sorted(valid))}), got {signer.id}: name its file with audit.key, or enter this one with `abi audit rotate --key` where the trusted key is."
+    return signer, msg
 
 
 def rotate(ledger: Ledger, key: Path | None = None) -> Entry:

@@ -12,12 +12,14 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 
 from abi.errors import clip
 from tasks.decisions import note
+from tasks.flow_artifacts import publish
 from tasks.progress import say
 from tasks.stage import Call, Clock, Stage
 from tasks.workspace import Workspace, disk_errors
@@ -77,16 +79,22 @@ def in_prefect(call: Call, clock: Clock, body: Body, flow_name: str) -> str:
 
     @flow(name=flow_name, validate_parameters=False)  # type: ignore[untyped-decorator]  # Prefect's types are not read
     def retrain() -> str:
-        return body(as_tasks(call, clock))
+        folder = body(as_tasks(call, clock))
+        publish(call, Path(folder))
+        return folder
 
+    return or_without_prefect(call, clock, body, retrain)
+
+
+def or_without_prefect(call: Call, clock: Clock, body: Body, run: Callable[[], str]) -> str:
+    """What `run` gives; where Prefect's server fails it, `body` goes on in this process from the stages that are finished."""
     try:
-        result: str = retrain()
+        return run()
     except Exception as error:
         if not _of_prefect(error):
             raise
         say(f"prefect   does not answer ({clip(str(error) or type(error).__name__)}): the run goes on without it")
         return body(in_process(call, clock, reuse=True))
-    return result
 
 
 def _of_prefect(error: Exception) -> bool:

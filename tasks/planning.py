@@ -8,8 +8,7 @@ import torch
 
 from abi.config import Config
 from abi.documents import find
-from abi.errors import PlanInfeasible
-from abi.planning.backbone import few_members
+from abi.planning.even import even_plans as plans_of_control
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
@@ -55,20 +54,10 @@ def divide(
 
 
 def even_plans(call: Call, attention: Attention, family: Family) -> list[Plan]:
-    """The plans that the uniform control may be trained by: the even split, and the same with few members.
-
-    Where none fits the envelope, the smallest even split there is, which has more parameters than attention's.
-    """
-    limits = call.settings.envelope.limits()
-    try:
-        usual = divide(call, attention, "even", family)
-    except PlanInfeasible as error:
-        limits = Envelope(parameters=error.parameters)
-        usual = divide(call, attention, "even", family, limits)
-    if usual.capacity.empty:
-        return [usual]
-    fewer = divide(call, attention, "even", family, limits, few_members(call.settings))
-    return [usual] if fewer.capacity == usual.capacity else [usual, fewer]
+    """The plans that the uniform control may be trained by (`abi.planning.even`)."""
+    return plans_of_control(
+        lambda limits, config: divide(call, attention, "even", family, limits, config), call.settings
+    )
 
 
 def plan(call: Call, attention: str) -> str:

@@ -22,16 +22,19 @@ from abi.report.content import Report
 from abi.report.content import Round as ReportRound
 from abi.report.page import render
 from abi.report.summary import verdict
+from abi.sections import without_passwords
 from abi.training.rounds import best_round
-from abi.types import Evaluation, Move, Trained
+from abi.types import Conditions, Evaluation, Move, Trained
 from abi.values import Value
-from tasks.data import open_reader
+from tasks.data import load_rows, open_reader
 from tasks.decisions import open_ledger
 from tasks.fresh_process import frame_of, plain_rows
 from tasks.models import load_model
 from tasks.patience import insist
+from tasks.planning import machine
 from tasks.progress import say
 from tasks.records import Dataset, Record, Recorded, Round
+from tasks.reference import make_reference
 from tasks.registration import connect, mend, reconciled, register
 from tasks.result import result_document
 from tasks.stage import Call, Stage, code_id, versions
@@ -42,6 +45,8 @@ SERVING = (
     "cryptography", "jaxtyping", "lightgbm", "model-signing", "numpy", "pandas", "pyarrow", "pydantic", "pyopenssl",
     "rfc8785", "safetensors", "tabm", "torch",
 )  # fmt: skip
+CONDITIONS = "conditions"
+"""Name of the document that says what decisions rest on."""
 
 
 def record(call: Call, data_name: str, checks: str, evaluation: str, control: str, *moves: str) -> str:
@@ -63,8 +68,15 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
     reconciled(call)
     even = find(ws.get(control), Trained)
     report = compose(call, data_name, found, value, even, rounds)
-    values: dict[str, Value] = {"checks": found, "evaluation": value, "control": even}
+    values: dict[str, Value] = {
+        "checks": found,
+        "evaluation": value,
+        "control": even,
+        "reference": make_reference(call, value, rounds[0].trained.plan.attention),
+        CONDITIONS: conditions(call, value),
+    }
     values |= {f"round-{i}": move for i, move in enumerate(rounds, 1)}
+    ids = {name: ws.put(one) for name, one in values.items()}
     ws.write(folder / "report.html", render(report).encode())
     recorded = register(call, _record(call, operation, report, folder, values))
     final = _with_provenance(report, recorded)
@@ -74,10 +86,23 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
         lambda: connect(call).attach(recorded.run_id, folder / "report.html"),
         config.tracking.patience,
     )
-    result = result_document(final, recorded, folder / "report.html")
+    result = result_document(final, recorded, folder / "report.html") | {"values": ids}
     ws.write(folder / "run.json", json.dumps(result, ensure_ascii=False, indent=1).encode())
     say(f"record    {recorded.uri}")
     return str(folder)
+
+
+def conditions(call: Call, evaluation: Evaluation) -> Conditions:
+    """What the run's decisions rest on beside the data."""
+    problem = evaluation.trained.plan.attention.scores.problem
+    return Conditions(
+        settings=call.settings.recorded(),
+        machine=machine(call).to_json(),
+        train_rows=len(load_rows(call, problem, "train")),
+        validation_rows=len(load_rows(call, problem, "validation")),
+        code=code_id(),
+        libraries=versions(),
+    )
 
 
 def compose(
@@ -122,7 +147,7 @@ def compose(
             **versions(),
             "hardware": f"{platform.machine()}, {evaluation.trained.plan.execution.threads} threads, {evaluation.trained.plan.execution.device}",
         },
-        config=call.settings.model_dump(mode="json"),
+        config=without_passwords(call.settings.model_dump(mode="json")),
     )
 
 

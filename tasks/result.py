@@ -33,6 +33,7 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         model: name, version, uri.
         snapshot: md5, sha256 and rows of the training file.
         checks: how many passed, warned and failed.
+        values: name -> id of what the run recorded: checks, evaluation, control, conditions, and a move per round.
         report: path of the HTML page.
         timings_s: seconds per stage.
         peak_memory_bytes: largest resident size of the process.

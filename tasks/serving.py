@@ -66,12 +66,15 @@ def serving(tracking: Tracking, model: Recorded, host: str, port: int) -> Iterat
         folder = tracking.fetch(model.uri, Path(private) / "model")
         keys = Path(private) / "trusted.pem"
         keys.write_bytes(b"".join(tracking.signing.trusted().values()))
+        beside = (
+            f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # MLflow looks for uvicorn
+        )
         command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder), "--env-manager"]
         command += ["local", "--host", host, "--port", str(port)]
         process = subprocess.Popen(  # noqa: S603 - our own interpreter; MLflow's server is known by its command alone
             command,
             cwd=private,
-            env={**os.environ, TRUSTED: str(keys), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+            env={**os.environ, "PATH": beside, TRUSTED: str(keys), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno(),  # ours is for documents
             start_new_session=True,
@@ -80,6 +83,16 @@ def serving(tracking: Tracking, model: Recorded, host: str, port: int) -> Iterat
             yield _answering(process, host, port), process
         finally:
             _end(process)
+
+
+def wait(process: subprocess.Popen[bytes]) -> None:
+    """Until it is interrupted.
+
+    Raises:
+        AbiError: the server ended by itself.
+    """
+    msg = f"Expected MLflow's model server to go on, got its end with exit code {process.wait()}: its output above says why."
+    raise AbiError(msg)
 
 
 def predict_table(tracking: Tracking, model: Recorded, source: Path) -> pd.DataFrame:
@@ -104,7 +117,8 @@ def predict_table(tracking: Tracking, model: Recorded, source: Path) -> pd.DataF
         for first, batch in table.batches():
             frame = pa.Table.from_batches([batch]).to_pandas()
             parts.append(loaded.predict(frame.set_index(pd.RangeIndex(first, first + len(frame)))))
-    return pd.concat(parts)
+    whole: pd.DataFrame = pd.concat(parts)
+    return whole
 
 
 def expect_writable(out: Path | None) -> None:

@@ -15,6 +15,9 @@ from abi.units import show_bytes, show_seconds
 HEAD = "# Settings of ABI. Every line is the default: keep what you change. Flags and ABI_SECTION__KEY go before this file.\n"
 
 
+DURATIONS = {"train_time", "time", "checkpoint", "patience", "cooldown", "poll", "grace"}
+
+
 def commented() -> str:
     """Every setting with its default and one line on what it does."""
     return "\n".join([HEAD, *_lines(Config, "")]) + "\n"
@@ -37,9 +40,9 @@ def _comment(text: str | None) -> str:
 
 
 def _plain(key: str, value: Any) -> str:
-    if key == "memory":
+    if key == "memory" and not isinstance(value, bool):  # a gate has that name
         return show_bytes(value).replace(" ", "")
-    if key in {"train_time", "time", "checkpoint"} and value is not None:
+    if key in DURATIONS and isinstance(value, float):
         return show_seconds(value).replace(" ", "")
     plain = list(value) if isinstance(value, tuple) else value
     return yaml.safe_dump(plain, default_flow_style=True).replace("\n...\n", "").strip()

@@ -61,6 +61,16 @@ def take_snapshot(ws: Workspace, train: Path, test: Path | None = None, remote: 
     return Snapshot(files=tuple(files))
 
 
+def read_file(ws: Workspace, path: Path) -> tuple[DataFile, Table]:
+    """Convert a file that is only looked at: its identity and its table, nothing under DVC.
+
+    Raises:
+        DataError: the file cannot be used.
+    """
+    file = _read(ws, path, "train")
+    return file, open_table(ws.tables, file.sha256)
+
+
 def fetch_snapshot(ws: Workspace, snapshot: Snapshot, remote: str | None = None) -> tuple[Table, Table | None]:
     """The tables of a snapshot (training, test), pulled from the remote where this machine does not have them.
 

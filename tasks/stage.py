@@ -51,14 +51,7 @@ class Call:
 
 @functools.lru_cache(maxsize=8)
 def _settings(text: str) -> Config:
-    return Config.model_construct(
-        **{
-            name: Config.model_fields[name].annotation.model_validate(value)  # type: ignore[union-attr]  # sections are models
-            if isinstance(value, dict)
-            else value
-            for name, value in json.loads(text).items()
-        }
-    )
+    return Config.restore(json.loads(text))
 
 
 @dataclass(frozen=True)

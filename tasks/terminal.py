@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from abi.errors import clip
+from abi.monitored import Drift
 from abi.problem import Checks
 from abi.report.summary import verdict
 from abi.report.wording import blend_sentence, split_name
@@ -31,12 +32,17 @@ def show(value: Value, *, no_color: bool = False) -> None:
 
 
 def print_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], *, no_color: bool = False, numbers: Collection[int] = ()
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    no_color: bool = False,
+    numbers: Collection[int] = (),
+    whole: Collection[int] = (),
 ) -> None:
-    """Print rows of text; the columns in `numbers` stand to the right."""
+    """Print rows of text; the columns in `numbers` stand to the right, those in `whole` are never broken."""
     table = Table(box=None, pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify="right" if i in numbers else "left", overflow="fold")
+        table.add_column(name, justify="right" if i in numbers else "left", overflow="fold", no_wrap=i in whole)
     for row in rows:
         table.add_row(*map(escape, row))
     Console(no_color=no_color, highlight=False).print(table)
@@ -123,6 +129,32 @@ def _evaluation(value: Evaluation) -> tuple[Table | None, list[str]]:
     return table, [verdict(value)]
 
 
+def _drift(value: Drift) -> tuple[Table | None, list[str]]:
+    table = _table("feature", "attention", "PSI", "p", "distance", "missing", "unseen", "drifted")
+    ordered = sorted(value.features, key=lambda f: (not f.drifted, -f.psi))
+    for f in [*ordered[:SHOWN], *((value.prediction,) if value.prediction is not None else ())]:
+        table.add_row(
+            "predictions" if f is value.prediction else clip(f.feature),
+            "" if f is value.prediction else f"{f.weight:.1%}",
+            f"{f.psi:.3f}",
+            f"{f.p_value:.2g}",
+            "" if f.distance is None else f"{f.distance:.2f}",
+            f"{f.missing_before:.0%} → {f.missing_now:.0%}",
+            f"{f.unseen:.0%}",
+            ("yes" if f.drifted else "no") if f.judged else "date",
+        )
+    moved = value.attention
+    told = (
+        [f"attention: Jensen-Shannon distance {moved.distance:.3f} over {moved.rows} rows with a target"]
+        if moved
+        else []
+    )
+    told += [f"attention: chance stays below {moved.band:.3f}"] if moved and moved.band else []
+    state = f"alarm on since {value.since}" if value.alarm else "no alarm"
+    last = f"{value.rows} rows against {value.model} {value.version}: {state}{', a retraining is due' if value.due else ''}"  # fmt: skip
+    return table, [*_more(len(value.features)), *told, *value.notes, *value.reasons, last]
+
+
 _VIEWS: dict[type[Value], Callable[[Any], tuple[Table | None, list[str]]]] = {
     Checks: _checks,
     Scores: _scores,
@@ -130,4 +162,5 @@ _VIEWS: dict[type[Value], Callable[[Any], tuple[Table | None, list[str]]]] = {
     Plan: _plan,
     Trained: _trained,
     Evaluation: _evaluation,
+    Drift: _drift,
 }

@@ -158,6 +158,35 @@ class Tracking:
         with answering(self.uri), tempfile.TemporaryDirectory() as folder:
             return json.loads(Path(self.client.download_artifacts(run_id, name, folder)).read_bytes())
 
+    def run_of(self, name: str, version: int) -> str | None:
+        """The run that a registered version came from; None where there is no such version."""
+        from mlflow.exceptions import MlflowException
+
+        with answering(self.uri):
+            try:
+                return str(self.client.get_model_version(name, str(version)).run_id)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                    return None
+                raise
+
+    def recorded(self, beginning: str) -> list[Recorded]:
+        """The registered versions whose run id begins so, one for each run."""
+        with answering(self.uri):
+            found = [v for v in self.client.search_model_versions() if str(v.run_id).startswith(beginning)]
+        runs = {str(v.run_id): v for v in sorted(found, key=lambda v: -int(v.version))}
+        return [
+            Recorded(run_id=run_id, name=v.name, version=int(v.version), uri=f"models:/{v.name}/{v.version}")
+            for run_id, v in runs.items()
+        ]
+
+    def documents(self, run_id: str) -> dict[str, object]:
+        """The values that a run recorded, by name, as the JSON documents that they are."""
+        with answering(self.uri), tempfile.TemporaryDirectory() as folder:
+            paths = [f.path for f in self.client.list_artifacts(run_id, "values")]
+            held = [Path(self.client.download_artifacts(run_id, path, folder)) for path in paths]
+            return {path.stem: _plain(path) for path in held}
+
     def load(self, uri: str) -> PyFuncModel:
         """The verified model at ``models:/NAME/VERSION``, ready to predict. The code of this process is used.
 
@@ -179,7 +208,7 @@ class Tracking:
             sys.path[:] = path  # MLflow puts the stored code first, for good
 
     def fetch(self, uri: str, folder: Path, operation_id: str | None = None) -> Path:
-        """Copy the model at ``models:/NAME/VERSION`` to a folder that does not exist yet, and verify the copy.
+        """Copy the model at ``models:/NAME/VERSION`` to a folder that is empty or not there yet, and verify the copy.
 
         Args:
             uri: also ``models:/NAME@ALIAS`` and ``models:/MODEL_ID``.
@@ -259,7 +288,11 @@ class Tracking:
         else:
             import mlflow
 
-            mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=str(folder), tracking_uri=self.uri)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with scratch_folder(folder.parent) as stage:
+                place = str(stage)
+                got = mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=place, tracking_uri=self.uri)
+                Path(got).rename(folder)
 
     def _run(self, record: Record) -> str:
         tags = {**record.tags, OPERATION: record.operation_id, MODEL: record.name, "mlflow.source.name": "abi"}
@@ -434,6 +467,15 @@ def _signature(record: Record) -> Any:
 
     inputs = Schema([ColSpec(AnyType(), name=str(name)) for name in record.example.columns])
     return ModelSignature(inputs=inputs, outputs=infer_signature(record.output).inputs)
+
+
+def _plain(path: Path) -> object:
+    """The JSON in a file; None where there is none."""
+    try:
+        plain: object = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    return plain
 
 
 def _below(folder: Path, name: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from abi.attention.fit import fit
 from abi.documents import find
@@ -11,7 +11,7 @@ from abi.training.family import train as train_plan
 from abi.training.fitted import Fitted
 from abi.training.pilots import choose_control
 from abi.training.revise import even_twin, trial_count
-from abi.types import Move, Plan, Trained
+from abi.types import Move, Plan, Trained, Tried
 from abi.units import show_seconds
 from tasks.data import load_rows
 from tasks.models import has_files, keep_model
@@ -89,7 +89,7 @@ def train_control(call: Call, last_move: str) -> str:
     config = call.settings
     twin = even_twin(fit(scores, None, config.attention), move.attention)
     problem = scores.problem
-    even, first = choose_control(
+    pilots = choose_control(
         even_plans(call, twin, move.trained.family),
         config,
         trials=trial_count(move.attention),
@@ -97,8 +97,11 @@ def train_control(call: Call, last_move: str) -> str:
         validation_columns=load_rows(call, problem, "validation"),
     )
     rounds = move.attention.round
-    tried = [run_training(call, even, first + i, f"training control {i + 1}").trained for i in range(rounds)]
+    tried = [
+        run_training(call, pilots.plan, pilots.seed + i, f"training control {i + 1}").trained for i in range(rounds)
+    ]
     best = min(tried, key=lambda t: t.loss)
+    best = replace(best, tried=Tried(pilots=pilots.losses, trainings=tuple(t.loss for t in tried)))
     say(f"control   even split: validation loss {best.loss:.4f}, best of {rounds}")
     return call.ws.put(best)
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests that ask for one, started on this machine from the system's own package."""
+"""Real servers for tests that ask for them, started on this machine: PostgreSQL, and MLflow and Prefect on it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 DEBIAN = Path("/usr/lib/postgresql")
 PASSWORD = "only-for-this-test-run"
-START_S = 60
+START_S = 120
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +91,99 @@ def module_postgres_url(postgres_server: str) -> Iterator[str]:
     """The same for all tests of one file."""
     with new_database(postgres_server) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def prefect_auth() -> str:
+    """User and password that the Prefect server asks for."""
+    return f"admin:{PASSWORD}"
+
+
+@pytest.fixture(scope="session")
+def servers(
+    postgres_server: str, prefect_auth: str, free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Servers]:
+    """An MLflow server and a Prefect server, each on a PostgreSQL database of its own."""
+    folder = tmp_path_factory.mktemp("servers")
+    with new_database(postgres_server) as for_mlflow, new_database(postgres_server) as for_prefect:
+        mlflow = f"http://127.0.0.1:{(port := free_port())}"
+        store = (
+            "--backend-store-uri",
+            without_password(for_mlflow),
+            "--artifacts-destination",
+            folder / "artifacts",
+            "--workers",
+            "1",
+        )
+        prefect = f"http://127.0.0.1:{(other := free_port())}"
+        settings = {
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PREFECT_API_DATABASE_CONNECTION_URL": without_password(for_prefect).replace("+psycopg", "+asyncpg"),
+            "PREFECT_SERVER_API_AUTH_STRING": prefect_auth,
+        }
+        with (
+            service(folder / "mlflow.log", "mlflow", "server", "--host", "127.0.0.1", "--port", port, *store) as first,
+            service(
+                folder / "prefect.log", "prefect", "server", "start", "--host", "127.0.0.1", "--port", other, **settings
+            ) as second,
+        ):
+            await_url(f"{mlflow}/health", first, folder / "mlflow.log")
+            await_url(f"{prefect}/api/health", second, folder / "prefect.log")
+            yield Servers(mlflow, f"{prefect}/api", for_mlflow, for_prefect)
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the servers answer, and the URLs of their databases."""
+
+    mlflow: str
+    prefect: str
+    mlflow_database: str
+    prefect_database: str
+
+
+def without_password(url: str) -> str:
+    """A URL as settings should have it: the password is `PGPASSWORD`."""
+    return url.replace(f":{PASSWORD}", "")
+
+
+@contextlib.contextmanager
+def service(log: Path, module: str, *words: object, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python program that serves, with all that it starts; ended at the end."""
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    outside["PGPASSWORD"] = PASSWORD
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, words)],
+            stdout=out,
+            stderr=out,
+            env={**outside, **quiet, **environment},
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(3)
+
+
+def await_url(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until it answers, with whatever; an answer that asks for a password is one."""
+    end = time.monotonic() + START_S
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"{url} did not answer: {log.read_text()[-2000:]}")
+            time.sleep(0.2)
 
 
 @contextlib.contextmanager

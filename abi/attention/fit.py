@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from abi.attention.simplex import Vector, balance, distance, entropy, softmax
-from abi.types import Attention, ScoreBlend, Scores, Trial, Weight
+from abi.types import Attention, ScoreBlend, Scores, Trial, Usage, Weight
 
 if TYPE_CHECKING:
     from abi.config import AttentionConfig
@@ -85,6 +85,7 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
         frugal=previous.frugal,
         pruned=previous.pruned,
         blend=previous.blend,
+        usage=previous.usage,
         number=previous.round + 1,
         moved=distance(before, weights),
     )
@@ -128,6 +129,7 @@ def _attention(
     frugal: bool,
     pruned: bool,
     blend: ScoreBlend | None = None,
+    usage: Usage | None = None,
     number: int = 0,
     moved: float = 0.0,
 ) -> Attention:
@@ -159,6 +161,7 @@ def _attention(
         frugal=frugal,
         pruned=pruned,
         blend=blend,
+        usage=usage,
         round=number,
         moved=round(moved, 9),
     )

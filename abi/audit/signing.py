@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import os
 import re
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from abi.audit.model_files import expect_plain, list_files, open_regular
-from abi.errors import ArtifactRefused, listed
+from abi.errors import SHOWN, ArtifactRefused, clip
 
 if TYPE_CHECKING:
     from model_signing import hashing
@@ -108,7 +109,7 @@ def verify(folder: Path, trusted: Mapping[str, bytes], name: str | None = None) 
     if set(claim.files) != set(found):
         msg = f"Expected in {folder} the files that were signed, got others: {_difference(set(claim.files), set(found))}; {_AGAIN}."
         raise ArtifactRefused(msg)
-    _check(folder, data, trusted[claim.key])
+    _check(folder, data, claim, trusted[claim.key])
     if name is not None and claim.name != name:
         msg = f"Expected in {folder} the signed model {name[:40]!r}, got another signed one, {claim.name[:40]!r}: {_AGAIN}."
         raise ArtifactRefused(msg)
@@ -117,7 +118,7 @@ def verify(folder: Path, trusted: Mapping[str, bytes], name: str | None = None) 
     return claim
 
 
-def _check(folder: Path, signature: bytes, public_pem: bytes) -> None:
+def _check(folder: Path, signature: bytes, claim: Claim, public_pem: bytes) -> None:
     """Signature and hashes, by model-signing; it reads the very bytes that were looked at before."""
     from model_signing import verifying  # noqa: PLC0415
 
@@ -129,9 +130,9 @@ def _check(folder: Path, signature: bytes, public_pem: bytes) -> None:
         try:
             config.verify(folder, bundle)
         except Exception as error:
-            changed = re.findall(r"Hash mismatch for '(.+?)': Expected", str(error))
+            changed = [name for name, digest in sorted(claim.files.items()) if _sha256(folder, name) != digest]
             if changed:
-                msg = f"Expected {listed(changed)} in {folder} as signed, got other content: {_AGAIN}."
+                msg = f"Expected {_listed(changed)} in {folder} as signed, got other content: {_AGAIN}."
                 raise ArtifactRefused(msg) from None
             msg = f"Expected in {folder} a valid signature {SIGNATURE}, got a damaged or forged one ({type(error).__name__}): {_AGAIN}."
             raise ArtifactRefused(msg) from error
@@ -151,6 +152,11 @@ def _read(folder: Path, size: int) -> bytes:
         raise _damaged(folder, f"{size:,} bytes")
     with open_regular(folder, SIGNATURE) as file:
         return file.read(_MOST_BYTES)
+
+
+def _sha256(folder: Path, name: str) -> str:
+    with open_regular(folder, name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _claim(folder: Path, data: bytes) -> Claim:
@@ -203,7 +209,13 @@ def _damaged(folder: Path, got: str) -> ArtifactRefused:
     return ArtifactRefused(f"Expected in {folder} a signature {SIGNATURE} of model-signing, got {got}: {_AGAIN}.")
 
 
+def _listed(names: list[str]) -> str:
+    """Some names, at such length that the file's own is among them."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(repr(clip(name, 160)) for name in names[:SHOWN]) + more
+
+
 def _difference(expected: Collection[str], found: Collection[str]) -> str:
     missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-    parts = [f"{what} {listed(names)}" for what, names in (("missing", missing), ("not signed", extra)) if names]
+    parts = [f"{what} {_listed(names)}" for what, names in (("missing", missing), ("not signed", extra)) if names]
     return ", ".join(parts)

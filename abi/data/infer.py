@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from abi.config import DataConfig
 from abi.data.features import features_of
 from abi.data.table import Tabular
 from abi.data.target import Target, target_of
 from abi.errors import DataError, UsageError, clip, listed
-from abi.problem import Feature, Schema, SetAside
+from abi.problem import Feature, Problem, Schema, SetAside, Snapshot, Split
+
+if TYPE_CHECKING:
+    from abi.config import Config
 
 LEAST_ROWS = 20
+
+
+def pose(snapshot: Snapshot, target: str, config: Config, train: Tabular, test: Tabular | None) -> Problem:
+    """What is to be learned: schema and split, from the snapshot's tables and the settings."""
+    return Problem(
+        snapshot=snapshot,
+        schema=infer_schema(train, target, config.data, test),
+        split=Split(
+            seed=config.seed, validation=config.data.validation, test=0.0 if test is not None else config.data.test
+        ),
+    )
 
 
 def infer_schema(

@@ -28,7 +28,7 @@ def kept_parameters(network: Network) -> tuple[Int64[np.ndarray, " features"], L
     features = torch.zeros(len(network.attention.offset), dtype=torch.int64)
     features.index_add_(0, network.feature_of, by_unit)
     for name, rows in table_rows(network).items():
-        features.index_add_(0, rows, weights[name].flatten(1).count_nonzero(dim=1))
+        features.index_add_(0, rows, weights[name].unsqueeze(-1).flatten(1).count_nonzero(dim=1))
     parts = {"feature_extraction": 0, "middle": 0, "output": 0}
     for name, kept in weights.items():
         part = "output" if name.startswith("head") else "middle" if name.startswith(("adapter", "layers")) else "feature_extraction"  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 
 from abi.families.blend import Blend
 from abi.families.family import Model
@@ -16,11 +16,12 @@ from abi.metrics import Prediction, row_loss
 from abi.problem import Task
 from abi.training import loop
 from abi.training.checkpoint import Checkpoints
+from abi.training.choice import asked_blend, keep, paired, standings, with_obstacle
 from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.trees import cut_trees, train_trees
 from abi.training.watch import Watcher
-from abi.types import Candidate, Choice, Cost, Envelope, Family, Plan
+from abi.types import Candidate, Choice, Cost, Envelope, Plan
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -88,15 +89,12 @@ def _both(plan: Plan, rows: Rows) -> Fitted[Model]:
     network = replace(network, trained=replace(network.trained, plan=plan))
     blend, obstacle = _blend(plan, rows, network, trees)
     if plan.family == "blend" and blend is not None:
-        reason = (
-            f"training.family asks for the blend; the network's share of {blend[1]:.0%} is fitted on validation rows"
-        )
-        return _kept(blend[0], [network, trees, blend[0]], blend[1], reason)
+        return _kept(blend[0], [network, trees, blend[0]], blend[1], asked_blend(blend[1]), "")
     candidates: list[Fitted[Model]] = [trees, network, *([blend[0]] if blend is not None else [])]
-    place, reason = decide([c.trained.family for c in candidates], [c.row_losses for c in candidates])
+    place, reason = keep([c.trained.family for c in candidates], standings([c.row_losses for c in candidates]))
     chosen = candidates[place]
     weight = {"network": 1.0, "trees": 0.0}.get(chosen.trained.family, blend[1] if blend is not None else 0.0)
-    return _kept(chosen, candidates, weight, f"{reason}; {obstacle}" if obstacle else reason)
+    return _kept(chosen, candidates, weight, reason, obstacle)
 
 
 FAMILIES: Final[dict[str, Callable[[Plan, Rows], Fitted[Model]]]] = {
@@ -106,36 +104,6 @@ FAMILIES: Final[dict[str, Callable[[Plan, Rows], Fitted[Model]]]] = {
     "auto": _both,
 }
 """What a plan's family is trained by."""
-
-
-def decide(names: Sequence[Family], losses: Sequence[Float[np.ndarray, " rows"]]) -> tuple[int, str]:
-    """Which candidate is kept, and why, in a sentence.
-
-    The one with the least mean loss, the blend as well: what two kinds of models get wrong in their own ways cancels,
-    so the blend is no less likely a choice beforehand. To ask for one standard error before it is taken cost 1.5% of loss on
-    rows that had decided nothing (14 splits of six open tables); to take it whenever it is ahead cost nothing.
-
-    Args:
-        names: families, the blend last where there is one.
-        losses: of the same rows.
-    """
-    words = {"network": "the network", "trees": "the trees", "blend": "the blend"}
-    order = sorted(range(len(names)), key=lambda i: float(losses[i].mean()))
-    best, *others = order
-    reason = f"{words[names[best]]} {'have' if names[best] == 'trees' else 'has'} the least validation loss"
-    told = []
-    for other in others:
-        gained, error = paired(losses[other], losses[best])
-        share = gained / max(abs(float(losses[other].mean())), 1e-300)
-        told.append(f"{share:.1%} less than {words[names[other]]} ({gained / max(error, 1e-300):.1f} standard errors)")
-    return best, ", ".join([reason, " and ".join(told)]) if told else reason
-
-
-def paired(first: Float[np.ndarray, " rows"], second: Float[np.ndarray, " rows"]) -> tuple[float, float]:
-    """Mean of first - second and its standard error."""
-    gained = first - second
-    error = gained.std(ddof=1) / np.sqrt(len(gained)) if len(gained) > 1 else np.inf
-    return float(gained.mean()), float(error)
 
 
 def blend_weight(task: Task, target: Shaped[np.ndarray, " rows"], network: Prediction, trees: Prediction) -> float:
@@ -151,7 +119,7 @@ def blend_weight(task: Task, target: Shaped[np.ndarray, " rows"], network: Predi
     good = [best]
     for i, loss in enumerate(losses):
         behind, error = paired(loss, losses[best])
-        if means[i] < alone and behind <= AS_GOOD * error:
+        if means[i] < alone and (error is None or behind <= AS_GOOD * error):
             good.append(i)
     return round(float(min(WEIGHTS[good], key=lambda w: abs(w - 0.5))), 2)
 
@@ -207,10 +175,21 @@ def _over(cost: Cost, envelope: Envelope) -> str:
     return ""
 
 
-def _kept(chosen: Fitted[Model], candidates: Sequence[Fitted[Model]], weight: float, reason: str) -> Fitted[Model]:
+def _kept(
+    chosen: Fitted[Model], candidates: Sequence[Fitted[Model]], weight: float, reason: str, obstacle: str
+) -> Fitted[Model]:
+    found = standings([c.row_losses for c in candidates])
     tried = tuple(
-        Candidate(family=c.trained.family, loss=c.trained.loss, metric=c.trained.metric, cost=c.trained.measured)
-        for c in candidates
+        Candidate(
+            family=c.trained.family,
+            loss=c.trained.loss,
+            metric=c.trained.metric,
+            cost=c.trained.measured,
+            row_loss=mean,
+            behind=behind,
+            error=error,
+        )
+        for c, (mean, behind, error) in zip(candidates, found, strict=True)
     )
-    choice = Choice(candidates=tried, weight=weight, reason=reason)
+    choice = Choice(candidates=tried, weight=weight, reason=with_obstacle(reason, obstacle), obstacle=obstacle)
     return replace(chosen, trained=replace(chosen.trained, choice=choice))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -12,11 +12,12 @@ from jaxtyping import Float
 from abi.attention.fit import fit
 from abi.errors import PlanInfeasible
 from abi.planning.ladder import shares_rows
+from abi.training.choice import flattest, pick_control, trial_of
 from abi.training.family import train
 from abi.training.rescore import rescore
 from abi.training.rounds import plan_change
 from abi.training.score_blend import fit_to_model
-from abi.types import Attention, Plan, Scores, TreesCapacity, Trial
+from abi.types import Attention, Plan, Scores, TreesCapacity, Trial, Usage
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -58,8 +59,10 @@ def choose_temperature(
     if not any(f.carries_signal for f in scores.features):
         return fit(scores, None, config.attention)
     rows_in = sample(train_columns, config)
+    caution = config.attention.caution
     trials: list[Trial] = []
     models: list[Model] = []
+    losses: list[Float[np.ndarray, " rows"]] = []
 
     def planned(structure: Structure) -> Plan | PlanInfeasible:
         try:
@@ -67,48 +70,62 @@ def choose_temperature(
         except PlanInfeasible as error:
             return error
 
-    def attempt(planned: Plan) -> Float[np.ndarray, " rows"]:
+    def attempt(planned: Plan) -> None:
         pilot = shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
         fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed)
-        trials.append(trial_of(planned.attention, fitted.trained.loss, fitted.trained.metric))
+        preferred = losses[flattest(trials, caution)] if trials else None
+        trials.append(
+            trial_of(planned.attention, fitted.trained.loss, fitted.trained.metric, fitted.row_losses, preferred)
+        )
         models.append(fitted.model)
-        return fitted.row_losses
+        losses.append(fitted.row_losses)
 
     made = [planned(structure) for structure in (STRUCTURES if can_be_frugal(scores) else ("even", "pruned"))]
     # a pruned split of a network that the envelope has room for is no other than a frugal one
     flat = [p for p in made if isinstance(p, Plan) and (p.capacity.pruning is not None or not p.attention.pruned)]
     if not flat:
         raise next(error for error in made if isinstance(error, PlanInfeasible))
-    tried = [attempt(one) for one in flat]
-    first = flattest(tried, config.attention.caution)
-    plans, losses, chosen = [flat[first]], [tried[first]], flat[first].attention
+    for one in flat:
+        attempt(one)
+    first = flattest(trials, caution)
+    plans, chosen = [flat[first]], flat[first].attention
+    usage: Usage | None = None
     if len(scores.features) > 1:
         for temperature in sorted(config.attention.temperatures, reverse=True):
             steeper = fit(scores, temperature, config.attention, frugal=chosen.frugal, pruned=chosen.pruned)
             plans.append(plan(steeper))
-            losses.append(attempt(plans[-1]))
+            attempt(plans[-1])
     if config.attention.blend:
         _, shares = rescore(models[first], validation_columns, scores, seed=config.seed)  # type: ignore[arg-type]  # a network
-        heard = np.array([f.width > 0 for f in flat[first].capacity.features])
-        blended = fit_to_model(scores, shares, heard, config, frugal=chosen.frugal, pruned=chosen.pruned)
+        heard = tuple(f.width > 0 for f in flat[first].capacity.features)
+        usage = Usage(shares=tuple(shares.tolist()), heard=heard)
+        blended = fit_to_model(scores, usage, config, frugal=chosen.frugal, pruned=chosen.pruned)
         last = None if blended is None else plan(blended)
         if last is not None and min(plan_change(other, last) for other in plans) >= config.iterate.plan_change:
             plans.append(last)
-            losses.append(attempt(last))
-    best = plans[flattest(losses, config.attention.caution)].attention
-    return replace(best, trials=tuple(trials))
+            attempt(last)
+    return chosen_of(scores, tuple(trials), usage, config)
 
 
-def trial_of(attention: Attention, loss: float, metric: float | None) -> Trial:
-    """What a pilot of `attention` came to."""
-    return Trial(
-        temperature=attention.temperature,
-        loss=loss,
-        metric=metric,
-        frugal=attention.frugal,
-        pruned=attention.pruned,
-        blended=attention.blend is not None,
-    )
+def chosen_of(scores: Scores, trials: tuple[Trial, ...], usage: Usage | None, config: Config) -> Attention:
+    """The attention that the trials decide for; it needs no training, so what is recorded of them can be judged again.
+
+    Args:
+        scores: of the features.
+        trials: what was tried, from flat to steep; none where no feature carries signal.
+        usage: what a fitted blend is fitted to.
+        config: floor and cap, caution, the settings' blend.
+    """
+    if not trials:
+        return fit(scores, None, config.attention)
+    best = trials[flattest(trials, config.attention.caution)]
+    if best.blended:
+        assert usage is not None
+        found = fit_to_model(scores, usage, config, frugal=best.frugal, pruned=best.pruned)
+        assert found is not None
+    else:
+        found = fit(scores, best.temperature, config.attention, frugal=best.frugal, pruned=best.pruned)
+    return replace(found, trials=trials, usage=usage)
 
 
 def can_be_frugal(scores: Scores) -> bool:
@@ -120,28 +137,18 @@ def can_be_frugal(scores: Scores) -> bool:
     )
 
 
-def flattest(losses: Sequence[Float[np.ndarray, " rows"]], caution: float) -> int:
-    """Index of the flattest split that no steeper one beats by more than noise.
+@dataclass(frozen=True)
+class ControlPilots:
+    """What the control's pilots decide: the plan and the first seed, and the losses that they decide by."""
 
-    A steeper split is taken where its mean loss is lower by more than `caution` standard errors of the paired
-    difference over the validation rows (the one-standard-error rule of Breiman et al. 1984, on paired rows).
-
-    Args:
-        losses: per row, from flat to steep.
-        caution: standard errors asked for.
-    """
-    chosen = 0
-    for steeper in range(1, len(losses)):
-        gained = losses[chosen] - losses[steeper]
-        error = gained.std(ddof=1) / np.sqrt(len(gained)) if len(gained) > 1 else np.inf
-        if gained.mean() > caution * error:
-            chosen = steeper
-    return chosen
+    plan: Plan
+    seed: int
+    losses: tuple[float, ...]
 
 
 def choose_control(
     plans: Sequence[Plan], config: Config, *, trials: int, train_columns: Columns, validation_columns: Columns
-) -> tuple[Plan, int]:
+) -> ControlPilots:
     """The control's pilots: as many short trainings as attention had, over plans and then seeds; the best of them.
 
     Args:
@@ -157,8 +164,8 @@ def choose_control(
         plan, seed = plans[trial % len(plans)], config.seed + trial // len(plans)
         pilot = shortened(plan, len(rows_in.row_numbers), config.iterate.pilot)
         losses.append(train(pilot, rows_in, validation_columns, config, seed=seed).trained.loss)
-    best = losses.index(min(losses)) if losses else 0
-    return plans[best % len(plans)], config.seed + best // len(plans)
+    place, first = pick_control(losses, len(plans), config.seed)
+    return ControlPilots(plans[place], first, tuple(losses))
 
 
 def sample(columns: Columns, config: Config) -> Columns:

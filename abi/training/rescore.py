@@ -20,7 +20,7 @@ from torch import Tensor
 from abi.families.artifact import Model, joined
 from abi.training.fitted import rounded
 from abi.training.objective import members_loss, row_losses, training_target
-from abi.types import FeatureScore, Scores
+from abi.types import Estimate, FeatureScore, Scores
 
 if TYPE_CHECKING:
     from abi.data.columns import Columns
@@ -83,25 +83,32 @@ def model_scores(
     share = blended.mean(axis=0)
     error = blended.std(axis=0, ddof=1) / np.sqrt(len(blended)) if len(blended) > 1 else np.zeros(count)
     top = share.max()
+    shares = share / share.sum()
     features = tuple(
-        _feature(old, share[i] / top, error[i] / top, losses[:, i]) for i, old in enumerate(before.features)
+        _feature(old, share[i] / top, error[i] / top, losses[:, i], float(shares[i]))
+        for i, old in enumerate(before.features)
     )
     scores = Scores(
         problem=before.problem, source="model", rows=rows, features=features, round=before.round + 1, terms=before.terms
     )
-    return scores, share / share.sum()
+    return scores, shares
 
 
-def _feature(old: FeatureScore, score: float, error: float, losses: Float[np.ndarray, " folds"]) -> FeatureScore:
+def _feature(
+    old: FeatureScore, score: float, error: float, losses: Float[np.ndarray, " folds"], share: float
+) -> FeatureScore:
     folds = len(losses)
     spread = losses.std(ddof=1) / np.sqrt(folds) if folds > 1 else 0.0
-    helps = bool(losses.mean() > max(NORMAL_95 * spread, 0.0))
+    added, half = float(losses.mean()), float(NORMAL_95 * spread)
+    helps = added > max(half, 0.0)
     return replace(
         old,
         score=rounded(score),
         low=rounded(max(0.0, score - NORMAL_95 * error)),
         high=rounded(min(1.0, score + NORMAL_95 * error)),
         carries_signal=helps or old.carries_signal,
+        share=share,
+        ablation=Estimate(value=rounded(added), low=rounded(added - half), high=rounded(added + half)),
     )
 
 

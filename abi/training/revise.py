@@ -16,7 +16,7 @@ from abi.families.family import Model
 from abi.families.trees import TreesModel
 from abi.metrics import row_loss
 from abi.training.rescore import FOLDS, ROWS, fold_means, model_scores, rescore
-from abi.types import Attention, Scores, TreesAttention
+from abi.types import Attention, Family, Scores, TreesAttention
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -36,25 +36,62 @@ def revise(model: Model, validation: Columns, attention: Attention, config: Conf
         config: movement, floor and cap; the seed of rows and shuffles.
     """
     if isinstance(model, Blend):
-        moved = revise(model.network, validation, replace(attention, trees=None), config)
-        grown = revise(model.trees, validation, attention, config)
-        return replace(moved, trees=grown.trees)
+        assert isinstance(model.network, artifact.Model)
+        assert isinstance(model.trees, TreesModel)
+        network, _ = rescore(model.network, validation, attention.scores, seed=config.seed)
+        trees, _ = rescore_trees(model.trees, validation, attention.scores, seed=config.seed)
+        return move_family(attention, "blend", network, trees, config)
     if isinstance(model, TreesModel):
-        own = trees_view(attention)
-        scores, shares = rescore_trees(model, validation, attention.scores, seed=config.seed)
-        moved = move(own, scores, shares, config.attention)
-        statistics = attention.trees is not None and attention.trees.statistics
-        trees = TreesAttention(
-            temperature=moved.temperature,
-            weights=moved.weights,
-            trials=moved.trials,
-            statistics=statistics,
-            blend=moved.blend,
-        )
-        return replace(moved, trees=trees)
+        scores, _ = rescore_trees(model, validation, attention.scores, seed=config.seed)
+        return move_family(attention, "trees", None, scores, config)
     assert isinstance(model, artifact.Model)
-    scores, shares = rescore(model, validation, attention.scores, seed=config.seed)
-    return replace(move(replace(attention, trees=None), scores, shares, config.attention), trees=None)
+    scores, _ = rescore(model, validation, attention.scores, seed=config.seed)
+    return move_family(attention, "network", scores, None, config)
+
+
+def move_family(
+    attention: Attention, family: Family, network: Scores | None, trees: Scores | None, config: Config
+) -> Attention:
+    """The attention moved by what the model of each part showed; of a blend, each part's own by its own."""
+    if family == "network":
+        assert network is not None
+        return move(replace(attention, trees=None), network, _shares(network), config.attention)
+    assert trees is not None
+    if family == "trees":
+        return _move_trees(attention, trees, config)
+    grown = _move_trees(attention, trees, config).trees
+    assert grown is not None
+    moved = move_family(attention, "network", network, None, config)
+    return replace(moved, trees=replace(grown, features=trees.features))
+
+
+def move_again(before: Attention, moved: Attention, family: Family, config: Config) -> Attention | None:
+    """Where `before` moves by what `moved` says that the model showed; None where it does not say so."""
+    own = moved.trees.features if moved.trees is not None else ()
+    shown = [moved.scores, *([replace(moved.scores, features=own)] if family == "blend" else [])]
+    if any(not s.features or any(f.share is None for f in s.features) for s in shown):
+        return None
+    network = moved.scores if family != "trees" else None
+    return move_family(before, family, network, shown[-1] if family != "network" else None, config)
+
+
+def _move_trees(attention: Attention, scores: Scores, config: Config) -> Attention:
+    moved = move(trees_view(attention), scores, _shares(scores), config.attention)
+    held = attention.trees
+    trees = TreesAttention(
+        temperature=moved.temperature,
+        weights=moved.weights,
+        trials=moved.trials,
+        statistics=held is not None and held.statistics,
+        blend=moved.blend,
+        treatments=() if held is None else held.treatments,
+        usage=None if held is None else held.usage,
+    )
+    return replace(moved, trees=trees)
+
+
+def _shares(scores: Scores) -> Float[np.ndarray, " n"]:
+    return np.array([f.share for f in scores.features], dtype=np.float64)
 
 
 def trees_view(attention: Attention) -> Attention:

@@ -19,7 +19,7 @@ from scipy.special import log_softmax, xlogy
 from abi.attention.fit import fit
 from abi.config import ScoringConfig
 from abi.scoring.combine import Terms, combine
-from abi.types import Attention, ScoreBlend, Scores, Trial
+from abi.types import Attention, ScoreBlend, Scores, Trial, Usage
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -128,8 +128,7 @@ def fit_blended(
 
 def fit_to_model(
     scores: Scores,
-    shares: Vector,
-    heard: Bool[np.ndarray, " features"],
+    usage: Usage,
     config: Config,
     *,
     frugal: bool = False,
@@ -139,13 +138,13 @@ def fit_to_model(
 
     Args:
         scores: from the data.
-        shares: the model's own importance, as `abi.training.rescore.rescore` gives it.
-        heard: features that the model was given.
+        usage: the model's own importance, as `abi.training.rescore.rescore` gives it, and what the model was given.
         config: the settings' blend; floor and cap.
         frugal: as in `abi.attention.fit.fit`.
         pruned: the same.
     """
     carries = np.array([f.carries_signal for f in scores.features])
+    shares, heard = np.array(usage.shares), np.array(usage.heard)
     if heard.sum() < 2 or not (heard & carries).any():  # noqa: PLR2004 - one share is always 1
         return None
     blend, temperature = fit_blend(scores, shares, heard, config.scoring)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from abi.attention.fit import fit
 from abi.families.trees import TreesModel
 from abi.planning.trees import has_ids
+from abi.training.choice import flattest, trial_of
 from abi.training.fitted import Fitted
-from abi.training.pilots import choose_temperature, flattest, hurried, sample, trial_of
+from abi.training.pilots import choose_temperature, chosen_of, hurried, sample
 from abi.training.revise import rescore_trees
 from abi.training.rounds import plan_change
-from abi.training.score_blend import fit_blended, fit_to_model
+from abi.training.score_blend import fit_to_model
 from abi.training.trees import train_trees
-from abi.types import Attention, Family, Plan, Scores, TreesAttention
+from abi.types import Attention, Family, Plan, Scores, TreesAttention, Trial, Usage
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -38,18 +37,56 @@ def fit_families(
         train_columns: rows to train on; at most `iterate.pilot_rows` are used.
         validation_columns: rows that decide.
     """
-    # where the even split does not fit, a pruned one may
-    family = plan(fit(scores, None, config.attention, pruned=True), None).family
-    if family == "network":
-        return choose_temperature(scores, config, lambda a: plan(a, "network"), train_columns, validation_columns)
-    own = choose_trees(scores, config, plan, train_columns, validation_columns)
+    family = families_of(scores, config, plan)
+    own = None if family == "network" else choose_trees(scores, config, plan, train_columns, validation_columns)
     if family == "trees":
-        if own.blend is None:
-            return replace(fit(scores, own.temperature, config.attention, own.trials), trees=own)
-        assert own.temperature is not None
-        return replace(fit_blended(scores, own.blend, own.temperature, config, own.trials), trees=own)
-    both = choose_temperature(scores, config, lambda a: plan(a, "network"), train_columns, validation_columns)
-    return replace(both, trees=own)
+        assert own is not None
+        return trees_alone(scores, own, config)
+    network = choose_temperature(scores, config, lambda a: plan(a, "network"), train_columns, validation_columns)
+    return replace(network, trees=own)
+
+
+def fit_again(scores: Scores, recorded: Attention, config: Config, plan: Planner) -> Attention:
+    """What `fit_families` decides where the short trainings come to what `recorded` says of them; none is repeated."""
+    family, held = families_of(scores, config, plan), recorded.trees
+    own = None if family == "network" or held is None else trees_of(scores, held.treatments, held.trials, held.usage, config)  # fmt: skip
+    if family == "trees" and own is not None:
+        return trees_alone(scores, own, config)
+    return replace(chosen_of(scores, recorded.trials, recorded.usage, config), trees=own)
+
+
+def families_of(scores: Scores, config: Config, plan: Planner) -> str:
+    """Which families attention is fitted for; where the even split does not fit, a pruned one may."""
+    return plan(fit(scores, None, config.attention, pruned=True), None).family
+
+
+def trees_alone(scores: Scores, own: TreesAttention, config: Config) -> Attention:
+    """The attention where trees are all there is."""
+    return replace(chosen_of(scores, own.trials, own.usage, config), usage=None, trees=own)
+
+
+def trees_of(
+    scores: Scores, treatments: tuple[Trial, ...], trials: tuple[Trial, ...], usage: Usage | None, config: Config
+) -> TreesAttention:
+    """The trees' attention that their trials decide for; it needs no training.
+
+    Args:
+        scores: of the features.
+        treatments: the two trials of the even split that decide how categories go in; none where none has many values.
+        trials: the others, and the better one of those first.
+        usage: what a fitted blend is fitted to.
+        config: floor and cap, caution, the settings' blend.
+    """
+    chosen = chosen_of(scores, trials, usage, config)
+    return TreesAttention(
+        temperature=chosen.temperature,
+        weights=chosen.weights,
+        trials=trials,
+        statistics=flattest(treatments, config.attention.caution) == 1,
+        blend=chosen.blend,
+        treatments=treatments,
+        usage=usage,
+    )
 
 
 def choose_trees(
@@ -58,7 +95,7 @@ def choose_trees(
     """The trees' attention: the candidate with the least validation loss; ties and noise go to the flatter one.
 
     Where there are features of many values, the even split first decides whether these go in as target statistics.
-    The rule for both is `abi.training.pilots.flattest`.
+    The rule for both is `abi.training.choice.flattest`.
     """
     rows_in = sample(train_columns, config)
 
@@ -78,23 +115,33 @@ def choose_trees(
     ids = has_ids(scores.problem.schema.features)
     even = fit(scores, None, config.attention)
     if not temperatures and not ids:
-        return TreesAttention(temperature=None, weights=even.weights)
+        return trees_of(scores, (), (), None, config)
     flat = [plan(attention(even, statistics), "trees") for statistics in ((False, True) if ids else (False,))]
     tried = [pilot(planned) for planned in flat]
-    first = flattest([p.row_losses for p in tried], config.attention.caution)
+    treatments = _judged(flat, tried, config) if ids else ()
+    first = flattest(treatments, config.attention.caution)
     statistics = first == 1
     plans, found = [flat[first]], [tried[first]]
     for temperature in temperatures:
         plans.append(plan(attention(fit(scores, temperature, config.attention), statistics), "trees"))
         found.append(pilot(plans[-1]))
+    usage: Usage | None = None
     if config.attention.blend and signal:
         _, shares = rescore_trees(found[0].model, validation_columns, scores, seed=config.seed)
-        blended = fit_to_model(scores, shares, np.ones(len(scores.features), dtype=bool), config)
+        usage = Usage(shares=tuple(shares.tolist()), heard=(True,) * len(scores.features))
+        blended = fit_to_model(scores, usage, config)
         planned = None if blended is None else plan(attention(blended, statistics), "trees")
         if planned is not None and min(plan_change(other, planned) for other in plans) >= config.iterate.plan_change:
             plans.append(planned)
             found.append(pilot(planned))
-    chosen = plans[flattest([p.row_losses for p in found], config.attention.caution)].attention
-    assert chosen.trees is not None
-    trials = tuple(trial_of(p.attention, f.trained.loss, f.trained.metric) for p, f in zip(plans, found, strict=True))
-    return replace(chosen.trees, trials=trials)
+    return trees_of(scores, treatments, _judged(plans, found, config), usage, config)
+
+
+def _judged(plans: Sequence[Plan], found: Sequence[Fitted[TreesModel]], config: Config) -> tuple[Trial, ...]:
+    """The trials with the evidence for each against the one that was preferred before it."""
+    trials: list[Trial] = []
+    for planned, fitted in zip(plans, found, strict=True):
+        preferred = found[flattest(trials, config.attention.caution)].row_losses if trials else None
+        trained = fitted.trained
+        trials.append(trial_of(planned.attention, trained.loss, trained.metric, fitted.row_losses, preferred))
+    return tuple(trials)

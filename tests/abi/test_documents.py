@@ -12,9 +12,11 @@ import rfc8785
 
 from abi.documents import KINDS, document, document_bytes, find, read_document
 from abi.errors import UsageError
+from abi.monitored import Distribution, Drift, FeatureDrift, Fine, Reference
 from abi.problem import Check, Checks, DataFile, Problem, Snapshot
 from abi.types import (
     Attention,
+    Conditions,
     Control,
     Cost,
     Epoch,
@@ -82,7 +84,56 @@ def chain(toy: Any) -> dict[str, Any]:
         latency_s=1e-3,
         trials=2,
     )
+    fine = Fine(ends=(0.5,), rows=(2.0, 1.0), means=(0.25, 0.75))
+    x = Distribution(feature="x", kind="numeric", counts=(2, 1, 0, 1), edges=(0.0, 0.5, 1.0), fine=fine)
+    reference = Reference(
+        problem=problem.id,
+        snapshot="0" * 64,
+        artifact="f" * 64,
+        rows=4,
+        features=(x,),
+        prediction=None,
+        weights=(0.5, 0.5),
+        temperature=0.4,
+        floor=0.1,
+        cap=0.5,
+        scoring={"bins": 32},
+    )
+    moved = FeatureDrift(
+        feature="x",
+        weight=0.5,
+        psi=0.3,
+        statistic=0.2,
+        p_value=0.001,
+        distance=None,
+        missing_before=0.25,
+        missing_now=0.0,
+        unseen=0.0,
+        drifted=True,
+    )
+    drift = Drift(
+        model="shop",
+        version=3,
+        reference=reference.id,
+        snapshot="1" * 64,
+        time="2026-11-25T00:00:00Z",
+        rows=40,
+        features=(moved,),
+        prediction=None,
+        attention=None,
+        share=0.5,
+        psi=0.3,
+        level=1.2,
+        judged=True,
+        alarm=True,
+        due=True,
+        since="2026-11-25T00:00:00Z",
+        reasons=("x drifted",),
+        notes=("no target",),
+    )
     return {
+        "Reference": reference,
+        "Drift": drift,
         "Snapshot": problem.snapshot,
         "Problem": problem,
         "Checks": Checks(problem=problem, suite_sha256="0" * 64, results=(check,)),
@@ -90,6 +141,14 @@ def chain(toy: Any) -> dict[str, Any]:
         "Attention": attention,
         "Plan": plan,
         "Trained": trained,
+        "Conditions": Conditions(
+            settings={"seed": 0},
+            machine=toy.machine.to_json(),
+            train_rows=8,
+            validation_rows=2,
+            code="c",
+            libraries={"torch": "2"},
+        ),
         "Move": Move(trained=trained, attention=attention, continues=False, reason="enough"),
         "Evaluation": evaluation,
     }

@@ -92,13 +92,13 @@ def test_no_room_at_every_kind_of_write(call, data, versions, monkeypatch):
     hit = []
     for kind in KINDS:
 
-        def write(self, path, content, kind=kind):
+        def write(self, path, content, kind=kind, **more):
             if str(path.relative_to(self.root)).startswith(kind):
                 hit.append(kind)
                 original(self, path.with_name(".half"), content[: len(content) // 2])
                 path.with_name(".half").unlink()
                 raise WorkspaceError(f"Expected room to write {path}, got no space left") from OSError(errno.ENOSPC, "")
-            original(self, path, content)
+            original(self, path, content, **more)
 
         with monkeypatch.context() as patch:
             patch.setattr(Workspace, "write", write)

@@ -14,10 +14,11 @@ import pytest
 
 import abi
 import tasks.tracking as module
+from abi.audit.model_files import list_files
 from abi.config import TrackingConfig
-from abi.errors import TrackingError
+from abi.errors import ArtifactRefused, TrackingError
 from abi.problem import DataFile, Snapshot
-from tasks.records import Dataset, Record, Round, flatten, mlflow_key
+from tasks.records import Dataset, Record, Recorded, Round, flatten, mlflow_key
 from tasks.tracking import Tracking
 from tasks.workspace import Workspace
 
@@ -181,6 +182,65 @@ def test_load_uses_this_process_and_leaves_the_path_alone(
     assert sys.path == before
     with pytest.raises(TrackingError, match="none"):
         tracking.load("models:/none/1")
+
+
+def stored(tracking: Tracking, recorded: Recorded) -> Path:
+    """Where MLflow keeps the files of a version."""
+    location = tracking.client.get_model_version_download_uri(recorded.name, str(recorded.version))
+    folder = Path(str(location).removeprefix("file://"))
+    assert (folder / "MLmodel").is_file()
+    return folder
+
+
+@pytest.mark.parametrize("name", ["MLmodel", "pyfunc_model.py", "artifacts/model/model.json", "model.sig", None])
+def test_a_stored_model_that_was_changed_is_refused_before_it_is_loaded(
+    tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    import mlflow
+
+    recorded = tracking.record(make(tmp_path, f"changed-{str(name).replace('/', '-')}"))
+    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda *_: pytest.fail("it was loaded"))
+    folder = stored(tracking, recorded)
+    if name is None:
+        (folder / "code" / "json.py").write_text("print('mine')")
+    else:
+        data = bytearray((folder / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (folder / name).write_bytes(data)
+    with pytest.raises(ArtifactRefused, match=rf"{recorded.uri} as it was recorded.*{name or 'code/json.py'}"):
+        tracking.load(recorded.uri)
+    with pytest.raises(ArtifactRefused):
+        tracking.fetch(recorded.uri, tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists()
+
+
+def test_a_signed_model_in_the_place_of_another_is_refused(tracking: Tracking, tmp_path: Path) -> None:
+    old = tracking.record(make(tmp_path, "old"))
+    new = tracking.record(make(tmp_path, "new"))
+    assert tracking.fetch(f"models:/{old.name}/1", tmp_path / "fetched") == tmp_path / "fetched"
+    place = stored(tracking, new)
+    shutil.rmtree(place)
+    shutil.copytree(tmp_path / "fetched", place)
+    with pytest.raises(ArtifactRefused, match="the signed model 'new', got another signed one, 'old'"):
+        tracking.fetch(new.uri, tmp_path / "second")
+    shutil.rmtree(tmp_path / "fetched")
+    with pytest.raises(ArtifactRefused, match="the signed model 'new'"):
+        tracking.fetch(old.uri, tmp_path / "fetched", operation_id="new")
+
+
+def test_fetching_by_alias_and_model_id_leaves_only_what_was_signed(tracking: Tracking, tmp_path: Path) -> None:
+    recorded = tracking.record(make(tmp_path, "alias"))
+    tracking.client.set_registered_model_alias(recorded.name, "champion", "1")
+    assert tracking.version(recorded.name) == tracking.version(recorded.name, version=1) == recorded
+    model_id = tracking.client.get_run(recorded.run_id).outputs.model_outputs[0].model_id
+    for uri in (f"models:/{recorded.name}@champion", f"models:/{model_id}"):
+        folder = tracking.fetch(uri, tmp_path / "fetched")
+        assert set(list_files(folder)) == set(list_files(stored(tracking, recorded)))
+        shutil.rmtree(folder)
+    for wanted in ({"version": 7}, {"alias": "challenger"}):
+        with pytest.raises(TrackingError, match="found none: choose among"):
+            tracking.version(recorded.name, **wanted)
+    assert recorded.name in tracking.models()
 
 
 @pytest.mark.parametrize("step", ["log_inputs", "log_artifacts", "log_model_artifacts", "create_model_version"])

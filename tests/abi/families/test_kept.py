@@ -13,7 +13,7 @@ from abi.families.kept import kept_parameters, live_weights, table_rows
 from abi.families.network import Network
 from abi.families.preparation import prepare
 from abi.families.sparse import masks_of
-from abi.types import Pruning
+from abi.types import Envelope, Pruning
 
 
 @pytest.fixture(name="network")
@@ -49,6 +49,19 @@ def test_kept_adds_up_to_all_parameters(network: Network) -> None:
     widths = torch.bincount(network.feature_of).tolist()
     encoders = total - layers.middle - layers.output - 3
     assert int(features.sum()) == encoders + sum(widths) * (2 + 16)
+
+
+def test_the_cells_of_a_text_count_as_its_own(toy: Any) -> None:
+    table = toy.texts("binary", numeric=1)
+    attention = toy.attention(table.problem, [0.9, 0.5], 1.0, pruned=True, terms=table.terms)
+    config = toy.config(training__block_width=64, training__members=4)
+    fitted = toy.fitted(table, config, attention=attention, envelope=Envelope(parameters=800))
+    capacity = fitted.trained.plan.capacity
+    assert capacity.pruning is not None
+    assert capacity.features[0].entries > 0
+    text = fitted.trained.kept[0]
+    assert 0 < text <= capacity.pruning.parameters
+    assert sum(fitted.trained.kept) <= fitted.model.parameters <= 800
 
 
 def test_a_hidden_unit_that_nothing_reads_is_dead(network: Network) -> None:

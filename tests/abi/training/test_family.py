@@ -12,7 +12,8 @@ from abi.families.artifact import Model
 from abi.families.blend import Blend
 from abi.families.trees import TreesModel
 from abi.planning.family import plan_family
-from abi.training.family import blend_weight, decide, paired, train
+from abi.training.choice import keep, paired, standings
+from abi.training.family import blend_weight, train
 from abi.training.revise import even_twin, revise, trees_view, trial_count
 from abi.training.trees_pilots import fit_families
 from abi.types import Envelope, TreesAttention, Trial
@@ -30,7 +31,7 @@ def test_a_paired_difference_has_the_standard_error_of_its_mean() -> None:
 )
 def test_the_least_loss_is_kept(network: float, trees: float, blend: float, expected: str) -> None:
     losses = [trees + 0 * WAVE, network + 0 * WAVE, blend + WAVE - WAVE.mean()]
-    place, reason = decide(["trees", "network", "blend"], losses)
+    place, reason = keep(["trees", "network", "blend"], standings(losses))
     assert ("trees", "network", "blend")[place] == expected
     assert reason.startswith(f"the {expected}")
 
@@ -38,7 +39,7 @@ def test_the_least_loss_is_kept(network: float, trees: float, blend: float, expe
 def test_the_reason_says_how_much_and_how_surely() -> None:
     # differences of 0.1 and 0.3 by turns: mean 0.2, deviation 0.1 * sqrt(100 / 99), so 0.2 / 0.01005 = 19.9
     uneven = 0.6 + 0.1 * (-1.0) ** np.arange(100)
-    _, reason = decide(["trees", "network"], [uneven, 0.4 + 0 * WAVE])
+    _, reason = keep(["trees", "network"], standings([uneven, 0.4 + 0 * WAVE]))
     assert reason == "the network has the least validation loss, 33.3% less than the trees (19.9 standard errors)"
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from abi.errors import PlanInfeasible
 from abi.training import pilots
-from abi.training.pilots import choose_control, choose_temperature, flattest
+from abi.training.choice import flattest, trial_of
+from abi.training.pilots import choose_control, choose_temperature
 
 
 @pytest.fixture(name="losses")
@@ -79,7 +80,8 @@ def test_the_best_of_as_many_seeds(toy: Any, losses: dict[Any, float], trials: i
     found = choose_control(
         [plan], config, trials=trials, train_columns=table.train, validation_columns=table.validation
     )
-    assert found == (plan, expected)
+    assert (found.plan, found.seed) == (plan, expected)
+    assert found.losses == tuple([0.5, 0.4, 0.3][: trials if trials > 1 else 0])
 
 
 def test_real_pilots_end_to_end(toy: Any) -> None:
@@ -102,12 +104,18 @@ def test_a_pilot_has_the_plans_capacity_and_a_consistent_schedule(toy: Any) -> N
     assert pilots.shortened(plan, 50, 0.5).capacity == plan.capacity
 
 
-def test_a_steeper_split_is_not_taken_for_a_gain_within_noise() -> None:
+def test_a_steeper_split_is_not_taken_for_a_gain_within_noise(toy: Any) -> None:
+    even = toy.attention(toy.problem({"x": "numeric"}))
+
+    def chosen(first: np.ndarray, second: np.ndarray) -> int:
+        trials = [trial_of(even, 0.0, None, first, None), trial_of(even, 0.0, None, second, first)]
+        return flattest(trials, 1.0)
+
     noise = np.random.default_rng(0).normal(size=400)
     flat = np.full(400, 1.0)
-    assert flattest([flat, flat + noise - noise.mean() - 0.04], 1.0) == 0  # 0.8 standard errors
-    assert flattest([flat, flat + noise - noise.mean() - 0.06], 1.0) == 1  # 1.2 standard errors
-    assert flattest([flat[:1], flat[:1] - 1], 1.0) == 0  # one row tells nothing
+    assert chosen(flat, flat + noise - noise.mean() - 0.04) == 0  # 0.8 standard errors
+    assert chosen(flat, flat + noise - noise.mean() - 0.06) == 1  # 1.2 standard errors
+    assert chosen(flat[:1], flat[:1] - 1) == 0  # one row tells nothing
 
 
 @pytest.fixture(name="frugal_losses")
@@ -287,4 +295,4 @@ def test_the_control_chooses_between_plans_before_seeds(toy: Any, monkeypatch: p
         found = choose_control(
             [usual, fewer], config, trials=trials, train_columns=table.train, validation_columns=table.validation
         )
-        assert found == expected
+        assert (found.plan, found.seed) == expected

@@ -10,7 +10,7 @@ import pytest
 
 from abi.config import ScoringConfig
 from abi.training.score_blend import blended_scores, fit_blend, fit_blended, fit_to_model
-from abi.types import FeatureScore, Scores
+from abi.types import FeatureScore, Scores, Usage
 
 DEFAULT = ScoringConfig()
 ALONE = {
@@ -138,6 +138,6 @@ def test_attention_of_a_blend_keeps_the_datas_scores_and_says_which_blend(toy: A
 
 def test_where_there_is_nothing_to_fit_there_is_no_candidate(toy: Any, scores: Scores) -> None:
     shares, config = np.full(16, 1 / 16), toy.config()
-    assert fit_to_model(scores, shares, np.arange(16) == 0, config) is None
-    assert fit_to_model(scores, shares, np.arange(16) >= 14, config) is None
-    assert fit_to_model(scores, shares, np.arange(16) >= 13, config) is not None
+    for heard, fitted in ((np.arange(16) == 0, False), (np.arange(16) >= 14, False), (np.arange(16) >= 13, True)):
+        usage = Usage(shares=tuple(shares.tolist()), heard=tuple(heard.tolist()))
+        assert (fit_to_model(scores, usage, config) is not None) == fitted

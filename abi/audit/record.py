@@ -1,0 +1,110 @@
+"""What one run recorded, as replay, explanation and comparison read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from abi.config import Config
+from abi.planning.family import plan_family
+from abi.planning.machine import Machine
+from abi.problem import Checks, Problem, Snapshot
+from abi.training.rounds import best_round
+from abi.types import Allocation, Attention, Conditions, Envelope, Evaluation, Family, Move, Plan, Scores, Trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """The values of one run.
+
+    Attributes:
+        run_id: MLflow's.
+        name: registered model.
+        version: of it; None where none is known.
+        checks: of the data.
+        evaluation: of the kept model.
+        control: the uniform control's training.
+        moves: one per round, each with the round's model.
+        conditions: what decisions rest on beside the data; None in runs recorded before there were any.
+    """
+
+    run_id: str
+    name: str
+    version: int | None
+    checks: Checks
+    evaluation: Evaluation
+    control: Trained
+    moves: tuple[Move, ...]
+    conditions: Conditions | None = None
+
+    @property
+    def title(self) -> str:
+        """How a person names it."""
+        return f"{self.name}/{self.version}" if self.version is not None else self.run_id[:12]
+
+    @property
+    def problem(self) -> Problem:
+        """What was learned from which data."""
+        return self.checks.problem
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The data."""
+        return self.problem.snapshot
+
+    @property
+    def rounds(self) -> tuple[Trained, ...]:
+        """The trainings, in order."""
+        return tuple(move.trained for move in self.moves)
+
+    @property
+    def scores(self) -> Scores:
+        """What the data alone said."""
+        return self.rounds[0].plan.attention.scores
+
+    @property
+    def kept(self) -> int:
+        """Index of the round whose model was kept."""
+        ids = [t.id for t in self.rounds]
+        return ids.index(self.evaluation.trained.id) if self.evaluation.trained.id in ids else best_round(self.rounds)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Divides envelopes as the run did: with its machine's constants and its numbers of rows."""
+
+    machine: Machine
+    train_rows: int
+    validation_rows: int
+    config: Config
+
+    @classmethod
+    def of(cls, conditions: Conditions, change: Callable[[Config], Config] = lambda config: config) -> Planner:
+        """The planner of a run; `change` alters its settings."""
+        return cls(
+            Machine.from_json(conditions.machine),
+            conditions.train_rows,
+            conditions.validation_rows,
+            change(Config.restore(conditions.settings)),
+        )
+
+    def divide(
+        self,
+        attention: Attention,
+        family: Family | None = None,
+        *,
+        allocation: Allocation = "attention",
+        envelope: Envelope | None = None,
+        config: Config | None = None,
+    ) -> Plan:
+        """Attention -> plan; `envelope` and `config` in place of those of the run."""
+        return plan_family(
+            attention,
+            envelope or self.config.envelope.limits(),
+            config or self.config,
+            self.machine,
+            allocation=allocation,
+            train_rows=self.train_rows,
+            validation_rows=self.validation_rows,
+            family=family,
+        )

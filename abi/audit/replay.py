@@ -1,0 +1,205 @@
+"""Replay: each recorded decision of a run is made again from its recorded inputs, and must come out byte for byte.
+
+A decision is a value. It is computed by the function that the run used, from what the run recorded, and the canonical bytes
+of both are held against each other. No model is trained: what trainings showed is part of the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from abi.attention.fit import fit
+from abi.audit.difference import first_difference
+from abi.audit.record import Planner, RunRecord
+from abi.data.infer import pose
+from abi.data.reader import Reader
+from abi.data.table import Tabular
+from abi.errors import AbiError, AuditBroken
+from abi.planning.even import even_plans
+from abi.problem import Problem
+from abi.scoring.score import score
+from abi.training.choice import asked_blend, keep_again, pick_control, with_obstacle
+from abi.training.revise import even_twin, move_again
+from abi.training.rounds import best_round, converge, decide
+from abi.training.trees_pilots import fit_again
+from abi.types import Attention, Convergence, Move, Plan, Trained, Trial
+from abi.values import Value
+
+Tables = Callable[[], tuple[Tabular, Tabular | None]]
+"""Opens the snapshot's tables; raises an `AbiError` where they are not there any more."""
+
+
+class NotReplayed(Exception):
+    """A decision whose inputs are not there; the text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision(Value):
+    """One decision and its replay.
+
+    Attributes:
+        name: which one.
+        recorded: id of what was recorded.
+        recomputed: id of what came out; None where it was not replayed.
+        difference: the first field that differs, empty where none does.
+        why: why it was not replayed.
+    """
+
+    name: str
+    recorded: str
+    recomputed: str | None
+    difference: str = ""
+    why: str = ""
+
+    @property
+    def same(self) -> bool:
+        """Whether it came out byte for byte."""
+        return self.recomputed == self.recorded and not self.difference
+
+
+Step = tuple[str, Value, Callable[[], Value]]
+
+
+def replay(run: RunRecord, tables: Tables) -> list[Decision]:
+    """Every decision of a run, in its order."""
+    return [_compare(*step) for step in (*_of_data(run, tables), *_of_run(run))]
+
+
+def verdict(decisions: Sequence[Decision]) -> None:
+    """Nothing where all that were replayed came out the same.
+
+    Raises:
+        AuditBroken: names the first that did not.
+    """
+    broken = next((d for d in decisions if d.recomputed is not None and not d.same), None)
+    if broken is not None:
+        msg = f"Expected decision {broken.name!r} to come out as recorded ({broken.recorded[:12]}), got {(broken.recomputed or '')[:12]} ({broken.difference}): the record was changed, or the code that decided is another."
+        raise AuditBroken(msg)
+
+
+def _compare(name: str, recorded: Value, make: Callable[[], Value]) -> Decision:
+    try:
+        made = make()
+    except NotReplayed as gone:
+        return Decision(name=name, recorded=recorded.id, recomputed=None, why=str(gone))
+    except AbiError as error:  # what was recorded cannot have come of this
+        return Decision(name=name, recorded=recorded.id, recomputed="", difference=str(error))
+    if made.canonical() == recorded.canonical():
+        return Decision(name=name, recorded=recorded.id, recomputed=made.id)
+    found = first_difference(recorded.to_json(), made.to_json()) or "another kind of value"
+    return Decision(name=name, recorded=recorded.id, recomputed=made.id, difference=found)
+
+
+def _of_data(run: RunRecord, tables: Tables) -> Iterator[Step]:
+    """What was decided on the data itself: needs the snapshot."""
+
+    def opened() -> tuple[Tabular, Tabular | None]:
+        try:
+            return tables()
+        except AbiError as error:
+            msg = f"the snapshot is not there: {error}"
+            raise NotReplayed(msg) from None
+
+    def schema() -> Problem:
+        train, test = opened()
+        return pose(run.snapshot, run.problem.schema.target, _planner(run).config, train, test)
+
+    def scores() -> Value:
+        train, test = opened()
+        return score(Reader(run.problem, train, test), _planner(run).config.scoring)
+
+    yield "schema", run.problem, schema
+    yield "scores", run.scores, scores
+
+
+def _of_run(run: RunRecord) -> Iterator[Step]:
+    """What was decided on recorded values alone."""
+    yield "attention", run.rounds[0].plan.attention, lambda: _attention(run)
+    for i, trained in enumerate(run.rounds):
+        yield f"plan {i + 1}", trained.plan, lambda i=i: _plan(run, i)  # type: ignore[misc]  # bound now
+        if trained.choice is not None:
+            yield f"family {i + 1}", trained, lambda t=trained: _family(t)  # type: ignore[misc]
+        yield f"move {i + 1}", run.moves[i], lambda i=i: _move(run, i)  # type: ignore[misc]
+    yield "best round", run.evaluation.trained, lambda: run.rounds[best_round(run.rounds)]
+    yield "control", run.control, lambda: _control(run)
+
+
+def _planner(run: RunRecord) -> Planner:
+    if run.conditions is None:
+        msg = "the run was recorded without its settings, machine and numbers of rows"
+        raise NotReplayed(msg)
+    return Planner.of(run.conditions)
+
+
+def compared(attention: Attention) -> bool:
+    """Whether it was recorded what its trials were compared by."""
+    own = attention.trees
+    judged: list[tuple[Trial, ...]] = [attention.trials]
+    if own is not None:
+        judged += [own.trials, own.treatments]
+    return all(trial.gain is not None for trials in judged for trial in trials[1:])
+
+
+def _attention(run: RunRecord) -> Attention:
+    recorded, planner = run.rounds[0].plan.attention, _planner(run)
+    if not compared(recorded):
+        msg = "the run was recorded without what its trials were compared by"
+        raise NotReplayed(msg)
+    return fit_again(run.scores, recorded, planner.config, planner.divide)
+
+
+def _plan(run: RunRecord, index: int) -> Plan:
+    """Each round divides the envelope by the attention before it."""
+    planner = _planner(run)
+    if index == 0:
+        return planner.divide(run.rounds[0].plan.attention)
+    before = run.moves[index - 1]
+    return planner.divide(before.attention, before.trained.family)
+
+
+def _family(trained: Trained) -> Trained:
+    choice = trained.choice
+    assert choice is not None
+    names = [c.family for c in choice.candidates]
+    if trained.plan.family == "blend" and "blend" in names:
+        place, reason = names.index("blend"), asked_blend(choice.weight)
+    else:
+        found = keep_again(choice.candidates)
+        if found is None:
+            msg = "the run was recorded without what its families were compared by"
+            raise NotReplayed(msg)
+        place, reason = found
+    choice = replace(choice, reason=with_obstacle(reason, choice.obstacle))
+    return replace(trained, family=names[place], choice=choice)
+
+
+def _move(run: RunRecord, index: int) -> Move:
+    recorded, planner = run.moves[index], _planner(run)
+    last = recorded.trained
+    moved = move_again(last.plan.attention, recorded.attention, last.family, planner.config)
+    if moved is None:
+        msg = "the run was recorded without the shares that its model showed"
+        raise NotReplayed(msg)
+    following = planner.divide(moved, last.family)
+    continues, reason = decide(run.rounds[: index + 1], following, planner.config)
+    found: Convergence = converge(moved, last.plan, following, planner.config)
+    return Move(trained=last, attention=moved, continues=continues, reason=reason, convergence=found)
+
+
+def _control(run: RunRecord) -> Trained:
+    recorded, planner, last = run.control, _planner(run), run.moves[-1]
+    if recorded.tried is None:
+        msg = "the run was recorded without the losses of its control's trainings"
+        raise NotReplayed(msg)
+    config = planner.config
+    twin = even_twin(fit(last.trained.plan.attention.scores, None, config.attention), last.attention)
+    plans = even_plans(
+        lambda limits, asked: planner.divide(
+            twin, last.trained.family, allocation="even", envelope=limits, config=asked
+        ),
+        config,
+    )
+    place, seed = pick_control(recorded.tried.pilots, len(plans), config.seed)
+    losses = recorded.tried.trainings
+    return replace(recorded, plan=plans[place], seed=seed + losses.index(min(losses)))

@@ -1,0 +1,198 @@
+"""What a model was trained on, in few enough numbers to be kept with every run.
+
+Cells are chosen on a hash sample of the rows and counted over all of them, so time is linear in the rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from jaxtyping import Float, Int64
+
+from abi.data.columns import MISSING_CODE, Codes, Columns
+from abi.data.split import splitmix64
+from abi.inputs.terms import count_terms
+from abi.monitored import Distribution, Fine, Reference
+from abi.monitoring.attention import data_weights, judged_temperature
+from abi.monitoring.tally import Values, column_of, tally
+from abi.problem import Problem, Schema
+from abi.scoring.edges import numeric_bins
+
+if TYPE_CHECKING:
+    from abi.config import Config
+    from abi.types import Attention
+
+BINS: Final = 10
+"""Quantile bins of the stability index, as Siddiqi (2006) has them."""
+FINE: Final = 160
+VALUES: Final = 50
+TERMS: Final = 50
+SAMPLE_ROWS: Final = 65_536
+TEXTS: Final = 8_192
+_SEED: Final = 0xD1F7
+_LARGEST: Final = float(np.finfo(np.float32).max)
+
+
+def refer(
+    problem: Problem,
+    train: Columns,
+    held_out: Float[np.ndarray, "rows ..."],
+    attention: Attention,
+    artifact: str,
+    config: Config,
+) -> Reference:
+    """The reference of a model.
+
+    Args:
+        problem: what was learned.
+        train: its training rows.
+        held_out: the model's predictions for rows that it was not trained on.
+        attention: of the first round, whose scores are the data's.
+        artifact: SHA-256 of the weights.
+        config: scoring, and the temperature where the even split was kept.
+    """
+    temperature = judged_temperature(attention, config)
+    return Reference(
+        problem=problem.id,
+        snapshot=problem.snapshot.train.sha256,
+        artifact=artifact,
+        rows=len(train),
+        features=describe_all(problem.schema, train),
+        prediction=describe_predictions(problem.schema, held_out),
+        weights=data_weights(attention.scores, temperature, attention.floor, attention.cap, attention.blend),
+        temperature=temperature,
+        floor=attention.floor,
+        cap=attention.cap,
+        blend=attention.blend,
+        scoring=config.scoring.model_dump(mode="json"),
+    )
+
+
+def describe_all(schema: Schema, train: Columns) -> tuple[Distribution, ...]:
+    """Each feature of the rows, in schema order."""
+    picked = _sample(train.row_numbers)
+    found = []
+    for place, feature in enumerate(schema.features):
+        cells = CELLS["text" if feature.kind == "text" else "numeric" if feature.kind == "numeric" else "category"]
+        made = describe(feature.name, column_of(train, schema.features, place), cells, picked)
+        found.append(replace(made, calendar=feature.part is not None))
+    return tuple(found)
+
+
+def describe_predictions(schema: Schema, predicted: Float[np.ndarray, "rows ..."]) -> Distribution | None:
+    """The predicted value (regression), the probability of the second class (binary), or the class; None without rows."""
+    if not len(predicted):
+        return None
+    column = prediction_column(schema, predicted)
+    cells = CELLS["category" if isinstance(column, Codes) else "numeric"]
+    return describe("prediction", column, cells, np.arange(len(predicted)))
+
+
+def prediction_column(schema: Schema, predicted: Float[np.ndarray, "rows ..."]) -> Values | Codes:
+    """What of the predictions is held against the reference."""
+    if schema.task == "multiclass":
+        return Codes(predicted.argmax(axis=1).astype(np.int32), schema.classes)
+    return np.asarray(predicted if schema.task == "regression" else predicted[:, 1], np.float64)
+
+
+def describe(
+    name: str,
+    column: Values | Codes,
+    cells: Callable[[str, Values | Codes], Distribution],
+    picked: Int64[np.ndarray, " picked"],
+) -> Distribution:
+    """Choose the cells and count all rows in them.
+
+    Args:
+        name: of the feature.
+        column: all rows.
+        cells: one of `CELLS`.
+        picked: the rows to choose the cells on.
+    """
+    part = replace(column, codes=column.codes[picked]) if isinstance(column, Codes) else column[picked]
+    made = cells(name, part if cells is not category_cells else column)
+    if made.kind == "numeric":
+        made = _with_range(made, column)  # type: ignore[arg-type]  # numbers
+    found = tally(made, column)
+    fine = made.fine
+    if fine is not None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = np.where(found.fine > 0, found.sums / found.fine, 0.0)
+        fine = replace(fine, rows=_single(found.fine.astype(np.float64)), means=_single(means))
+    complete = made.kind != "category" or int(found.counts[-2]) == 0
+    return replace(
+        made,
+        counts=tuple(found.counts.tolist()),
+        fine=fine,
+        terms=tuple(found.terms.tolist()),
+        complete=complete,
+    )
+
+
+def numeric_cells(name: str, values: Values) -> Distribution:
+    """Quantile bins, coarse and fine; heavy values have their own (`abi.scoring.edges.numeric_bins`)."""
+    coarse, fine = (numeric_bins(values, size).edges[:-1] for size in (BINS, FINE))
+    return Distribution(
+        feature=name,
+        kind="numeric",
+        counts=(),
+        edges=tuple(coarse.tolist()),
+        fine=Fine(ends=tuple(sorted(set(_single(fine)))), rows=(), means=()),
+    )
+
+
+def category_cells(name: str, column: Codes) -> Distribution:
+    """The most frequent values; ties by value."""
+    rows = np.bincount(column.codes + 1, minlength=len(column.values) + 1)[1:].tolist()
+    seen = sorted(((-times, value) for value, times in zip(column.values, rows, strict=True) if times))
+    return Distribution(feature=name, kind="category", counts=(), values=tuple(value for _, value in seen[:VALUES]))
+
+
+def text_cells(name: str, column: Codes) -> Distribution:
+    """Quantiles of the number of words, and the terms that most texts hold."""
+    texts = [column.values[i] for i in column.codes[column.codes != MISSING_CODE][:TEXTS]]
+    words = np.array([len(text.split()) for text in texts], dtype=np.float64)
+    ends = numeric_bins(words[words > 0], BINS).edges[:-1]
+    found, terms = count_terms(texts)
+    there = np.asarray((found > 0).sum(axis=0)).ravel().tolist()
+    ranked = sorted(Counter(dict(zip(terms, there, strict=True))).items(), key=lambda kv: (-kv[1], kv[0]))
+    return Distribution(
+        feature=name,
+        kind="text",
+        counts=(),
+        edges=(0.0, *ends.tolist()),
+        values=tuple(term for term, _ in ranked[:TERMS]),
+    )
+
+
+CELLS: Final[dict[str, Callable[[str, Values | Codes], Distribution]]] = {
+    "numeric": numeric_cells,  # type: ignore[dict-item]  # the kind says which column it is
+    "category": category_cells,  # type: ignore[dict-item]
+    "text": text_cells,  # type: ignore[dict-item]
+}
+
+
+def _with_range(made: Distribution, values: Values) -> Distribution:
+    """With the ends of the range: what lies outside them no training row had."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return replace(made, edges=())
+    low, high = float(finite.min()), float(finite.max())
+    inner = [edge for edge in made.edges if edge < high]
+    return replace(made, edges=(low, *inner, high))
+
+
+def _sample(row_numbers: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " picked"]:
+    """At most `SAMPLE_ROWS` rows, those with the smallest hash, in their order."""
+    if len(row_numbers) <= SAMPLE_ROWS:
+        return np.arange(len(row_numbers))
+    hashes = splitmix64(row_numbers, _SEED)
+    return np.flatnonzero(hashes < np.partition(hashes, SAMPLE_ROWS)[SAMPLE_ROWS])
+
+
+def _single(values: Float[np.ndarray, " values"]) -> tuple[float, ...]:
+    return tuple(np.clip(values, -_LARGEST, _LARGEST).astype(np.float32).astype(float).tolist())

@@ -1,0 +1,46 @@
+"""Commands for who watches: metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flows.common import Common
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+
+def register(app: App) -> None:
+    """Put the commands on `app`."""
+    app.command(metrics)
+
+
+def metrics(*, serve: int | None = None, host: str = "127.0.0.1", common: Common = Common()) -> None:
+    """Print Prometheus metrics of the ledger: runs, gates, plan error, champion, drift; and write `telemetry.metrics`.
+
+    Args:
+        serve: Answer scrapes on this port until interrupted (0: any free one).
+        host: Address to answer on, with --serve.
+        common: Flags that every command takes.
+    """
+    import sys
+    import threading
+
+    from flows.session import emit, settings_of, workspace_of
+    from tasks import progress, telemetry
+    from tasks.workspace import Workspace
+
+    progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
+    ws, config = Workspace.open(workspace_of(common)), settings_of(common, [])
+    registry = telemetry.registry(ws, config)
+    if serve is not None:
+        with telemetry.serving(registry, host, serve) as port:
+            progress.say(f"metrics   http://{host}:{port}/metrics")
+            threading.Event().wait()
+    if config.telemetry.metrics is not None:
+        telemetry.write(registry, config.telemetry.metrics)
+    if common.json:
+        samples = [sample for family in registry.collect() for sample in family.samples]
+        emit({"metrics": [{"name": s.name, "labels": s.labels, "value": s.value} for s in samples]})
+    elif not common.quiet:
+        sys.stdout.write(telemetry.text(registry))

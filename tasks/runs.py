@@ -1,0 +1,159 @@
+"""What a run recorded, found by its MLflow run id or its registered version: in this workspace, or in MLflow's artifacts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from abi.audit.record import RunRecord
+from abi.documents import read_document
+from abi.errors import AuditBroken, UsageError, WorkspaceError
+from abi.monitored import Drift
+from abi.types import Conditions, Evaluation, Move
+from abi.values import Value
+from tasks.tracking import Tracking
+from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from abi.audit.entry import Entry
+    from abi.config import Config
+
+VERSION = re.compile(r"(?:models:/)?(?P<name>[^/]+)/(?P<version>[0-9]+)")
+RUN_ID = re.compile(r"[0-9a-f]{4,64}")
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A run and what is known of where its values lie."""
+
+    run_id: str
+    name: str
+    version: int | None
+    ids: Mapping[str, str]
+
+
+def load_run(ws: Workspace, config: Config, reference: str) -> RunRecord:
+    """Everything that a run recorded.
+
+    Args:
+        ws: workspace to look in first.
+        config: where MLflow is.
+        reference: run id or its beginning, ``NAME/VERSION`` or ``models:/NAME/VERSION``.
+
+    Raises:
+        UsageError: no such run, or several.
+        AuditBroken: a recorded value has other content than when it was recorded.
+        TrackingError: MLflow does not answer.
+    """
+    known = _find(ws, config, reference)
+    values = _values(ws, config, known)
+    moves = [values[name] for name in sorted((n for n in values if n.startswith("round-")), key=_number)]
+    evaluation, conditions = values["evaluation"], values.get("conditions")
+    if not moves or not isinstance(evaluation, Evaluation):
+        msg = f"Expected the rounds and the evaluation of run {known.run_id}, got {', '.join(sorted(values))}: it is no run of `abi run`."
+        raise UsageError(msg)
+    return RunRecord(
+        run_id=known.run_id,
+        name=known.name,
+        version=known.version,
+        checks=values["checks"],
+        evaluation=evaluation,
+        control=values["control"],
+        moves=tuple(move for move in moves if isinstance(move, Move)),
+        conditions=conditions if isinstance(conditions, Conditions) else None,
+    )
+
+
+def ledger_entries(ws: Workspace, config: Config, run: RunRecord) -> list[Entry]:
+    """Entries of the ledger about the run's model, in order; none where there is no ledger yet."""
+    from tasks.ledger import Ledger
+
+    if config.audit.url is None and not ws.ledger_db.is_file():
+        return []
+    return list(Ledger.open(ws, config.audit).entries(model=run.name))
+
+
+def drifts_of(ws: Workspace, entries: list[Entry]) -> dict[str, Drift]:
+    """What the ledger's looks at new rows found, by value id, as far as this workspace has it."""
+    ids = [entry.values.get("drift", "") for entry in entries if entry.kind == "drift"]
+    found = {value_id: ws.get(value_id) for value_id in ids if ws.has(value_id)}
+    return {value_id: value for value_id, value in found.items() if isinstance(value, Drift)}
+
+
+def unknown_to_ledger(run: RunRecord, entries: list[Entry]) -> list[str]:
+    """Values of the run that the ledger has no entry of, where it has any of this run's."""
+    wanted = {"evaluation": run.evaluation.id, "control": run.control.id}
+    wanted |= {f"move {i}": move.id for i, move in enumerate(run.moves, 1)}
+    entered = {value for entry in entries for value in entry.values.values()}
+    missing = [name for name, value_id in wanted.items() if value_id not in entered]
+    return missing if len(missing) < len(wanted) or any(e.mlflow_run == run.run_id for e in entries) else []
+
+
+def _find(ws: Workspace, config: Config, reference: str) -> _Known:
+    """The run in the workspace, or else in MLflow."""
+    named = VERSION.fullmatch(reference)
+    if named is None and not RUN_ID.fullmatch(reference):
+        msg = f"Expected a run id of at least 4 digits, NAME/VERSION or models:/NAME/VERSION, got {reference!r}: `abi run --json` prints run_id and model."
+        raise UsageError(msg)
+    here = [_known(json.loads(path.read_bytes())) for path in sorted(ws.runs.glob("*/run.json"))]
+    if named is not None:
+        name, version = named["name"], int(named["version"])
+        found = [k for k in here if (k.name, k.version) == (name, version)]
+        if not found:
+            run_id = Tracking.open(ws, config.tracking).run_of(name, version)
+            found = [] if run_id is None else [_Known(run_id, name, version, {})]
+    else:
+        found = [k for k in here if k.run_id.startswith(reference)]
+        if not found:
+            tracked = Tracking.open(ws, config.tracking).recorded(reference)
+            found = [_Known(r.run_id, r.name, r.version, {}) for r in tracked]
+    if len(found) != 1:
+        msg = f"Expected one run {reference!r} in {ws.root} or MLflow, got {len(found)}: take the run_id that `abi run --json` printed, or name its --workspace."
+        raise UsageError(msg)
+    return found[0]
+
+
+def _known(result: dict[str, Any]) -> _Known:
+    model = result["model"]
+    return _Known(str(result["run_id"]), str(model["name"]), int(model["version"]), result.get("values", {}))
+
+
+def _values(ws: Workspace, config: Config, known: _Known) -> dict[str, Any]:
+    """The recorded values by name: from the workspace where it has them all, else from MLflow."""
+    if known.ids and all(ws.has(value_id) for value_id in known.ids.values()):
+        return {name: _held(ws, name, value_id) for name, value_id in known.ids.items()}
+    documents = Tracking.open(ws, config.tracking).documents(known.run_id)
+    values = {name: _read(name, plain) for name, plain in documents.items()}
+    lacking = [name for name in ("checks", "evaluation", "control") if name not in values]
+    if lacking:
+        msg = f"Expected the values that run {known.run_id} recorded in {ws.values} or in MLflow, got none of {', '.join(lacking)}: name the --workspace or the tracking.uri that it was recorded in."
+        raise UsageError(msg)
+    for name, value_id in known.ids.items():
+        if name in values and values[name].id != value_id:
+            raise AuditBroken(_changed(name, f"MLflow's artifacts of run {known.run_id}"))
+    return values
+
+
+def _held(ws: Workspace, name: str, value_id: str) -> Value:
+    try:
+        return ws.get(value_id)
+    except WorkspaceError:
+        raise AuditBroken(_changed(name, str(ws.values / f"{value_id}.json"))) from None
+
+
+def _read(name: str, plain: object) -> Value:
+    try:
+        return read_document(plain)
+    except UsageError:
+        raise AuditBroken(_changed(name, f"MLflow's artifact values/{name}.json")) from None
+
+
+def _changed(name: str, place: str) -> str:
+    return f"Expected the value {name!r} as it was recorded, got other content in {place}: the record was changed or damaged; restore it from a copy."
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("-")[2])

@@ -1,0 +1,153 @@
+"""Registered models in use, from the command line: verified first, then asked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import urllib.request
+
+import pandas as pd
+import pytest
+
+from abi.config import TrackingConfig
+from tasks.tracking import Tracking
+from tasks.workspace import Workspace
+
+WAIT_S = 180
+IN_PROCESS = (
+    "import tasks.orchestration as m; m.in_prefect = lambda call, clock, body, _: body(m.in_process(call, clock))"
+)
+
+
+@pytest.fixture(scope="module")
+def workspace(command, frame, quick, tmp_path_factory):
+    """A workspace with one version of the model `shop`, which is its champion; and the table."""
+    folder = tmp_path_factory.mktemp("serving")
+    data = folder / "shop.csv"
+    frame().to_csv(data, index=False)
+    words = ["--target", "label", "--workspace", folder / "ws", *quick, "--set", "training.family=trees"]
+    answer = command("run", data, *words, "--json", before=IN_PROCESS)
+    assert answer.code == 0, answer.err
+    tracking = Tracking.open(Workspace(folder / "ws"), TrackingConfig())
+    tracking.client.set_registered_model_alias("shop", "champion", "1")
+    return folder / "ws", data
+
+
+@pytest.fixture
+def predicted(abi, workspace):
+    """What the model says of the table, as CSV."""
+    answer = abi("predict", workspace[1], "--workspace", workspace[0])
+    assert answer.code == 0, answer.err
+    return answer.out
+
+
+def test_predictions_in_every_form(abi, command, workspace, predicted, tmp_path):
+    (ws, data), out = workspace, tmp_path / "out.csv"
+    out.write_text(predicted)
+    table = pd.read_csv(out)
+    assert list(table.columns) == ["prediction", "probability_no", "probability_yes"]
+    assert len(table) == len(pd.read_csv(data))
+    told = abi("predict", data, "--workspace", ws, "--model", "shop", "--version", 1, "--json").json
+    assert (told["model"], told["rows"]) == ("models:/shop/1", len(table))
+    pd.testing.assert_frame_equal(pd.DataFrame(told["predictions"]), table)
+    for name in ("new/out.csv", "out.parquet"):
+        assert abi("predict", data, "--workspace", ws, "--out", tmp_path / name).out == ""
+    assert (tmp_path / "new" / "out.csv").read_text() == predicted
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), table)
+    assert command("predict", "-", "--workspace", ws, stdin=data.read_text()).out == predicted
+
+
+def test_what_cannot_be_predicted_is_one_sentence(abi, workspace, tmp_path):
+    (ws, data), lacking = workspace, tmp_path / "lacking.csv"
+    pd.read_csv(data).drop(columns="size").to_csv(lacking, index=False)
+    for words, code, said in (
+        ([data, "--out", tmp_path / "out.xlsx"], 2, "as a .csv or .parquet file"),
+        ([tmp_path / "none.csv"], 2, "found none"),
+        ([lacking], 3, "size"),
+        ([data, "--alias", "challenger-of-others"], 1, "alias 'challenger-of-others'"),
+        ([data, "--version", 9], 1, "version 9"),
+        ([data, "--model", "other"], 1, "choose among 'shop'"),
+    ):
+        answer = abi("predict", *words, "--workspace", ws)
+        assert answer.code == code
+        assert said in answer.sentence
+    assert "Expected --model NAME" in abi("predict", data, "--workspace", tmp_path / "empty").sentence
+
+
+def test_a_server_answers_alike_and_ends_quietly(abi, background, workspace, predicted, free_port, tmp_path):
+    (ws, data), port = workspace, free_port()
+    process = background("serve", "--workspace", ws, "--port", port, "--json")
+    try:
+        url = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")["url"]
+        rows = pd.read_csv(data).drop(columns="label").head(3)
+        body = json.dumps({"dataframe_split": json.loads(rows.to_json(orient="split", index=False))}).encode()
+        request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=WAIT_S) as reply:
+            served = pd.DataFrame(json.load(reply)["predictions"])
+        assert served.to_csv(index=False).splitlines() == predicted.splitlines()[:4]
+        taken = abi("serve", "--workspace", ws, "--port", port)
+        assert (taken.code, "choose another --port" in taken.sentence) == (2, True)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"{url}/ping", timeout=5)
+
+
+def test_a_stored_file_that_changed_is_refused_everywhere(abi, workspace, predicted, free_port, monkeypatch):
+    ws, data = workspace
+    weights = next(ws.glob("mlartifacts/models/*/artifacts/artifacts/*/trees.txt"))
+    whole, honest = weights.parents[2], weights.read_bytes()
+    monkeypatch.setenv("ABI_SIGNING__PUBLIC_KEY", str(ws / "keys" / "model.pub.pem"))
+    import mlflow
+
+    mlflow.pyfunc.load_model(str(whole))
+    try:
+        weights.write_bytes(honest + b"\n")
+        # where MLflow loads the model without us, the weights' own signature is asked for
+        with pytest.raises(Exception, match=r"'trees\.txt' in .* as signed, got other content"):
+            mlflow.pyfunc.load_model(str(whole))
+        for words in (("predict", data), ("serve", "--port", free_port())):
+            answer = abi(*words, "--workspace", ws)
+            assert answer.code == 6
+            assert "trees.txt' in" in answer.sentence
+    finally:
+        weights.write_bytes(honest)
+    assert abi("predict", data, "--workspace", ws).out == predicted
+
+
+def test_a_kept_model_that_changed_stops_the_stage_and_can_be_trained_again(abi, data, quick, tmp_path):
+    flags = ["--workspace", tmp_path / "ws", "--json", *quick, "--set", "training.family=trees"]
+    source = data
+    for verb in ("check", "score", "fit", "plan", "train"):
+        answer = abi(verb, source, *(["--target", "label"] if verb == "check" else []), *flags)
+        assert answer.code == 0, answer.err
+        source = tmp_path / f"{verb}.json"
+        source.write_text(answer.out)
+    trees = next((tmp_path / "ws" / "models").glob("*/trees.txt"))
+    trees.write_bytes(trees.read_bytes() + b"\n")
+    refused = abi("eval", source, *flags)
+    assert (refused.code, "'trees.txt' in" in refused.sentence) == (6, True)
+    shutil.rmtree(trees.parent)
+    assert abi("train", tmp_path / "plan.json", *flags).code == 0
+    assert abi("eval", source, *flags).code == 0
+
+
+def test_a_changed_key_keeps_what_the_old_one_signed_unless_it_is_revoked(abi, workspace, predicted):
+    ws, data = workspace
+    shown = abi("keys", "show", "--workspace", ws, "--json").json
+    first = shown["trusted"][0]["fingerprint"]
+    assert shown["can_sign"]
+    changed = abi("keys", "rotate", "--workspace", ws, "--json").json
+    assert changed == {"before": first, "new": changed["new"], "revoked": False}
+    assert abi("predict", data, "--workspace", ws).out == predicted
+    text = abi("keys", "show", "--workspace", ws).out
+    assert text.index(changed["new"]) < text.index(first)
+    (entry,) = abi("audit", "ls", "--kind", "signing", "--workspace", ws, "--json").json["entries"]
+    assert entry["detail"] == changed
+    assert abi("audit", "verify", "--workspace", ws).code == 0
+    (ws / "keys" / "trusted" / f"{first}.pem").unlink()
+    answer = abi("predict", data, "--workspace", ws)
+    assert (answer.code, "a trusted key" in answer.sentence) == (6, True)
+    assert "is refused" in abi("keys", "rotate", "--revoke", "--workspace", ws).out

@@ -37,7 +37,7 @@ class SigningConfig(Section):
     private_key: Path | None = None
     """Elliptic-curve private key (PEM, P-256) that signs models; one is made in the workspace where null."""
     public_key: Path | None = None
-    """Public key (PEM) that models are verified with; that of the private key where null."""
+    """File of the public keys (PEM, one after another) that models are verified with; that of the private key where null."""
 
 
 class GatesConfig(Section):

@@ -151,12 +151,12 @@ def measure(batches: int, seed: int) -> list[dict[str, Any]]:
                     "seconds_per_look": round((time.perf_counter() - start) / number, 3),
                 }
             )
-            print(
-                "{source:36} {rows:6} rows: data {data_alarm:6.1%}, attention {attention_alarm:6.1%}, {seconds_per_look} s".format(
-                    **figures[-1]
-                )
-            )
+            print(_line(figures[-1]))
     return figures
+
+
+def _line(figure: dict[str, Any]) -> str:
+    return f"{figure['source']:36} {figure['rows']:6} rows: data {figure['data_alarm']:6.1%}, attention {figure['attention_alarm']:6.1%}, {figure['seconds_per_look']} s"
 
 
 def main() -> None:

@@ -168,6 +168,7 @@ def _gist(entry: Entry) -> str:
         "rollback": lambda: f"version {detail['version']} is champion again: {detail['reason']}",
         "quarantine": lambda: f"version {detail['version']}: {detail['reason']}",
         "key": lambda: f"key {detail['id']}",
+        "signing": lambda: f"models are signed with key {detail['new'][:12]}",
     }.get(entry.kind)
     try:
         return told() if told is not None else str(detail.get("reason") or detail.get("reasons") or "")

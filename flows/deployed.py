@@ -129,13 +129,14 @@ def _retrain(job: Job, start: Start) -> State[Any]:
     with ledger.lease(f"retrain:{operation.id}", seconds=LEASE_S) as held:
         if not held:
             return _completed("Another run trains these data, settings and code now: nothing to do.")
+        operation.monitor(job.data)
         decision = operation.look(start)
         for time in decision.missed:
             deployed_run.tell(f"missed    no run kept the due time {show_time(time)}")
         if not decision.train:
             operation.fired(decision, start)
-            told = [decision.summary, *_late_promotion(operation)]
-            return _completed(" ".join(told), recorded_result(operation))
+            told = "; ".join([decision.summary, *_late_promotion(operation)])
+            return _completed(told, recorded_result(operation))
         result = _train(job, operation, decision, start)
         promoted = promote_with_gates(call, result["model"]["version"])
     return _completed(f"{decision.summary} Trained version {result['model']['version']}. {promoted}", result)

@@ -62,11 +62,12 @@ def explain(run: str, feature: str, *, common: Common = Common()) -> None:
     """
     from abi.audit.explain import explain as tell
     from tasks import stories
-    from tasks.runs import ledger_entries, load_run
+    from tasks.runs import drifts_of, ledger_entries, load_run
 
     ws, config = _open(common)
     record = load_run(ws, config, run)
-    told = tell(record, feature, ledger_entries(ws, config, record))
+    entries = ledger_entries(ws, config, record)
+    told = tell(record, feature, entries, drifts_of(ws, entries))
     _print(told.to_json(), stories.of_explanation(told), common)
 
 

@@ -56,10 +56,10 @@ def rotate(*, revoke: Annotated[bool, Parameter(negative="")] = False, common: C
     from tasks.ledger import Ledger
 
     signing = _signing(common)
+    ledger = Ledger.open(signing.ws, settings_of(common, []).audit)
     before, new = signing.rotate(revoke=revoke)
     changed = {"before": before, "new": new, "revoked": revoke and before is not None}
-    ledger = Ledger.open(signing.ws, settings_of(common, []).audit)
-    ledger.append(Draft(kind="key", model="", detail={"what": "model key", **changed}, operation=f"key:{new}"))
+    ledger.append(Draft(kind="signing", model="", detail=changed, operation=f"signing:{new}"))
     if common.json:
         emit(changed)
     elif not common.quiet:

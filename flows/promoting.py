@@ -43,8 +43,11 @@ def promote(
     """
     from flows.session import emit
     from tasks.promotion import promote as decide
+    from tasks.telemetry import publishing
 
-    made = decide(_call(model, common), version, data=data, approve=approve, reason=reason)
+    call = _call(model, common)
+    with publishing(call.ws, call.settings):
+        made = decide(call, version, data=data, approve=approve, reason=reason)
     if common.json:
         emit(
             {
@@ -64,7 +67,7 @@ def _show(made: Promotion, *, no_color: bool) -> None:
 
     gates = made.gates
     rows = [(r.name, "waived" if r.waived else r.status, r.got, r.expected) for r in gates.results]
-    print_table(("gate", "", "got", "expected"), rows, no_color=no_color)
+    print_table(("gate", "", "got", "expected"), rows, no_color=no_color, whole=(0, 1))
     if made.entry is not None:
         print(f"Version {gates.version} of {gates.model!r} is champion (entry {made.entry.seq} of the ledger).")
 
@@ -79,8 +82,11 @@ def rollback(*, model: str | None = None, reason: str, common: Common = Common()
     """
     from flows.session import emit
     from tasks.promotion import rollback as decide
+    from tasks.telemetry import publishing
 
-    entry = decide(_call(model, common), reason)
+    call = _call(model, common)
+    with publishing(call.ws, call.settings):
+        entry = decide(call, reason)
     if common.json:
         emit(entry.to_json())
     elif not common.quiet:
@@ -110,16 +116,16 @@ def leaderboard(*, model: str | None = None, common: Common = Common()) -> None:
     if common.json:
         emit({"model": call.name, "versions": rows})
     elif rows:
-        head = ("version", rows[0]["primary"], "over even split", "over baseline", "family", "parameters", "per row", "data", "gates", "")  # fmt: skip
+        head = ("v", rows[0]["primary"], "vs even", "vs base", "params", "per row", "data", "gates", "alias")
         table = [
             (
                 str(r["version"]), f"{r['metrics'][r['primary']]:.4f}", f"{r['gain']['uniform']:+.4f}",
-                f"{r['gain']['baseline']:+.4f}", r["family"], show_count(r["parameters"]), show_seconds(r["latency_s"]),
-                r["snapshot"][:8], r["state"], ", ".join(r["aliases"]),
+                f"{r['gain']['baseline']:+.4f}", show_count(r["parameters"]), show_seconds(r["latency_s"]),
+                r["snapshot"][:6], r["state"], " ".join(r["aliases"]),
             )
             for r in rows
         ]  # fmt: skip
-        print_table(head, table, no_color=common.no_color, numbers=range(7))
+        print_table(head, table, no_color=common.no_color, numbers=range(6), whole=range(9))
 
 
 def _call(model: str | None, common: Common) -> Call:

@@ -32,9 +32,11 @@ def monitor(data: str, *, model: str | None = None, out: Path | None = None, com
     from abi.errors import DriftExceeded
     from flows.session import open_call, print_value
     from tasks.monitoring import monitor as look
+    from tasks.telemetry import publishing
 
     _, call = open_call(common, model, data, [])
-    drift = look(call, data, model, out)
+    with publishing(call.ws, call.settings):
+        drift = look(call, data, model, out)
     print_value(drift, common)
     if drift.alarm:
         sys.stdout.flush()

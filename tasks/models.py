@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abi.audit.signing import SIGNATURE
+from abi.data.scratch import scratch_folder
 from abi.errors import ArtifactRefused
 from abi.families.family import MODEL, Model
 from abi.families.stored import load
@@ -28,8 +28,8 @@ def keep_model(call: Call, model: Model, artifact: str) -> None:
     signing, target, files = Signing(ws, call.settings.signing), ws.models / artifact, model.files()
     if _verifies(signing, target):
         return
-    with disk_errors(target), tempfile.TemporaryDirectory(dir=ws.models, prefix=".") as stage:
-        folder = Path(stage) / artifact
+    with disk_errors(target), scratch_folder(ws.models) as stage:
+        folder = stage / artifact
         for name, data in files.items():
             ws.write(folder / name, data)
         signing.sign(folder, files)

@@ -35,7 +35,7 @@ from tasks.planning import machine
 from tasks.progress import say
 from tasks.records import Dataset, Record, Recorded, Round
 from tasks.reference import make_reference
-from tasks.registration import connect, reconciled, register
+from tasks.registration import connect, mend, reconciled, register
 from tasks.result import result_document
 from tasks.stage import Call, Stage, code_id, versions
 from tasks.validation import docs_folder
@@ -62,6 +62,7 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
     folder = ws.runs / operation[:16]
     entry = open_ledger(call).find(f"registration:{operation}")
     if entry is not None and (folder / "run.json").is_file() and (folder / "report.html").is_file():
+        mend(call)
         say(f"record    already there: {entry.detail['uri']}")
         return str(folder)
     reconciled(call)

@@ -6,13 +6,12 @@ aliases. Only what has an entry can be promoted. Whatever stops in between is me
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from abi.audit.entry import Aliases, Draft, Entry
+from abi.data.scratch import scratch_folder
 from abi.documents import read_document
 from abi.errors import AbiError, ArtifactRefused, TrackingError
 from abi.problem import Checks
@@ -66,8 +65,8 @@ def enter(call: Call, tracking: Tracking, version: Version) -> Entry:
     entry = ledger.find(operation)
     if entry is None:
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                tracking.fetch(version.uri, Path(folder) / "model")
+            with scratch_folder(call.ws.root) as folder:
+                tracking.fetch(version.uri, folder / "model")
         except ArtifactRefused as refused:
             quarantine(call, tracking, version, str(refused))
             raise
@@ -144,36 +143,26 @@ def project(call: Call, tracking: Tracking, model: str) -> None:
 def reconcile(call: Call, tracking: Tracking, model: str) -> Mapping[str, list[int]]:
     """Mend what was left half-done of a model: runs, versions, aliases. Gives what was done, by verb.
 
-    A version without an entry is verified, and entered or put in quarantine; of several for one operation the first
-    stays; runs that nobody is at work on any more are marked as failed; aliases follow the ledger.
+    A version without an entry is verified, and entered or put in quarantine; of several for one operation the one that
+    has an entry stays, or else the first; runs that nobody is at work on any more are marked as failed; aliases follow
+    the ledger.
     """
     ledger = open_ledger(call)
     done: dict[str, list[int]] = {"entered": [], "removed": [], "quarantined": []}
-    first: dict[str, int] = {}
-    for version in model_registry.versions(tracking, model):
+    found = model_registry.versions(tracking, model)
+    there = {version.number for version in found}
+    kept: dict[str, int] = {}
+    for version in found:
         if version.operation is None or version.tags.get(STATE) == QUARANTINED:
             continue
-        with ledger.lease(f"record:{version.operation}", seconds=LEASE_S) as mine:
-            if not mine:  # its run is still at work
-                continue
-            if version.operation in first:
-                model_registry.remove(tracking, version)
-                done["removed"].append(version.number)
-                continue
-            first[version.operation] = version.number
-            entry = ledger.find(f"registration:{version.operation}")
-            if entry is not None and entry.detail["version"] == version.number:
-                continue
-            try:
-                enter(call, tracking, version)
-            except (ArtifactRefused, TrackingError) as error:
-                if isinstance(error, TrackingError) and error.transient:
-                    raise
-                if not isinstance(error, ArtifactRefused):  # what it recorded cannot be read
-                    quarantine(call, tracking, version, str(error))
-                done["quarantined"].append(version.number)
-            else:
-                done["entered"].append(version.number)
+        entry = ledger.find(f"registration:{version.operation}")
+        if entry is not None and entry.detail["version"] in there:
+            kept[version.operation] = entry.detail["version"]
+        if kept.get(version.operation) != version.number:
+            with ledger.lease(f"record:{version.operation}", seconds=LEASE_S) as mine:
+                if mine:  # else its run is still at work
+                    verb = _settle(call, tracking, version, kept.setdefault(version.operation, version.number))
+                    done[verb].append(version.number)
     _end_runs(call, tracking, model)
     if ledger.aliases(model).seq:
         project(call, tracking, model)
@@ -183,12 +172,36 @@ def reconcile(call: Call, tracking: Tracking, model: str) -> Mapping[str, list[i
     return done
 
 
+def _settle(call: Call, tracking: Tracking, version: Version, kept: int) -> str:
+    """What becomes of a version that has no entry; `kept` is the one of its operation that stays."""
+    if version.number != kept:
+        model_registry.remove(tracking, version)
+        return "removed"
+    try:
+        enter(call, tracking, version)
+    except (ArtifactRefused, TrackingError) as error:
+        if isinstance(error, TrackingError) and error.transient:
+            raise
+        if not isinstance(error, ArtifactRefused):  # what it recorded cannot be read
+            quarantine(call, tracking, version, str(error))
+        return "quarantined"
+    return "entered"
+
+
 def _end_runs(call: Call, tracking: Tracking, model: str) -> None:
     ledger = open_ledger(call)
     for operation in tracking.open_operations(model):
         with ledger.lease(f"record:{operation}", seconds=LEASE_S) as mine:
             if mine and ledger.find(f"registration:{operation}") is None:
                 tracking.fail(operation, "it stopped before its model was registered")
+
+
+def mend(call: Call) -> None:
+    """Mend what stopped processes left behind, if MLflow answers now: who asks for a finished run does not wait for it."""
+    try:
+        reconcile(call, connect(call), call.name)
+    except AbiError as error:
+        say(f"registry  what a stopped run left could not be mended: {error}")
 
 
 def reconciled(call: Call) -> Tracking:

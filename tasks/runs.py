@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from abi.audit.record import RunRecord
 from abi.documents import read_document
-from abi.errors import AuditBroken, UsageError
+from abi.errors import AuditBroken, UsageError, WorkspaceError
+from abi.monitored import Drift
 from abi.types import Conditions, Evaluation, Move
 from abi.values import Value
 from tasks.tracking import Tracking
@@ -75,6 +76,13 @@ def ledger_entries(ws: Workspace, config: Config, run: RunRecord) -> list[Entry]
     return list(Ledger.open(ws, config.audit).entries(model=run.name))
 
 
+def drifts_of(ws: Workspace, entries: list[Entry]) -> dict[str, Drift]:
+    """What the ledger's looks at new rows found, by value id, as far as this workspace has it."""
+    ids = [entry.values.get("drift", "") for entry in entries if entry.kind == "drift"]
+    found = {value_id: ws.get(value_id) for value_id in ids if ws.has(value_id)}
+    return {value_id: value for value_id, value in found.items() if isinstance(value, Drift)}
+
+
 def unknown_to_ledger(run: RunRecord, entries: list[Entry]) -> list[str]:
     """Values of the run that the ledger has no entry of, where it has any of this run's."""
     wanted = {"evaluation": run.evaluation.id, "control": run.control.id}
@@ -130,8 +138,6 @@ def _values(ws: Workspace, config: Config, known: _Known) -> dict[str, Any]:
 
 
 def _held(ws: Workspace, name: str, value_id: str) -> Value:
-    from abi.errors import WorkspaceError
-
     try:
         return ws.get(value_id)
     except WorkspaceError:

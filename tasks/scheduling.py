@@ -13,18 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from abi.audit.entry import Draft, Entry
+from abi.audit.entry import Draft, Entry, Kind
 from abi.config import Config
 from abi.cron import due_times, next_due
 from abi.documents import find
+from abi.errors import AbiError
 from abi.monitoring.triggers import Decision, Known, decide, show_time
 from abi.problem import Problem
 from tasks.ledger import Ledger
+from tasks.monitoring import drift_due, monitor
+from tasks.progress import say
 from tasks.stage import Call, code_id
 from tasks.workspace import Workspace
 
 LEASE_S = 120.0
 SHOWN = 20
+MISSED: tuple[Kind, ...] = ("missed",)
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,24 @@ class Operation:
             failures=self.attempts(),
             champion_time=self._champion_time(last),
             due_times=self._due_times(start, last),
-            drift=drift_reason(self.call, self.ledger, start.now) if last is not None else None,
+            drift=drift_due(self.ledger, self.call.name, self.call.settings, start.now) if last is not None else None,
             request=start.request,
             force=start.force,
         )
+
+    def monitor(self, data: str) -> None:
+        """Hold data that nobody has looked at against the champion, so that drift can make a training due."""
+        if not self.call.settings.schedule.drift or self.ledger.aliases(self.call.name).champion is None:
+            return
+        last = self._last_run()
+        seen = {entry.values.get("snapshot") for entry in self._entries("drift")}
+        known = last is not None and self._snapshot_of(last) == self.problem.snapshot.id
+        if known or self.problem.snapshot.train.sha256 in seen:
+            return
+        try:
+            monitor(self.call, data, self.call.name)
+        except AbiError as error:  # drift is one trigger of several
+            say(f"monitor   not done: {error}")
 
     def look(self, start: Start) -> Decision:
         """Decide, and name in the ledger the due times that were missed."""
@@ -146,7 +164,7 @@ class Operation:
             mlflow_run=run_id,
         )
 
-    def _entries(self, *kinds: Any) -> list[Entry]:
+    def _entries(self, *kinds: Kind) -> list[Entry]:
         return list(self.ledger.entries(kinds=kinds, model=self.call.name))
 
     def _is_of_this(self, entry: Entry) -> bool:
@@ -176,7 +194,7 @@ class Operation:
         runs = [
             e for e in self._entries("registration") if champion is not None and e.detail.get("version") == champion
         ]
-        return _time((runs or [last])[-1])
+        return _time(runs[-1] if runs else last)
 
     def _due_times(self, start: Start, last: Entry | None) -> tuple[datetime.datetime, ...]:
         schedule = self.call.settings.schedule
@@ -187,16 +205,6 @@ class Operation:
         if not marks and start.expected is not None:
             marks = [start.expected - datetime.timedelta(seconds=1)]
         return due_times(schedule.cron, schedule.timezone, max(marks), start.now) if marks else ()
-
-
-def drift_reason(call: Call, ledger: Ledger, now: datetime.datetime) -> str | None:
-    """Why drift makes a retraining due; None where it does not."""
-    try:
-        from tasks.monitoring import drift_due
-    except ModuleNotFoundError:
-        return None
-    reason: str | None = drift_due(ledger, call.name, call.settings, now)
-    return reason
 
 
 def recorded_result(operation: Operation) -> dict[str, Any] | None:
@@ -216,7 +224,7 @@ def next_and_missed(workspace: Path, model: str, config: Config) -> dict[str, An
     now, schedule, ws = datetime.datetime.now(datetime.UTC), config.schedule, Workspace(workspace)
     missed: list[Entry] = []
     if config.audit.url is not None or ws.ledger_db.exists():
-        missed = list(Ledger.open(ws, config.audit).entries(kinds=("missed",), model=model))
+        missed = list(Ledger.open(ws, config.audit).entries(kinds=MISSED, model=model))
     due = None if schedule.cron is None else next_due(schedule.cron, schedule.timezone, now)
     return {"due": _iso(due), "missed": [entry.detail["due"] for entry in reversed(missed)][:SHOWN]}
 

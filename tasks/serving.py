@@ -117,7 +117,8 @@ def predict_table(tracking: Tracking, model: Recorded, source: Path) -> pd.DataF
         for first, batch in table.batches():
             frame = pa.Table.from_batches([batch]).to_pandas()
             parts.append(loaded.predict(frame.set_index(pd.RangeIndex(first, first + len(frame)))))
-    return pd.concat(parts)
+    whole: pd.DataFrame = pd.concat(parts)
+    return whole
 
 
 def expect_writable(out: Path | None) -> None:

@@ -11,13 +11,13 @@ import os
 import shutil
 import subprocess
 import sys
-import uuid
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
 from abi.data.convert import convert
+from abi.data.scratch import scratch_file
 from abi.data.source import format_of, hash_file
 from abi.data.table import Table, open_table
 from abi.errors import DataError, WorkspaceError, clip
@@ -146,9 +146,11 @@ def _verify(path: Path, file: DataFile) -> None:
 
 def _copy(ws: Workspace, file: DataFile, source: Path) -> None:
     place = ws.snapshots / _name(file)
-    new = place.with_name(f".{uuid.uuid4().hex}.tmp")
+    descriptor, new = scratch_file(place.parent)
     try:
-        shutil.copyfile(source, new)
+        with os.fdopen(descriptor, "wb") as copy, source.open("rb") as raw:
+            shutil.copyfileobj(raw, copy)
+        new.chmod(0o644)
         if hash_file(new).sha256 != file.sha256:
             for left in ws.tables.glob(f"{file.sha256}.*"):
                 left.unlink()

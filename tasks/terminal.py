@@ -150,7 +150,12 @@ def _drift(value: Drift) -> tuple[Table | None, list[str]]:
             ("yes" if f.drifted else "no") if f.judged else "date",
         )
     moved = value.attention
-    told = [] if moved is None else [f"attention: Jensen-Shannon distance {moved.distance:.3f} over {moved.rows} rows with a target"]  # fmt: skip
+    told = (
+        [f"attention: Jensen-Shannon distance {moved.distance:.3f} over {moved.rows} rows with a target"]
+        if moved
+        else []
+    )
+    told += [f"attention: chance stays below {moved.band:.3f}"] if moved and moved.band else []
     state = f"alarm on since {value.since}" if value.alarm else "no alarm"
     last = f"{value.rows} rows against {value.model} {value.version}: {state}{', a retraining is due' if value.due else ''}"  # fmt: skip
     return table, [*_more(len(value.features)), *told, *value.notes, *value.reasons, last]

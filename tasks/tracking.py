@@ -24,11 +24,12 @@ from urllib.parse import urlparse
 
 import abi
 from abi.audit.model_files import copy_files
-from abi.errors import ArtifactRefused, TrackingError, clip, listed
+from abi.data.scratch import scratch_folder
+from abi.errors import ArtifactRefused, TrackingError, WorkspaceError, clip, listed
 from abi.operations import SigningConfig
 from tasks.records import VALUE_LENGTH, Dataset, Record, Recorded, flatten, mlflow_key
 from tasks.signing import TRUSTED, Signing
-from tasks.workspace import Workspace, disk_errors
+from tasks.workspace import FULL, Workspace, disk_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -288,8 +289,9 @@ class Tracking:
             import mlflow
 
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".abi-fetch-") as stage:
-                got = mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=stage, tracking_uri=self.uri)
+            with scratch_folder(folder.parent) as stage:
+                place = str(stage)
+                got = mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=place, tracking_uri=self.uri)
                 Path(got).rename(folder)
 
     def _run(self, record: Record) -> str:
@@ -299,13 +301,13 @@ class Tracking:
         for part in record.rounds:
             child = self._log(part.name, {"mlflow.parentRunId": run_id}, part.params, part.metrics, part.steps)
             self.client.set_terminated(child)
-        with tempfile.TemporaryDirectory() as stage:
+        with scratch_folder(self.ws.root) as stage:
             for name, plain in record.documents.items():
-                target = _below(Path(stage), name)
+                target = _below(stage, name)
                 target.write_text(json.dumps(plain, ensure_ascii=False, sort_keys=True, indent=1), encoding="utf-8")
             for name, source in record.files.items():
-                _link(source, _below(Path(stage), name))
-            self.client.log_artifacts(run_id, stage)
+                _link(source, _below(stage, name))
+            self.client.log_artifacts(run_id, str(stage))
         return run_id
 
     def _log(
@@ -338,8 +340,8 @@ class Tracking:
         logged = self.client.create_logged_model(
             self.experiment_id, name="model", source_run_id=run_id, tags={OPERATION: record.operation_id}
         )
-        with tempfile.TemporaryDirectory() as stage:
-            folder = Path(stage) / record.operation_id  # the signature names the folder
+        with scratch_folder(self.ws.root) as stage:
+            folder = stage / record.operation_id  # the signature names the folder
             mlflow.pyfunc.save_model(
                 path=folder,
                 mlflow_model=Model(
@@ -403,7 +405,7 @@ def _prepare() -> None:
 
     assert mlflow.pyfunc
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log as an error they raise as well
 
 
 def _create_database(ws: Workspace) -> None:
@@ -517,9 +519,24 @@ def answering(uri: str) -> Iterator[None]:
         kinds = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
         if not kinds & {"mlflow", "sqlalchemy", "requests", "alembic", "sqlite3"}:
             raise
+        if _is_full(error, uri):
+            place = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:") else tempfile.gettempdir()
+            msg = f"Expected room to write {place}, got no space left: free some, then run again."
+            raise WorkspaceError(msg) from error
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         msg = f"Expected MLflow at {uri} to answer, got: {clip(said, 300)} Check tracking.uri or MLFLOW_TRACKING_URI, or start the server, then run again."
         raise TrackingError(msg, transient=_transient(error)) from error
+
+
+def _is_full(error: BaseException | None, uri: str) -> bool:
+    """Whether a disk of this machine is full; a server's may have room again when it is asked again."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if uri.startswith("sqlite:") and re.search("disk is full|No space left on device|disk I/O error", str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _transient(error: BaseException | None) -> bool:

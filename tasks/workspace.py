@@ -10,13 +10,13 @@ import datetime
 import errno
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import filelock
 
+from abi.data.scratch import scratch_file, sweep
 from abi.documents import document_bytes, read_document
 from abi.errors import UsageError, WorkspaceError
 from abi.values import Value
@@ -158,17 +158,17 @@ class Workspace:
         """
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+            descriptor, new = scratch_file(path.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(data)
+                    file.flush()
                     if durable:
-                        file.flush()
                         os.fsync(file.fileno())
-                Path(name).chmod(0o600 if private else 0o644)
-                Path(name).replace(path)
+                    new.chmod(0o600 if private else 0o644)
+                    new.replace(path)
             except BaseException:
-                Path(name).unlink(missing_ok=True)
+                new.unlink(missing_ok=True)
                 raise
 
     def put(self, value: Value) -> str:
@@ -223,10 +223,18 @@ class Workspace:
         try:
             started = datetime.datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
             self.write(holder, json.dumps({"pid": os.getpid(), "started": started}).encode())
+            self.sweep()
             yield
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
+
+    def sweep(self) -> None:
+        """Remove what killed processes left half-written; what others are writing stays."""
+        kept = (self.values, self.tables, self.snapshots, self.suites, self.models, self.checkpoints, self.stages)
+        others = (self.root, self.snapshots / ".dvc", self.keys, self.keys / "trusted", self.ledger_checkpoints)
+        for folder in (*kept, *others, *self.runs.iterdir()):
+            sweep(folder)
 
     @contextlib.contextmanager
     def alone(self, what: str, timeout_s: float = 600.0) -> Iterator[None]:

@@ -186,7 +186,7 @@ def _feature(before: RunRecord, after: RunRecord, name: str) -> FeatureDiff:
         key: (one.get(key), other.get(key))
         for key in ("kind", "score", "attention", "width", "parameters", "contribution")
     }
-    return FeatureDiff(feature=name, change=change, **held)  # type: ignore[arg-type]  # of one key each
+    return FeatureDiff(feature=name, change=change, **held)
 
 
 def _facts(run: RunRecord, name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from abi.audit.entry import Entry
 from abi.audit.record import RunRecord
 from abi.errors import UsageError, clip, listed
+from abi.monitored import Drift
 from abi.problem import Feature
 from abi.training.revise import trees_view
 from abi.types import (
@@ -106,7 +107,7 @@ class Explanation(Value):
         loss: validation loss of the kept model, to hold the ablation against.
         slices: held-out quality on the feature's groups.
         terms: of a text, those that training kept the most of.
-        drift: entries about drift that name the feature.
+        drift: looks at new rows, and what they found of the feature.
         approvals: what became of the version, and by whom.
     """
 
@@ -131,8 +132,16 @@ class Explanation(Value):
     approvals: tuple[Event, ...]
 
 
-def explain(run: RunRecord, feature: str, entries: Sequence[Entry] = ()) -> Explanation:
+def explain(
+    run: RunRecord, feature: str, entries: Sequence[Entry] = (), drifts: Mapping[str, Drift] | None = None
+) -> Explanation:
     """Everything that the run, and the ledger's entries about its model, say of one feature.
+
+    Args:
+        run: what was recorded.
+        feature: its name.
+        entries: of the ledger, about the run's model.
+        drifts: id -> what a look at new rows found.
 
     Raises:
         UsageError: there is no such feature; near names are given.
@@ -169,7 +178,9 @@ def explain(run: RunRecord, feature: str, entries: Sequence[Entry] = ()) -> Expl
         drift=tuple(
             _event(e, said)
             for e in entries
-            if e.kind == "drift" and (said := _of_feature(e.detail, feature)) is not None
+            if e.kind == "drift"
+            and e.detail.get("version") == run.version
+            and (said := _drift(e, feature, drifts or {})) is not None
         ),
         approvals=tuple(
             _event(e, e.detail) for e in entries if e.kind in APPROVING and e.detail.get("version") == run.version
@@ -223,15 +234,10 @@ def _event(entry: Entry, said: Mapping[str, Any]) -> Event:
     return Event(seq=entry.seq, time=entry.time, actor=entry.actor, kind=entry.kind, said=dict(said))
 
 
-def _of_feature(detail: Mapping[str, Any], feature: str) -> dict[str, Any] | None:
-    """What an entry's detail says of one feature: a table by name, or rows that name theirs."""
-    for held in detail.values():
-        if isinstance(held, dict) and feature in held:
-            return held[feature] if isinstance(held[feature], dict) else {"value": held[feature]}
-        if isinstance(held, list):
-            for item in held:
-                if item == feature:
-                    return {}
-                if isinstance(item, dict) and item.get("feature") == feature:
-                    return item
-    return None
+def _drift(entry: Entry, feature: str, drifts: Mapping[str, Drift]) -> dict[str, Any] | None:
+    """What a look at new rows found of one feature: all of it where its value is here, else whether it had drifted."""
+    value = drifts.get(entry.values.get("drift", ""))
+    if value is None:
+        return {"drifted": True} if feature in entry.detail.get("drifted", ()) else None
+    row = next((f for f in value.features if f.feature == feature), None)
+    return None if row is None else {key: held for key, held in row.to_json().items() if key != "feature"}

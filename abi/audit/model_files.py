@@ -12,8 +12,9 @@ import os
 import pickletools
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from abi.errors import ArtifactRefused, clip
 from abi.units import show_bytes
@@ -130,7 +131,7 @@ def copy_files(source: Path, target: Path) -> None:
                 left -= len(block)
 
 
-def open_regular(folder: Path, name: str) -> BinaryIO:
+def open_regular(folder: Path, name: str) -> BufferedReader:
     """Open a file of the folder to read, never through a link, never waiting for a pipe.
 
     Raises:
@@ -168,7 +169,7 @@ def expect_plain(folder: Path, name: str) -> None:
         raise _refused(folder, name, "text or safetensors", what, _REMEDY)
 
 
-def _is_safetensors(file: BinaryIO, size: int) -> bool:
+def _is_safetensors(file: BufferedReader, size: int) -> bool:
     """Whether the header describes exactly the bytes that follow: no gap, no overlap, nothing after the last tensor."""
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= min(_HEADER_BYTES, size - 8):  # noqa: PLR2004 - {}
@@ -193,7 +194,7 @@ def _tensor_bytes(entry: dict[str, Any]) -> int:
     return count
 
 
-def _is_text(file: BinaryIO, size: int) -> bool:
+def _is_text(file: BufferedReader, size: int) -> bool:
     decoder = codecs.getincrementaldecoder("utf-8")()
     left = size
     try:
@@ -209,7 +210,7 @@ def _is_text(file: BinaryIO, size: int) -> bool:
     return True
 
 
-def _is_pickle(file: BinaryIO) -> bool:
+def _is_pickle(file: BufferedReader) -> bool:
     """Whether it reads as a pickle of the old text protocol: its opcodes are listed with their stack, never run."""
     stack: list[bool] = []  # True: a mark
     marks = seen = 0

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from abi.audit.model_files import expect_plain, list_files, open_regular
-from abi.errors import ArtifactRefused, listed
+from abi.errors import SHOWN, ArtifactRefused, clip
 
 if TYPE_CHECKING:
     from model_signing import hashing
@@ -132,7 +132,7 @@ def _check(folder: Path, signature: bytes, claim: Claim, public_pem: bytes) -> N
         except Exception as error:
             changed = [name for name, digest in sorted(claim.files.items()) if _sha256(folder, name) != digest]
             if changed:
-                msg = f"Expected {listed(changed)} in {folder} as signed, got other content: {_AGAIN}."
+                msg = f"Expected {_listed(changed)} in {folder} as signed, got other content: {_AGAIN}."
                 raise ArtifactRefused(msg) from None
             msg = f"Expected in {folder} a valid signature {SIGNATURE}, got a damaged or forged one ({type(error).__name__}): {_AGAIN}."
             raise ArtifactRefused(msg) from error
@@ -209,7 +209,13 @@ def _damaged(folder: Path, got: str) -> ArtifactRefused:
     return ArtifactRefused(f"Expected in {folder} a signature {SIGNATURE} of model-signing, got {got}: {_AGAIN}.")
 
 
+def _listed(names: list[str]) -> str:
+    """Some names, at such length that the file's own is among them."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(repr(clip(name, 160)) for name in names[:SHOWN]) + more
+
+
 def _difference(expected: Collection[str], found: Collection[str]) -> str:
     missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-    parts = [f"{what} {listed(names)}" for what, names in (("missing", missing), ("not signed", extra)) if names]
+    parts = [f"{what} {_listed(names)}" for what, names in (("missing", missing), ("not signed", extra)) if names]
     return ", ".join(parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from abi.data.delimited import CsvFile, expect_names
 from abi.data.profiling import ColumnReader, ParquetColumn, TextColumn
+from abi.data.scratch import scratch_folder
 from abi.data.source import format_of
 from abi.data.split import splitmix64
 from abi.data.table import ROW, Profile, Table, open_table, profile_path, sample_path
@@ -103,8 +103,8 @@ def convert(source: Path, folder: Path, sha256: str) -> Table:
         raw = CsvFile(source, compressed=kind == "csv.gz")
         columns = [TextColumn(name, len(raw.names)) for name in raw.names]
     path = folder / f"{sha256}.parquet"
-    with _writable(folder), tempfile.TemporaryDirectory(prefix=".convert-", dir=_made(folder)) as scratch:
-        new = Path(scratch) / path.name
+    with _writable(folder), scratch_folder(_made(folder)) as scratch:
+        new = scratch / path.name
         rows = _written(raw, columns, new)
         if rows is None:  # the types are known now
             for column in columns:

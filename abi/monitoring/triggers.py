@@ -103,7 +103,7 @@ def _fired(known: Known, schedule: ScheduleConfig) -> dict[Trigger, str]:
             else f"The data are snapshot {known.snapshot[:12]}, and the last run's were {known.last_snapshot[:12]}."
         )
     if schedule.drift and known.drift is not None:
-        fired["drift"] = known.drift
+        fired["drift"] = f"{known.drift.rstrip('.')}."
     if schedule.age is not None and known.champion_time is not None:
         age = (known.now - known.champion_time).total_seconds()
         if age > schedule.age:

@@ -36,6 +36,8 @@ def revise(model: Model, validation: Columns, attention: Attention, config: Conf
         config: movement, floor and cap; the seed of rows and shuffles.
     """
     if isinstance(model, Blend):
+        assert isinstance(model.network, artifact.Model)
+        assert isinstance(model.trees, TreesModel)
         network, _ = rescore(model.network, validation, attention.scores, seed=config.seed)
         trees, _ = rescore_trees(model.trees, validation, attention.scores, seed=config.seed)
         return move_family(attention, "blend", network, trees, config)

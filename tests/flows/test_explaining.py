@@ -196,7 +196,8 @@ def test_the_story_of_a_feature(abi, recorded):
     assert kept["capacity"]["width"] == plain["plan"]["features"]["size"]
     assert kept["ablation"]["low"] <= kept["ablation"]["value"] <= kept["ablation"]["high"]
     assert told["trials"][0]["temperature"] is None
-    assert told["approvals"] == told["drift"] == []
+    assert [(e["kind"], e["said"]["version"]) for e in told["approvals"]] == [("registration", 1)]
+    assert told["drift"] == []
     text = abi("explain", "network/1", "colour", "--workspace", recorded).out
     for said in ("data       categorical, 3 distinct values", "score      ", "split      ", "round 1", "ablation"):
         assert said in text

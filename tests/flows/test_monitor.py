@@ -56,7 +56,7 @@ def ledger(place):
 
 
 @pytest.fixture(autouse=True)
-def quiet_before(place, request):
+def quiet_before(place):
     """Each test begins without an alarm, whatever was found before it."""
     ledger = Ledger.open(Workspace.open(place / "ws"), AuditConfig())
     last = ledger.last("drift", "shop")
@@ -106,7 +106,7 @@ def test_rows_that_moved_are_drift_with_a_table_for_each_feature(look, ledger, t
         "006-prediction.csv",
     ]
     for name in names:
-        rows = list(csv.DictReader((tmp_path / "out" / name).open()))
+        rows = list(csv.DictReader((tmp_path / "out" / name).read_text().splitlines()))
         assert sum(int(row["rows_now"]) for row in rows) == 300
         assert sum(float(row["share_now"]) for row in rows) == pytest.approx(1, abs=1e-4)
     entry = ledger.last("drift", "shop")
@@ -191,3 +191,14 @@ def test_a_workspace_without_the_models_files_takes_them_from_the_registry(look,
         shutil.move(place / "models", models)
     assert answer.code == 4
     assert answer.json["value"]["prediction"]["drifted"]
+
+
+def test_a_version_of_before_there_were_references_is_named(look, place, tmp_path):
+    (kept,) = (place / "ws" / "mlartifacts").glob("*/artifacts/values/reference.json")
+    kept.rename(tmp_path / "reference.json")
+    try:
+        answer = look("fresh.csv")
+    finally:
+        (tmp_path / "reference.json").rename(kept)
+    assert answer.code == 2
+    assert "train again with `abi run`" in answer.sentence

@@ -48,6 +48,7 @@ def test_every_value_from_outside_is_asked_for_and_none_has_a_default_that_works
     assert {name for name, value in example.items() if value} == {
         "LEDGER_KEY",
         "MODEL_KEY",
+        "MODEL_PUBLIC_KEYS",
         "DATA_FOLDER",
         "CHECKPOINTS_FOLDER",
     }
@@ -169,3 +170,21 @@ def test_shell_scripts_are_read_by_a_plain_shell():
     for unit in UNITS:
         for script in re.findall(r"^ExecStart=/bin/sh -c '(.*)'$", unit.read_text(), re.MULTILINE):
             subprocess.run(["/bin/sh", "-n", "-c", script], check=True)
+
+
+def test_keys_made_as_the_readme_says_are_taken(tmp_path):
+    from abi.audit.keys import Signer, read_public
+    from abi.audit.model_keys import public_key_of, public_keys
+
+    readme = (INFRA / "README.md").read_text()
+    lines = [line.split("#")[0] for line in readme.splitlines() if line.startswith("openssl ")]
+    assert len(lines) == 4
+    (tmp_path / "keys").mkdir()
+    for line in lines:
+        subprocess.run(shlex.split(line), cwd=tmp_path, check=True, capture_output=True)
+    signer = Signer.read((tmp_path / "keys/ledger.pem").read_bytes(), "ledger")
+    public = read_public((tmp_path / "ledger.pub.pem").read_bytes(), "ledger")
+    assert public.public_bytes_raw() == signer.private.public_key().public_bytes_raw()
+    (made,) = public_keys(tmp_path / "keys/model.pub.pem").values()
+    private = tmp_path / "keys/model.pem"
+    assert made == public_key_of(private.read_bytes(), private)

@@ -1,0 +1,88 @@
+"""Nothing is lost or done twice, whatever stops: processes, servers, replies, disks.
+
+    python benchmarks/chaos.py [PART ...] [--short] [--seed N] [--json]
+
+Parts: boundaries, moments, decisions (SIGKILL). Without `--short` every boundary and 300 moments; with it a
+seeded sample, in two minutes. Prints a line for each trial that went wrong and a table; writes dated JSON into
+``benchmarks/results/`` unless `--json` prints it. Exits 1 where anything was lost or done twice.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import chaos_disk
+import chaos_kill
+import chaos_replies
+from chaos_world import World, warm
+from results_file import write_results
+
+SHORT = {"boundaries": 12, "moments": 10, "decisions": 4, "replies": 21, "disk": 8, "tmpfs": 3}
+LONG = {"boundaries": None, "moments": 300, "decisions": None, "replies": 200, "disk": None, "tmpfs": 24}
+
+
+def main() -> None:
+    """Run the named parts."""
+    words = sys.argv[1:]
+    seed = int(words[words.index("--seed") + 1]) if "--seed" in words else 0
+    sizes = SHORT if "--short" in words else LONG
+    parts = [word for word in words if word in LONG] or list(LONG)
+    say(f"seed {seed}")
+    warm()
+    world = World.make()
+    try:
+        figures = {"seed": seed, "short": "--short" in words, **_killed(world, parts, sizes, seed)}
+    finally:
+        world.remove()
+    if "--json" in words:
+        print(json.dumps(figures, indent=1))
+    else:
+        print(write_results("chaos", figures))
+    if any(part["problems"] for part in figures.values() if isinstance(part, dict)):
+        sys.exit(1)
+
+
+def _killed(world: World, parts: list[str], sizes: dict[str, int | None], seed: int) -> dict[str, Any]:
+    cold, baseline = chaos_kill.prepare(world)
+    say(f"an undisturbed run takes {baseline.seconds:.1f} s and crosses {len(baseline.places)} boundaries")
+    todo: dict[str, Callable[[int | None], list[chaos_kill.Trial]]] = {
+        "boundaries": lambda size: chaos_kill.at_boundaries(world, cold, baseline, size, seed),
+        "moments": lambda size: chaos_kill.at_moments(world, baseline, size or 0, seed),
+        "disk": lambda size: chaos_disk.full_disk(world, baseline, size, seed),
+        "tmpfs": lambda size: chaos_disk.small_disk(world, baseline, size or 0, seed),
+        "decisions": lambda size: chaos_kill.decisions(world, size, seed),
+    }
+    found = {}
+    if "replies" in parts:
+        trials, more = chaos_replies.replies(world, sizes["replies"] or 0, seed)
+        found["replies"] = {**summary(trials), **more}
+        say(f"replies: {found['replies']['trials']} trials, {len(found['replies']['problems'])} went wrong")
+    for part, work in todo.items():
+        if part in parts:
+            found[part] = summary(work(sizes[part]))
+            say(f"{part}: {found[part]['trials']} trials, {len(found[part]['problems'])} went wrong")
+    return found
+
+
+def summary(trials: list[chaos_kill.Trial]) -> dict[str, Any]:
+    """Counts, and every trial that went wrong."""
+    wrong = [trial for trial in trials if trial.problems]
+    return {
+        "trials": len(trials),
+        "killed": sum(trial.killed for trial in trials),
+        "problems": [asdict(trial) for trial in wrong],
+        "seconds": round(sum(trial.seconds for trial in trials), 1),
+    }
+
+
+def say(text: str) -> None:
+    """For who watches."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

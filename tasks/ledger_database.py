@@ -19,6 +19,8 @@ from tasks.workspace import disk_errors
 T = TypeVar("T")
 BUSY_MS = 60_000
 FIRST_S, LONGEST_S = 0.1, 5.0
+TOLD_S = 10.0
+"""Who waits for less is told nothing but the outcome."""
 LIVENESS = {"connect_timeout": 10, "keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3}
 """A machine that is gone is noticed within half a minute."""
 HOPELESS = ("authentication failed", "does not exist", "no password supplied", "pg_hba.conf", "permission denied")
@@ -105,7 +107,7 @@ class Database:
                 except DBAPIError as error:
                     if not self._may_pass(error) or time.monotonic() + pause > until:
                         raise
-                    if not told and not self.is_sqlite:
+                    if not told and not self.is_sqlite and self.patience >= TOLD_S:
                         say(f"waiting   the ledger at {self.place} does not answer: {_said(error)}")
                         told = True
                 time.sleep(pause)

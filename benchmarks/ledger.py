@@ -57,7 +57,9 @@ def measure(url: str | None, total: int) -> dict[str, float]:
         numbers = range(SINGLE, total - first, BATCH)
         batch_s = timed(lambda: [ledger.append(*map(decision, range(n, n + BATCH))) for n in numbers])
         size = ledger.size()
+        before = time.process_time()
         verify_s = timed(ledger.verify)
+        verify_cpu_s = time.process_time() - before
         out = Path(folder) / "export"
         export_s = timed(lambda: export(ledger, out))
         command = [
@@ -72,6 +74,7 @@ def measure(url: str | None, total: int) -> dict[str, float]:
         "append_per_s": round(SINGLE / single_s, 1),
         "append_batches_per_s": round(len(numbers) * BATCH / batch_s, 1),
         "verify_s": round(verify_s, 2),
+        "verify_cpu_s": round(verify_cpu_s, 2),
         "export_s": round(export_s, 2),
         "script_s": round(script_s, 2),
     }

@@ -17,7 +17,7 @@ from abi.values import Value
 from tasks.ledger import Ledger
 
 if TYPE_CHECKING:
-    from abi.config import AuditConfig
+    from abi.operations import AuditConfig
     from tasks.stage import Call, Stage
     from tasks.workspace import Workspace
 

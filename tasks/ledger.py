@@ -150,7 +150,7 @@ class Ledger:
         row = self.database.read(lambda c: c.execute(query.order_by(entries.c.seq.desc()).limit(1)).first())
         return None if row is None else read_entry(row.payload, row.seq)
 
-    def entries(self, *, kinds: Collection[Kind] = (), model: str | None = None, after: int = 0) -> Iterator[Entry]:
+    def entries(self, *, kinds: Collection[str] = (), model: str | None = None, after: int = 0) -> Iterator[Entry]:
         """Entries in order."""
         query = select(entries.c.seq, entries.c.payload)
         if kinds:

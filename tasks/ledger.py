@@ -90,7 +90,7 @@ class Ledger:
             LedgerError: the database does not answer, or refuses; nothing was entered then.
         """
         named = [_named(draft) for draft in drafts]
-        return self._write(lambda _, at: tuple(at.append(draft) for draft in named))
+        return self._write(lambda _, at: at.append(*named))
 
     def change(self, draft: Draft, decide: Callable[[Aliases], Aliases], *, expected: int | None = None) -> Entry:
         """Enter a decision that sets a model's aliases, in one transaction with looking at them (compare and set).
@@ -119,7 +119,7 @@ class Ledger:
             detail: dict[str, Any] = {**named.detail, "aliases": _plain(then)}
             if named.kind in CHAMPION_KINDS:
                 detail["replaces"] = now.champion_seq
-            entry = at.append(Draft(**{**fields_of(named), "detail": detail}))
+            (entry,) = at.append(Draft(**{**fields_of(named), "detail": detail}))
             at.checkpoint()
             return entry
 
@@ -131,7 +131,7 @@ class Ledger:
         Raises:
             KeyChanged: another one was entered since this ledger was opened.
         """
-        (entry,) = self._write(lambda _, at: (at.append(draft),), again=False)
+        (entry,) = self._write(lambda _, at: at.append(draft), again=False)
         return entry
 
     def find(self, operation: str) -> Entry | None:

@@ -24,6 +24,9 @@ SEAL = ("payload", "hash", "key", "signature")
 COLUMNS = ("seq", "kind", "model", "time", "operation")
 LOCK = select(head).with_for_update()
 FOUND = select(entries.c.seq, entries.c.payload).where(entries.c.operation == bindparam("wanted"))
+FOUND_ALL = select(entries.c.operation, entries.c.seq, entries.c.payload).where(
+    entries.c.operation.in_(bindparam("wanted", expanding=True))
+)
 NEWEST_KEY = select(func.max(entries.c.seq)).where(entries.c.model == "", entries.c.kind == "key")
 NEWEST_CHECKPOINT = select(checkpoints).order_by(checkpoints.c.number.desc()).limit(1)
 ADD, MOVE_HEAD, ADD_CHECKPOINT = entries.insert(), update(head), checkpoints.insert()
@@ -66,11 +69,26 @@ class Transaction:
             msg = f"Expected the ledger's key as entry {signing.seq} named it, got one of entry {newest}: it was rotated meanwhile; run again."
             raise KeyChanged(msg)
 
-    def append(self, draft: Draft) -> Entry:
-        """Put one entry at the end, unless its operation is there."""
-        there = find(self._connection, draft.operation)
-        if there is not None:
-            return there
+    def append(self, *drafts: Draft) -> tuple[Entry, ...]:
+        """Put entries at the end, but for those whose operation is there; with two statements, however many they are."""
+        wanted = [draft.operation for draft in drafts]
+        there: dict[str | None, Entry] = {
+            row.operation: read_entry(row.payload, row.seq)
+            for row in self._connection.execute(FOUND_ALL, {"wanted": wanted})
+        }
+        rows, entered = list[dict[str, Any]](), list[Entry]()
+        for draft in drafts:
+            entry = there.get(draft.operation)
+            if entry is None:
+                entry, row = self._seal(draft)
+                rows.append(row)
+                there[draft.operation] = entry
+            entered.append(entry)
+        if rows:
+            self._connection.execute(ADD, rows)
+        return tuple(entered)
+
+    def _seal(self, draft: Draft) -> tuple[Entry, dict[str, Any]]:
         entry = Entry(
             **fields_of(draft),
             seq=self._at.seq + 1,
@@ -79,12 +97,10 @@ class Transaction:
             actor=self._actor,
         )
         sealed = self._signing.signer.seal(entry)
-        columns = {name: getattr(entry, name) for name in COLUMNS}
-        self._connection.execute(ADD, {**columns, **vars(sealed)})
         self._at = Head(seq=entry.seq, hash=sealed.hash, checkpoint=self._at.checkpoint)
         if entry.seq % self._every == 0:
             self.checkpoint()
-        return entry
+        return entry, {**{name: getattr(entry, name) for name in COLUMNS}, **vars(sealed)}
 
     def checkpoint(self) -> Checkpoint | None:
         """One more checkpoint, where the ledger has grown."""

@@ -35,7 +35,7 @@ def select(ledger: Ledger, kind: str | None, model: str | None, value: str | Non
         raise UsageError(msg)
     ledger.demand()
     kinds = () if kind is None else (kind,)
-    found = (e for e in ledger.entries(kinds=kinds, model=model) if value is None or _names(e, value))  # type: ignore[arg-type]  # looked at above
+    found = (e for e in ledger.entries(kinds=kinds, model=model) if value is None or _names(e, value))
     return list(collections.deque(found, last))
 
 

@@ -71,9 +71,8 @@ def ledger_entries(ws: Workspace, config: Config, run: RunRecord) -> list[Entry]
     """Entries of the ledger about the run's model, in order; none where there is no ledger yet."""
     from tasks.ledger import Ledger
 
-    if config.audit.url is None and not ws.ledger_db.is_file():
-        return []
-    return list(Ledger.open(ws, config.audit).entries(model=run.name))
+    ledger = Ledger.look(ws, config.audit)
+    return list(ledger.entries(model=run.name)) if ledger.exists() else []
 
 
 def drifts_of(ws: Workspace, entries: list[Entry]) -> dict[str, Drift]:

@@ -112,10 +112,15 @@ def at_moments(world: World, baseline: Baseline, count: int, seed: int) -> list[
     return trials
 
 
+def kept_stages(world: World) -> set[str]:
+    """Keys of the stages that are finished."""
+    stages = world.workspace / "stages"
+    return {path.name for path in stages.iterdir() if not path.name.startswith(".")} if stages.is_dir() else set()
+
+
 def _restarted(world: World, where: str, ended: Ended, seed: int, baseline: Baseline, versions: int) -> Trial:
     """Run again, and see what there is."""
-    stages = world.workspace / "stages"
-    kept = {path.name for path in stages.iterdir() if not path.name.startswith(".")} if stages.is_dir() else set()
+    kept = kept_stages(world)
     world.trace.unlink(missing_ok=True)
     again = world.abi(world.run_words(seed), lambda: Trace(world.trace).install())
     problems = [] if again.code == 0 else [f"expected exit code 0, got {again.code}: {again.said[-600:]}"]

@@ -176,3 +176,17 @@ def test_the_lock_is_let_go_when_the_run_fails(ws: Workspace) -> None:
         1 / 0  # noqa: B018
     with ws.lock(0.1):
         pass
+
+
+def test_a_run_removes_what_a_killed_one_left_half_written(tmp_path: Path) -> None:
+    ws = Workspace.open(tmp_path / "ws")
+    killed = (
+        "import os, signal, sys; from pathlib import Path; from tasks.workspace import Workspace;"
+        "Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        "ws = Workspace(Path(sys.argv[1])); ws.write(ws.runs / 'one' / 'run.json', b'{}')"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, str(ws.root)], check=False).returncode == -9
+    (left,) = (ws.runs / "one").iterdir()
+    assert left.read_bytes() == b"{}"
+    with ws.lock():
+        assert list((ws.runs / "one").iterdir()) == []

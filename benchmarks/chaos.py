@@ -80,7 +80,7 @@ def _killed(world: World, parts: list[str], sizes: dict[str, int | None], seed: 
     say(f"an undisturbed run takes {baseline.seconds:.1f} s and crosses {len(baseline.places)} boundaries")
     todo: dict[str, Callable[[int | None], list[chaos_kill.Trial]]] = {
         "boundaries": lambda size: chaos_kill.at_boundaries(world, cold, baseline, size, seed),
-        "moments": lambda size: chaos_kill.at_moments(world, baseline, size or 0, seed),
+        "moments": lambda size: chaos_kill.at_moments(world, cold, baseline, size or 0, seed),
         "disk": lambda size: chaos_disk.full_disk(world, baseline, size, seed),
         "outages": lambda size: chaos_outages.outages(world, size, seed),
         "flow": lambda size: chaos_outages.in_flow(world, size or 0, seed),

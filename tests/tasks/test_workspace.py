@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from abi.errors import WorkspaceError
 from abi.problem import DataFile, Problem, Schema, Snapshot, Split
-from tasks.workspace import Workspace
+from tasks.workspace import Workspace, disk_errors
 
 HOLD = """
 import sys, time
@@ -142,6 +143,14 @@ def test_a_full_disk_for_real(tiny_disk: Path) -> None:
         ws.write(ws.root / "large", bytes(1_000_000))
     assert (ws.root / "kept").read_bytes() == b"kept"
     assert leftovers(ws.root) == []
+
+
+def test_many_files_that_find_no_room(tiny_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    for number in range(3):
+        (tmp_path / "many" / str(number)).write_bytes(bytes(200_000))
+    with pytest.raises(WorkspaceError, match="no space left"), disk_errors(tiny_disk):
+        shutil.copytree(tmp_path / "many", tiny_disk / "many")
 
 
 def test_a_read_only_disk_for_real(tiny_disk: Path) -> None:

@@ -14,7 +14,7 @@ run: $(VENV)/installed
 	$(BIN)/abi demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: format lint types imports test
 

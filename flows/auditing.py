@@ -46,10 +46,20 @@ def ls(
     if common.json:
         emit({"entries": [entry.to_json() for entry in found]})
         return
-    from tasks.terminal import print_table
+    if not found:
+        print("No entries.")
+        return
+    from abi.errors import clip
+    from tasks.terminal import is_narrow, print_table
 
-    rows = [(str(e.seq), e.time[:19].replace("T", " "), e.kind, e.model, _gist(e), e.actor) for e in found]
-    print_table(("entry", "time (UTC)", "kind", "model", "what", "who"), rows, no_color=common.no_color, numbers=(0,))
+    header = ["entry", "time (UTC)", "kind", "model", "who", "what"]
+    rows = [
+        [str(e.seq), e.time[:16].replace("T", " "), e.kind, clip(e.model, 24), clip(e.actor, 20), _gist(e)]
+        for e in found
+    ]
+    if is_narrow():  # who comes last in the one column that may be broken
+        header, rows = [*header[:4], "what"], [[*row[:4], f"{row[5]} ({row[4]})"] for row in rows]
+    print_table(header, rows, no_color=common.no_color, numbers=(0,), whole=range(len(header) - 1))
 
 
 @audit.command
@@ -121,28 +131,29 @@ def rotate(*, key: Path | None = None, common: Common = Common()) -> None:
     from flows.session import emit
     from tasks.ledger_keys import rotate as rotate_key
 
-    entry = rotate_key(_ledger(common), key)
+    entry = rotate_key(_ledger(common, writes=True), key)
     if common.json:
         emit(entry.to_json())
     else:
         print(f"Entry {entry.seq}: key {entry.detail['id']} signs from now on.")
 
 
-def _ledger(common: Common) -> Ledger:
+def _ledger(common: Common, *, writes: bool = False) -> Ledger:
     from flows.session import settings_of, workspace_of
     from tasks import progress
     from tasks.ledger import Ledger
     from tasks.workspace import Workspace
 
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
-    return Ledger.open(Workspace.open(workspace_of(common)), settings_of(common, []).audit)
+    connect = Ledger.open if writes else Ledger.look
+    return connect(Workspace.open(workspace_of(common)), settings_of(common, []).audit)
 
 
 def _gist(entry: Entry) -> str:
     """The few words that tell one entry of a kind from another."""
     detail: dict[str, Any] = entry.detail
     told = {
-        "snapshot": lambda: f"{detail['rows']} rows, {detail['snapshot_sha256'][:12]}",
+        "snapshot": lambda: f"{detail['rows']:,} rows, {detail['snapshot_sha256'][:12]}",
         "checks": lambda: f"{detail['passed']} passed, {detail['warnings']} warnings, {detail['failed']} failed",
         "scores": lambda: f"{detail['carrying']} features carry signal",
         "attention": lambda: f"round {detail['round']}, entropy {detail['entropy']:.3f}, moved {detail['moved']:.3f}",

@@ -129,6 +129,7 @@ def _retrain(job: Job, start: Start) -> State[Any]:
     with ledger.lease(f"retrain:{operation.id}", seconds=LEASE_S) as held:
         if not held:
             return _completed("Another run trains these data, settings and code now: nothing to do.")
+        operation.monitor(job.data)
         decision = operation.look(start)
         for time in decision.missed:
             deployed_run.tell(f"missed    no run kept the due time {show_time(time)}")

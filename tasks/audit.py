@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 from collections.abc import Iterator
 from importlib import resources
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abi.audit.entry import KINDS, Entry, Sealed
-from abi.errors import UsageError, listed
-from tasks.ledger_keys import public_pem
+from abi.errors import UsageError, clip, listed
+from tasks.ledger_keys import first_public
 from tasks.workspace import disk_errors
 
 if TYPE_CHECKING:
     from tasks.ledger import Ledger
+    from tasks.ledger_whole import Whole
 
 VERIFIER = "verify_export.py"
 
@@ -23,14 +25,18 @@ def select(ledger: Ledger, kind: str | None, model: str | None, value: str | Non
     """Entries of a kind, about a model, that name a value (or the beginning of its id); the last so many of them.
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: there is no such kind, or none that could be the last.
     """
     if kind is not None and kind not in KINDS:
         msg = f"Expected --kind as one of {listed(KINDS, len(KINDS))}, got {kind!r}."
         raise UsageError(msg)
+    if last is not None and last < 1:
+        msg = f"Expected --last as a number from 1 on, got {last}."
+        raise UsageError(msg)
+    ledger.demand()
     kinds = () if kind is None else (kind,)
-    found = [e for e in ledger.entries(kinds=kinds, model=model) if value is None or _names(e, value)]  # type: ignore[arg-type]  # looked at above
-    return found[-last:] if last else found
+    found = (e for e in ledger.entries(kinds=kinds, model=model) if value is None or _names(e, value))  # type: ignore[arg-type]  # looked at above
+    return list(collections.deque(found, last))
 
 
 def find_entry(ledger: Ledger, which: str) -> Entry:
@@ -39,17 +45,12 @@ def find_entry(ledger: Ledger, which: str) -> Entry:
     Raises:
         UsageError: there is none.
     """
-    if which.isdecimal():
-        for entry in ledger.entries(after=int(which) - 1):
-            if entry.seq == int(which):
-                return entry
-            break
-    else:
-        entry = ledger.find(which)
-        if entry is not None:
-            return entry
-    msg = f"Expected the number (1 to {ledger.size()}) or operation of an entry, got {which!r}: `abi audit ls` lists them."
-    raise UsageError(msg)
+    ledger.demand()
+    entry = ledger.at(int(which)) if which.isdecimal() else ledger.find(which)
+    if entry is None:
+        msg = f"Expected the number (1 to {ledger.size()}) or operation of an entry, got {clip(which)!r}: `abi audit ls` lists them."
+        raise UsageError(msg)
+    return entry
 
 
 def _names(entry: Entry, value: str) -> bool:
@@ -58,28 +59,34 @@ def _names(entry: Entry, value: str) -> bool:
 
 
 def export(ledger: Ledger, out: Path) -> dict[str, Any]:
-    """Write the ledger as JSON lines, the public keys, and the script that verifies them, to a folder."""
-    with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        lines, pem, script = out / "ledger.jsonl", out / "ledger.pub.pem", out / VERIFIER
+    """Write the ledger as JSON lines, the first public key, and the script that verifies them, to a folder."""
+    lines, pem, script = out / "ledger.jsonl", out / "ledger.pub.pem", out / VERIFIER
+
+    def write(whole: Whole) -> int:
         count = 0
         with lines.open("w", encoding="utf-8") as file:
-            for line in _lines(ledger):
+            for line in _lines(whole):
                 file.write(line)
                 count += 1
-        pem.write_bytes(public_pem(ledger.ws))
+        return count
+
+    with disk_errors(out):
+        ledger.demand()
+        out.mkdir(parents=True, exist_ok=True)
+        count = ledger.whole(write)
+        pem.write_bytes(first_public(ledger))
         script.write_text((resources.files("abi.audit") / VERIFIER).read_text(encoding="utf-8"), encoding="utf-8")
     return {"lines": count, "ledger": str(lines), "public_key": str(pem), "verifier": str(script)}
 
 
-def _lines(ledger: Ledger) -> Iterator[str]:
-    head, checkpoints = ledger.head(), ledger.checkpoints()  # before the entries: these may only grow
-    for row in ledger.sealed():
+def _lines(whole: Whole) -> Iterator[str]:
+    for row in whole.rows:
         yield _line("entry", row.sealed)
-    for sealed in checkpoints:
+    for sealed in whole.checkpoints:
         yield _line("checkpoint", sealed)
-    yield _line("head", head)
+    if whole.head is not None:
+        yield _line("head", whole.head)
 
 
 def _line(kind: str, sealed: Sealed) -> str:
-    return json.dumps({"type": kind, **vars(sealed)}, ensure_ascii=False) + "\n"
+    return json.dumps({"type": kind, **vars(sealed)}) + "\n"

@@ -17,7 +17,7 @@ from abi.values import Value
 from tasks.ledger import Ledger
 
 if TYPE_CHECKING:
-    from abi.config import AuditConfig
+    from abi.operations import AuditConfig
     from tasks.stage import Call, Stage
     from tasks.workspace import Workspace
 
@@ -61,7 +61,7 @@ def note(call: Call, stage: Stage, result: str) -> None:
         return
     ledger, operation = open_ledger(call), f"{kind}:{result}:{call.name}"
     if ledger.find(operation) is None:
-        value = call.ws.get(result)
+        value = call.ws.made(result)
         detail = _DETAILS[type(value)](value)
         draft = Draft(
             kind=kind,

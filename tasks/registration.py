@@ -85,13 +85,13 @@ def enter(call: Call, tracking: Tracking, version: Version) -> Entry:
 
 def _contents(tracking: Tracking, version: Version) -> dict[str, Any]:
     """Values and detail of a registration, from what the run recorded in MLflow: the same whoever enters it."""
-    evaluation = read_document(tracking.document(version.run_id, "values/evaluation.json"))
-    checks = read_document(tracking.document(version.run_id, "values/checks.json"))
+    recorded = {name: read_document(plain) for name, plain in tracking.documents(version.run_id).items()}
+    evaluation, checks = recorded["evaluation"], recorded["checks"]
     assert isinstance(evaluation, Evaluation)
     assert isinstance(checks, Checks)
     tags = {key.removeprefix("abi."): value for key, value in version.tags.items() if key.startswith("abi.")}
     return {
-        "values": {**ids(evaluation), "checks": checks.id},
+        "values": {**ids(evaluation), **{name: value.id for name, value in recorded.items()}},
         "detail": {
             "name": version.name,
             "version": version.number,

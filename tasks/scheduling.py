@@ -17,10 +17,12 @@ from abi.audit.entry import Draft, Entry, Kind
 from abi.config import Config
 from abi.cron import due_times, next_due
 from abi.documents import find
+from abi.errors import AbiError
 from abi.monitoring.triggers import Decision, Known, decide, show_time
 from abi.problem import Problem
 from tasks.ledger import Ledger
-from tasks.monitoring import drift_due
+from tasks.monitoring import drift_due, monitor
+from tasks.progress import say
 from tasks.stage import Call, code_id
 from tasks.workspace import Workspace
 
@@ -104,6 +106,20 @@ class Operation:
             request=start.request,
             force=start.force,
         )
+
+    def monitor(self, data: str) -> None:
+        """Hold data that nobody has looked at against the champion, so that drift can make a training due."""
+        if not self.call.settings.schedule.drift or self.ledger.aliases(self.call.name).champion is None:
+            return
+        last = self._last_run()
+        seen = {entry.values.get("snapshot") for entry in self._entries("drift")}
+        known = last is not None and self._snapshot_of(last) == self.problem.snapshot.id
+        if known or self.problem.snapshot.train.sha256 in seen:
+            return
+        try:
+            monitor(self.call, data, self.call.name)
+        except AbiError as error:  # drift is one trigger of several
+            say(f"monitor   not done: {error}")
 
     def look(self, start: Start) -> Decision:
         """Decide, and name in the ledger the due times that were missed."""

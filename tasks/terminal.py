@@ -19,6 +19,7 @@ from abi.units import show_bytes, show_count, show_seconds
 from abi.values import Value
 
 SHOWN = 40
+NARROW = 100
 
 
 def show(value: Value, *, no_color: bool = False) -> None:
@@ -46,6 +47,11 @@ def print_table(
     for row in rows:
         table.add_row(*map(escape, row))
     Console(no_color=no_color, highlight=False).print(table)
+
+
+def is_narrow() -> bool:
+    """Whether a wide table would break its words."""
+    return Console().width < NARROW
 
 
 def _table(*columns: str) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pwd
 import secrets
@@ -12,18 +13,37 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 DEBIAN = Path("/usr/lib/postgresql")
 PASSWORD = "only-for-this-test-run"
 START_S = 120
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="session")
+def benchmark_module() -> Callable[[str], ModuleType]:
+    """A module of benchmarks/: a test may be the short form of what is measured there."""
+
+    def load(name: str) -> ModuleType:
+        if name not in sys.modules:
+            spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+            assert spec is not None
+            assert spec.loader is not None
+            sys.modules[name] = module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        return sys.modules[name]
+
+    return load
 
 
 @pytest.fixture(scope="session")
@@ -232,3 +252,61 @@ def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
             if server.poll() is not None or time.monotonic() > end:
                 pytest.fail(f"PostgreSQL did not start: {log.read_text()[-2000:]}")
             time.sleep(0.05)
+
+
+class CutProxy:
+    """Passes a TCP connection on to a server, or cuts all and takes none."""
+
+    def __init__(self, port: int, server: tuple[str, int]) -> None:
+        self._port, self._server = port, server
+        self._open: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+        self.up()
+
+    def up(self) -> None:
+        """Take connections."""
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self._port))
+            threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def down(self) -> None:
+        """Cut them."""
+        listener, self._listener = self._listener, None
+        cut, self._open = self._open, []
+        for one in [*cut, *([listener] if listener is not None else [])]:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+                server = socket.create_connection(self._server)
+            except OSError:
+                return
+            self._open += [client, server]
+            for source, target in ((client, server), (server, client)):
+                threading.Thread(target=self._pass, args=(source, target), daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def cut_proxy(free_port: Callable[[], int]) -> Iterator[Callable[[str], tuple[CutProxy, str]]]:
+    """A proxy before the server of an SQLAlchemy URL, and the URL that goes through it."""
+    made: list[CutProxy] = []
+
+    def make(url: str) -> tuple[CutProxy, str]:
+        port = free_port()
+        server = int(url.rpartition("/")[0].rpartition(":")[2])
+        made.append(CutProxy(port, ("127.0.0.1", server)))
+        return made[-1], url.replace(f":{server}/", f":{port}/")
+
+    yield make
+    for proxy in made:
+        proxy.down()

@@ -12,13 +12,14 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from abi.audit.entry import GENESIS, Sealed
-from abi.audit.keys import read_public, signed_by
+from abi.audit.entry import GENESIS, Checkpoint, Entry, Head, Sealed
+from abi.audit.keys import key_id, read_public, signed_by
 from abi.errors import AbiError, AuditBroken
 from abi.values import Value
 
 CHUNK: Final = 2_000
 CHAMPION_KINDS: Final = ("promotion", "rollback")
+ENTRY, CHECKPOINT, HEAD = (frozenset(kind.__dataclass_fields__) for kind in (Entry, Checkpoint, Head))
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def verify(
     rows: Iterable[Row],
     keys: Mapping[str, Ed25519PublicKey],
     *,
-    heads: Sequence[Sealed] = (),
+    head: Sealed | None,
     checkpoints: Sequence[Sealed] = (),
     kept: Sequence[Sealed] = (),
 ) -> Verified:
@@ -52,9 +53,9 @@ def verify(
     Args:
         rows: all entries, in the order of their numbers.
         keys: id -> public keys that are trusted to begin with; entries of kind "key" add others and retire old ones.
-        heads: signed heads: the ledger must reach at least as far as each.
+        head: the signed head, read together with the rows: the ledger ends exactly there.
         checkpoints: those stored with the ledger, in order; they too are a chain.
-        kept: checkpoints that were kept elsewhere, in any order.
+        kept: checkpoints and heads that were kept elsewhere, in any order.
 
     Raises:
         AuditBroken: names the first entry that is not as it was written.
@@ -67,15 +68,21 @@ def verify(
         while chunk := list(itertools.islice(rows, CHUNK)):
             step = -(-len(chunk) // workers)
             parts = [chunk[i : i + step] for i in range(0, len(chunk), step)]
-            # keys that entries of this chunk bring are not known yet: what they signed is looked at again below
-            signed = itertools.chain.from_iterable(pool.map(lambda part: _signatures(part, walk.keys), parts))
+            known = dict(walk.seen)
+            signed = itertools.chain.from_iterable(pool.map(lambda part, known=known: _signatures(part, known), parts))
             for row, valid in zip(chunk, list(signed), strict=True):
-                walk.step(row, valid or signed_by(row.sealed, walk.keys))
+                # keys that entries of this chunk bring were not known yet, and those that they retire still were
+                trusted = row.sealed.key in walk.keys and (valid or signed_by(row.sealed, walk.keys))
+                walk.step(row, trusted)
                 hashes.append(row.sealed.hash)
-    marks = _chain_of_checkpoints(checkpoints, walk)
-    marks += [_read_mark(sealed, walk.seen, "a checkpoint") for sealed in itertools.chain(heads, kept)]
-    for mark in sorted(marks, key=lambda mark: int(mark["seq"])):
+    stored = _chain_of_checkpoints(checkpoints, walk)
+    others = [_read_mark(sealed, walk, "a kept checkpoint") for sealed in kept]
+    last = _read_head(head, walk, hashes)
+    for mark in sorted([*stored, *others, last], key=lambda mark: int(mark["seq"])):
         _hold(mark, hashes)
+    if last["seq"] < len(hashes):
+        raise _broken(last["seq"] + 1, "stands behind the signed end of the ledger")
+    _hold_checkpoints(checkpoints, stored, others, last["checkpoint"])
     return Verified(
         entries=len(hashes), hash=walk.previous, checkpoints=len(checkpoints), keys=tuple(sorted(walk.seen))
     )
@@ -86,7 +93,7 @@ def _signatures(rows: Sequence[Row], keys: Mapping[str, Ed25519PublicKey]) -> li
 
 
 class _Walk:
-    """The state on the way through the chain."""
+    """The state on the way through the chain: `keys` sign from here on, `seen` are all that ever did."""
 
     def __init__(self, keys: dict[str, Ed25519PublicKey]) -> None:
         self.keys, self.seen = keys, dict(keys)
@@ -100,21 +107,21 @@ class _Walk:
         number, sealed = self.number, row.sealed
         place = row.columns.get("seq", number)
         if place != number:
-            raise _broken(number, "is missing" if isinstance(place, int) and place > number else f"stands as {place}")
-        if Sealed.digest(sealed.payload) != sealed.hash:
+            raise _misplaced(number, place)
+        if not sealed.intact:
             raise _broken(number, "was changed: its content does not have its hash")
         if not signed:
             raise _broken(number, f"is not signed by a trusted key (it names {sealed.key})")
         entry = json.loads(sealed.payload)
-        if entry.get("seq") != number:
-            raise _broken(number, f"is another one, written as entry {entry.get('seq')}")
+        if ENTRY - entry.keys():
+            raise _broken(number, "was replaced by something else that was signed")
+        if entry["seq"] != number:
+            raise _broken(number, f"is another one, written as entry {entry['seq']}")
         if entry["previous"] != self.previous:
             raise _broken(number, "does not follow from the entry before it")
         for name, value in row.columns.items():
-            if entry.get(name) != value:
-                raise _broken(
-                    number, f"was changed: the stored {name} is {value!r}, the signed one {entry.get(name)!r}"
-                )
+            if entry[name] != value:
+                raise _broken(number, f"was changed: the stored {name} is {value!r}, the signed one {entry[name]!r}")
         operation = entry["operation"]
         if operation is not None and self.operations.setdefault(operation, number) != number:
             raise _broken(number, f"repeats the operation of entry {self.operations[operation]}")
@@ -136,9 +143,17 @@ class _Walk:
             added = read_public(str(detail["public_key"]).encode(), f"entry {number}")
         except (KeyError, AbiError):
             raise _broken(number, "brings a key that cannot be read") from None
+        if key_id(added) != detail.get("id"):
+            raise _broken(number, "brings a key under another one's name")
         self.keys[detail["id"]] = self.seen[detail["id"]] = added
         for retired in detail.get("retired", []):
             self.keys.pop(retired, None)
+
+
+def _misplaced(number: int, place: object) -> AuditBroken:
+    if not isinstance(place, int):
+        return _broken(number, f"was changed: its number is {place!r}")
+    return _broken(number, "is missing") if place > number else _broken(place, "was put in")
 
 
 def _broken(number: int, what: str) -> AuditBroken:
@@ -148,35 +163,54 @@ def _broken(number: int, what: str) -> AuditBroken:
     )
 
 
-def _read_mark(sealed: Sealed, keys: Mapping[str, Ed25519PublicKey], what: str) -> dict[str, Any]:
-    if Sealed.digest(sealed.payload) != sealed.hash or not signed_by(sealed, keys):
-        seq = _seq(sealed)
-        msg = f"Expected {what} as it was signed, got a changed one{f' (for entry {seq})' if seq is not None else ''}: compare it with one kept elsewhere."
-        raise AuditBroken(msg, seq)
-    mark: dict[str, Any] = json.loads(sealed.payload)
-    return mark
-
-
-def _seq(sealed: Sealed) -> int | None:
-    try:
-        return int(json.loads(sealed.payload)["seq"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
 def _chain_of_checkpoints(checkpoints: Sequence[Sealed], walk: _Walk) -> list[dict[str, Any]]:
-    previous, marks = GENESIS, []
+    previous, marks, after = GENESIS, list[dict[str, Any]](), 1
     for number, sealed in enumerate(checkpoints, 1):
-        mark = _read_mark(sealed, walk.seen, f"checkpoint {number}")
+        mark = _read_mark(sealed, walk, f"checkpoint {number}", after)
         if mark.get("number") != number or mark.get("previous") != previous:
-            msg = f"Expected checkpoint {number} of the ledger in its place, got one written as checkpoint {mark.get('number')} for entry {mark['seq']}: compare them with those kept elsewhere."
-            raise AuditBroken(msg, mark["seq"])
-        previous = sealed.hash
+            msg = f"Expected checkpoint {number} of the ledger (from entry {after} on) in its place, got another one: compare it with those kept elsewhere."
+            raise AuditBroken(msg, after)
+        previous, after = sealed.hash, mark["seq"] + 1
         marks.append(mark)
     return marks
 
 
+def _read_mark(sealed: Sealed, walk: _Walk, what: str, after: int | None = None) -> dict[str, Any]:
+    if sealed.intact and signed_by(sealed, walk.seen):
+        mark: dict[str, Any] = json.loads(sealed.payload)
+        if mark.keys() in (CHECKPOINT, HEAD):
+            return mark
+    if sealed.intact and sealed.key not in walk.seen and _claimed(sealed) > walk.number:
+        first = walk.number + 1
+        msg = f"Expected {what} signed by a key of the ledger, got key {sealed.key}: entries from {first} on are missing, with the one that brought it, or it was forged. Restore them from an export or backup."
+        raise AuditBroken(msg, first)
+    where = "" if after is None else f" (from entry {after} on)"
+    msg = f"Expected {what}{where} as it was signed, got a changed one: compare it with one kept elsewhere."
+    raise AuditBroken(msg, after)
+
+
+def _claimed(sealed: Sealed) -> int:
+    """How far a text that nobody vouches for says that the ledger went."""
+    try:
+        return int(json.loads(sealed.payload)["seq"])
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
+def _read_head(head: Sealed | None, walk: _Walk, hashes: Sequence[str]) -> dict[str, Any]:
+    after = len(hashes) + 1
+    if head is None:
+        msg = f"Expected the signed end of the ledger, found none: entries from {after} on may be missing. Restore it from an export or backup."
+        raise AuditBroken(msg, after)
+    mark = _read_mark(head, walk, "the end of the ledger", after)
+    if mark.keys() != HEAD:
+        msg = f"Expected the signed end of the ledger, got a checkpoint in its place: entries from {after} on may be missing. Restore it from an export or backup."
+        raise AuditBroken(msg, after)
+    return mark
+
+
 def _hold(mark: dict[str, Any], hashes: Sequence[str]) -> None:
+    """Hold the entries against a signed number and hash."""
     seq = mark["seq"]
     if seq > len(hashes):
         first = len(hashes) + 1
@@ -184,4 +218,19 @@ def _hold(mark: dict[str, Any], hashes: Sequence[str]) -> None:
         msg = f"Expected the ledger as it was written, got another: {which} missing at its end (signed as far as {seq}). Restore them from an export or backup."
         raise AuditBroken(msg, first)
     if seq and hashes[seq - 1] != mark["hash"]:
-        raise _broken(seq, "is not the one that was signed in a checkpoint")
+        raise _broken(seq, "(or one before it) is not the one that was signed in a checkpoint")
+
+
+def _hold_checkpoints(
+    checkpoints: Sequence[Sealed], marks: Sequence[dict[str, Any]], kept: Sequence[dict[str, Any]], last: str
+) -> None:
+    """Hold the stored checkpoints, a sound chain already, against those kept elsewhere and the one that the head names."""
+    present = {mark["number"]: mark for mark in marks}
+    missing = [mark["number"] for mark in kept if "number" in mark and present.get(mark["number"]) != mark]
+    if not missing and (checkpoints[-1].hash if checkpoints else GENESIS) != last:
+        missing = [len(checkpoints) + 1]
+    if missing:
+        number = min(missing)
+        after = present[number - 1]["seq"] + 1 if number - 1 in present else 1
+        msg = f"Expected checkpoint {number} of the ledger (from entry {after} on) as it was signed, found none or another one: restore it from where else it was kept."
+        raise AuditBroken(msg, after)

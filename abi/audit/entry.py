@@ -58,10 +58,11 @@ class Entry(Draft):
 
 @dataclass(frozen=True, kw_only=True)
 class Head(Value):
-    """How far the ledger goes: its last entry's number and hash. Replaced with every append."""
+    """How far the ledger goes: its last entry's number and hash, its last checkpoint's hash. Replaced with every append."""
 
     seq: int
     hash: str
+    checkpoint: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +85,13 @@ class Sealed:
     key: str
     signature: str
 
-    @classmethod
-    def digest(cls, payload: str) -> str:
-        """SHA-256 of the text, in hex."""
-        return hashlib.sha256(payload.encode()).hexdigest()
+    @property
+    def intact(self) -> bool:
+        """Whether the hash is that of the text."""
+        try:
+            return hashlib.sha256(self.payload.encode()).hexdigest() == self.hash
+        except UnicodeEncodeError:  # half a surrogate pair, which was never signed
+            return False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -93,12 +93,13 @@ def read_public(pem: bytes, where: str) -> Ed25519PublicKey:
 
 
 def signed_by(sealed: Sealed, keys: Mapping[str, Ed25519PublicKey]) -> bool:
-    """Whether the signature is that of the named key over the text."""
+    """Whether the signature is that of the named key over the text, to the last character."""
     key = keys.get(sealed.key)
     if key is None:
         return False
     try:
-        key.verify(base64.b64decode(sealed.signature, validate=True), sealed.payload.encode())
+        signature = base64.b64decode(sealed.signature, validate=True)
+        key.verify(signature, sealed.payload.encode())
     except (InvalidSignature, ValueError):
         return False
-    return True
+    return base64.b64encode(signature).decode() == sealed.signature  # base64 has bits that decoding does not look at

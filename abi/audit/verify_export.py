@@ -28,69 +28,72 @@ def fail(sentence: str) -> NoReturn:
 
 
 def opened(line: dict[str, str], keys: dict[str, Any], what: str) -> dict[str, Any]:
-    """The signed text of a line, as JSON."""
-    payload = line["payload"].encode()
-    if hashlib.sha256(payload).hexdigest() != line["hash"]:
-        fail(f"{what} was changed: its content does not have its hash")
     try:
-        keys[line["key"]].verify(base64.b64decode(line["signature"], validate=True), payload)
-    except (KeyError, ValueError, InvalidSignature):
-        fail(f"{what} is not signed by a trusted key (it names {line['key']})")
-    found: dict[str, Any] = json.loads(payload)
-    return found
+        payload, signature = line["payload"].encode(), base64.b64decode(line["signature"], validate=True)
+        if hashlib.sha256(payload).hexdigest() != line["hash"]:
+            fail(f"{what} was changed: its content does not have its hash")
+        keys[line["key"]].verify(signature, payload)
+        if base64.b64encode(signature).decode() != line["signature"]:
+            fail(f"{what} has its signature written in another way")
+    except (KeyError, ValueError, TypeError, AttributeError, InvalidSignature):
+        fail(f"{what} is not signed by a trusted key (it names {line.get('key')})")
+    return json.loads(payload)  # type: ignore[no-any-return]
 
 
 def verify(lines: list[str], public_pem: bytes) -> tuple[int, int]:
     key = load_pem_public_key(public_pem)
     trusted: dict[str, Any] = {key_id(key): key}
     seen = dict(trusted)  # retired keys still sign what they signed
-    previous, number, last_mark, mark_number = "0" * 64, 0, "0" * 64, 0
-    hashes, operations, champions, marks = [""], set[str](), dict[str, int](), list[dict[str, Any]]()
+    hashes, marks, operations, champions = ["0" * 64], ["0" * 64], set[str](), dict[str, int]()
+    number, ends = 0, list[dict[str, Any]]()
     for text in lines:
-        line = json.loads(text)
-        if line["type"] == "entry":
-            number += 1
-            entry = opened(line, trusted, f"entry {number}")
-            if entry["seq"] != number:
-                fail(f"entry {number} is missing or moved (entry {entry['seq']} stands in its place)")
-            if entry["previous"] != previous:
-                fail(f"entry {number} does not follow from the entry before it")
-            if entry["operation"] in operations:
-                fail(f"entry {number} repeats an operation")
-            operations.add(entry["operation"])
-            if entry["kind"] in ("promotion", "rollback"):
-                if entry["detail"].get("replaces") != champions.get(entry["model"], 0):
-                    fail(f"entry {number} sets a champion in place of another one than held")
-                champions[entry["model"]] = number
-            if entry["kind"] == "key":
-                added = load_pem_public_key(entry["detail"]["public_key"].encode())
-                trusted[key_id(added)] = seen[key_id(added)] = added
-                for retired in entry["detail"].get("retired", []):
-                    trusted.pop(retired, None)
-            previous = line["hash"]
-            hashes.append(previous)
-        else:
-            mark = opened(line, seen, f"a {line['type']}")
-            if line["type"] == "checkpoint":
-                mark_number += 1
-                if (mark["number"], mark["previous"]) != (mark_number, last_mark):
-                    fail(f"checkpoint {mark_number} (for entry {mark['seq']}) is missing or moved")
-                last_mark = line["hash"]
-            marks.append(mark)
-    for mark in sorted(marks, key=lambda mark: mark["seq"]):
-        if mark["seq"] > number:
-            fail(f"entry {number + 1} is missing: the ledger was signed as far as {mark['seq']}")
-        if mark["seq"] and hashes[mark["seq"]] != mark["hash"]:
-            fail(f"entry {mark['seq']} is not the one that was signed in a checkpoint")
-    if not any(json.loads(text)["type"] == "head" for text in lines):
-        fail(f"the signed head is missing: entries after {number} may be too")
-    return number, len(marks)
+        try:
+            line = json.loads(text)
+            if ends:
+                fail(f"a line stands behind the end: entry {number + 1} or a checkpoint was put in")
+            if line["type"] == "entry":
+                number += 1
+                entry = opened(line, trusted, f"entry {number}")
+                if entry["seq"] != number or len(marks) > 1:
+                    fail(f"entry {number} is missing or moved (entry {entry['seq']} stands in its place)")
+                if entry["previous"] != hashes[-1]:
+                    fail(f"entry {number} does not follow from the entry before it")
+                if entry["operation"] in operations:
+                    fail(f"entry {number} repeats an operation")
+                operations.add(entry["operation"])
+                if entry["kind"] in ("promotion", "rollback"):
+                    if entry["detail"].get("replaces") != champions.get(entry["model"], 0):
+                        fail(f"entry {number} sets a champion in place of another one than held")
+                    champions[entry["model"]] = number
+                if entry["kind"] == "key":
+                    added = load_pem_public_key(entry["detail"]["public_key"].encode())
+                    trusted[key_id(added)] = seen[key_id(added)] = added
+                    trusted = {name: k for name, k in trusted.items() if name not in entry["detail"].get("retired", [])}
+                hashes.append(line["hash"])
+                continue
+            what = f"checkpoint {len(marks)}" if line["type"] == "checkpoint" else "the end"
+            mark = opened(line, seen, f"{what} (entries from {number + 1} on may be missing)")
+            if mark["seq"] > number:
+                fail(f"entry {number + 1} is missing: the ledger was signed as far as {mark['seq']}")
+            if hashes[mark["seq"]] != mark["hash"]:
+                fail(f"entry {mark['seq']} is not the one that was signed in a checkpoint")
+            if line["type"] == "head":
+                ends.append(mark)
+            elif (mark["number"], mark["previous"]) != (len(marks), marks[-1]):
+                fail(f"checkpoint {len(marks)} (for entry {mark['seq']}) is missing or moved")
+            else:
+                marks.append(line["hash"])
+        except (KeyError, ValueError, TypeError, AttributeError, IndexError):
+            fail(f"entry {number + (not marks[1:])} or a line near it is not what was exported: {text[:60]!r}")
+    if not ends or (ends[0]["seq"], ends[0].get("checkpoint")) != (number, marks[-1]):
+        fail(f"the signed end is missing or another one: entries from {ends[0]['seq'] + 1 if ends else number + 1} on")
+    return number, len(marks) - 1
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         print(__doc__)
         raise SystemExit(2)
-    with open(sys.argv[1], encoding="utf-8") as export, open(sys.argv[2], "rb") as pem:
-        count, signed = verify(export.read().splitlines(), pem.read())
+    with open(sys.argv[1], encoding="utf-8", errors="replace") as export, open(sys.argv[2], "rb") as pem:
+        count, signed = verify(list(export), pem.read())
     print(f"OK: {count} entries, {signed} checkpoints, as they were written")

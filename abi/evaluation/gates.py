@@ -22,7 +22,7 @@ from abi.units import show_bytes, show_seconds
 from abi.values import Value
 
 if TYPE_CHECKING:
-    from abi.config import GatesConfig
+    from abi.operations import GatesConfig
 
 Status = Literal["passed", "failed", "off"]
 Judgement = tuple[Status, str, str]

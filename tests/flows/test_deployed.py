@@ -9,6 +9,7 @@ from datetime import UTC, timedelta
 import pytest
 
 import flows.deployed as module
+from abi.audit.entry import Draft
 from abi.config import load_config
 from abi.errors import PlanInfeasible, WorkspaceError
 from abi.monitoring.triggers import FAILURES
@@ -17,9 +18,12 @@ from tasks import deployed_run
 from tasks.decisions import open_ledger
 from tasks.orchestration import in_process
 from tasks.preflight import pose_problem
+from tasks.promotion import promoted
 from tasks.scheduling import Operation, Start, next_and_missed
 from tasks.stage import Call, Clock
 from tasks.workspace import Workspace
+
+pytestmark = pytest.mark.slow
 
 NOW = (datetime.datetime.now(UTC) + timedelta(days=1)).replace(hour=12, minute=0, second=20)
 """Tomorrow, so that what the tests enter lies before it."""
@@ -222,3 +226,23 @@ def test_an_old_model_is_due_only_where_training_would_change_it(look, frame, da
     assert look(now=later, changes=aged) == "The model is 8 d old, past 7 d. The same data, settings and code gave version 1: nothing to train."  # fmt: skip
     change(data, frame)
     assert "The model is 8 d old, past 7 d. Trained version 2." in look(now=later, changes=aged)
+
+
+def test_data_that_drifted_make_a_training_due_by_themselves(look, call, entries, frame, data):
+    """Nobody runs ``abi monitor``, and new data alone count for nothing."""
+    only_drift = {"schedule.new_data": False}
+    look()
+    open_ledger(call).change(
+        Draft(kind="promotion", model=call.name, detail={"version": 1}), lambda now: promoted(now, 1)
+    )
+    again = frame(seed=7)
+    again.to_csv(data, index=False)  # other rows of the same kind
+    assert look(now=NOW + timedelta(minutes=15), changes=only_drift) == "nothing due"
+    assert [entry.detail["alarm"] for entry in entries("drift")] == [False]
+    again["size"] += 3
+    again.to_csv(data, index=False)
+    said = look(now=NOW + timedelta(minutes=30), changes=only_drift)
+    assert "drift" in said.lower()
+    assert "Trained version 2." in said
+    assert entries("trigger")[-2].detail["triggers"] == ["drift"]
+    assert [entry.detail["alarm"] for entry in entries("drift")] == [False, True]

@@ -29,7 +29,9 @@ def workspace(command, frame, quick, tmp_path_factory):
     words = ["--target", "label", "--workspace", folder / "ws", *quick, "--set", "training.family=trees"]
     answer = command("run", data, *words, "--json", before=IN_PROCESS)
     assert answer.code == 0, answer.err
-    tracking = Tracking.open(Workspace(folder / "ws"), TrackingConfig())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/ws/mlflow.db")  # MLflow sets it as well, for good
+        tracking = Tracking.open(Workspace(folder / "ws"), TrackingConfig())
     tracking.client.set_registered_model_alias("shop", "champion", "1")
     return folder / "ws", data
 

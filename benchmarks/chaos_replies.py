@@ -59,7 +59,8 @@ def _register_all(world: World, port: int, count: int, seed: int) -> dict[str, A
     register(call, _record(world, "first"))
     proxy.seen = []
     register(through, _record(world, "second"))
-    usual, writes = proxy.seen, [asked for asked in proxy.seen if not asked.startswith("GET")]
+    usual = list(proxy.seen)
+    writes = [asked for asked in usual if not asked.startswith("GET")]
     os.environ.update(CLIENT)
     for number in range(count):
         fault = FAULTS[number % len(FAULTS)]

@@ -402,3 +402,23 @@ def test_a_full_disk_is_one_sentence_and_the_next_try_completes(
         engine.dispose()
     assert capfd.readouterr().err == ""
     assert tracking.record(record).version == 1
+
+
+def test_a_document_that_does_not_come_whole_is_asked_for_again_and_a_missing_one_is_not(
+    tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    recorded = tracking.record(make(tmp_path, "documents", rounds=[]))
+    assert tracking.document(recorded.run_id, "values/plan.json") == {"width": 3}
+    with pytest.raises(TrackingError) as missing:
+        tracking.document(recorded.run_id, "values/none.json")
+    assert not missing.value.transient
+
+    def cut(*_: object, **__: object) -> None:
+        raise ConnectionError("Connection broken: IncompleteRead(9 bytes read, 9 more expected)")
+
+    monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", cut)
+    with pytest.raises(TrackingError, match=r"values/plan\.json of run .* whole") as broken:
+        tracking.document(recorded.run_id, "values/plan.json")
+    assert broken.value.transient

@@ -26,12 +26,12 @@ from results_file import results_path, write_results
 
 SHOWN = 12
 SHORT: dict[str, int | None] = {
-    "boundaries": 12,
-    "moments": 10,
-    "decisions": 4,
-    "replies": 21,
-    "disk": 8,
-    "tmpfs": 3,
+    "boundaries": 8,
+    "moments": 4,
+    "decisions": 3,
+    "replies": 14,
+    "disk": 3,
+    "tmpfs": 1,
     "outages": 5,
     "flow": 1,
 }

@@ -19,11 +19,11 @@ from chaos_world import World
 
 MODEL = "replies"
 CLIENT = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
 }
-LATE_S = 4.0
+LATE_S = 2.5
 
 
 def replies(world: World, count: int, seed: int) -> tuple[list[Trial], dict[str, Any]]:

@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: run test check format lint types imports bench-balance bench-balance-full clean
+.PHONY: run test check format lint types imports chaos bench-balance bench-balance-full clean
 
 run: $(VENV)/installed
 	$(BIN)/abi demo
@@ -42,6 +42,10 @@ bench-balance: $(VENV)/installed
 # all sets, all arms at all budgets, ten seeds: overnight
 bench-balance-full: $(VENV)/installed
 	$(BIN)/python benchmarks/balance.py --full
+
+# what survives SIGKILL anywhere, lost replies, servers that go and full disks; the short form is part of the tests
+chaos: $(VENV)/installed
+	PYTHONPATH=. $(BIN)/python benchmarks/chaos.py
 
 clean:
 	rm -rf $(VENV) .abi

@@ -2,9 +2,11 @@
 
     python benchmarks/chaos.py [PART ...] [--short] [--seed N] [--json]
 
-Parts: boundaries, moments, decisions (SIGKILL). Without `--short` every boundary and 300 moments; with it a
-seeded sample, in two minutes. Prints a line for each trial that went wrong and a table; writes dated JSON into
-``benchmarks/results/`` unless `--json` prints it. Exits 1 where anything was lost or done twice.
+Parts: `boundaries`, `moments` and `flow` kill a run and start it again; `decisions` kills promotions and rollbacks;
+`replies` disturbs the talk with an MLflow server; `outages` takes MLflow's and Prefect's server away for a minute; `disk`
+and `tmpfs` fill the disk. Without `--short`: every boundary and write, 300 moments, 200 replies; with it a seeded sample.
+Prints what went wrong; writes dated JSON into ``benchmarks/results/`` (parts that were not run stay as they were there),
+unless `--json` prints it. Exits 1 where anything was lost or done twice.
 """
 
 from __future__ import annotations
@@ -17,12 +19,32 @@ from typing import Any
 
 import chaos_disk
 import chaos_kill
+import chaos_outages
 import chaos_replies
 from chaos_world import World, warm
-from results_file import write_results
+from results_file import results_path, write_results
 
-SHORT = {"boundaries": 12, "moments": 10, "decisions": 4, "replies": 21, "disk": 8, "tmpfs": 3}
-LONG = {"boundaries": None, "moments": 300, "decisions": None, "replies": 200, "disk": None, "tmpfs": 24}
+SHOWN = 12
+SHORT: dict[str, int | None] = {
+    "boundaries": 8,
+    "moments": 4,
+    "decisions": 3,
+    "replies": 14,
+    "disk": 3,
+    "tmpfs": 1,
+    "outages": 5,
+    "flow": 1,
+}
+LONG: dict[str, int | None] = {
+    "boundaries": None,
+    "moments": 300,
+    "decisions": None,
+    "replies": 200,
+    "disk": None,
+    "tmpfs": 24,
+    "outages": 60,
+    "flow": 20,
+}
 
 
 def main() -> None:
@@ -41,9 +63,16 @@ def main() -> None:
     if "--json" in words:
         print(json.dumps(figures, indent=1))
     else:
-        print(write_results("chaos", figures))
+        print(write_results("chaos", {**_before(), **figures}))
     if any(part["problems"] for part in figures.values() if isinstance(part, dict)):
         sys.exit(1)
+
+
+def _before() -> dict[str, Any]:
+    """Today's figures so far."""
+    path = results_path("chaos")
+    found: dict[str, Any] = json.loads(path.read_bytes())["figures"] if path.exists() else {}
+    return found
 
 
 def _killed(world: World, parts: list[str], sizes: dict[str, int | None], seed: int) -> dict[str, Any]:
@@ -51,8 +80,10 @@ def _killed(world: World, parts: list[str], sizes: dict[str, int | None], seed: 
     say(f"an undisturbed run takes {baseline.seconds:.1f} s and crosses {len(baseline.places)} boundaries")
     todo: dict[str, Callable[[int | None], list[chaos_kill.Trial]]] = {
         "boundaries": lambda size: chaos_kill.at_boundaries(world, cold, baseline, size, seed),
-        "moments": lambda size: chaos_kill.at_moments(world, baseline, size or 0, seed),
+        "moments": lambda size: chaos_kill.at_moments(world, cold, baseline, size or 0, seed),
         "disk": lambda size: chaos_disk.full_disk(world, baseline, size, seed),
+        "outages": lambda size: chaos_outages.outages(world, size, seed),
+        "flow": lambda size: chaos_outages.in_flow(world, size or 0, seed),
         "tmpfs": lambda size: chaos_disk.small_disk(world, baseline, size or 0, seed),
         "decisions": lambda size: chaos_kill.decisions(world, size, seed),
     }
@@ -76,6 +107,7 @@ def summary(trials: list[chaos_kill.Trial]) -> dict[str, Any]:
         "killed": sum(trial.killed for trial in trials),
         "problems": [asdict(trial) for trial in wrong],
         "seconds": round(sum(trial.seconds for trial in trials), 1),
+        "seen": [trial.where for trial in trials] if len(trials) <= SHOWN else [],
     }
 
 

@@ -85,8 +85,8 @@ def facts(world: World, uri: str | None = None, database: Path | None = None) ->
         "entered_once": sorted(e.detail["version"] for e in registered) == sorted(v[0] for v in versions)
         and len({o[0] for o in operations}) == len(versions),
         "artifact": registered[-1].detail["artifact"] if registered else None,
-        "promotions": sum(1 for _ in ledger.entries(kinds=("promotion",))),
-        "rollbacks": sum(1 for _ in ledger.entries(kinds=("rollback",))),
+        "promotions": len(list(ledger.entries(kinds=("promotion",)))),
+        "rollbacks": len(list(ledger.entries(kinds=("rollback",)))),
         "champion": now.champion,
         "running": running,
         "aliases_follow": {k: v for k, v in wanted.items() if v is not None} == aliases,

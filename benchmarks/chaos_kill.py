@@ -97,25 +97,31 @@ def _kill_at(world: World, place: Place, baseline: Baseline, *, new: bool) -> Tr
     return _restarted(world, f"{'first use, ' if new else ''}{place}", ended, seed, baseline, versions=1 if new else 2)
 
 
-def at_moments(world: World, baseline: Baseline, count: int, seed: int) -> list[Trial]:
-    """Kill a run at so many random moments."""
+def at_moments(world: World, cold: Baseline, baseline: Baseline, count: int, seed: int) -> list[Trial]:
+    """Kill a run at so many random moments; each tenth is a first use in a place with nothing, where DVC is at work too."""
     draw = random.Random(seed)
     trials = []
-    for _ in range(count):
-        share = draw.random()
-        world.reset(READY)
-        kill_after_s = share * baseline.seconds
-        ended = world.abi(world.run_words(1), lambda: Trace(world.trace).install(), kill_after_s)
+    for number in range(count):
+        new, share = number % 10 == 0, draw.random()
+        usual = cold if new else baseline
+        world.reset(None if new else READY)
+        run = 0 if new else 1
+        ended = world.abi(world.run_words(run), lambda: Trace(world.trace).install(), share * usual.seconds)
         crossings = crossed(world.trace)
-        where = f"after {share:.4f} of the run, past {crossings[-1] if crossings else 'nothing'}"
-        trials.append(_restarted(world, where, ended, 1, baseline, versions=2))
+        where = f"{'first use, ' if new else ''}after {share:.4f} of the run, past {crossings[-1] if crossings else 'nothing'}"
+        trials.append(_restarted(world, where, ended, run, usual, versions=run + 1))
     return trials
+
+
+def kept_stages(world: World) -> set[str]:
+    """Keys of the stages that are finished."""
+    stages = world.workspace / "stages"
+    return {path.name for path in stages.iterdir() if not path.name.startswith(".")} if stages.is_dir() else set()
 
 
 def _restarted(world: World, where: str, ended: Ended, seed: int, baseline: Baseline, versions: int) -> Trial:
     """Run again, and see what there is."""
-    stages = world.workspace / "stages"
-    kept = {path.name for path in stages.iterdir() if not path.name.startswith(".")} if stages.is_dir() else set()
+    kept = kept_stages(world)
     world.trace.unlink(missing_ok=True)
     again = world.abi(world.run_words(seed), lambda: Trace(world.trace).install())
     problems = [] if again.code == 0 else [f"expected exit code 0, got {again.code}: {again.said[-600:]}"]

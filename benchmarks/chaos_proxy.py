@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 import time
 from contextlib import suppress
@@ -19,24 +20,28 @@ HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "date"
 
 @dataclass
 class Plan:
-    """The fault of one request: the `number`-th from now of those whose path holds `path`."""
+    """The fault of one request: the `number`-th from now of those that ask for the same (`asked`)."""
 
     fault: Fault
     number: int
-    path: str = ""
+    asked: str
     seen: int = 0
-    met: str | None = None
+    met: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def meets(self, method: str, path: str) -> bool:
+    def meets(self, asked: str) -> bool:
         """Whether it is this one."""
         with self.lock:
-            if self.path not in path or self.met is not None:
+            if self.asked != asked or self.met:
                 return False
             self.seen += 1
-            if self.seen == self.number:
-                self.met = f"{method} {path.partition('?')[0]}"
-            return self.met is not None
+            self.met = self.seen == self.number
+            return self.met
+
+
+def kind_of(path: str) -> str:
+    """The path without what differs from run to run."""
+    return re.sub(r"m-[0-9a-f]+|[0-9a-f]{16,}", "*", path.partition("?")[0])
 
 
 class Proxy(ThreadingHTTPServer):
@@ -54,6 +59,7 @@ class Proxy(ThreadingHTTPServer):
         self.upstream, self.late_s = port, late_s
         self.plan: Plan | None = None
         self.late: list[threading.Thread] = []
+        self.seen: list[str] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -71,8 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0)) if "chunked" not in self.headers.get("transfer-encoding", "") else self._chunks()  # fmt: skip
+        asked = f"{self.command} {kind_of(self.path)}"
+        self.server.seen.append(asked)
         plan = self.server.plan
-        fault = plan.fault if plan is not None and plan.meets(self.command, self.path) else None
+        fault = plan.fault if plan is not None and plan.meets(asked) else None
         if fault == "lose request":
             self.close_connection = True
         elif fault == "502 unseen":

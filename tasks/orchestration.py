@@ -25,6 +25,7 @@ from tasks.stage import Call, Clock, Stage
 from tasks.workspace import Workspace, disk_errors
 
 PREFECTS = {"prefect", "httpx", "httpcore", "websockets"}
+UNREACHED = re.compile(r"Prefect API|Failed to reach API")
 Run = Callable[..., str]
 Body = Callable[[Run], str]
 QUIET = {
@@ -100,7 +101,7 @@ def or_without_prefect(call: Call, clock: Clock, body: Body, run: Callable[[], s
 def _of_prefect(error: Exception) -> bool:
     """Whether it is Prefect's server that failed, and not a stage."""
     modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
-    return bool(modules & PREFECTS) or (isinstance(error, RuntimeError) and "Prefect API" in str(error))
+    return bool(modules & PREFECTS) or (isinstance(error, RuntimeError) and bool(UNREACHED.search(str(error))))
 
 
 def as_tasks(call: Call, clock: Clock) -> Run:

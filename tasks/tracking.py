@@ -156,7 +156,20 @@ class Tracking:
             TrackingError: there is none, or it is damaged.
         """
         with answering(self.uri), tempfile.TemporaryDirectory() as folder:
-            return json.loads(Path(self.client.download_artifacts(run_id, name, folder)).read_bytes())
+            return json.loads(self._file(run_id, name, folder).read_bytes())
+
+    def _file(self, run_id: str, name: str, folder: str) -> Path:
+        """Download one file of a run. MLflow says of one that did not come whole that it is not there: so look."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return Path(self.client.download_artifacts(run_id, name, folder))
+        except MlflowException as error:
+            there = self.client.list_artifacts(run_id, str(Path(name).parent) if "/" in name else None)
+            if name not in {file.path for file in there}:
+                raise
+            msg = f"Expected MLflow at {self.uri} to send {name} of run {run_id} whole, got less: see that its artifact store answers, then run again."
+            raise TrackingError(msg, transient=True) from error
 
     def run_of(self, name: str, version: int) -> str | None:
         """The run that a registered version came from; None where there is no such version."""
@@ -184,7 +197,7 @@ class Tracking:
         """The values that a run recorded, by name, as the JSON documents that they are."""
         with answering(self.uri), tempfile.TemporaryDirectory() as folder:
             paths = [f.path for f in self.client.list_artifacts(run_id, "values")]
-            held = [Path(self.client.download_artifacts(run_id, path, folder)) for path in paths]
+            held = [self._file(run_id, path, folder) for path in paths]
             return {path.stem: _plain(path) for path in held}
 
     def load(self, uri: str) -> PyFuncModel:
@@ -555,7 +568,8 @@ def _transient(error: BaseException | None) -> bool:
         if isinstance(status, int) and status >= SERVER_TROUBLE:
             return True
         if re.search(
-            r"failed with (error code|exception)? ?(5\d\d|HTTPConnectionPool)|Max retries exceeded|not in a valid JSON",
+            r"failed with (error code|exception)? ?(5\d\d|HTTPConnectionPool)|Max retries exceeded|not in a valid JSON"
+            r"|5\d\d Server Error|IncompleteRead|Connection broken|Connection aborted|Read timed out",
             str(error),
         ):
             return True

@@ -10,6 +10,8 @@ import datetime
 import errno
 import json
 import os
+import re
+import shutil
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -277,10 +279,19 @@ def disk_errors(place: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        number = _number(error)
+        if number in FULL:
             msg = f"Expected room to write {place}, got no space left: free some or use another place with --workspace."
-        elif error.errno in CLOSED:
-            msg = f"Expected a place that can be written at {place}, got {os.strerror(error.errno or 0).lower()}: change that or use another place with --workspace."
+        elif number in CLOSED:
+            msg = f"Expected a place that can be written at {place}, got {os.strerror(number or 0).lower()}: change that or use another place with --workspace."
         else:
             raise
         raise WorkspaceError(msg) from error
+
+
+def _number(error: OSError) -> int | None:
+    """What went wrong; of many files that could not be copied, with the first one."""
+    if error.errno is None and isinstance(error, shutil.Error):
+        found = re.search(r"\[Errno (\d+)\]", str(error))
+        return int(found.group(1)) if found else None
+    return error.errno

@@ -16,7 +16,7 @@ import abi
 import tasks.tracking as module
 from abi.audit.model_files import list_files
 from abi.config import TrackingConfig
-from abi.errors import ArtifactRefused, TrackingError
+from abi.errors import ArtifactRefused, TrackingError, WorkspaceError
 from abi.problem import DataFile, Snapshot
 from tasks.records import Dataset, Record, Recorded, Round, flatten, mlflow_key
 from tasks.tracking import Tracking
@@ -207,7 +207,8 @@ def test_a_stored_model_that_was_changed_is_refused_before_it_is_loaded(
         data = bytearray((folder / name).read_bytes())
         data[len(data) // 2] ^= 1
         (folder / name).write_bytes(data)
-    with pytest.raises(ArtifactRefused, match=rf"{recorded.uri} as it was recorded.*{name or 'code/json.py'}"):
+    said = {None: "code/json.py", "model.sig": ""}.get(name, name)  # a signature may be damaged at any of its names
+    with pytest.raises(ArtifactRefused, match=rf"{recorded.uri} as it was recorded.*{said}"):
         tracking.load(recorded.uri)
     with pytest.raises(ArtifactRefused):
         tracking.fetch(recorded.uri, tmp_path / "fetched")
@@ -375,3 +376,49 @@ def test_flatten_and_names() -> None:
 
 def test_the_real_package_is_what_is_stored_by_default() -> None:
     assert module.abi is abi
+
+
+def test_a_full_disk_is_one_sentence_and_the_next_try_completes(
+    tracking: Tracking, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from sqlalchemy import event
+
+    record = make(tmp_path, "full", rounds=[])
+    engine = tracking.client._tracking_client.store.engine
+
+    def no_room(connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').fetchone()[0]}")
+
+    def fill() -> None:
+        for number in range(99):  # pages that are there take some rows first
+            tracking.record(make(tmp_path, f"full-{number}", rounds=[]))
+
+    event.listen(engine, "checkout", no_room)
+    try:
+        with pytest.raises(WorkspaceError, match=r"Expected room to write .*mlflow\.db, got no space left"):
+            fill()
+    finally:
+        event.remove(engine, "checkout", no_room)
+        engine.dispose()
+    assert capfd.readouterr().err == ""
+    assert tracking.record(record).version == 1
+
+
+def test_a_document_that_does_not_come_whole_is_asked_for_again_and_a_missing_one_is_not(
+    tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    recorded = tracking.record(make(tmp_path, "documents", rounds=[]))
+    assert tracking.document(recorded.run_id, "values/plan.json") == {"width": 3}
+    with pytest.raises(TrackingError) as missing:
+        tracking.document(recorded.run_id, "values/none.json")
+    assert not missing.value.transient
+
+    def cut(*_: object, **__: object) -> None:
+        raise ConnectionError("Connection broken: IncompleteRead(9 bytes read, 9 more expected)")
+
+    monkeypatch.setattr(LocalArtifactRepository, "download_artifacts", cut)
+    with pytest.raises(TrackingError, match=r"values/plan\.json of run .* whole") as broken:
+        tracking.document(recorded.run_id, "values/plan.json")
+    assert broken.value.transient

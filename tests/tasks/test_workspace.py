@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from abi.errors import WorkspaceError
 from abi.problem import DataFile, Problem, Schema, Snapshot, Split
-from tasks.workspace import Workspace
+from tasks.workspace import Workspace, disk_errors
 
 HOLD = """
 import sys, time
@@ -144,6 +145,14 @@ def test_a_full_disk_for_real(tiny_disk: Path) -> None:
     assert leftovers(ws.root) == []
 
 
+def test_many_files_that_find_no_room(tiny_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    for number in range(3):
+        (tmp_path / "many" / str(number)).write_bytes(bytes(200_000))
+    with pytest.raises(WorkspaceError, match="no space left"), disk_errors(tiny_disk):
+        shutil.copytree(tmp_path / "many", tiny_disk / "many")
+
+
 def test_a_read_only_disk_for_real(tiny_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
     with pytest.raises(WorkspaceError, match="read-only file system"):
@@ -176,3 +185,17 @@ def test_the_lock_is_let_go_when_the_run_fails(ws: Workspace) -> None:
         1 / 0  # noqa: B018
     with ws.lock(0.1):
         pass
+
+
+def test_a_run_removes_what_a_killed_one_left_half_written(tmp_path: Path) -> None:
+    ws = Workspace.open(tmp_path / "ws")
+    killed = (
+        "import os, signal, sys; from pathlib import Path; from tasks.workspace import Workspace;"
+        "Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        "ws = Workspace(Path(sys.argv[1])); ws.write(ws.runs / 'one' / 'run.json', b'{}')"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, str(ws.root)], check=False).returncode == -9
+    (left,) = (ws.runs / "one").iterdir()
+    assert left.read_bytes() == b"{}"
+    with ws.lock():
+        assert list((ws.runs / "one").iterdir()) == []

@@ -1,0 +1,148 @@
+"""A server that is away for a while, at the start of a run and in its middle: the run completes, and says what happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from chaos_inspect import inspect, survey
+from chaos_kill import READY, Trial, kept_stages
+from chaos_servers import Server, mlflow_server, prefect_server
+from chaos_trace import crossed, started
+from chaos_world import World
+
+HERE = Path(__file__).parent
+RUN = "import sys; from pathlib import Path; from chaos_trace import Trace; import tasks; Trace(Path(sys.argv.pop(1))).install(); from flows.cli import main; main()"
+BEYOND_S = 150.0
+"""A run may take so much longer than the outage and an undisturbed run together."""
+LIMIT_S = 900.0
+
+
+def outages(world: World, seconds: int | None, _: int) -> list[Trial]:
+    """MLflow and Prefect, each away from the start and from the middle on, for so many seconds."""
+    away_s = float(seconds or 0)
+    trials = []
+    for make, name in ((mlflow_server, "MLflow"), (prefect_server, "Prefect")):
+        calm_s = 0.0
+        for when in ("never", "at the start", "in the middle"):
+            trial = _away(world, make(world.root / f"{name}-{when.split()[-1]}"), name, when, away_s, calm_s)
+            calm_s = calm_s or trial.seconds
+            trials.append(trial)
+    return trials
+
+
+def _away(world: World, server: Server, name: str, when: str, away_s: float, calm_s: float) -> Trial:
+    """Run in a process of its own; the server goes when the run is there, and comes back on the same port."""
+    world.reset(READY)
+    if name == "MLflow":  # a server that has no version yet, and a ledger that knows of none
+        for path in world.workspace.glob("ledger.db*"):
+            path.unlink()
+        shutil.rmtree(world.workspace / "ledger-checkpoints")
+    server.start()
+    back = threading.Thread(target=_come_back, args=(server, away_s))
+    start = time.monotonic()
+    try:
+        if when == "at the start":
+            server.kill()
+            back.start()
+        process = _start(world, server, name)
+        if when == "in the middle":
+            _wait_for_middle(world, process)
+            server.kill()
+            back.start()
+        try:
+            _, said = process.communicate(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, said = process.communicate()
+        took = time.monotonic() - start
+        if back.ident is not None:
+            back.join()
+        problems = _problems(world, server, name, process.returncode, said)
+        if when != "never" and took > away_s + calm_s + BEYOND_S:
+            problems.append(f"it took {took:.0f} s, {calm_s:.0f} s without an outage")
+        told = re.search(r"^(waiting|prefect) .*", said, re.MULTILINE)
+        if when == "at the start" and name == "Prefect" and told is None:
+            problems.append(f"no line says what happened: {said[-600:]}")
+    finally:
+        server.kill()
+    where = f"{name} away {when}: {told.group()[:200] if told else 'nothing had to be said'}"
+    return Trial(where, when != "never", problems, round(took, 1))
+
+
+def _come_back(server: Server, away_s: float) -> None:
+    time.sleep(away_s)
+    server.start()
+
+
+def in_flow(world: World, count: int, seed: int) -> list[Trial]:
+    """Kill runs under a real Prefect flow at so many random moments, and run them again."""
+    draw = random.Random(seed)
+    server = prefect_server(world.root / "flows").start()
+    try:
+        world.reset(READY)
+        start = time.monotonic()
+        assert _start(world, server, "Prefect").wait(LIMIT_S) == 0
+        calm_s, artifact = time.monotonic() - start, survey(world)["artifact"]
+        trials = [_killed_flow(world, server, draw.random() * calm_s, artifact) for _ in range(count)]
+    finally:
+        server.kill()
+    return trials
+
+
+def _killed_flow(world: World, server: Server, after_s: float, artifact: str) -> Trial:
+    world.reset(READY)
+    start = time.monotonic()
+    process = _start(world, server, "Prefect")
+    try:
+        process.wait(after_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    killed = process.wait() != 0
+    process.communicate()
+    kept = kept_stages(world)
+    world.trace.unlink(missing_ok=True)
+    again = _start(world, server, "Prefect")
+    _, said = again.communicate(timeout=LIMIT_S)
+    repeated = kept & set(started(world.trace))
+    problems = [f"finished stage {key.partition('-')[0]} was run again" for key in sorted(repeated)]
+    problems += [] if again.returncode == 0 else [f"expected exit code 0, got {again.returncode}: {said[-600:]}"]
+    problems += inspect(world, {"versions": 2, "entered": [1, 2], "artifact": artifact})
+    return Trial(f"flow after {after_s:.2f} s", killed, problems, round(time.monotonic() - start, 1))
+
+
+def _start(world: World, server: Server, name: str) -> subprocess.Popen[str]:
+    words = world.run_words(1)
+    words += ["--set", f"tracking.uri={server.url}"] if name == "MLflow" else []
+    words += ["--set", "tracking.patience=300"]
+    environment = {"PREFECT_API_URL": f"{server.url}/api"} if name == "Prefect" else {}
+    place = {"PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE)]), "PREFECT_HOME": str(world.root / "home")}
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(world.trace), *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment, **place},
+    )
+
+
+def _wait_for_middle(world: World, process: subprocess.Popen[str]) -> None:
+    """Until training begins."""
+    while process.poll() is None and not any(key.startswith("train-") for key in started(world.trace)):
+        time.sleep(0.02)
+
+
+def _problems(world: World, server: Server, name: str, code: int, said: str) -> list[str]:
+    if code:
+        return [f"expected exit code 0, got {code}: {said[-900:]}"]
+    assert crossed(world.trace)
+    if name == "Prefect":
+        return inspect(world, {"versions": 2, "entered": [1, 2]})
+    return inspect(world, {"versions": 1, "entered": [1]}, server.url, server.folder / "mlflow.db")

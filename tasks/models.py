@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from abi.audit.signing import SIGNATURE
 from abi.data.scratch import scratch_folder
-from abi.errors import ArtifactRefused
+from abi.errors import ArtifactRefused, WorkspaceError
 from abi.families.family import MODEL, Model
 from abi.families.stored import load
 from tasks.signing import Signing
@@ -49,6 +49,11 @@ def load_model(call: Call, artifact: str) -> Model:
         WorkspaceError: its files do not belong together.
     """
     folder = call.ws.models / artifact
+    if not folder.is_dir():
+        msg = (
+            f"Expected the model {artifact[:12]} in {folder}, found none. Train the model again or restore the folder."
+        )
+        raise WorkspaceError(msg)
     Signing(call.ws, call.settings.signing).verify(folder, artifact)
     return load(folder)
 

@@ -79,7 +79,10 @@ class Tracking:
 
             if uri == embedded and not ws.mlflow_db.exists():
                 _create_database(ws)
-            mlflow.set_tracking_uri(uri)
+            with _environment(
+                {"MLFLOW_TRACKING_URI": uri}
+            ):  # MLflow leaves it there, where another workspace would find it
+                mlflow.set_tracking_uri(uri)
             client = mlflow.MlflowClient(tracking_uri=uri)
             place = ws.mlartifacts.as_uri() if uri == embedded else None
             return cls(ws, uri, client, _experiment(client, config.experiment, place), Signing(ws, signing))

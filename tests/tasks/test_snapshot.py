@@ -204,7 +204,7 @@ def test_a_full_disk_while_copying_is_one_sentence(tmp_path: Path, data: Path, m
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.shutil, "copyfile", full)
+        patch.setattr(module.shutil, "copyfileobj", full)
         with pytest.raises(WorkspaceError, match="no space left"):
             take_snapshot(ws, data / "train.csv")
     assert isinstance(take_snapshot(ws, data / "train.csv"), Snapshot)

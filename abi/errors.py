@@ -136,3 +136,8 @@ def listed(names: list[str] | tuple[str, ...], limit: int = SHOWN) -> str:
 def clip(text: str, limit: int = 60) -> str:
     """Shorten a long name for a message or a page."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def told(error: Exception) -> str:
+    """What the system says of an error, as a part of a sentence."""
+    return str(getattr(error, "strerror", None) or error).partition(" (while")[0].rstrip(".")

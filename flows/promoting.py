@@ -115,7 +115,7 @@ def leaderboard(*, model: str | None = None, common: Common = Common()) -> None:
     rows = rank(open_ledger(call), call.name)
     if common.json:
         emit({"model": call.name, "versions": rows})
-    elif rows:
+    elif not common.quiet:
         head = ("v", rows[0]["primary"], "vs even", "vs base", "params", "per row", "data", "gates", "alias")
         table = [
             (
@@ -133,5 +133,5 @@ def _call(model: str | None, common: Common) -> Call:
     from flows.session import open_call
     from tasks.decisions import only_model
 
-    _, call = open_call(common, model, model or "model", [])
+    _, call = open_call(common, model, "model", [])
     return call if model is not None else only_model(call)

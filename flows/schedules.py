@@ -91,7 +91,7 @@ def _watch(wanted: Wanted, config: Config, settings: dict[str, object], pool: st
         msg = "Expected `abi schedule DATA --target COL`, got no data file or no column: name both, or use --show, --pause, --resume, --remove, --now or --force."
         raise UsageError(msg)
     ws = Workspace.open(workspace_of(wanted.common))
-    name = model_name(wanted.name or config.name, wanted.data)
+    name = model_name(config.name if wanted.name is None else wanted.name, wanted.data)
     data, test = (None if path is None else str(Path(path).resolve()) for path in (wanted.data, wanted.test))
     pose_problem(Call.of(ws, name, config), str(data), test, wanted.target)
     file = wanted.common.config or Path("abi.yaml")

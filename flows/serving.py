@@ -99,4 +99,4 @@ def _open(model: str | None, version: int | None, alias: str, common: Common) ->
     config = settings_of(common, [])
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
     tracking = Tracking.open(Workspace.open(workspace_of(common)), config.tracking, config.signing)
-    return tracking, choose(tracking, model or config.name, version, alias)
+    return tracking, choose(tracking, config.name if model is None else model, version, alias)

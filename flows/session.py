@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from abi.config import Config, load_config
 from abi.documents import document, read_document
-from abi.errors import UsageError
+from abi.errors import UsageError, clip
 from abi.values import Value
 from tasks import progress
 from tasks.stage import Call
@@ -34,14 +34,14 @@ def open_call(common: Common, name: str | None, source: str, budget: list[str]) 
     config = settings_of(common, budget)
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
     ws = Workspace.open(workspace_of(common))
-    return ws, Call.of(ws, model_name(name or config.name, source), config)
+    return ws, Call.of(ws, model_name(config.name if name is None else name, source), config)
 
 
 def model_name(name: str | None, source: str) -> str:
     """The given name, or the data file's: what MLflow takes as a name is kept of it."""
     if name is not None:
         if not re.fullmatch(r"[^/:.%\"'\s][^/:.%\"']{0,99}", name):
-            msg = f"Expected a model name of at most 100 characters without / : . % and quotes, got {name!r}."
+            msg = f"Expected a model name of at most 100 characters without / : . % and quotes, got {clip(name)!r}: choose another."
             raise UsageError(msg)
         return name
     path = Path(source)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tasks.ledger_whole import Whole
 
 VERIFIER = "verify_export.py"
+DIGITS = 18
+"""Longer numbers are past every ledger's end, and past what a database takes."""
 
 
 def select(ledger: Ledger, kind: str | None, model: str | None, value: str | None, last: int | None) -> list[Entry]:
@@ -46,7 +48,8 @@ def find_entry(ledger: Ledger, which: str) -> Entry:
         UsageError: there is none.
     """
     ledger.demand()
-    entry = ledger.at(int(which)) if which.isdecimal() else ledger.find(which)
+    number = int(which) if which.isdecimal() and len(which) <= DIGITS else None
+    entry = ledger.find(which) if number is None else ledger.at(number)
     if entry is None:
         msg = f"Expected the number (1 to {ledger.size()}) or operation of an entry, got {clip(which)!r}: `abi audit ls` lists them."
         raise UsageError(msg)

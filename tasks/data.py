@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 from abi.data.columns import Columns
 from abi.data.infer import pose as pose_problem
 from abi.data.reader import Reader
+from abi.errors import DataError, listed
 from abi.problem import Problem, Role, Snapshot
 from tasks.snapshot import fetch_snapshot
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from abi.data.table import Table
     from tasks.stage import Call
     from tasks.workspace import Workspace
 
@@ -31,6 +35,20 @@ def open_reader(call: Call, problem: Problem) -> Reader:
 def load_rows(call: Call, problem: Problem, role: Role) -> Columns:
     """All rows of a role; the last few that were asked for stay in memory, since several stages need the same."""
     return _rows(call.ws, call.settings.tracking.remote, problem.id, role, _Held(problem))
+
+
+def expect_columns(problem: Problem, table: Table, place: str | Path, *, with_target: bool = False) -> None:
+    """See that new rows have what the model reads.
+
+    Raises:
+        DataError: a column is lacking.
+    """
+    schema, names = problem.schema, set(table.names)
+    wanted = [*(f.column for f in schema.features), *([schema.target] if with_target else [])]
+    lacking = tuple(dict.fromkeys(name for name in wanted if name not in names))
+    if lacking:
+        msg = f"Expected the columns that the model was trained on in {place}, got no {listed(lacking)}: add {'it' if len(lacking) == 1 else 'them'} to the file."
+        raise DataError(msg)
 
 
 class _Held:

@@ -21,6 +21,7 @@ from abi.families.stored import load
 from abi.metrics import Prediction, score
 from abi.problem import Checks, Problem, Schema, Snapshot, Split
 from abi.types import Evaluation, Gain
+from tasks.data import expect_columns
 from tasks.fresh_process import predict_afresh
 from tasks.model_registry import Version, find_version
 from tasks.snapshot import fetch_snapshot, take_snapshot
@@ -125,6 +126,7 @@ def _fresh(call: Call, problem: Problem, data: Path | None) -> Reader:
         return Reader(problem, train, test)
     snapshot: Snapshot = take_snapshot(call.ws, data, None, remote)
     table, _ = fetch_snapshot(call.ws, snapshot, remote)
+    expect_columns(problem, table, data, with_target=True)
     every = Split(seed=problem.split.seed, validation=0.0, test=1.0)
     return Reader(replace(problem, snapshot=snapshot, split=every), table)
 

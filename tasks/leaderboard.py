@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from abi.audit.entry import Aliases, Entry
+from abi.errors import UsageError
 from abi.metrics import LOWER_IS_BETTER
 from tasks.ledger import Ledger
 
@@ -13,11 +14,17 @@ def leaderboard(ledger: Ledger, model: str) -> list[dict[str, Any]]:
     """One row per registered version, the best primary metric first; versions in quarantine last.
 
     Figures of versions that were tested on other rows (another `snapshot`) are not strictly comparable.
+
+    Raises:
+        UsageError: the ledger knows no version of that model.
     """
     aliases = ledger.aliases(model)
     gates = {e.detail["version"]: e for e in ledger.entries(kinds=("gates",), model=model)}
     bad = {e.detail["version"] for e in ledger.entries(kinds=("quarantine",), model=model)}
     rows = [_row(e, aliases, gates.get(e.detail["version"]), bad) for e in ledger.entries(kinds=("registration",), model=model)]  # fmt: skip
+    if not rows:
+        msg = f"Expected a registered model, got {model!r}, of which the ledger knows no version: train one with `abi run`, or name another with --model."
+        raise UsageError(msg)
     return sorted(rows, key=lambda row: (row["state"] == "quarantined", _rank(row), -row["version"]))
 
 

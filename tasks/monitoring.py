@@ -22,7 +22,7 @@ from abi.data.columns import encode
 from abi.data.reader import Reader
 from abi.data.split import roles
 from abi.documents import document, find, read_document
-from abi.errors import DataError, TrackingError, UsageError, WorkspaceError, listed
+from abi.errors import DataError, TrackingError, UsageError, WorkspaceError
 from abi.families.family import Model
 from abi.families.stored import load
 from abi.monitored import AttentionDrift, Distribution, Drift, FeatureDrift, Reference
@@ -36,7 +36,7 @@ from abi.monitoring.verdict import Subject, conclude
 from abi.problem import DataFile, Problem, Snapshot, Split
 from abi.types import Trained
 from abi.values import Value
-from tasks.data import open_reader
+from tasks.data import expect_columns, open_reader
 from tasks.decisions import flow_run, only_model, open_ledger
 from tasks.model_registry import Version, find_version, versions
 from tasks.models import has_files, load_model
@@ -98,7 +98,7 @@ def monitor(call: Call, data: str, model: str | None = None, out: Path | None = 
     ledger, champion = open_ledger(call), find_champion(call)
     reference = champion.reference
     batch = Batch(*read_file(ws, Path(data)))
-    _expect_columns(champion.problem, batch, data)
+    expect_columns(champion.problem, batch.table, data)
     tallies, predictions = _count(champion, batch)
     features, prediction = _judged(champion, tallies, predictions, config)
     attention, notes = _attention(call, champion, batch)
@@ -201,14 +201,6 @@ def _document(tracking: Tracking, version: Version, name: str) -> Value:
             raise
         msg = f"Expected {name} among what the run of {version.uri} recorded, got none: an earlier ABI made it; train again with `abi run`."
         raise UsageError(msg) from None
-
-
-def _expect_columns(problem: Problem, batch: Batch, data: str) -> None:
-    names = set(batch.table.names)
-    lacking = tuple(dict.fromkeys(f.column for f in problem.schema.features if f.column not in names))
-    if lacking:
-        msg = f"Expected the columns that the model was trained on in {data}, got no {listed(lacking)}: add {'it' if len(lacking) == 1 else 'them'} to the file."
-        raise DataError(msg)
 
 
 def _count(champion: Champion, batch: Batch) -> tuple[list[Tally], Tally | None]:

@@ -67,7 +67,7 @@ def promote(
         raise UsageError(msg)
     ledger, tracking = open_ledger(call), reconciled(call)
     aliases = ledger.aliases(call.name)
-    candidate = _promotable(ledger, tracking, call.name, version or aliases.challenger)
+    candidate = _promotable(ledger, tracking, call.name, aliases.challenger if version is None else version)
     registered = ledger.find(f"registration:{candidate.operation}")
     assert registered is not None
     if candidate.number == aliases.champion:

@@ -18,10 +18,12 @@ from tasks.tracking import Tracking
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from abi.audit.entry import Entry
     from abi.config import Config
 
-VERSION = re.compile(r"(?:models:/)?(?P<name>[^/]+)/(?P<version>[0-9]+)")
+VERSION = re.compile(r"(?:models:/)?(?P<name>[^/]+)/(?P<version>[0-9]{1,18})")
 RUN_ID = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -97,7 +99,7 @@ def _find(ws: Workspace, config: Config, reference: str) -> _Known:
     if named is None and not RUN_ID.fullmatch(reference):
         msg = f"Expected a run id of at least 4 digits, NAME/VERSION or models:/NAME/VERSION, got {reference!r}: `abi run --json` prints run_id and model."
         raise UsageError(msg)
-    here = [_known(json.loads(path.read_bytes())) for path in sorted(ws.runs.glob("*/run.json"))]
+    here = [_known(path) for path in sorted(ws.runs.glob("*/run.json"))]
     if named is not None:
         name, version = named["name"], int(named["version"])
         found = [k for k in here if (k.name, k.version) == (name, version)]
@@ -115,9 +117,13 @@ def _find(ws: Workspace, config: Config, reference: str) -> _Known:
     return found[0]
 
 
-def _known(result: dict[str, Any]) -> _Known:
-    model = result["model"]
-    return _Known(str(result["run_id"]), str(model["name"]), int(model["version"]), result.get("values", {}))
+def _known(path: Path) -> _Known:
+    try:
+        result = json.loads(path.read_bytes())
+        model = result["model"]
+        return _Known(str(result["run_id"]), str(model["name"]), int(model["version"]), dict(result.get("values", {})))
+    except (ValueError, KeyError, TypeError):
+        raise AuditBroken(_changed("run.json", str(path))) from None
 
 
 def _values(ws: Workspace, config: Config, known: _Known) -> dict[str, Any]:

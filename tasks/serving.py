@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from abi.data.convert import convert
 from abi.data.source import hash_file
-from abi.errors import AbiError, UsageError, listed
+from abi.errors import AbiError, UsageError, listed, told
 from tasks.signing import TRUSTED
 from tasks.workspace import Workspace, disk_errors
 
@@ -159,7 +159,7 @@ def _expect_free(host: str, port: int) -> None:
         with socket.create_server((host, port)):
             return
     except (OSError, OverflowError) as error:
-        msg = f"Expected to listen at {host}:{port}, got: {getattr(error, 'strerror', None) or error}: choose another --port or --host."
+        msg = f"Expected to listen at {host}:{port}, got: {told(error)}: choose another --port or --host."
         raise UsageError(msg) from None
 
 

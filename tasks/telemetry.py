@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abi.audit.tally import ModelTally, Tally, second
-from abi.errors import AbiError, LedgerError, UsageError
+from abi.errors import AbiError, LedgerError, UsageError, told
 from tasks.ledger import Ledger
 from tasks.progress import say
 from tasks.workspace import Workspace, disk_errors
@@ -181,7 +181,7 @@ def serving(made: CollectorRegistry, host: str, port: int) -> Iterator[int]:
     try:
         server, thread = start_http_server(port, addr=host, registry=made)
     except (OSError, OverflowError) as error:
-        msg = f"Expected a free port for --serve on {host}, got {port}: {getattr(error, 'strerror', None) or error}."
+        msg = f"Expected a free port for --serve on {host}, got {port}: {told(error)}."
         raise UsageError(msg) from None
     try:
         yield int(server.server_port)

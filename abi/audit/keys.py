@@ -16,6 +16,8 @@ from abi.errors import UsageError
 from abi.values import Value
 
 ID_LENGTH = 16
+MAKE = "make one with `openssl genpkey -algorithm ed25519`"
+EXTRACT = "take the public half with `openssl pkey -in KEY.pem -pubout`"
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -43,11 +45,11 @@ class Signer:
         """
         try:
             key = serialization.load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError) as error:
-            msg = f"Expected an Ed25519 private key (PEM, no passphrase) in {where}, got: {str(error).splitlines()[0]}"
+        except (ValueError, TypeError):  # TypeError: it is encrypted
+            msg = f"Expected an Ed25519 private key (PEM, no passphrase) in {where}, got something else: {MAKE}."
             raise UsageError(msg) from None
         if not isinstance(key, Ed25519PrivateKey):
-            msg = f"Expected an Ed25519 private key in {where}, got another kind: make one with `openssl genpkey -algorithm ed25519`."
+            msg = f"Expected an Ed25519 private key in {where}, got another kind: {MAKE}."
             raise UsageError(msg)
         return cls(key)
 
@@ -83,11 +85,11 @@ def read_public(pem: bytes, where: str) -> Ed25519PublicKey:
     """
     try:
         key = serialization.load_pem_public_key(pem)
-    except ValueError as error:
-        msg = f"Expected an Ed25519 public key (PEM) in {where}, got: {str(error).splitlines()[0]}"
+    except ValueError:
+        msg = f"Expected an Ed25519 public key (PEM) in {where}, got something else: {EXTRACT}."
         raise UsageError(msg) from None
     if not isinstance(key, Ed25519PublicKey):
-        msg = f"Expected an Ed25519 public key in {where}, got another kind."
+        msg = f"Expected an Ed25519 public key in {where}, got another kind: {EXTRACT}."
         raise UsageError(msg)
     return key
 

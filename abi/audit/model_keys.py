@@ -35,8 +35,8 @@ def public_key_of(private_pem: bytes, source: Path) -> bytes:
 
     try:
         private = form.load_pem_private_key(private_pem, None)
-    except (ValueError, TypeError) as error:
-        raise _unusable(source, "private", str(error).splitlines()[0]) from None
+    except (ValueError, TypeError):  # TypeError: it is encrypted
+        raise _unusable(source, "private", "something else, or an encrypted one") from None
     return _pem(private.public_key(), source, "private")
 
 

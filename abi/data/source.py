@@ -85,6 +85,9 @@ def _expect_file(path: Path) -> None:
     if path.is_dir():
         msg = f"Expected a file, got the folder {path}: name one CSV or Parquet file in it."
         raise UsageError(msg)
+    if path.is_fifo():  # a table is read more than once, and opening one that nobody writes to would wait for ever
+        msg = f"Expected a file, got a pipe at {path}: save what it gives to a file first."
+        raise UsageError(msg)
     try:
         with path.open("rb"):
             return

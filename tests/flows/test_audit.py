@@ -74,7 +74,7 @@ def test_one_entry_is_shown_by_number_or_operation(abi, place):
     by_number = abi("audit", "show", "2", "--workspace", place.root)
     assert by_number.json["detail"]["rows"] == 48_842
     assert abi("audit", "show", "snap", "--workspace", place.root).json == by_number.json
-    for which in ("7", "0", "none", "9" * 40):
+    for which in ("7", "0", "none", "9" * 40, "9" * 5000):
         answer = abi("audit", "show", which, "--workspace", place.root)
         assert answer.code == 2
         assert answer.sentence.startswith("abi: Expected the number (1 to 6) or operation of an entry, got")

@@ -120,6 +120,7 @@ def test_what_no_run_is_called(abi, recorded):
     for words, said in (
         (["replay", "auto/7"], "Expected one run 'auto/7' in"),
         (["replay", "ffffffffff"], "Expected one run 'ffffffffff' in"),
+        (["replay", f"auto/{10**20}"], "Expected a run id of at least 4 digits, NAME/VERSION"),
         (["replay", "what is this"], "Expected a run id of at least 4 digits, NAME/VERSION"),
         (["explain", "auto/1", "sise"], "got 'sise': did you mean 'size'?"),
         (["explain", "auto/1", "zzz"], "the features are 'size', 'weight', 'colour'"),
@@ -144,6 +145,14 @@ def test_a_value_that_was_changed_on_disk_is_named(abi, copied):
     answer = abi("replay", "network/1", "--workspace", copied)
     assert answer.code == 6
     assert "Expected the value 'round-1' as it was recorded, got other content in" in answer.sentence
+
+
+def test_a_damaged_record_of_a_run_is_named(abi, copied):
+    record, _ = _run_json(copied, "auto")
+    record.write_bytes(record.read_bytes()[:40])
+    answer = abi("replay", "auto/1", "--workspace", copied)
+    assert answer.code == 6
+    assert f"got other content in {record}: the record was changed or damaged" in answer.sentence
 
 
 def test_a_forged_value_with_a_fitting_id_comes_out_otherwise(abi, copied):

@@ -178,6 +178,17 @@ def test_what_may_not_be_promoted_says_why(on: Callable[..., Answer], call: Call
     unknown = on("promote", "--model", "other")
     assert unknown.code == 2
     assert "Expected a challenger of 'other', found none" in unknown.sentence
+    assert "Expected a model name" in on("promote", "--model", "").sentence
+    assert "Expected a registered version 0 of 'shop'" in on("promote", "--version", 0).sentence
+
+
+def test_fresh_rows_without_a_column_are_refused(on: Callable[..., Answer], shop: Path, tmp_path: Path) -> None:
+    for lacking in ("label", "size"):
+        rows = tmp_path / f"{lacking}.csv"
+        pd.read_csv(shop.parent / "0.csv").drop(columns=lacking).to_csv(rows, index=False)
+        answer = on("promote", "--version", 1, "--data", rows)
+        assert answer.code == 3
+        assert f"got no '{lacking}': add it to the file" in answer.sentence
 
 
 def test_the_leaderboard_ranks_versions(on: Callable[..., Answer]) -> None:
@@ -187,3 +198,5 @@ def test_the_leaderboard_ranks_versions(on: Callable[..., Answer]) -> None:
     assert {row["version"] for row in board["versions"]} == {1, 2, 3}
     assert json.dumps(board)
     assert on("leaderboard").code == 0
+    unknown = on("leaderboard", "--model", "other", "--json")
+    assert (unknown.code, "Expected a registered model, got 'other'" in unknown.sentence) == (2, True)

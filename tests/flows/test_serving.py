@@ -90,6 +90,8 @@ def test_a_server_answers_alike_and_ends_quietly(abi, background, workspace, pre
         assert served.to_csv(index=False).splitlines() == predicted.splitlines()[:4]
         taken = abi("serve", "--workspace", ws, "--port", port)
         assert (taken.code, "choose another --port" in taken.sentence) == (2, True)
+        beyond = abi("serve", "--workspace", ws, "--port", 70_000)
+        assert (beyond.code, "got: bind(): port must be 0-65535: choose" in beyond.sentence) == (2, True)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(WAIT_S) == 0

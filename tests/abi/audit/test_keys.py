@@ -94,3 +94,4 @@ def test_other_keys_are_refused_in_one_sentence(read, signer):
         with pytest.raises(UsageError, match=r"^Expected an Ed25519 (private|public) key.* in a file, got") as caught:
             read(pem, "a file")
         assert "\n" not in str(caught.value)
+        assert "`openssl " in str(caught.value)

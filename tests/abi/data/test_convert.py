@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -197,6 +198,9 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         convert(tmp_path / "no.csv", tmp_path / "tables", "0")
     with pytest.raises(UsageError, match="got the folder"):
         convert(tmp_path, tmp_path / "tables", "0")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="got a pipe at"):
+        hash_file(tmp_path / "pipe")
 
 
 def test_damaged_parquet(table: Make, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import chaos_disk
 import chaos_kill
 import chaos_outages
 import chaos_replies
-from chaos_world import World, warm
+from chaos_world import World, say, warm
 from results_file import results_path, write_results
 
 SHOWN = 12
@@ -109,11 +109,6 @@ def summary(trials: list[chaos_kill.Trial]) -> dict[str, Any]:
         "seconds": round(sum(trial.seconds for trial in trials), 1),
         "seen": [trial.where for trial in trials] if len(trials) <= SHOWN else [],
     }
-
-
-def say(text: str) -> None:
-    """For who watches."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 from chaos_inspect import inspect, survey
 from chaos_trace import Place, Trace, crossed, started
-from chaos_world import Ended, World
+from chaos_world import Ended, World, say
 
 READY, TWO, PROMOTED = "ready", "two", "promoted"
 """Templates: databases, keys and snapshot are there; two versions, the first one champion; the second one champion."""
@@ -130,6 +130,7 @@ def _restarted(world: World, where: str, ended: Ended, seed: int, baseline: Base
     if again.code == 0:
         wanted = {"versions": versions, "entered": list(range(1, versions + 1)), "artifact": baseline.artifact}
         problems += inspect(world, wanted)
+    say(f"{'WRONG' if problems else 'well '} {where}")
     return Trial(where, ended.killed, problems, ended.seconds + again.seconds)
 
 

@@ -46,7 +46,8 @@ def _away(world: World, server: Server, name: str, when: str, away_s: float, cal
             path.unlink()
         shutil.rmtree(world.workspace / "ledger-checkpoints")
     server.start()
-    back = threading.Thread(target=_come_back, args=(server, away_s))
+    away: list[float] = []
+    back = threading.Thread(target=_come_back, args=(server, away_s, away))
     start = time.monotonic()
     try:
         if when == "at the start":
@@ -66,20 +67,24 @@ def _away(world: World, server: Server, name: str, when: str, away_s: float, cal
         if back.ident is not None:
             back.join()
         problems = _problems(world, server, name, process.returncode, said)
-        if when != "never" and took > away_s + calm_s + BEYOND_S:
-            problems.append(f"it took {took:.0f} s, {calm_s:.0f} s without an outage")
+        if away and took > away[0] + calm_s + BEYOND_S:
+            problems.append(f"it took {took:.0f} s, {calm_s:.0f} s without an outage of {away[0]:.0f} s")
         told = re.search(r"^(waiting|prefect) .*", said, re.MULTILINE)
         if when == "at the start" and name == "Prefect" and told is None:
             problems.append(f"no line says what happened: {said[-600:]}")
     finally:
         server.kill()
-    where = f"{name} away {when}: {told.group()[:200] if told else 'nothing had to be said'}"
+    length = f" for {away[0]:.0f} s" if away else ""
+    where = f"{name} away {when}{length}: done after {took:.0f} s; {told.group()[:120] if told else 'nothing had to be said'}"
     return Trial(where, when != "never", problems, round(took, 1))
 
 
-def _come_back(server: Server, away_s: float) -> None:
+def _come_back(server: Server, away_s: float, away: list[float]) -> None:
+    """Start it again, and tell how long it was away: its start takes a while too."""
+    start = time.monotonic()
     time.sleep(away_s)
     server.start()
+    away.append(time.monotonic() - start)
 
 
 def in_flow(world: World, count: int, seed: int) -> list[Trial]:

@@ -188,6 +188,11 @@ def plain_stages() -> None:
     module.in_prefect = run  # type: ignore[assignment]
 
 
+def say(text: str) -> None:
+    """For who watches."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def _be_child(said: Path, temporary: Path, work: Callable[[], int], before: Callable[[], None] | None) -> None:
     code = 99
     try:

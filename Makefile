@@ -46,6 +46,7 @@ bench-balance-full: $(VENV)/installed
 # what survives SIGKILL anywhere, lost replies, servers that go and full disks; the short form is part of the tests
 chaos: $(VENV)/installed
 	PYTHONPATH=. $(BIN)/python benchmarks/chaos.py
+	PYTHONPATH=. $(BIN)/python benchmarks/chaos_ledger.py --long
 
 clean:
 	rm -rf $(VENV) .abi

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from abi.audit.entry import Aliases
 from abi.errors import UsageError
-from tasks.tracking import OPERATION, Tracking, answering
+from tasks.mlflow_answers import answering
+from tasks.tracking import OPERATION, Tracking
 
 STATE = "abi.state"
 QUARANTINED = "quarantined"

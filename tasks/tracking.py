@@ -10,13 +10,11 @@ import contextlib
 import json
 import logging
 import os
-import re
 import shutil
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +23,12 @@ from urllib.parse import urlparse
 import abi
 from abi.audit.model_files import copy_files
 from abi.data.scratch import scratch_folder
-from abi.errors import ArtifactRefused, TrackingError, WorkspaceError, clip, listed
+from abi.errors import ArtifactRefused, TrackingError, clip, listed
 from abi.operations import SigningConfig
+from tasks.mlflow_answers import answering, environment
 from tasks.records import VALUE_LENGTH, Dataset, Record, Recorded, flatten, mlflow_key
 from tasks.signing import TRUSTED, Signing
-from tasks.workspace import FULL, Workspace, disk_errors
+from tasks.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,7 +47,6 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 RETRIES, TIMEOUT_S = "2", "30"  # MLflow's own defaults wait for minutes when nobody answers
-SERVER_TROUBLE = 500
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
 WORKSPACE_KEYS = SigningConfig()
 MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
@@ -79,7 +77,7 @@ class Tracking:
 
             if uri == embedded and not ws.mlflow_db.exists():
                 _create_database(ws)
-            with _environment(
+            with environment(
                 {"MLFLOW_TRACKING_URI": uri}
             ):  # MLflow leaves it there, where another workspace would find it
                 mlflow.set_tracking_uri(uri)
@@ -218,7 +216,7 @@ class Tracking:
                 folder, keys = self.fetch(uri, Path(private) / "model"), Path(private) / "trusted.pem"
                 keys.write_bytes(b"".join(self.signing.trusted().values()))
                 # where the weights' own signature is asked for too, ask with every trusted key
-                with _environment({TRUSTED: str(keys)} if TRUSTED in os.environ else {}):
+                with environment({TRUSTED: str(keys)} if TRUSTED in os.environ else {}):
                     return mlflow.pyfunc.load_model(str(folder))
         finally:
             sys.path[:] = path  # MLflow puts the stored code first, for good
@@ -389,7 +387,7 @@ class Tracking:
         with contextlib.suppress(MlflowException):  # it is there already; if it is not, the next call says why
             self.client.create_registered_model(record.name)
         try:
-            with _environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}):  # a retried POST makes a second version
+            with environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}):  # a retried POST makes a second version
                 self.client.create_model_version(
                     record.name,
                     source=f"models:/{model_id}",
@@ -508,73 +506,3 @@ def _link(source: Path, target: Path) -> None:
             _link(entry, target / entry.name)
     else:
         target.symlink_to(source.resolve())
-
-
-@contextlib.contextmanager
-def _environment(changes: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
-def answering(uri: str) -> Iterator[None]:
-    """Say in one sentence that MLflow did not answer or refused."""
-    try:
-        with disk_errors(uri), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow's advice is for who writes model code
-            yield
-    except Exception as error:
-        kinds = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
-        if not kinds & {"mlflow", "sqlalchemy", "requests", "alembic", "sqlite3"}:
-            raise
-        if _is_full(error, uri):
-            place = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:") else tempfile.gettempdir()
-            msg = f"Expected room to write {place}, got no space left: free some, then run again."
-            raise WorkspaceError(msg) from error
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        msg = f"Expected MLflow at {uri} to answer, got: {clip(said, 300)} Check tracking.uri or MLFLOW_TRACKING_URI, or start the server, then run again."
-        raise TrackingError(msg, transient=_transient(error)) from error
-
-
-def _is_full(error: BaseException | None, uri: str) -> bool:
-    """Whether a disk of this machine is full; a server's may have room again when it is asked again."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
-        if uri.startswith("sqlite:") and re.search("disk is full|No space left on device|disk I/O error", str(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _transient(error: BaseException | None) -> bool:
-    """Whether nobody answered, or the answer was that the server has trouble (5xx)."""
-    while error is not None:
-        name, status = type(error).__name__, getattr(getattr(error, "response", None), "status_code", None)
-        if name in {
-            "ConnectionError",
-            "ConnectTimeout",
-            "ReadTimeout",
-            "Timeout",
-            "RetryError",
-            "ChunkedEncodingError",
-        }:
-            return True
-        if isinstance(status, int) and status >= SERVER_TROUBLE:
-            return True
-        if re.search(
-            r"failed with (error code|exception)? ?(5\d\d|HTTPConnectionPool)|Max retries exceeded|not in a valid JSON"
-            r"|5\d\d Server Error|IncompleteRead|Connection broken|Connection aborted|Read timed out",
-            str(error),
-        ):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

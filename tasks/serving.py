@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tasks.tracking import Tracking
 
 START_S, POLL_S, END_S = 120.0, 0.2, 10.0
+PORTS = range(1, 65_536)
 STDIN = "/dev/stdin"
 SUFFIXES = (".csv", ".parquet")
 
@@ -155,10 +156,13 @@ def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _expect_free(host: str, port: int) -> None:
+    if port not in PORTS:  # 0 would be any free one, and nobody could tell which
+        msg = f"Expected --port as a number from {PORTS[0]} to {PORTS[-1]}, got {port}: choose another."
+        raise UsageError(msg)
     try:
         with socket.create_server((host, port)):
             return
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         msg = f"Expected to listen at {host}:{port}, got: {told(error)}: choose another --port or --host."
         raise UsageError(msg) from None
 

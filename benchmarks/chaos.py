@@ -26,11 +26,11 @@ from results_file import results_path, write_results
 
 SHOWN = 12
 SHORT: dict[str, int | None] = {
-    "boundaries": 8,
-    "moments": 4,
-    "decisions": 3,
+    "boundaries": 6,
+    "moments": 3,
+    "decisions": 2,
     "replies": 14,
-    "disk": 3,
+    "disk": 2,
     "tmpfs": 1,
     "outages": 5,
     "flow": 1,

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, inspect, select
 
 from abi.audit.chain import CHAMPION_KINDS, Verified, verify
 from abi.audit.entry import GENESIS, Aliases, Checkpoint, Draft, Entry, Head, Kind
-from abi.errors import PromotionConflict, UsageError
+from abi.errors import AuditBroken, LedgerError, PromotionConflict, UsageError, clip
 from tasks.ledger_checkpoints import keep, read_kept
 from tasks.ledger_database import Database
 from tasks.ledger_keys import find_signer, settle, trusted_keys
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LARGEST = 2**63 - 1
 ADVISORY = 0x41424921
+UNREADABLE = ("malformed", "not a database")
 
 
 @dataclass(eq=False)
@@ -205,9 +206,29 @@ class Ledger:
         if not marks:
             self.demand()
         trusted = trusted_keys(self.ws, keys)
-        if not self.exists():
-            return verify((), trusted, head=None, kept=marks)
-        return self.whole(lambda now: verify(now.rows, trusted, head=now.head, checkpoints=now.checkpoints, kept=marks))
+        try:
+            if not self.exists():
+                return verify((), trusted, head=None, kept=marks)
+            found = self.whole(
+                lambda now: verify(now.rows, trusted, head=now.head, checkpoints=now.checkpoints, kept=marks)
+            )
+            self._check_file()
+        except LedgerError as error:
+            if not any(words in str(error) for words in UNREADABLE):
+                raise
+            msg = f"Expected the ledger's file {self.database.place} as it was written, got one that SQLite cannot read: restore it from a backup."
+            raise AuditBroken(msg) from error
+        return found
+
+    def _check_file(self) -> None:
+        """See that SQLite finds its file sound: a damaged index hides entries from who looks one up, though all are there."""
+        if self.database.is_sqlite:
+            found = self.database.read(
+                lambda connection: connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
+            )
+            if found != "ok":
+                msg = f"Expected the ledger's file {self.database.place} sound, got: {clip(str(found), 200)}. Restore it from a backup, or mend its indexes with `sqlite3 FILE REINDEX` and verify again."
+                raise AuditBroken(msg)
 
     def exists(self) -> bool:
         """Whether there is one; nothing is made by asking."""

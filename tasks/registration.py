@@ -13,7 +13,7 @@ from typing import Any
 from abi.audit.entry import Aliases, Draft, Entry
 from abi.data.scratch import scratch_folder
 from abi.documents import read_document
-from abi.errors import AbiError, ArtifactRefused, TrackingError
+from abi.errors import AbiError, ArtifactRefused, TrackingError, UsageError, listed
 from abi.problem import Checks
 from abi.types import Evaluation
 from tasks import model_registry
@@ -47,6 +47,7 @@ def register(call: Call, record: Record) -> Recorded:
         recorded = tracking.record(record)
         version = model_registry.find_version(tracking, recorded.name, recorded.version)
         enter(call, tracking, version)
+        project(call, tracking, version.name)
         return recorded
 
     with open_ledger(call).lease(f"record:{record.operation_id}", seconds=LEASE_S):
@@ -67,6 +68,7 @@ def enter(call: Call, tracking: Tracking, version: Version) -> Entry:
         try:
             with scratch_folder(call.ws.root) as folder:
                 tracking.fetch(version.uri, folder / "model")
+            contents = _contents(tracking, version)
         except ArtifactRefused as refused:
             quarantine(call, tracking, version, str(refused))
             raise
@@ -76,19 +78,28 @@ def enter(call: Call, tracking: Tracking, version: Version) -> Entry:
             operation=operation,
             flow_run=flow_run(),
             mlflow_run=version.run_id,
-            **_contents(tracking, version),
+            **contents,
         )
         entry = ledger.change(draft, lambda now: replace(now, challenger=version.number))
-    project(call, tracking, version.name)
     return entry
 
 
 def _contents(tracking: Tracking, version: Version) -> dict[str, Any]:
-    """Values and detail of a registration, from what the run recorded in MLflow: the same whoever enters it."""
-    recorded = {name: read_document(plain) for name, plain in tracking.documents(version.run_id).items()}
-    evaluation, checks = recorded["evaluation"], recorded["checks"]
-    assert isinstance(evaluation, Evaluation)
-    assert isinstance(checks, Checks)
+    """Values and detail of a registration, from what the run recorded in MLflow: the same whoever enters it.
+
+    Raises:
+        ArtifactRefused: a value is damaged, or one is missing.
+    """
+    documents = tracking.documents(version.run_id)
+    try:
+        recorded = {name: read_document(plain) for name, plain in documents.items()}
+    except UsageError as error:
+        msg = f"Expected the values of run {version.run_id} as they were recorded, got damaged ones: {error}"
+        raise ArtifactRefused(msg) from None
+    evaluation, checks = recorded.get("evaluation"), recorded.get("checks")
+    if not (isinstance(evaluation, Evaluation) and isinstance(checks, Checks)):
+        msg = f"Expected evaluation and checks among the values of run {version.run_id}, got {listed(sorted(recorded)) or 'none'}: train it again with `abi run`."
+        raise ArtifactRefused(msg)
     tags = {key.removeprefix("abi."): value for key, value in version.tags.items() if key.startswith("abi.")}
     return {
         "values": {**ids(evaluation), **{name: value.id for name, value in recorded.items()}},
@@ -151,13 +162,11 @@ def reconcile(call: Call, tracking: Tracking, model: str) -> Mapping[str, list[i
     done: dict[str, list[int]] = {"entered": [], "removed": [], "quarantined": []}
     found = model_registry.versions(tracking, model)
     there = {version.number for version in found}
-    kept: dict[str, int] = {}
+    entered = [e.detail for e in ledger.entries(kinds=("registration",), model=model) if e.detail["version"] in there]
+    kept: dict[str, int] = {detail["operation_id"]: detail["version"] for detail in entered}
     for version in found:
         if version.operation is None or version.tags.get(STATE) == QUARANTINED:
             continue
-        entry = ledger.find(f"registration:{version.operation}")
-        if entry is not None and entry.detail["version"] in there:
-            kept[version.operation] = entry.detail["version"]
         if kept.get(version.operation) != version.number:
             with ledger.lease(f"record:{version.operation}", seconds=LEASE_S) as mine:
                 if mine:  # else its run is still at work

@@ -154,10 +154,15 @@ class Tracking:
         """A JSON file that a run recorded.
 
         Raises:
-            TrackingError: there is none, or it is damaged.
+            TrackingError: there is none.
+            ArtifactRefused: it is no JSON any more.
         """
         with answering(self.uri), tempfile.TemporaryDirectory() as folder:
-            return json.loads(self._file(run_id, name, folder).read_bytes())
+            found = _plain(self._file(run_id, name, folder))
+        if found is None:
+            msg = f"Expected {name} of run {run_id} as it was recorded, got a damaged file: restore MLflow's artifacts, or train it again."
+            raise ArtifactRefused(msg)
+        return found
 
     def _file(self, run_id: str, name: str, folder: str) -> Path:
         """Download one file of a run. MLflow says of one that did not come whole that it is not there: so look."""

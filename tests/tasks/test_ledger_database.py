@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -9,15 +11,18 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
-from abi.errors import LedgerError, UsageError, WorkspaceError
+from abi.audit.entry import Draft
+from abi.errors import AuditBroken, LedgerError, UsageError, WorkspaceError
 from abi.operations import AuditConfig
 from tasks.ledger import Ledger
+from tasks.workspace import Workspace
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from abi.operations import AuditConfig
 from tasks.ledger import Ledger
+from tasks.workspace import Workspace
 from tasks.workspace import Workspace
 ledger = Ledger.open(Workspace(Path(sys.argv[1])), AuditConfig(url=sys.argv[2] or None))
 with ledger.lease("work", seconds=2) as held:
@@ -105,6 +110,7 @@ from pathlib import Path
 from abi.audit.entry import Draft
 from abi.operations import AuditConfig
 from tasks.ledger import Ledger
+from tasks.workspace import Workspace
 from tasks.workspace import Workspace
 time.sleep(max(0.0, float(sys.argv[3]) - time.time()))
 ledger = Ledger.open(Workspace(Path(sys.argv[1])), AuditConfig(url=sys.argv[2] or None))
@@ -197,3 +203,28 @@ def test_a_wrong_password_or_database_is_not_waited_for(ws, postgres_url):
         assert "\n" not in str(caught.value)
         assert "this-test-run" not in str(caught.value)
     assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("harm", ["index", "cut", "overwritten"])
+def test_a_damaged_file_is_broken_though_every_entry_may_be_there(ws: Workspace, harm: str) -> None:
+    """A bit in an index hides an entry from who looks it up, and a scan of the entries does not see it."""
+    ledger = Ledger.open(ws, AuditConfig())
+    ledger.append(*(Draft(kind="plan", model="m", operation=f"somewhat-{i:04d}") for i in range(300)))
+    ledger.engine.dispose()
+    with contextlib.closing(sqlite3.connect(ws.ledger_db)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'ledger_entries_by_kind'"
+        ).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    data = bytearray(ws.ledger_db.read_bytes())
+    if harm == "index":
+        page = data.index(b"mplan", (root - 1) * size)
+        data[page + 1] ^= 1
+    elif harm == "cut":
+        data = data[: len(data) // 2]
+    else:
+        data[:200] = b"x" * 200
+    ws.ledger_db.write_bytes(data)
+    with pytest.raises(AuditBroken, match=r"Expected the ledger"):
+        Ledger.look(ws, AuditConfig()).verify()

@@ -110,7 +110,13 @@ def _left(world: World) -> list[str]:
     found = [path for path in world.workspace.rglob(".*") if path.name not in {".gitignore", ".dvc", ".dvcignore"}]
     found += [*world.workspace.rglob("*.tmp"), *world.workspace.glob("lock.json")]
     dvc = world.workspace / "snapshots" / ".dvc"
-    return sorted({str(path.relative_to(world.workspace)) for path in found if not path.is_relative_to(dvc)})
+    return sorted(
+        {
+            str(path.relative_to(world.workspace))
+            for path in found
+            if path.suffix != ".lock" and not path.is_relative_to(dvc)
+        }
+    )
 
 
 def _whole(folder: Path) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from chaos_inspect import inspect, survey
-from chaos_trace import Place, Trace, crossed, started
+from chaos_trace import Place, Trace, crossed, die_after, started
 from chaos_world import Ended, World, say
 
 READY, TWO, PROMOTED = "ready", "two", "promoted"
@@ -102,15 +103,20 @@ def at_moments(world: World, cold: Baseline, baseline: Baseline, count: int, see
     draw = random.Random(seed)
     trials = []
     for number in range(count):
-        new, share = number % 10 == 0, draw.random()
-        usual = cold if new else baseline
+        new = number % 10 == 0
+        usual, run = (cold, 0) if new else (baseline, 1)
+        moment_s = draw.uniform(usual.places[0].at_s, usual.places[-1].at_s)
+        past = [place for place in usual.places if place.at_s <= moment_s][-1]
+        die = die_after(moment_s - past.at_s)  # counted from the last boundary, as the machine's load comes and goes
         world.reset(None if new else READY)
-        run = 0 if new else 1
-        ended = world.abi(world.run_words(run), lambda: Trace(world.trace).install(), share * usual.seconds)
-        crossings = crossed(world.trace)
-        where = f"{'first use, ' if new else ''}after {share:.4f} of the run, past {crossings[-1] if crossings else 'nothing'}"
+        ended = world.abi(world.run_words(run), partial(_watch, world, past, die))
+        where = f"{'first use, ' if new else ''}{moment_s:.3f} s, past {past}"
         trials.append(_restarted(world, where, ended, run, usual, versions=run + 1))
     return trials
+
+
+def _watch(world: World, place: Place, act: Callable[[str], None]) -> None:
+    Trace(world.trace, place, act).install()
 
 
 def kept_stages(world: World) -> set[str]:

@@ -11,6 +11,7 @@ import pathlib
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ class Place:
 
     stage: str
     count: int
+    at_s: float = field(default=0.0, compare=False)
     name: str = field(default="", compare=False)
 
     def __str__(self) -> str:
@@ -51,15 +53,15 @@ class Trace:
         lasting: bool = False,
     ) -> None:
         self._path, self._at, self._act, self._lasting = path, at, act or die, lasting
-        self._reached = False
+        self._reached, self._start = False, time.monotonic()
         self._out = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         self._stage, self._count, self._copied = "start", 0, 0
 
     def cross(self, name: str) -> None:
         """One boundary."""
         self._count += 1
-        place = Place(self._stage, self._count, name)
-        self._line(f"cross {place}")
+        place = Place(self._stage, self._count, time.monotonic() - self._start, name)
+        self._line(f"cross {place.stage} {place.count} {place.at_s:.4f} {name}")
         if place == self._at or (self._reached and name.startswith("before ")):
             self._reached = self._lasting
             self._act(name)
@@ -125,10 +127,20 @@ def die(_: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def die_after(seconds: float) -> Callable[[str], None]:
+    """As abruptly, so much later: nobody handles this signal either."""
+
+    def set_alarm(_: str) -> None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+
+    return set_alarm
+
+
 def crossed(path: Path) -> list[Place]:
     """The boundaries that were crossed, in order."""
-    words = [line.split(maxsplit=3) for line in _lines(path) if line.startswith("cross ")]
-    return [Place(stage, int(count), name) for _, stage, count, name in words]
+    words = [line.split(maxsplit=4) for line in _lines(path) if line.startswith("cross ")]
+    return [Place(stage, int(count), float(at_s), name) for _, stage, count, at_s, name in words]
 
 
 def started(path: Path) -> list[str]:

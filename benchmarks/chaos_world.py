@@ -64,8 +64,8 @@ class Ended:
 
     @property
     def killed(self) -> bool:
-        """Whether SIGKILL ended it."""
-        return self.code == -signal.SIGKILL
+        """Whether a signal ended it that it could not handle."""
+        return self.code in {-signal.SIGKILL, -signal.SIGALRM}
 
 
 @dataclass(frozen=True)
@@ -138,27 +138,23 @@ class World:
         """What every command gets."""
         return ["--workspace", str(self.workspace), "--no-color", *FLAGS]
 
-    def abi(
-        self, words: list[str], before: Callable[[], None] | None = None, kill_after_s: float | None = None
-    ) -> Ended:
-        """One command, in a fork; `before` runs first in it. SIGKILL after `kill_after_s`, where it still runs then."""
+    def abi(self, words: list[str], before: Callable[[], None] | None = None) -> Ended:
+        """One command, in a fork; `before` runs first in it."""
 
         def work() -> int:
             from flows import cli
 
             return cli.execute(words)
 
-        return self.fork(work, before, kill_after_s)
+        return self.fork(work, before)
 
-    def fork(
-        self, work: Callable[[], int], before: Callable[[], None] | None = None, kill_after_s: float | None = None
-    ) -> Ended:
+    def fork(self, work: Callable[[], int], before: Callable[[], None] | None = None) -> Ended:
         """Anything, in a fork."""
         start, said = time.monotonic(), self.root / "said"
         child = os.fork()
         if child == 0:
             _be_child(said, self.temporary, work, before)
-        status = _wait(child, kill_after_s)
+        _, status = os.waitpid(child, 0)
         return Ended(
             os.waitstatus_to_exitcode(status), said.read_text(errors="replace"), round(time.monotonic() - start, 2)
         )
@@ -213,15 +209,3 @@ def _be_child(said: Path, temporary: Path, work: Callable[[], int], before: Call
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-
-
-def _wait(child: int, kill_after_s: float | None) -> int:
-    if kill_after_s is not None:
-        until = time.monotonic() + kill_after_s
-        while time.monotonic() < until:
-            ended, status = os.waitpid(child, os.WNOHANG)
-            if ended:
-                return status
-            time.sleep(0.002)
-        os.kill(child, signal.SIGKILL)
-    return os.waitpid(child, 0)[1]

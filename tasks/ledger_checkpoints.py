@@ -22,7 +22,7 @@ from tasks.workspace import disk_errors
 if TYPE_CHECKING:
     from tasks.workspace import Workspace
 
-HEAD, LOCK = "head.json", ".head.lock"
+HEAD, LOCK = "head.json", "head.lock"
 HEAD_BYTES = 1024
 WAIT_S, POLL_S = 10.0, 0.002
 

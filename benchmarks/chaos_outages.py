@@ -23,15 +23,17 @@ RUN = "import sys; from pathlib import Path; from chaos_trace import Trace; impo
 BEYOND_S = 150.0
 """A run may take so much longer than the outage and an undisturbed run together."""
 LIMIT_S = 900.0
+FEW_S = 10.0
+"""An outage of the short form: how long an undisturbed run takes is not measured for it."""
 
 
 def outages(world: World, seconds: int | None, _: int) -> list[Trial]:
-    """MLflow and Prefect, each away from the start and from the middle on, for so many seconds."""
+    """MLflow and Prefect, each away from the start and from the middle on, for so many seconds; a few take one of each."""
     away_s = float(seconds or 0)
     trials = []
-    for make, name in ((mlflow_server, "MLflow"), (prefect_server, "Prefect")):
-        calm_s = 0.0
-        for when in ("never", "at the start", "in the middle"):
+    for make, name, short in ((mlflow_server, "MLflow", "in the middle"), (prefect_server, "Prefect", "at the start")):
+        calm_s = 0.0 if away_s > FEW_S else LIMIT_S
+        for when in ("never", "at the start", "in the middle") if away_s > FEW_S else (short,):
             trial = _away(world, make(world.root / f"{name}-{when.split()[-1]}"), name, when, away_s, calm_s)
             calm_s = calm_s or trial.seconds
             trials.append(trial)

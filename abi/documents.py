@@ -10,8 +10,9 @@ import rfc8785
 
 from abi.errors import UsageError
 from abi.monitored import Drift, Reference
+from abi.outcomes import Conditions, Evaluation, Move, Trained
 from abi.problem import Checks, Problem, Snapshot
-from abi.types import Attention, Conditions, Evaluation, Move, Plan, Scores, Trained
+from abi.types import Attention, Plan, Scores
 from abi.values import Value
 
 KINDS: dict[str, type[Value]] = {

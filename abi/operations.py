@@ -14,6 +14,14 @@ from abi.cron import check_cron, check_timezone
 from abi.sections import Seconds, Section, Share
 
 
+def _sink(text: str) -> str:
+    scheme, divider, _ = text.partition("://")
+    if divider and scheme.lower() not in {"http", "https"}:
+        msg = "expected a file or an http(s):// URL"
+        raise ValueError(msg)
+    return text
+
+
 class AuditConfig(Section):
     """Where decisions are written down."""
 
@@ -114,5 +122,5 @@ class TelemetryConfig(Section):
 
     metrics: Path | None = None
     """File for Prometheus text metrics (textfile collector); none where null."""
-    openlineage: str | None = None
+    openlineage: Annotated[str, AfterValidator(_sink)] | None = None
     """File or http(s) URL for OpenLineage run events; none where null."""

@@ -119,7 +119,7 @@ def _wrong(call: Any, tracking: Any, operation: str) -> list[str]:
 
 def _record_little(world: World) -> None:
     """Take a small package along in the place of the real one: what is measured is the talk with the server."""
-    import tasks.tracking as module
+    import tasks.mlflow_runs as module
 
     package = world.root / "code" / "abi"
     package.mkdir(parents=True, exist_ok=True)

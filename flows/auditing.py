@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from flows.common import Common
 
 if TYPE_CHECKING:
-    from abi.audit.entry import Entry
     from tasks.ledger import Ledger
 
 audit = App(name="audit", help="The ledger: who decided what, when, from what; and whether it is as it was written.")
@@ -49,12 +48,20 @@ def ls(
     if not found:
         print("No entries.")
         return
+    from abi.audit.gist import gist
     from abi.errors import clip
     from tasks.terminal import is_narrow, print_table
 
     header = ["entry", "time (UTC)", "kind", "model", "who", "what"]
     rows = [
-        [str(e.seq), e.time[:16].replace("T", " "), e.kind, clip(e.model, 24), clip(e.actor, 20), _gist(e)]
+        [
+            str(e.seq),
+            e.time[:16].replace("T", " "),
+            e.kind,
+            clip(e.model, 24),
+            clip(e.actor, 20),
+            gist(e.kind, e.detail),
+        ]
         for e in found
     ]
     if is_narrow():  # who comes last in the one column that may be broken
@@ -131,6 +138,7 @@ def rotate(*, key: Path | None = None, common: Common = Common()) -> None:
     from flows.session import emit
     from tasks.ledger_keys import rotate as rotate_key
 
+    _ledger(common).demand()
     entry = rotate_key(_ledger(common, writes=True), key)
     if common.json:
         emit(entry.to_json())
@@ -147,30 +155,3 @@ def _ledger(common: Common, *, writes: bool = False) -> Ledger:
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
     connect = Ledger.open if writes else Ledger.look
     return connect(Workspace.open(workspace_of(common)), settings_of(common, []).audit)
-
-
-def _gist(entry: Entry) -> str:
-    """The few words that tell one entry of a kind from another."""
-    detail: dict[str, Any] = entry.detail
-    told = {
-        "snapshot": lambda: f"{detail['rows']:,} rows, {detail['snapshot_sha256'][:12]}",
-        "checks": lambda: f"{detail['passed']} passed, {detail['warnings']} warnings, {detail['failed']} failed",
-        "scores": lambda: f"{detail['carrying']} features carry signal",
-        "attention": lambda: f"round {detail['round']}, entropy {detail['entropy']:.3f}, moved {detail['moved']:.3f}",
-        "plan": lambda: f"round {detail['round']}, {detail['predicted']['parameters']:,} parameters",
-        "training": lambda: f"round {detail['round']}, {detail['family']}, loss {detail['validation_loss']:.4f}",
-        "control": lambda: f"even split, loss {detail['validation_loss']:.4f}",
-        "outcome": lambda: f"{detail['primary']} {detail['metrics'][detail['primary']]:.4f}",
-        "registration": lambda: f"version {detail['version']}",
-        "gates": lambda: f"version {detail['version']} {'passed' if detail['passed'] else 'did not pass'}",
-        "promotion": lambda: f"version {detail['version']} is champion",
-        "approval": lambda: f"version {detail['version']}: {', '.join(detail['waived'])} waived: {detail['reason']}",
-        "rollback": lambda: f"version {detail['version']} is champion again: {detail['reason']}",
-        "quarantine": lambda: f"version {detail['version']}: {detail['reason']}",
-        "key": lambda: f"key {detail['id']}",
-        "signing": lambda: f"models are signed with key {detail['new'][:12]}",
-    }.get(entry.kind)
-    try:
-        return told() if told is not None else str(detail.get("reason") or detail.get("reasons") or "")
-    except (KeyError, TypeError, ValueError):  # an entry of another version of this software
-        return ""

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from abi.documents import find, read_document
 from abi.errors import UsageError
+from abi.outcomes import Evaluation, Trained
 from abi.problem import Checks
 from abi.sections import without_passwords
-from abi.types import Attention, Evaluation, Plan, Scores, Trained
+from abi.types import Attention, Plan, Scores
 from abi.values import Value
 from flows.session import emit, open_call, print_value, read_plain, read_value, settings_of, workspace_of
 from tasks import progress

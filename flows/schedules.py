@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abi.config import Config, load_config
-from abi.errors import UsageError
+from abi.errors import AbiError, UsageError
 from flows.session import emit, flag_settings, model_name, workspace_of
 from tasks import progress
 from tasks.workspace import Workspace
@@ -61,8 +61,9 @@ def _make(wanted: Wanted, *, serve: bool) -> None:
 
     settings = wanted.settings()
     config = load_config(wanted.common.config, settings)
-    if not serve:
-        with connected():
+    _expect_named(wanted)
+    if not serve:  # before the data is read
+        with connected(" (or add --serve to run without one)"):
             pass
     watch = _watch(wanted, config, settings, None if serve else wanted.pool)
     if not serve:
@@ -81,15 +82,20 @@ def _make(wanted: Wanted, *, serve: bool) -> None:
         deployments.serve(flow, watch)
 
 
+def _expect_named(wanted: Wanted) -> None:
+    if wanted.data is None or wanted.target is None:
+        msg = "Expected `abi schedule DATA --target COL`, got no data file or no column: name both, or use --show, --pause, --resume, --remove, --now or --force."
+        raise UsageError(msg)
+
+
 def _watch(wanted: Wanted, config: Config, settings: dict[str, object], pool: str | None) -> Watch:
     """The deployment that the flags describe; the data can be used, and every path is absolute."""
     from tasks.deployments import Watch
     from tasks.preflight import pose_problem
     from tasks.stage import Call
 
-    if wanted.data is None or wanted.target is None:
-        msg = "Expected `abi schedule DATA --target COL`, got no data file or no column: name both, or use --show, --pause, --resume, --remove, --now or --force."
-        raise UsageError(msg)
+    assert wanted.data is not None
+    assert wanted.target is not None
     ws = Workspace.open(workspace_of(wanted.common))
     name = model_name(config.name if wanted.name is None else wanted.name, wanted.data)
     data, test = (None if path is None else str(Path(path).resolve()) for path in (wanted.data, wanted.test))
@@ -169,7 +175,11 @@ def _due_and_missed(shown: dict[str, Any]) -> dict[str, Any]:
 
     parameters = shown["parameters"]
     config = load_config(Path(parameters["config"]) if parameters.get("config") else None, parameters.get("settings"))
-    return next_and_missed(Path(parameters["workspace"]), shown["name"], config)
+    try:
+        return next_and_missed(Path(parameters["workspace"]), shown["name"], config)
+    except AbiError as error:  # the other schedules are shown all the same
+        progress.say(f"schedule  {shown['name']}: {error}")
+        return {"due": None, "missed": []}
 
 
 def _answer(wanted: Wanted, plain: dict[str, Any], line: str) -> None:

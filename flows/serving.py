@@ -92,11 +92,13 @@ def predict(
 def _open(model: str | None, version: int | None, alias: str, common: Common) -> tuple[Tracking, Recorded]:
     from flows.session import settings_of, workspace_of
     from tasks import progress
+    from tasks.ledger import Ledger
     from tasks.serving import choose
     from tasks.tracking import Tracking
     from tasks.workspace import Workspace
 
     config = settings_of(common, [])
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
-    tracking = Tracking.open(Workspace.open(workspace_of(common)), config.tracking, config.signing)
-    return tracking, choose(tracking, config.name if model is None else model, version, alias)
+    ws = Workspace.open(workspace_of(common))
+    tracking, ledger = Tracking.open(ws, config.tracking, config.signing), Ledger.look(ws, config.audit)
+    return tracking, choose(tracking, ledger, config.name if model is None else model, version, alias)

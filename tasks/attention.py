@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abi.documents import find
+from abi.outcomes import Move, Trained
 from abi.report.wording import split_name
 from abi.training.revise import revise
 from abi.training.rounds import converge, decide
 from abi.training.trees_pilots import fit_families
-from abi.types import Move, Scores, Trained
+from abi.types import Scores
 from tasks.data import load_rows
 from tasks.models import load_model
 from tasks.planning import divide

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from abi.audit.entry import Draft, Kind
 from abi.documents import KINDS
 from abi.errors import UsageError, listed
+from abi.outcomes import Evaluation, Move, Trained
 from abi.problem import Checks, Problem
-from abi.types import Attention, Cost, Evaluation, Move, Plan, Scores, Trained
+from abi.types import Attention, Cost, Plan, Scores
 from abi.values import Value
 from tasks.ledger import Ledger
 

@@ -6,10 +6,10 @@ from abi.documents import find
 from abi.evaluation.baseline import fit_baseline
 from abi.evaluation.evaluate import Contender
 from abi.evaluation.evaluate import evaluate as evaluate_contenders
+from abi.outcomes import Trained
 from abi.report.summary import verdict
 from abi.scoring.terms import text_columns
 from abi.training.rounds import best_round
-from abi.types import Trained
 from tasks.data import load_rows
 from tasks.models import load_model
 from tasks.progress import say

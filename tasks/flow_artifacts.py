@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from abi.outcomes import Evaluation
 from abi.report.summary import verdict
-from abi.types import Evaluation
 from tasks.decisions import flow_run
 from tasks.outputs import read_report
 from tasks.progress import say

@@ -19,8 +19,8 @@ from abi.evaluation.gates import Facts, Gates, judge
 from abi.families.family import MODEL, Model
 from abi.families.stored import load
 from abi.metrics import Prediction, score
+from abi.outcomes import Evaluation, Gain
 from abi.problem import Checks, Problem, Schema, Snapshot, Split
-from abi.types import Evaluation, Gain
 from tasks.data import expect_columns
 from tasks.fresh_process import predict_afresh
 from tasks.model_registry import Version, find_version

@@ -19,7 +19,7 @@ from abi.audit.entry import GENESIS, Aliases, Checkpoint, Draft, Entry, Head, Ki
 from abi.errors import AuditBroken, LedgerError, PromotionConflict, UsageError, clip
 from tasks.ledger_checkpoints import keep, read_kept
 from tasks.ledger_database import Database
-from tasks.ledger_keys import find_signer, settle, trusted_keys
+from tasks.ledger_keys import FIRST_PUBLIC, find_signer, settle, trusted_keys
 from tasks.ledger_lease import Lease
 from tasks.ledger_tables import OPERATION_LENGTH, entries, head, metadata
 from tasks.ledger_transaction import (
@@ -58,11 +58,13 @@ class Ledger:
         """Connect, and make tables and key where there are none. Appending, not reading, needs a key that is trusted.
 
         Raises:
+            AuditBroken: there is none, though this workspace has had one.
             LedgerError: the database does not answer, or refuses.
             UsageError: the URL or the key cannot be used.
         """
         ledger = cls.look(ws, config)
         try:
+            ledger.begun()
             ledger._create(Signing(find_signer(ws, config), 1))
             ledger.signing = settle(ledger)
         except BaseException:
@@ -238,11 +240,24 @@ class Ledger:
         """Stop where there is no ledger yet.
 
         Raises:
+            AuditBroken: this workspace has had one.
             UsageError: says so.
         """
-        if not self.exists():
+        if not self.begun():
             msg = f"Expected a ledger at {self.database.place}, found none: `abi run` begins one."
             raise UsageError(msg)
+
+    def begun(self) -> bool:
+        """Whether there is one; a new one in place of one that this workspace has seen would hide what that held.
+
+        Raises:
+            AuditBroken: there is none, though this workspace has had one.
+        """
+        there, pinned = self.exists(), self.ws.keys / FIRST_PUBLIC
+        if not there and pinned.is_file():
+            msg = f"Expected the ledger at {self.database.place}, which this workspace has had, found none: restore it from a backup, or name where it is with audit.url. Only to begin a new one on purpose, take {pinned} and {self.place} away."
+            raise AuditBroken(msg)
+        return there
 
     @property
     def place(self) -> Path:

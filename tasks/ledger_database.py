@@ -44,6 +44,8 @@ class Database:
         try:
             named = make_url(url)
             postgres = named.get_backend_name() == "postgresql"
+            if not postgres and named.get_backend_name() != "sqlite":
+                raise ArgumentError(named.get_backend_name())
             liveness = {k: v for k, v in LIVENESS.items() if postgres and k not in named.query}
             engine = create_engine(named, pool_pre_ping=True, connect_args=liveness)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:

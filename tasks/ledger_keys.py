@@ -26,16 +26,19 @@ PRIVATE, NEXT, FIRST_PUBLIC = "ledger.pem", "ledger-next.pem", "ledger.pub.pem"
 
 
 def find_signer(ws: Workspace, config: AuditConfig) -> Signer:
-    """The private key; where none is configured and none is there, a new one.
+    """The private key; where none is configured and this workspace has seen no ledger yet, a new one.
 
     Raises:
-        UsageError: the configured file is missing or holds no such key.
+        UsageError: the file is missing or holds no such key.
     """
     if config.key is not None:
         return Signer.read(_bytes(config.key), str(config.key))
     private = ws.keys / PRIVATE
     with ws.alone("keys"):
         if not private.is_file():
+            if (ws.keys / FIRST_PUBLIC).is_file():
+                msg = f"Expected the ledger's private key at {private}, found none: restore it from a backup, or name one that the ledger trusts with audit.key."
+                raise UsageError(msg)
             ws.write(private, Signer.new().pem(), private=True)
     return Signer.read(_bytes(private), str(private))
 

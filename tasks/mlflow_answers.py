@@ -30,9 +30,20 @@ def answering(uri: str) -> Iterator[None]:
             place = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:") else tempfile.gettempdir()
             msg = f"Expected room to write {place}, got no space left: free some, then run again."
             raise WorkspaceError(msg) from error
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        msg = f"Expected MLflow at {uri} to answer, got: {clip(said, 300)} Check tracking.uri or MLFLOW_TRACKING_URI, or start the server, then run again."
+        msg = f"Expected MLflow at {uri} to answer, got: {_said(error)}. Check tracking.uri or MLFLOW_TRACKING_URI, or start the server, then run again."
         raise TrackingError(msg, transient=_transient(error)) from error
+
+
+def _said(error: Exception) -> str:
+    """The first line; of a connection that failed, what the system says of it."""
+    text = str(error)
+    system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
+    if system is not None and "Max retries exceeded" in text:
+        return system[1].lower()
+    if "Read timed out" in text:
+        return "no answer in time"
+    said = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    return clip(said.rstrip("."), 300)
 
 
 def _is_full(error: BaseException | None, uri: str) -> bool:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from abi.audit.entry import Aliases
 from abi.errors import UsageError
 from tasks.mlflow_answers import answering
-from tasks.tracking import OPERATION, Tracking
+from tasks.mlflow_runs import OPERATION
+from tasks.tracking import Tracking
 
 STATE = "abi.state"
 QUARANTINED = "quarantined"
@@ -77,9 +78,8 @@ def remove(tracking: Tracking, version: Version) -> None:
 
 def point(tracking: Tracking, model: str, wanted: Aliases) -> list[str]:
     """Make MLflow's aliases say what the ledger says; gives those that had said something else."""
-    changed = []
+    changed, there = [], tracking.aliases(model)
     with answering(tracking.uri):
-        there = tracking.client.get_registered_model(model).aliases
         for alias in ALIASES:
             version, now = getattr(wanted, alias), there.get(alias)
             if version is None and now is not None:

@@ -33,8 +33,8 @@ from abi.monitoring.reference import prediction_column
 from abi.monitoring.tables import lines
 from abi.monitoring.tally import Tally, column_of, tally
 from abi.monitoring.verdict import Subject, conclude
+from abi.outcomes import Trained
 from abi.problem import DataFile, Problem, Snapshot, Split
-from abi.types import Trained
 from abi.values import Value
 from tasks.data import expect_columns, open_reader
 from tasks.decisions import flow_run, only_model, open_ledger

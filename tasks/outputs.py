@@ -12,10 +12,10 @@ from typing import Any
 
 from abi.documents import find
 from abi.errors import UsageError
+from abi.outcomes import Evaluation, Move
 from abi.problem import Checks
 from abi.report.content import Report
 from abi.report.page import render
-from abi.types import Evaluation, Move
 from tasks.stage import Call
 from tasks.workspace import Workspace, disk_errors
 

@@ -8,11 +8,12 @@ import torch
 
 from abi.config import Config
 from abi.documents import find
+from abi.outcomes import Move
 from abi.planning.even import even_plans as plans_of_control
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
-from abi.types import Allocation, Attention, Envelope, Family, Move, Plan
+from abi.types import Allocation, Attention, Envelope, Family, Plan
 from abi.units import show_bytes, show_count, show_seconds
 from tasks.data import load_rows
 from tasks.progress import say

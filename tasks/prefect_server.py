@@ -22,8 +22,11 @@ PATIENCE_S = 120.0
 
 
 @contextlib.contextmanager
-def connected() -> Iterator[SyncPrefectClient]:
+def connected(otherwise: str = "") -> Iterator[SyncPrefectClient]:
     """A client of the configured server, which answers.
+
+    Args:
+        otherwise: what else can be done where none is configured.
 
     Raises:
         UsageError: none is configured.
@@ -35,7 +38,7 @@ def connected() -> Iterator[SyncPrefectClient]:
 
     url = server_url()
     if url is None:
-        msg = "Expected a Prefect server that keeps the schedule, got none configured: start one with `prefect server start`, set PREFECT_API_URL=http://127.0.0.1:4200/api, then run again (or add --serve to run without one)."
+        msg = f"Expected a Prefect server that keeps the schedule, got none configured: start one with `prefect server start`, set PREFECT_API_URL=http://127.0.0.1:4200/api, then run again{otherwise}."
         raise UsageError(msg)
     try:
         with get_client(sync_client=True) as client:

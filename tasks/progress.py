@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from abi.errors import clip
-from abi.types import Epoch, Plan
+from abi.outcomes import Epoch
+from abi.types import Plan
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

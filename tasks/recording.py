@@ -17,6 +17,7 @@ import numpy as np
 
 from abi.attention.simplex import distance
 from abi.documents import document, find
+from abi.outcomes import Conditions, Evaluation, Move, Trained
 from abi.problem import Checks
 from abi.report.content import Report
 from abi.report.content import Round as ReportRound
@@ -24,7 +25,6 @@ from abi.report.page import render
 from abi.report.summary import verdict
 from abi.sections import without_passwords
 from abi.training.rounds import best_round
-from abi.types import Conditions, Evaluation, Move, Trained
 from abi.values import Value
 from tasks.data import load_rows, open_reader
 from tasks.decisions import open_ledger

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abi.monitored import Reference
 from abi.monitoring.reference import refer
-from abi.types import Attention, Evaluation
+from abi.outcomes import Evaluation
+from abi.types import Attention
 from tasks.data import load_rows
 from tasks.models import load_model
 from tasks.stage import Call

@@ -14,8 +14,8 @@ from abi.audit.entry import Aliases, Draft, Entry
 from abi.data.scratch import scratch_folder
 from abi.documents import read_document
 from abi.errors import AbiError, ArtifactRefused, TrackingError, UsageError, listed
+from abi.outcomes import Evaluation
 from abi.problem import Checks
-from abi.types import Evaluation
 from tasks import model_registry
 from tasks.decisions import flow_run, ids, open_ledger, outcome
 from tasks.model_registry import QUARANTINED, STATE, Version

@@ -16,7 +16,7 @@ from tasks.stage import Call, code_id, versions
 
 if TYPE_CHECKING:
     from abi.audit.record import RunRecord
-    from abi.types import Conditions
+    from abi.outcomes import Conditions
     from tasks.workspace import Workspace
 
 

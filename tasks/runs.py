@@ -12,7 +12,7 @@ from abi.audit.record import RunRecord
 from abi.documents import read_document
 from abi.errors import AuditBroken, UsageError, WorkspaceError
 from abi.monitored import Drift
-from abi.types import Conditions, Evaluation, Move
+from abi.outcomes import Conditions, Evaluation, Move
 from abi.values import Value
 from tasks.tracking import Tracking
 from tasks.workspace import Workspace

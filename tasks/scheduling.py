@@ -222,9 +222,8 @@ def recorded_result(operation: Operation) -> dict[str, Any] | None:
 def next_and_missed(workspace: Path, model: str, config: Config) -> dict[str, Any]:
     """Cron's next due time and the due times that nobody kept, newest first; plain values."""
     now, schedule, ws = datetime.datetime.now(datetime.UTC), config.schedule, Workspace(workspace)
-    missed: list[Entry] = []
-    if config.audit.url is not None or ws.ledger_db.exists():
-        missed = list(Ledger.open(ws, config.audit).entries(kinds=MISSED, model=model))
+    ledger = Ledger.look(ws, config.audit)
+    missed = list(ledger.entries(kinds=MISSED, model=model)) if ledger.begun() else []
     due = None if schedule.cron is None else next_due(schedule.cron, schedule.timezone, now)
     return {"due": _iso(due), "missed": [entry.detail["due"] for entry in reversed(missed)][:SHOWN]}
 

@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from abi.data.convert import convert
 from abi.data.source import hash_file
-from abi.errors import AbiError, UsageError, listed, told
+from abi.errors import AbiError, DataError, UsageError, listed, told
+from tasks.model_registry import ALIASES
 from tasks.signing import TRUSTED
 from tasks.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tasks.ledger import Ledger
     from tasks.records import Recorded
     from tasks.tracking import Tracking
 
@@ -37,12 +39,13 @@ STDIN = "/dev/stdin"
 SUFFIXES = (".csv", ".parquet")
 
 
-def choose(tracking: Tracking, name: str | None, version: int | None, alias: str) -> Recorded:
+def choose(tracking: Tracking, ledger: Ledger, name: str | None, version: int | None, alias: str) -> Recorded:
     """The version that is meant; a name is needed where there is more than one model.
 
+    Where there is a ledger that knows the model, it says what the aliases stand for: MLflow's only repeat it.
+
     Raises:
-        UsageError: it is not clear which model is meant.
-        TrackingError: there is no such version.
+        UsageError: it is not clear which model is meant, or there is no such version.
     """
     if name is None:
         names = tracking.models()
@@ -50,6 +53,11 @@ def choose(tracking: Tracking, name: str | None, version: int | None, alias: str
             msg = f"Expected --model NAME, got none and {len(names)} registered models ({listed(names) or 'none'}): name one, or train one with `abi run`."
             raise UsageError(msg)
         name = names[0]
+    if version is None and alias in ALIASES and ledger.begun() and name in ledger.models():
+        version = getattr(ledger.aliases(name), alias)
+        if version is None:
+            msg = f"Expected a {alias} of {name!r} in the ledger, found none: `abi promote` makes a champion, --version names any version."
+            raise UsageError(msg)
     return tracking.version(name, version=version, alias=alias)
 
 
@@ -108,12 +116,16 @@ def predict_table(tracking: Tracking, model: Recorded, source: Path) -> pd.DataF
 
     loaded = tracking.load(model.uri).unwrap_python_model().model
     with tempfile.TemporaryDirectory(prefix="abi-predict-") as stage:
-        if str(source) == STDIN:
+        if str(source) == STDIN:  # a table is read more than once
             source = Path(stage) / "stdin"
             with source.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
-        with disk_errors(stage):
-            table = convert(source, Path(stage), hash_file(source).sha256)
+        try:
+            with disk_errors(stage):
+                table = convert(source, Path(stage), hash_file(source).sha256)
+        except DataError as error:
+            msg = str(error).replace(str(source), "stdin") if source.parent == Path(stage) else str(error)
+            raise DataError(msg) from None
         parts = []
         for first, batch in table.batches():
             frame = pa.Table.from_batches([batch]).to_pandas()

@@ -19,7 +19,7 @@ from typing import Any
 
 from abi.config import Config
 from abi.documents import find
-from abi.types import Move
+from abi.outcomes import Move
 from tasks.workspace import Workspace
 
 LIBRARIES = ("lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "tabm", "torch")

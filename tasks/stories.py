@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from abi.audit.gist import gist
 from abi.errors import clip
+from abi.outcomes import Gain
 from abi.report.wording import METRICS, blend_sentence, interval, metric_name, number, percent, plural, split_name
-from abi.types import Cost, Estimate, Gain, Trial
+from abi.types import Cost, Estimate, Trial
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:
-    from abi.audit.diff import RunDiff
+    from abi.audit.diff import FeatureDiff, RunDiff
     from abi.audit.explain import Event, Explanation, RoundStory
     from abi.audit.what_if import WhatIf
     from tasks.replay import Replayed
@@ -90,7 +92,7 @@ def of_explanation(told: Explanation) -> list[Part]:
     if told.terms:
         top = sorted(told.terms, key=lambda t: -t.width)[:5]
         parts.append(f"terms      kept most of: {', '.join(f'{t.term} ({t.width})' for t in top)}")
-    parts += [f"drift      {_event(e)}" for e in told.drift]
+    parts += [f"drift      {_drifted(e)}" for e in told.drift]
     parts += [f"version    {_event(e)}" for e in told.approvals]
     return parts
 
@@ -117,12 +119,7 @@ def of_diff(found: RunDiff) -> list[Part]:
         else f"{(found.code[0] or 'unknown')[:ID]} -> {(found.code[1] or 'unknown')[:ID]}"
     )
     libraries = ", ".join(f"{name} {a} -> {b}" for name, (a, b) in found.libraries.items())
-    table = _table("feature", "score", "attention", "width", "parameters", "contribution")
-    for f in found.features[:SHOWN]:
-        table.add_row(
-            clip(f.feature), _pair(f.score, lambda x: number(x, 3)), _pair(f.attention, percent), _pair(f.width),
-            _pair(f.parameters), _pair(f.contribution, percent),
-        )  # fmt: skip
+    table = _features(found)
     quality = _table("metric", found.before, found.after, "")
     for m in found.metrics:
         meet = "" if m.overlap is None else "intervals overlap" if m.overlap else "intervals apart"
@@ -144,6 +141,22 @@ def of_diff(found: RunDiff) -> list[Part]:
     if not found.same_test:
         parts.append("The held-out rows are others: metrics are not of the same rows.")
     return parts
+
+
+def _features(found: RunDiff) -> Table:
+    """A row for each feature; what neither run gave any of them has no column."""
+    columns: dict[str, Callable[[FeatureDiff], tuple[tuple[Any, Any], Any]]] = {
+        "score": lambda f: (f.score, lambda x: number(x, 3)),
+        "attention": lambda f: (f.attention, percent),
+        "width": lambda f: (f.width, str),
+        "parameters": lambda f: (f.parameters, str),
+        "contribution": lambda f: (f.contribution, percent),
+    }
+    there = {name: of for name, of in columns.items() if any(of(f)[0] != (None, None) for f in found.features)}
+    table = _table("feature", *there)
+    for f in found.features[:SHOWN]:
+        table.add_row(clip(f.feature), *(_pair(*of(f)) for of in there.values()))
+    return table
 
 
 def _turn(turn: RoundStory, told: Explanation) -> list[str]:
@@ -200,8 +213,18 @@ def _trial(trial: Trial) -> str:
 
 
 def _event(event: Event) -> str:
-    said = ", ".join(f"{key} {value}" for key, value in event.said.items() if isinstance(value, str | int | float))
-    return f"entry {event.seq}, {event.time}: {event.kind} by {event.actor}{': ' + clip(said, 200) if said else ''}"
+    return f"{_when(event)}: {gist(event.kind, event.said) or event.kind} (entry {event.seq}, by {event.actor})"
+
+
+def _drifted(event: Event) -> str:
+    """What one look at new rows found of this feature."""
+    psi = event.said.get("psi")
+    size = "" if psi is None else f" (PSI {number(psi, 3)})"
+    return f"{_when(event)}: {'drifted' if event.said['drifted'] else 'within its limit'}{size} (entry {event.seq})"
+
+
+def _when(event: Event) -> str:
+    return event.time[:16].replace("T", " ")
 
 
 def _costs(head: str, pair: tuple[Cost, Cost]) -> list[str]:

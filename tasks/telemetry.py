@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abi.audit.tally import ModelTally, Tally, second
-from abi.errors import AbiError, LedgerError, UsageError, told
+from abi.errors import AbiError, AuditBroken, LedgerError, UsageError, told
 from tasks.ledger import Ledger
 from tasks.progress import say
 from tasks.workspace import Workspace, disk_errors
@@ -48,11 +48,14 @@ class LedgerCollector:
             try:
                 if self._ledger is None:
                     self._ledger = self._connect()
-                self._tally.add(self._ledger.entries(after=self._tally.seq))
+                if self._ledger.begun():
+                    self._tally.add(self._ledger.entries(after=self._tally.seq))
                 answered = True
-            except LedgerError:
+            except (LedgerError, AuditBroken):
                 answered = False
-            yield GaugeMetricFamily("abi_ledger_up", "Whether the ledger answered.", float(answered))
+            yield GaugeMetricFamily(
+                "abi_ledger_up", "Whether the ledger answered, and is there where it has been.", float(answered)
+            )
             if answered:
                 yield from families(self._tally)
 
@@ -131,7 +134,7 @@ def registry(ws: Workspace, config: Config) -> CollectorRegistry:
 
     audit = config.audit.model_copy(update={"patience": SCRAPE_PATIENCE_S})
     made = CollectorRegistry(auto_describe=False)
-    made.register(LedgerCollector(lambda: Ledger.open(ws, audit)))
+    made.register(LedgerCollector(lambda: Ledger.look(ws, audit)))
     return made
 
 

@@ -11,10 +11,11 @@ from rich.table import Table
 
 from abi.errors import clip
 from abi.monitored import Drift
+from abi.outcomes import Evaluation, Trained
 from abi.problem import Checks
 from abi.report.summary import verdict
 from abi.report.wording import blend_sentence, split_name
-from abi.types import Attention, Evaluation, Plan, Scores, Trained
+from abi.types import Attention, Plan, Scores
 from abi.units import show_bytes, show_count, show_seconds
 from abi.values import Value
 

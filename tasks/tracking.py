@@ -1,4 +1,4 @@
-"""The only door to MLflow: one run with nested rounds, and one model version, for each operation.
+"""The door to MLflow: one run with nested rounds, and one model version, for each operation.
 
 An operation id names what is to be recorded. Whatever crashes, is retried or is asked twice: there is at most one model
 version for it, registered after everything else has been stored.
@@ -13,31 +13,28 @@ import os
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-import abi
 from abi.audit.model_files import copy_files
 from abi.data.scratch import scratch_folder
-from abi.errors import ArtifactRefused, TrackingError, clip, listed
+from abi.errors import ArtifactRefused, TrackingError, UsageError, clip, listed
 from abi.operations import SigningConfig
 from tasks.mlflow_answers import answering, environment
-from tasks.records import VALUE_LENGTH, Dataset, Record, Recorded, flatten, mlflow_key
+from tasks.mlflow_runs import MODEL, OPERATION, RunStore
+from tasks.records import VALUE_LENGTH, Record, Recorded
 from tasks.signing import TRUSTED, Signing
 from tasks.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.pyfunc import PyFuncModel
 
     from abi.config import TrackingConfig
 
-OPERATION = "abi.operation_id"
-MODEL = "abi.model"
 REASON = "abi.reason"
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -47,8 +44,8 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 RETRIES, TIMEOUT_S = "2", "30"  # MLflow's own defaults wait for minutes when nobody answers
-METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
 WORKSPACE_KEYS = SigningConfig()
+LARGEST = 2**31 - 1  # what MLflow's databases hold
 MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
@@ -114,8 +111,9 @@ class Tracking:
         self.fail(record.operation_id, "replaced: it stopped before its model was registered")
         try:
             with answering(self.uri):
-                run_id = self._run(record)
-                model_id = self._model(record, run_id)
+                store = RunStore(self.ws, self.client, self.experiment_id, self.signing)
+                run_id = store.run(record)
+                model_id = store.model(record, run_id)
                 recorded = self._register(record, run_id, model_id)
                 self.client.set_terminated(run_id)
             self.fail(record.operation_id, "replaced: the reply that named it was lost")
@@ -257,25 +255,50 @@ class Tracking:
         """The registered version of that number, or the one that the alias stands for.
 
         Raises:
-            TrackingError: there is none.
+            TrackingError: MLflow does not answer.
+            UsageError: there is none.
+        """
+        found = self._version(name, version, alias)
+        if found is None:
+            known = self.models()
+            if name not in known:
+                msg = f"Expected a registered model at {self.uri}, got {name!r}: choose among {listed(known) or 'none'}, or train one with `abi run`."
+                raise UsageError(msg)
+            what = f"version {version}" if version is not None else f"alias {alias!r}"
+            msg = f"Expected a registered model {name!r} with {what} at {self.uri}, found none: `abi leaderboard` lists its versions, `abi promote` makes a champion."
+            raise UsageError(msg)
+        number = int(found.version)
+        return Recorded(run_id=str(found.run_id), name=name, version=number, uri=f"models:/{name}/{number}")
+
+    def _version(self, name: str, version: int | None, alias: str) -> ModelVersion | None:
+        from mlflow.exceptions import MlflowException
+
+        with answering(self.uri):
+            try:
+                if version is None:
+                    return self.client.get_model_version_by_alias(name, alias)
+                return None if version > LARGEST else self.client.get_model_version(name, str(version))
+            except MlflowException as error:
+                if error.error_code in MISSING:
+                    return None
+                raise
+
+    def aliases(self, name: str) -> dict[str, str]:
+        """What a registered model's aliases stand for in MLflow.
+
+        Raises:
+            TrackingError: there is no such model.
         """
         from mlflow.exceptions import MlflowException
 
-        try:
-            with answering(self.uri):
-                found = (
-                    self.client.get_model_version_by_alias(name, alias)
-                    if version is None
-                    else self.client.get_model_version(name, str(version))
-                )
-        except TrackingError as error:
-            if isinstance(error.__cause__, MlflowException) and error.__cause__.error_code in MISSING:
-                what = f"version {version}" if version is not None else f"alias {alias!r}"
-                msg = f"Expected a registered model {name!r} with {what} at {self.uri}, found none: choose among {listed(self.models()) or 'none'} and give --version or --alias."
+        with answering(self.uri):
+            try:
+                return dict(self.client.get_registered_model(name).aliases)
+            except MlflowException as error:
+                if error.error_code not in MISSING:
+                    raise
+                msg = f"Expected the registered model {name!r}, whose versions the ledger records, at {self.uri}, found none: restore MLflow's database from a backup, or name where it is with tracking.uri."
                 raise TrackingError(msg) from None
-            raise
-        number = int(found.version)
-        return Recorded(run_id=str(found.run_id), name=name, version=number, uri=f"models:/{name}/{number}")
 
     def models(self) -> list[str]:
         """Names of the registered models."""
@@ -312,79 +335,6 @@ class Tracking:
                 place = str(stage)
                 got = mlflow.artifacts.download_artifacts(artifact_uri=location, dst_path=place, tracking_uri=self.uri)
                 Path(got).rename(folder)
-
-    def _run(self, record: Record) -> str:
-        tags = {**record.tags, OPERATION: record.operation_id, MODEL: record.name, "mlflow.source.name": "abi"}
-        run_id = self._log(record.run_name, tags, record.params, record.metrics, ())
-        self.client.log_inputs(run_id, _inputs(self.ws, record.dataset))
-        for part in record.rounds:
-            child = self._log(part.name, {"mlflow.parentRunId": run_id}, part.params, part.metrics, part.steps)
-            self.client.set_terminated(child)
-        with scratch_folder(self.ws.root) as stage:
-            for name, plain in record.documents.items():
-                target = _below(stage, name)
-                target.write_text(json.dumps(plain, ensure_ascii=False, sort_keys=True, indent=1), encoding="utf-8")
-            for name, source in record.files.items():
-                _link(source, _below(stage, name))
-            self.client.log_artifacts(run_id, str(stage))
-        return run_id
-
-    def _log(
-        self,
-        name: str,
-        tags: Mapping[str, str],
-        params: Mapping[str, object],
-        metrics: Mapping[str, float],
-        steps: Sequence[tuple[str, int, float]],
-    ) -> str:
-        from mlflow.entities import Metric, Param
-
-        now_ms = int(time.time() * 1000)
-        run_id = str(self.client.create_run(self.experiment_id, run_name=name, tags=dict(tags)).info.run_id)
-        all_params = [Param(mlflow_key(key), value) for key, value in flatten(params).items()]
-        all_metrics = [Metric(mlflow_key(key), float(value), now_ms, 0) for key, value in metrics.items()]
-        all_metrics += [Metric(mlflow_key(key), float(value), now_ms, step) for key, step, value in steps]
-        for start in range(0, len(all_params), PARAMS_PER_CALL):
-            self.client.log_batch(run_id, params=all_params[start : start + PARAMS_PER_CALL])
-        for start in range(0, len(all_metrics), METRICS_PER_CALL):
-            self.client.log_batch(run_id, metrics=all_metrics[start : start + METRICS_PER_CALL])
-        return run_id
-
-    def _model(self, record: Record, run_id: str) -> str:
-        """Store the model's files; MLflow knows them as a logged model of the run, of no registered one yet."""
-        import mlflow
-        from mlflow.entities import LoggedModelOutput
-        from mlflow.models import Model
-
-        logged = self.client.create_logged_model(
-            self.experiment_id, name="model", source_run_id=run_id, tags={OPERATION: record.operation_id}
-        )
-        with scratch_folder(self.ws.root) as stage:
-            folder = stage / record.operation_id  # the signature names the folder
-            mlflow.pyfunc.save_model(
-                path=folder,
-                mlflow_model=Model(
-                    artifact_path=logged.artifact_location,
-                    run_id=run_id,
-                    model_uuid=logged.model_id,
-                    model_id=logged.model_id,
-                ),
-                python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-                artifacts={"model": record.model_dir.resolve().as_uri()},
-                code_paths=[str(Path(str(abi.__file__)).parent)],
-                signature=_signature(record),
-                input_example=record.example,
-                pip_requirements=list(record.requirements),
-            )
-            for cache in sorted(folder.rglob("__pycache__")):
-                for compiled in cache.iterdir():
-                    compiled.unlink()
-                cache.rmdir()
-            self.signing.sign(folder)
-            self.client.log_model_artifacts(logged.model_id, str(folder))
-        self.client.finalize_logged_model(logged.model_id, "READY")
-        self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        return str(logged.model_id)
 
     def _register(self, record: Record, run_id: str, model_id: str) -> Recorded:
         from mlflow.exceptions import MlflowException
@@ -455,39 +405,6 @@ def _experiment(client: MlflowClient, name: str, place: str | None) -> str:
     return str(found.experiment_id)
 
 
-def _inputs(ws: Workspace, dataset: Dataset) -> list[Any]:
-    from mlflow.entities import Dataset as Entity
-    from mlflow.entities import DatasetInput, InputTag
-
-    return [
-        DatasetInput(
-            Entity(
-                name=dataset.name if file.role == "train" else f"{dataset.name} ({file.role})",
-                digest=file.sha256[:32],
-                source_type="local",
-                source=json.dumps({"uri": str(ws.snapshots / f"{file.sha256}.{file.format}")}),
-                profile=json.dumps({"num_rows": file.rows, "size_bytes": file.size_bytes, "md5": file.md5}),
-            ),
-            tags=[
-                InputTag("mlflow.data.context", "training" if file.role == "train" else "test"),
-                InputTag("target", dataset.target),
-                InputTag("sha256", file.sha256),
-                InputTag("md5", file.md5),
-            ],
-        )
-        for file in dataset.snapshot.files
-    ]
-
-
-def _signature(record: Record) -> Any:
-    """Columns by name, of any type: the model encodes them itself, and MLflow would refuse whole numbers for decimals."""
-    from mlflow.models import ModelSignature, infer_signature
-    from mlflow.types.schema import AnyType, ColSpec, Schema
-
-    inputs = Schema([ColSpec(AnyType(), name=str(name)) for name in record.example.columns])
-    return ModelSignature(inputs=inputs, outputs=infer_signature(record.output).inputs)
-
-
 def _plain(path: Path) -> object:
     """The JSON in a file; None where there is none."""
     try:
@@ -495,19 +412,3 @@ def _plain(path: Path) -> object:
     except ValueError:
         return None
     return plain
-
-
-def _below(folder: Path, name: str) -> Path:
-    target = folder / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target
-
-
-def _link(source: Path, target: Path) -> None:
-    """Folders as folders, files as links: nothing is copied twice."""
-    if source.is_dir():
-        target.mkdir(exist_ok=True)
-        for entry in source.iterdir():
-            _link(entry, target / entry.name)
-    else:
-        target.symlink_to(source.resolve())

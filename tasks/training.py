@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from abi.attention.fit import fit
 from abi.documents import find
 from abi.families.family import Model
+from abi.outcomes import Move, Trained, Tried
 from abi.training.family import train as train_plan
 from abi.training.fitted import Fitted
 from abi.training.pilots import choose_control
 from abi.training.revise import even_twin, trial_count
-from abi.types import Move, Plan, Trained, Tried
+from abi.types import Plan
 from abi.units import show_seconds
 from tasks.data import load_rows
 from tasks.models import has_files, keep_model

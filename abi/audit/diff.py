@@ -10,8 +10,9 @@ import numpy as np
 from scipy.spatial.distance import jensenshannon
 
 from abi.audit.record import RunRecord
+from abi.outcomes import Gain
 from abi.training.revise import trees_view
-from abi.types import Attention, Cost, Estimate, Gain, Plan
+from abi.types import Attention, Cost, Estimate, Plan
 from abi.values import Value
 
 Side = tuple[float | None, float | None]

@@ -11,20 +11,10 @@ from abi.audit.entry import Entry
 from abi.audit.record import RunRecord
 from abi.errors import UsageError, clip, listed
 from abi.monitored import Drift
+from abi.outcomes import Slice, TermWidth, Trained
 from abi.problem import Feature
 from abi.training.revise import trees_view
-from abi.types import (
-    Attention,
-    Estimate,
-    FeatureCapacity,
-    FeatureScore,
-    ScoreBlend,
-    Slice,
-    TermWidth,
-    Trained,
-    TreeFeature,
-    Trial,
-)
+from abi.types import Attention, Estimate, FeatureCapacity, FeatureScore, ScoreBlend, TreeFeature, Trial
 from abi.values import Value
 
 APPROVING: Final = ("registration", "gates", "promotion", "approval", "rollback", "quarantine")

@@ -84,5 +84,6 @@ def _pem(public: object, source: Path, half: str) -> bytes:
 
 
 def _unusable(path: Path, half: str, got: object) -> UsageError:
-    msg = f"Expected a {half} key (PEM, P-256) in {path}, got {got}: make one with `{MAKE}`, or correct signing.{half}_key."
+    how = MAKE if half == "private" else "openssl ec -in PRIVATE -pubout"
+    msg = f"Expected a {half} key (PEM, P-256) in {path}, got {got}: make one with `{how}`, or correct signing.{half}_key."
     return UsageError(msg)

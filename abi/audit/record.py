@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from abi.config import Config
+from abi.outcomes import Conditions, Evaluation, Move, Trained
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.problem import Checks, Problem, Snapshot
 from abi.training.rounds import best_round
-from abi.types import Allocation, Attention, Conditions, Envelope, Evaluation, Family, Move, Plan, Scores, Trained
+from abi.types import Allocation, Attention, Envelope, Family, Plan, Scores
 
 
 @dataclass(frozen=True, kw_only=True)

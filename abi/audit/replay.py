@@ -16,6 +16,7 @@ from abi.data.infer import pose
 from abi.data.reader import Reader
 from abi.data.table import Tabular
 from abi.errors import AbiError, AuditBroken
+from abi.outcomes import Convergence, Move, Trained
 from abi.planning.even import even_plans
 from abi.problem import Problem
 from abi.scoring.score import score
@@ -23,7 +24,7 @@ from abi.training.choice import asked_blend, keep_again, pick_control, with_obst
 from abi.training.revise import even_twin, move_again
 from abi.training.rounds import best_round, converge, decide
 from abi.training.trees_pilots import fit_again
-from abi.types import Attention, Convergence, Move, Plan, Trained, Trial
+from abi.types import Attention, Plan, Trial
 from abi.values import Value
 
 Tables = Callable[[], tuple[Tabular, Tabular | None]]

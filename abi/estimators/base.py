@@ -30,8 +30,9 @@ from abi.metrics import primary_metric
 
 if TYPE_CHECKING:
     from abi.families.family import Model
+    from abi.outcomes import Trained
     from abi.problem import Schema
-    from abi.types import Plan, Trained
+    from abi.types import Plan
 
 LEAST_ROWS: Final = 4
 SEEDS: Final = 2**31

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from abi.config import Config, TrainingConfig
     from abi.data.reader import Reader
     from abi.families.family import Model
-    from abi.types import Attention, Family, Plan, Scores, Trained
+    from abi.outcomes import Trained
+    from abi.types import Attention, Family, Plan, Scores
 
 DECIDING_ROWS: Final = 50
 """Fewer validation rows than this cannot tell one split from another: attention starts even, and one round is trained."""

@@ -12,7 +12,7 @@ from abi.units import show_bytes, show_count, show_seconds
 if TYPE_CHECKING:
     import pandas as pd
 
-    from abi.types import Trained
+    from abi.outcomes import Trained
 
 SHOWN: Final = 12
 NAME_LETTERS: Final = 32

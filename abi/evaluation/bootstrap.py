@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Shaped
 
 from abi.metrics import LOWER_IS_BETTER, Counts, Draws, Prediction, statistics
+from abi.outcomes import Gain
 from abi.problem import Task
-from abi.types import Estimate, Gain
+from abi.types import Estimate
 
 CHUNK_VALUES: Final = 8_000_000
 

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from abi.metrics import Prediction
+from abi.outcomes import Calibration, CalibrationBin
 from abi.problem import Task
-from abi.types import Calibration, CalibrationBin
 
 BINS: Final = 10
 

@@ -14,7 +14,8 @@ from abi.evaluation.bootstrap import bootstrap, estimate, gain
 from abi.evaluation.calibration import calibration
 from abi.evaluation.slices import slices
 from abi.metrics import Draws, Prediction, primary_metric, score
-from abi.types import Control, Estimate, Evaluation, Trained
+from abi.outcomes import Control, Evaluation, Trained
+from abi.types import Estimate
 from abi.units import show_count
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ import numpy as np
 from abi.attention.simplex import distance
 from abi.errors import clip
 from abi.metrics import LOWER_IS_BETTER
+from abi.outcomes import Calibration, Evaluation, Gain
 from abi.problem import Checks
-from abi.types import Calibration, Estimate, Evaluation, Gain
+from abi.types import Estimate
 from abi.units import show_bytes, show_seconds
 from abi.values import Value
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from abi.evaluation.bootstrap import estimate, resamples
 from abi.metrics import Prediction, statistics
-from abi.types import Slice, Trained
+from abi.outcomes import Slice, Trained
 
 if TYPE_CHECKING:
     from abi.config import Config

@@ -36,17 +36,7 @@ from abi.planning.ladder import (
 from abi.planning.machine import Machine
 from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
 from abi.problem import Feature
-from abi.types import (
-    Allocation,
-    Attention,
-    Capacity,
-    Cost,
-    Envelope,
-    Execution,
-    FeatureCapacity,
-    Plan,
-    Pruning,
-)
+from abi.types import Allocation, Attention, Capacity, Cost, Envelope, Execution, FeatureCapacity, Plan, Pruning
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:

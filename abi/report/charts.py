@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from abi.outcomes import Calibration, Epoch
 from abi.problem import Task
 from abi.report.wording import metric_name
-from abi.types import Calibration, Epoch
 
 INK, MUTED, GRID, MODEL, OTHER = "#010101", "#020202", "#030303", "#040404", "#050505"
 _COLOURS = {

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from abi.outcomes import Choice, Convergence, Evaluation, Trained
 from abi.problem import Checks
-from abi.types import NO_NETWORK, Attention, Choice, Convergence, Evaluation, Plan, Scores, Trained
+from abi.types import NO_NETWORK, Attention, Plan, Scores
 from abi.values import Value
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")

@@ -7,13 +7,14 @@ import io
 import math
 from typing import Any
 
+from abi.outcomes import TermWidth
 from abi.problem import Check
 from abi.report.axis import Axis
 from abi.report.content import Report
 from abi.report.summary import capacities, compared, is_even, is_network
 from abi.report.summary import kept as family
 from abi.report.wording import blend_sentence, clean, metric_name, number, percent, plural, split_name
-from abi.types import Attention, Capacity, FeatureCapacity, FeatureScore, LayerSplit, Plan, TermWidth
+from abi.types import Attention, Capacity, FeatureCapacity, FeatureScore, LayerSplit, Plan
 from abi.units import show_bytes, show_count, show_seconds
 
 TOP = 20

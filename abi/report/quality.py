@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from abi.outcomes import Control, Evaluation
 from abi.report import charts
 from abi.report.axis import Axis
 from abi.report.content import Report
 from abi.report.summary import compared, costs, headline, no_difference, standing, verdict
 from abi.report.wording import CONTROLS, LOWER_IS_BETTER, clean, interval, metric_name, number, percent, plural
-from abi.types import Control, Estimate, Evaluation
+from abi.types import Estimate
 from abi.units import show_bytes, show_count, show_seconds
 from abi.values import Value
 

@@ -10,8 +10,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from abi.outcomes import Control, Evaluation, Gain
 from abi.report.wording import CONTROLS, clean, interval, metric_name, number, percent, plural
-from abi.types import Control, Cost, Estimate, Evaluation, Gain, Plan
+from abi.types import Cost, Estimate, Plan
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from abi.types import Epoch
+from abi.outcomes import Epoch
 
 
 @runtime_checkable

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
-from abi.types import Attention, Candidate, Family, Trial
+from abi.outcomes import Candidate
+from abi.types import Attention, Family, Trial
 
 Losses = Float[np.ndarray, " rows"]
 

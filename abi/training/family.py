@@ -13,6 +13,7 @@ from abi.families.blend import Blend
 from abi.families.family import Model
 from abi.families.trees import TreesModel
 from abi.metrics import Prediction, row_loss
+from abi.outcomes import Candidate, Choice
 from abi.problem import Task
 from abi.training import loop
 from abi.training.checkpoint import Checkpoints
@@ -21,7 +22,7 @@ from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.trees import cut_trees, train_trees
 from abi.training.watch import Watcher
-from abi.types import Candidate, Choice, Cost, Envelope, Plan
+from abi.types import Cost, Envelope, Plan
 
 if TYPE_CHECKING:
     from abi.config import Config

@@ -11,8 +11,8 @@ from jaxtyping import Float, Shaped
 
 from abi.families.family import Model
 from abi.metrics import Prediction, primary_metric, score
+from abi.outcomes import Trained
 from abi.problem import Task
-from abi.types import Trained
 
 if TYPE_CHECKING:
     from abi.config import Config

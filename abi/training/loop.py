@@ -19,6 +19,7 @@ from abi.families.network import Cells, Network
 from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
 from abi.metrics import row_loss
+from abi.outcomes import Epoch, TermWidth, Trained
 from abi.problem import Schema, Task
 from abi.training.checkpoint import Checkpoints, Progress, pack, restore_weights, unpack
 from abi.training.decay import FeatureDecay
@@ -29,7 +30,7 @@ from abi.training.memory import peak_bytes
 from abi.training.objective import members_loss, row_losses, training_target
 from abi.training.pace import Pace, schedule
 from abi.training.watch import Unwatched, Watcher
-from abi.types import Cost, Epoch, Execution, Plan, TermWidth, Trained
+from abi.types import Cost, Execution, Plan
 from abi.units import show_count
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from abi.types import Attention, Convergence, Plan, Trained
+from abi.outcomes import Convergence, Trained
+from abi.types import Attention, Plan
 from abi.units import show_seconds
 
 if TYPE_CHECKING:

@@ -17,12 +17,13 @@ from abi.errors import TrainingDiverged
 from abi.families.encoding import layout, learn_encoding, matrix
 from abi.families.trees import TreesBlueprint, TreesModel, made
 from abi.metrics import row_loss
+from abi.outcomes import Epoch, Trained
 from abi.planning.trees import threads_for
 from abi.problem import Schema
 from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.watch import Unwatched, Watcher
-from abi.types import Cost, Epoch, Plan, Trained, TreesCapacity
+from abi.types import Cost, Plan, TreesCapacity
 
 if TYPE_CHECKING:
     from abi.config import Config

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from abi.types import Epoch
+from abi.outcomes import Epoch
 
 
 @runtime_checkable

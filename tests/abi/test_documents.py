@@ -13,25 +13,9 @@ import rfc8785
 from abi.documents import KINDS, document, document_bytes, find, read_document
 from abi.errors import UsageError
 from abi.monitored import Distribution, Drift, FeatureDrift, Fine, Reference
+from abi.outcomes import Conditions, Control, Epoch, Evaluation, Gain, Move, Slice, TermWidth, Trained
 from abi.problem import Check, Checks, DataFile, Problem, Snapshot
-from abi.types import (
-    Attention,
-    Conditions,
-    Control,
-    Cost,
-    Epoch,
-    Estimate,
-    Evaluation,
-    Gain,
-    Move,
-    Plan,
-    Scores,
-    Slice,
-    TermScores,
-    TermWidth,
-    Trained,
-    Trial,
-)
+from abi.types import Attention, Cost, Estimate, Plan, Scores, TermScores, Trial
 
 ESTIMATE = Estimate(value=0.5, low=0.25, high=0.75)
 

@@ -147,3 +147,11 @@ def test_where_there_is_no_ledger_none_is_made(abi, tmp_path, words, monkeypatch
     assert "Expected a ledger at" in answer.sentence
     assert not (tmp_path / "w" / "ledger.db").exists()
     assert not (tmp_path / "ledger-export").exists()
+
+
+def test_reading_begins_no_ledger(abi, tmp_path):
+    assert "abi_ledger_entries 0.0" in abi("metrics", "--workspace", tmp_path).out
+    answer = abi("audit", "rotate", "--workspace", tmp_path)
+    assert (answer.code, "`abi run` begins one" in answer.sentence) == (2, True)
+    assert not list(tmp_path.glob("ledger.db*"))
+    assert not list(tmp_path.glob("keys/*"))

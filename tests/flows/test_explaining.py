@@ -157,7 +157,7 @@ def test_a_damaged_record_of_a_run_is_named(abi, copied):
 
 def test_a_forged_value_with_a_fitting_id_comes_out_otherwise(abi, copied):
     """Who changes a value can give it its new id; what it was decided from still decides otherwise."""
-    from abi.types import Move
+    from abi.outcomes import Move
 
     ws = Workspace.open(copied)
     path, plain = _run_json(copied, "network")

@@ -29,10 +29,8 @@ def workspace(command, frame, quick, tmp_path_factory):
     words = ["--target", "label", "--workspace", folder / "ws", *quick, "--set", "training.family=trees"]
     answer = command("run", data, *words, "--json", before=IN_PROCESS)
     assert answer.code == 0, answer.err
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/ws/mlflow.db")  # MLflow sets it as well, for good
-        tracking = Tracking.open(Workspace(folder / "ws"), TrackingConfig())
-    tracking.client.set_registered_model_alias("shop", "champion", "1")
+    answer = command("promote", "--approve", "--reason", "the only one", "--workspace", folder / "ws")
+    assert answer.code == 0, answer.err
     return folder / "ws", data
 
 
@@ -67,9 +65,11 @@ def test_what_cannot_be_predicted_is_one_sentence(abi, workspace, tmp_path):
         ([data, "--out", tmp_path / "out.xlsx"], 2, "as a .csv or .parquet file"),
         ([tmp_path / "none.csv"], 2, "found none"),
         ([lacking], 3, "size"),
-        ([data, "--alias", "challenger-of-others"], 1, "alias 'challenger-of-others'"),
-        ([data, "--version", 9], 1, "version 9"),
-        ([data, "--model", "other"], 1, "choose among 'shop'"),
+        ([data, "--alias", "challenger-of-others"], 2, "alias 'challenger-of-others'"),
+        ([data, "--alias", "previous"], 2, "a previous of 'shop' in the ledger"),
+        ([data, "--version", 9], 2, "version 9"),
+        ([data, "--version", 10**22], 2, f"version {10**22}"),
+        ([data, "--model", "other"], 2, "choose among 'shop'"),
     ):
         answer = abi("predict", *words, "--workspace", ws)
         assert answer.code == code
@@ -78,6 +78,22 @@ def test_what_cannot_be_predicted_is_one_sentence(abi, workspace, tmp_path):
         beyond = abi("serve", "--workspace", ws, "--port", port)
         assert (beyond.code, f"got {port}: choose another" in beyond.sentence) == (2, True)
     assert "Expected --model NAME" in abi("predict", data, "--workspace", tmp_path / "empty").sentence
+
+
+def test_the_ledger_says_who_is_champion_whatever_mlflow_says(abi, workspace, predicted):
+    ws, data = workspace
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{ws}/mlflow.db")  # MLflow sets it as well, for good
+        tracking = Tracking.open(Workspace(ws), TrackingConfig())
+    tracking.client.create_model_version("shop", source="/nowhere")
+    tracking.client.set_registered_model_alias("shop", "champion", "2")
+    assert abi("predict", data, "--workspace", ws).out == predicted
+    tracking.client.set_registered_model_alias("shop", "champion", "1")
+
+
+def test_an_empty_table_on_stdin_is_said_of_stdin(command, workspace):
+    answer = command("predict", "-", "--workspace", workspace[0], stdin="")
+    assert (answer.code, "a table in stdin, got an empty file" in answer.sentence) == (3, True)
 
 
 def test_a_server_answers_alike_and_ends_quietly(abi, background, workspace, predicted, free_port, tmp_path):

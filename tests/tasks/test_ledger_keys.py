@@ -139,3 +139,24 @@ def test_looking_for_a_ledger_makes_none(ws, ledger_url):
         ledger.demand()
     assert not ws.ledger_db.exists()
     ledger.engine.dispose()
+
+
+def test_a_lost_private_key_is_named_and_none_is_made_in_its_place(opened, ws, draft, ledger_url):
+    opened().append(draft(1))
+    (ws.keys / "ledger.pem").unlink()
+    with pytest.raises(UsageError, match="restore it from a backup"):
+        opened()
+    assert not (ws.keys / "ledger.pem").exists()
+    assert Ledger.look(ws, AuditConfig(url=ledger_url)).verify().entries == 2
+
+
+def test_a_lost_ledger_is_named_and_none_begins_in_its_place(ws, draft):
+    Ledger.open(ws, AuditConfig()).append(draft(1))
+    for file in ws.root.glob("ledger.db*"):
+        file.unlink()
+    for attempt in (Ledger.open, lambda *given: Ledger.look(*given).demand()):
+        with pytest.raises(AuditBroken, match="restore it from a backup"):
+            attempt(ws, AuditConfig())
+    assert not ws.ledger_db.exists()
+    (ws.keys / "ledger.pub.pem").unlink()  # on purpose
+    assert Ledger.open(ws, AuditConfig()).size() == 1

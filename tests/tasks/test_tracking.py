@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 import abi
-import tasks.tracking as module
+import tasks.mlflow_runs as module
 from abi.audit.model_files import list_files
 from abi.config import TrackingConfig
-from abi.errors import ArtifactRefused, TrackingError, WorkspaceError
+from abi.errors import ArtifactRefused, TrackingError, UsageError, WorkspaceError
 from abi.problem import DataFile, Snapshot
 from tasks.records import Dataset, Record, Recorded, Round, flatten, mlflow_key
 from tasks.tracking import Tracking
@@ -239,7 +239,7 @@ def test_fetching_by_alias_and_model_id_leaves_only_what_was_signed(tracking: Tr
         assert set(list_files(folder)) == set(list_files(stored(tracking, recorded)))
         shutil.rmtree(folder)
     for wanted in ({"version": 7}, {"alias": "challenger"}):
-        with pytest.raises(TrackingError, match="found none: choose among"):
+        with pytest.raises(UsageError, match="found none: `abi leaderboard`"):
             tracking.version(recorded.name, **wanted)
     assert recorded.name in tracking.models()
 
@@ -271,7 +271,7 @@ def test_a_kill_before_registering_is_replaced(
 ) -> None:
     record = make(tmp_path, "killed", rounds=[Round(name="round 0")])
     with monkeypatch.context() as patch:
-        patch.setattr(Tracking, "_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(module.RunStore, "model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         patch.setattr(Tracking, "fail", lambda *_: None)  # as after SIGKILL: nothing is tidied up
         with pytest.raises(KeyboardInterrupt):
             tracking.record(record)

@@ -14,6 +14,7 @@ from abi.audit.record import Planner, RunRecord
 from abi.config import Config, load_config
 from abi.data.memory import read_memory, to_arrow
 from abi.data.reader import Reader
+from abi.outcomes import Conditions, Control, Evaluation, Gain, Move, Tried
 from abi.planning.even import even_plans
 from abi.problem import Checks
 from abi.scoring.score import score
@@ -23,7 +24,7 @@ from abi.training.pilots import choose_control
 from abi.training.revise import even_twin, revise, trial_count
 from abi.training.rounds import best_round, converge, decide
 from abi.training.trees_pilots import fit_families
-from abi.types import Conditions, Control, Estimate, Evaluation, Gain, Move, Tried
+from abi.types import Estimate
 
 QUICK = {
     "data.test": 0.0,  # a table in memory holds none out

@@ -11,7 +11,8 @@ import pytest
 from abi.audit.diff import changed_settings, diff, overlapping
 from abi.audit.difference import first_difference
 from abi.audit.record import RunRecord
-from abi.types import Conditions, Estimate, Move, Trained
+from abi.outcomes import Conditions, Move, Trained
+from abi.types import Estimate
 
 
 def _run(

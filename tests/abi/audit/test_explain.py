@@ -11,7 +11,8 @@ from abi.audit.entry import Entry
 from abi.audit.explain import Explanation, explain
 from abi.errors import UsageError
 from abi.monitored import Drift, FeatureDrift
-from abi.types import Estimate, Slice
+from abi.outcomes import Slice
+from abi.types import Estimate
 
 
 def _entry(seq: int, kind: Any, **detail: Any) -> Entry:

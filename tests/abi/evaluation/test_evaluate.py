@@ -11,7 +11,7 @@ from abi.errors import DataError
 from abi.evaluation.baseline import fit_baseline
 from abi.evaluation.evaluate import Contender, evaluate, latency
 from abi.metrics import METRICS, score
-from abi.types import Evaluation
+from abi.outcomes import Evaluation
 
 TASKS = ["binary", "multiclass", "regression"]
 

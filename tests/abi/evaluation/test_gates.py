@@ -11,8 +11,9 @@ import pytest
 from abi.config import load_config
 from abi.evaluation.gates import GATES, Facts, GateResult, Gates, calibration_noise, judge, movement
 from abi.operations import GatesConfig
+from abi.outcomes import Calibration, CalibrationBin, Control, Evaluation, Gain, Slice
 from abi.problem import Check, Checks
-from abi.types import Calibration, CalibrationBin, Control, Estimate, Evaluation, Gain, Slice
+from abi.types import Estimate
 
 
 def estimate(value: float, half: float = 0.01) -> Estimate:

@@ -10,7 +10,7 @@ import pytest
 
 from abi.data.columns import Codes, Columns
 from abi.evaluation.slices import slices
-from abi.types import Slice
+from abi.outcomes import Slice
 
 
 @pytest.fixture(scope="module", name="trained")

@@ -7,28 +7,21 @@ from typing import Any
 
 import pytest
 
+from abi.outcomes import Calibration, CalibrationBin, Control, Epoch, Evaluation, Gain, Slice, Trained
 from abi.problem import Check, Checks, DataFile, Feature, Problem, Schema, SetAside, Snapshot, Split, Task
 from abi.report.content import Report, Round
 from abi.types import (
     Attention,
-    Calibration,
-    CalibrationBin,
     Capacity,
-    Control,
     Cost,
     Envelope,
-    Epoch,
     Estimate,
-    Evaluation,
     Execution,
     FeatureCapacity,
     FeatureScore,
-    Gain,
     LayerSplit,
     Plan,
     Scores,
-    Slice,
-    Trained,
     Trial,
     Weight,
 )

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from abi.outcomes import Candidate, Choice
 from abi.report.page import render
 from abi.report.summary import terminal_summary
-from abi.types import NO_NETWORK, Candidate, Choice, Plan, TreeFeature, TreesCapacity
+from abi.types import NO_NETWORK, Plan, TreeFeature, TreesCapacity
 
 
 def _trees(plan: Plan) -> TreesCapacity:

@@ -7,11 +7,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from abi.outcomes import Convergence
 from abi.problem import Check, SetAside
 from abi.report import charts
 from abi.report.embed import pack, unpack
 from abi.report.page import render
-from abi.types import Convergence, Envelope, Estimate, LayerSplit, Pruning, ScoreBlend, Trial
+from abi.types import Envelope, Estimate, LayerSplit, Pruning, ScoreBlend, Trial
 
 SECTIONS = ["verdict", "checks", "scores", "attention", "plan", "actual", "quality", "provenance"]
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from abi.outcomes import Gain
 from abi.report.axis import Axis
 from abi.report.content import without_credentials
 from abi.report.summary import headline, standing, terminal_summary, verdict
 from abi.report.wording import clean, decimals, interval, number, percent, plural
-from abi.types import Estimate, Gain
+from abi.types import Estimate
 
 GAIN = Estimate(value=0.0031, low=0.0012, high=0.005)
 NONE = Estimate(value=0.0004, low=-0.001, high=0.0018)

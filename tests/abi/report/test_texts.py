@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from abi.outcomes import TermWidth
 from abi.report.embed import unpack
 from abi.report.page import render
-from abi.types import FeatureCapacity, TermScores, TermWidth
+from abi.types import FeatureCapacity, TermScores
 
 
 class Page:

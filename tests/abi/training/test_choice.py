@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from abi.outcomes import Candidate
 from abi.training.choice import flattest, keep_again, pick_control, standings, trial_of
 from abi.training.rescore import model_scores
-from abi.types import Candidate, Trial
+from abi.types import Trial
 
 
 def _trials(*evidence: tuple[float, float | None] | None) -> list[Trial]:

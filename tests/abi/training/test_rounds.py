@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from abi.outcomes import Trained
 from abi.training.rounds import best_round, converge, decide, plan_change
-from abi.types import Cost, Plan, Pruning, Trained
+from abi.types import Cost, Plan, Pruning
 
 
 @pytest.fixture(scope="module", name="plan")

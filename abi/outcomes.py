@@ -1,0 +1,211 @@
+"""The values that say how it went: what a training became, what it is worth on held-out data, under which conditions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from abi.types import Attention, Cost, Estimate, Family, LayerSplit, Plan
+from abi.values import Late, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch(Value):
+    """One line of the training history. `metric` is the primary one on validation rows, None where it is not defined.
+
+    Of trees, an epoch is a round of boosting; their training loss and metric are not computed.
+    """
+
+    epoch: int
+    train_loss: float | None
+    validation_loss: float
+    metric: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TermWidth(Value):
+    """A term of a text column, its score from the data, and the width that training left it."""
+
+    feature: str
+    term: str
+    score: float
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate(Value):
+    """One family that was trained: its validation loss, and what it costs.
+
+    `row_loss` is the mean over validation rows in the loss's own unit, `behind` by how much it is above the least of the
+    candidates, `error` the standard error of that.
+    """
+
+    family: Family
+    loss: float
+    metric: float | None
+    cost: Cost
+    row_loss: Late[float | None] = None
+    behind: Late[float | None] = None
+    error: Late[float | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Value):
+    """Which family was kept, and why. `weight` is the network's share of a blend (1 network alone, 0 trees alone).
+
+    `obstacle` says why there was no blend.
+    """
+
+    candidates: tuple[Candidate, ...]
+    weight: float
+    reason: str
+    obstacle: Late[str] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried(Value):
+    """What the uniform control was chosen from: validation losses of its pilots and of its trainings, in order."""
+
+    pilots: tuple[float, ...]
+    trainings: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Value):
+    """A trained model. `artifact` is the SHA-256 of its weights file; `attention` what the weights moved to in training.
+
+    `choice` is there where two families were trained. Trees have a line of `history` per round of boosting. Where the plan
+    prunes, `kept` are the parameters that training left each feature (its encoder's, and its columns in the layer above)
+    and `layers` those that it left each part of the network. `tried` is there where it is the uniform control.
+    """
+
+    plan: Plan
+    seed: int
+    artifact: str
+    best_epoch: int
+    stopped: Literal["finished", "early", "time"]
+    loss: float
+    metric: float | None
+    measured: Cost
+    attention: tuple[float, ...]
+    history: tuple[Epoch, ...]
+    terms: tuple[TermWidth, ...] = ()
+    family: Family = "network"
+    choice: Choice | None = None
+    kept: tuple[int, ...] = ()
+    layers: LayerSplit | None = None
+    tried: Late[Tried | None] = None
+
+    @property
+    def predicted(self) -> Cost:
+        """What the plan said that a model of this family costs."""
+        return (self.plan.parts or {}).get(self.family, self.plan.predicted)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain(Value):
+    """Paired difference on the same rows; above zero means that the model is better. `relative` is to the other's value."""
+
+    metric: str
+    difference: Estimate
+    relative: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice(Value):
+    """Quality on the rows where `feature` is in `group`."""
+
+    feature: str
+    group: str
+    rows: int
+    metric: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationBin(Value):
+    """Mean predicted and observed value of one bin of predictions (binary: probability of the positive class)."""
+
+    predicted: float
+    observed: float
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration(Value):
+    """Reliability curve and its weighted mean gap (expected calibration error)."""
+
+    bins: tuple[CalibrationBin, ...]
+    error: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control(Value):
+    """What the model was compared with. `trials` is how many trainings it was the best of."""
+
+    name: Literal["uniform", "baseline"]
+    description: str
+    metrics: dict[str, Estimate]
+    gain: Gain
+    parameters: int
+    trials: int
+    train_time_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Value):
+    """What the kept model is worth on held-out data."""
+
+    trained: Trained
+    rows: int
+    primary: str
+    metrics: dict[str, Estimate]
+    controls: tuple[Control, ...]
+    slices: tuple[Slice, ...]
+    calibration: Calibration | None
+    latency_s: float
+    trials: int
+
+    def control(self, name: str) -> Control:
+        """The control of that name."""
+        return next(c for c in self.controls if c.name == name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convergence(Value):
+    """How much was still moving when a round ended.
+
+    `movement` is the total variation from the round's attention to where its model would move it, `plan_change` the share
+    of widths (of trees: contributions) that the next plan would move; `converged` where either is below its tolerance.
+    """
+
+    movement: float
+    plan_change: float
+    converged: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move(Value):
+    """What followed a round: where attention moves next, whether another round is trained, and why (not)."""
+
+    trained: Trained
+    attention: Attention
+    continues: bool
+    reason: str
+    convergence: Convergence | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions(Value):
+    """What the decisions of a run rest on beside the data: with them and the recorded values each can be made again.
+
+    `settings` are those that a model depends on, `machine` the constants that costs were predicted from
+    (`abi.planning.machine`), `code` the id of the code, `libraries` the versions of those that compute.
+    """
+
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+    train_rows: int
+    validation_rows: int
+    code: str
+    libraries: dict[str, str]

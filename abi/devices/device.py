@@ -1,0 +1,61 @@
+"""One kind of device as the planner sees it, and how many of them there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from abi.values import Value
+
+Arithmetic = Literal["float32", "tf32", "bfloat16"]
+"""How matrices are multiplied; tf32 keeps tensors in float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device(Value):
+    """Figures of one device.
+
+    Attributes:
+        name: as users name it, such as H100-SXM.
+        kind: gpu or cpu.
+        memory_bytes: what the driver reports as total (for a processor: the host's).
+        bandwidth: bytes per second to and from its memory, peak.
+        rates: arithmetic -> dense matrix multiply-add operations per second, peak, counted as two FLOPs each; what it does
+            not offer is not named.
+        reached_rate, reached_bandwidth: what is reached of `rates` in large matrix products, and of `bandwidth` in large copies, as shares;
+            measured by `abi calibrate`, else typical ones.
+        launch_s: seconds to start one kernel (or one operator of a processor).
+        context_bytes: what driver, libraries and allocator take before the first tensor.
+        power_w: at full load, of the board.
+        idle_w: when nothing runs.
+        link: bytes per second in one direction from one such device to the others of its machine.
+        host_link: bytes per second from host memory.
+        price_per_hour: the user's setting, in a currency of theirs.
+        source: where the figures come from (document and date), or "measured" with versions.
+    """
+
+    name: str
+    kind: Literal["gpu", "cpu"]
+    memory_bytes: int
+    bandwidth: float
+    rates: dict[str, float]
+    reached_rate: float
+    reached_bandwidth: float
+    launch_s: float
+    context_bytes: int
+    power_w: float
+    idle_w: float
+    link: float
+    host_link: float
+    source: str
+    price_per_hour: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster(Value):
+    """So many of one device in one machine, with its host."""
+
+    device: Device
+    count: int
+    host_memory_bytes: int
+    host_cores: int

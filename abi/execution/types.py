@@ -1,0 +1,175 @@
+"""What is known of a module's training step before it runs, and what is decided about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from abi.devices.device import Arithmetic, Cluster
+from abi.values import Value
+
+PhaseName = Literal["forward", "backward", "optimizer", "evaluate"]
+Parallel = Literal["none", "ddp", "fsdp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorCost(Value):
+    """All calls of one operator in one phase: FLOPs (a multiply-add is two), bytes read and written, kernels launched.
+
+    `counted` is false where no formula gives its FLOPs: `flops` is then 0 and a lower bound. `matrix` operators run at the
+    matrix rate of the arithmetic, others are bound by bandwidth.
+    """
+
+    name: str
+    calls: int
+    flops: float
+    bytes: float
+    counted: bool
+    matrix: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseTrace(Value):
+    """One phase at one number of rows: the most bytes of tensors that were alive at a time, and its operators."""
+
+    phase: PhaseName
+    peak_bytes: int
+    operators: tuple[OperatorCost, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTrace(Value):
+    """A training step (the second: optimizer state is there) and an evaluation, on `rows` rows."""
+
+    rows: int
+    phases: tuple[PhaseTrace, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseBound(Value):
+    """Bytes of a phase are at most ``fixed + row * rows`` (an upper line through what was traced).
+
+    `flops_row`, `bytes_row`, `bytes_fixed` and `launches` are lines through the operators in the same way.
+    """
+
+    phase: PhaseName
+    fixed_bytes: float
+    row_bytes: float
+    matrix_flops_fixed: float
+    matrix_flops_row: float
+    moved_bytes_fixed: float
+    moved_bytes_row: float
+    launches: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint(Value):
+    """What one module costs under one arithmetic, with or without activation checkpointing.
+
+    Attributes:
+        arithmetic: of its matrix products.
+        checkpointing: whether activations are computed again in the backward pass.
+        parameters: trainable ones.
+        parameter_bytes, gradient_bytes, optimizer_bytes: what they take (in every phase's `fixed_bytes` already).
+        phases: forward, backward, optimizer, evaluate.
+        uncounted: operators without a formula; each widens the bound of time.
+        margin: relative, one-sided: bytes are at most (1 + margin) times the line.
+        traced_rows: numbers of rows that it was traced at.
+        method: traced under fake tensors, or measured by running it where it cannot be traced.
+    """
+
+    arithmetic: Arithmetic
+    checkpointing: bool
+    parameters: int
+    parameter_bytes: int
+    gradient_bytes: int
+    optimizer_bytes: int
+    phases: tuple[PhaseBound, ...]
+    uncounted: tuple[str, ...]
+    margin: float
+    traced_rows: tuple[int, ...]
+    method: Literal["traced", "measured"] = "traced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits(Value):
+    """What running may take; None is no limit. Memory is per device, `cost` in the currency of the device's price."""
+
+    memory_bytes: int | None = None
+    host_memory_bytes: int | None = None
+    train_time_s: float | None = None
+    energy_j: float | None = None
+    cost: float | None = None
+    latency_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Value):
+    """What is to be done, however it is run: the global batch stays what was asked for."""
+
+    global_batch: int
+    steps: int
+    row_bytes: int
+    """Bytes of one row of input on its way to the device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration(Value):
+    """One way to run it: global batch = micro_batch x accumulation x devices."""
+
+    devices: int
+    parallel: Parallel
+    arithmetic: Arithmetic
+    checkpointing: bool
+    micro_batch: int
+    accumulation: int
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCost(Value):
+    """What a configuration is predicted to take; `memory_bound` is the upper bound that a plan is accepted by."""
+
+    memory_bytes: int
+    memory_bound: int
+    host_bytes: int
+    step_s: float
+    compute_s: float
+    communication_s: float
+    loader_s: float
+    train_s: float
+    energy_j: float
+    price: float | None
+    rows_per_s: float
+    bound_by: Literal["arithmetic", "bandwidth", "launches", "communication", "loader"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternative(Value):
+    """A configuration that lost, and why."""
+
+    configuration: Configuration
+    cost: RunCost
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionPlan(Value):
+    """The decision about one module.
+
+    Attributes:
+        reasons: one sentence for each choice, then the binding limit and what a little more of it would buy.
+        sensitivities: limit -> sentence from solving again with 5% more and 5% less of it.
+    """
+
+    module: str
+    cluster: Cluster
+    limits: Limits
+    job: Job
+    footprint: Footprint
+    configuration: Configuration
+    predicted: RunCost
+    reasons: tuple[str, ...]
+    sensitivities: dict[str, str]
+    alternatives: tuple[Alternative, ...]
+    versions: dict[str, str]

@@ -48,13 +48,14 @@ class PlanInfeasible(AbiError, ValueError):
 
     Attributes:
         parameters: of that smallest one, where it was a network; None otherwise.
+        nearest: envelopes that would do, nearest first, where they were looked for.
     """
 
     exit_code = 5
 
-    def __init__(self, message: str, parameters: int | None = None) -> None:
+    def __init__(self, message: str, parameters: int | None = None, nearest: tuple[object, ...] = ()) -> None:
         super().__init__(message)
-        self.parameters = parameters
+        self.parameters, self.nearest = parameters, nearest
 
 
 class TrainingDiverged(AbiError):

@@ -13,6 +13,7 @@ BYTES = {
     **{f"{p}b": 1000**i for i, p in enumerate("kmgt", 1)},
     **{f"{p}ib": 1024**i for i, p in enumerate("kmgt", 1)},
 }
+JOULES = {"j": 1.0, "kj": 1e3, "mj": 1e6, "gj": 1e9, "wh": 3600.0, "kwh": 3.6e6, "mwh": 3.6e9}
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 ROUNDS_UP = 0.9995
@@ -55,6 +56,11 @@ def parse_seconds(text: object) -> float:
     return _parse(text, SECONDS, "a time", "10min")
 
 
+def parse_energy(text: object) -> float:
+    """``'2kWh'`` -> 7200000.0 joules; MJ and MWh are mega."""
+    return _parse(text, JOULES, "an energy", "2kWh")
+
+
 def _digits(value: float | int) -> str:
     """Three significant digits, never with an exponent."""
     return f"{value:.3g}" if value < 999.5 else f"{value:.0f}"  # noqa: PLR2004 - what rounds to 1000 and more
@@ -91,3 +97,11 @@ def show_seconds(value: float | int) -> str:
     if value >= ROUNDS_UP:
         return f"{_digits(value)} s"
     return f"{_digits(value * 1e3)} ms" if value >= ROUNDS_UP * 1e-3 else f"{_digits(value * 1e6)} µs"
+
+
+def show_energy(value: float | int) -> str:
+    """7200000 -> ``'2 kWh'``; what is less than a tenth of it in joules."""
+    for unit, size in (("MWh", 3.6e9), ("kWh", 3.6e6)):
+        if value >= 0.1 * size:
+            return f"{_digits(value / size)} {unit}"
+    return f"{_digits(value / 1e3)} kJ" if value >= ROUNDS_UP * 1e3 else f"{_digits(value)} J"

@@ -8,6 +8,7 @@ from typing import Literal
 from abi.devices.device import Arithmetic, Cluster
 from abi.values import Value
 
+Objective = Literal["throughput", "energy", "cost", "memory"]
 PhaseName = Literal["forward", "backward", "optimizer", "evaluate"]
 Parallel = Literal["none", "ddp", "fsdp"]
 
@@ -128,7 +129,12 @@ class Configuration(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class RunCost(Value):
-    """What a configuration is predicted to take; `memory_bound` is the upper bound that a plan is accepted by."""
+    """What a configuration is predicted to take; `memory_bound` is the upper bound that a plan is accepted by.
+
+    `train_bound_s` is `train_s` widened for operators without a formula; time, energy and price are accepted by it.
+    `compute_s`, `communication_s` (what the backward pass does not hide of it) and `loader_s` are of one step; `latency_s`
+    is an evaluation of one row on one device.
+    """
 
     memory_bytes: int
     memory_bound: int
@@ -138,6 +144,8 @@ class RunCost(Value):
     communication_s: float
     loader_s: float
     train_s: float
+    train_bound_s: float
+    latency_s: float
     energy_j: float
     price: float | None
     rows_per_s: float
@@ -160,6 +168,7 @@ class ExecutionPlan(Value):
     Attributes:
         reasons: one sentence for each choice, then the binding limit and what a little more of it would buy.
         sensitivities: limit -> sentence from solving again with 5% more and 5% less of it.
+        objective: what was ranked by.
     """
 
     module: str
@@ -173,3 +182,4 @@ class ExecutionPlan(Value):
     sensitivities: dict[str, str]
     alternatives: tuple[Alternative, ...]
     versions: dict[str, str]
+    objective: Objective = "throughput"

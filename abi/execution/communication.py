@@ -1,0 +1,67 @@
+"""What several devices say to each other in a step, and how much of it computing hides.
+
+DDP (Li et al., "PyTorch Distributed: experiences on accelerating data parallel training", VLDB 2020): gradients are
+averaged by a ring all-reduce, 2 (n - 1) / n x bytes over each link, in buckets while the backward pass goes on; only the
+last micro-step of a step does so, and its last bucket has nothing left to hide behind.
+
+FSDP (Zhao et al., "PyTorch FSDP: experiences on scaling fully sharded data parallel", VLDB 2023): each micro-step
+gathers the parameters twice, (n - 1) / n x bytes each, and scatters the summed gradients once, (n - 1) / n x bytes. The
+next unit is gathered while one computes; the first gather and the last scatter stay in sight.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from abi.devices.device import Device
+from abi.execution.columns import Numbers
+from abi.execution.types import Footprint, Parallel
+
+BUCKET_BYTES = 25 * 2**20
+"""DistributedDataParallel's default `bucket_cap_mb`."""
+
+
+def ring_all_reduce_s(bytes_: float, devices: int, link: float) -> float:
+    """Every device gets the sum of all: twice round the ring."""
+    return 2 * (devices - 1) / devices * bytes_ / link
+
+
+def ring_gather_s(bytes_: float, devices: int, link: float) -> float:
+    """Every device gets the parts of all, or the sum of its own part: once round the ring."""
+    return (devices - 1) / devices * bytes_ / link
+
+
+def exposed_s(
+    footprint: Footprint,
+    device: Device,
+    parallel: Parallel,
+    devices: int,
+    unit_bytes: int,
+    forward_s: Numbers,
+    backward_s: Numbers,
+    accumulation: Numbers,
+) -> Numbers:
+    """Seconds of a step in which the devices only wait for each other.
+
+    Args:
+        footprint: Whose gradients and parameters travel.
+        device: With its link.
+        parallel: How the devices share the work.
+        devices: How many.
+        unit_bytes: Parameters that FSDP gathers at a time.
+        forward_s: Of one micro-step.
+        backward_s: Of one micro-step.
+        accumulation: Micro-steps in a step.
+    """
+    if parallel == "none":
+        return np.zeros_like(forward_s)
+    if parallel == "ddp":
+        whole = ring_all_reduce_s(footprint.gradient_bytes, devices, device.link)
+        last = whole * min(1.0, BUCKET_BYTES / max(footprint.gradient_bytes, 1))
+        return np.maximum(whole - last - backward_s, 0) + last
+    gather = ring_gather_s(footprint.parameter_bytes, devices, device.link)
+    scatter = ring_gather_s(footprint.gradient_bytes, devices, device.link)
+    unit = min(1.0, unit_bytes / max(footprint.parameter_bytes, 1))
+    forward = np.maximum((1 - unit) * gather - forward_s, 0) + unit * gather
+    backward = np.maximum(gather + (1 - unit) * scatter - backward_s, 0) + unit * scatter
+    return accumulation * (forward + backward)

@@ -1,0 +1,105 @@
+"""What every micro-batch of one footprint, on so many devices in one manner, costs: memory, time, energy, price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from abi.devices.device import Cluster
+from abi.execution import energy
+from abi.execution.columns import PARALLELS, Columns, Numbers
+from abi.execution.communication import exposed_s
+from abi.execution.loader import TYPICAL, WorkerRate, batch_bytes, choose_workers, loader_s
+from abi.execution.roofline import latency_s, phase_of, phase_time, time_margin
+from abi.execution.sharding import bound_bytes, line_bytes
+from abi.execution.types import Footprint, Job, Limits, Objective, Parallel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """All that a decision depends on.
+
+    Attributes:
+        footprints: one for each arithmetic, with and without checkpointing.
+        cluster: the devices that may be used.
+        limits: what it may take.
+        job: what is to be done.
+        objective: what to rank by.
+        unit_bytes: parameters that FSDP gathers at a time; all of them where None.
+        rate: of one loader worker.
+    """
+
+    footprints: tuple[Footprint, ...]
+    cluster: Cluster
+    limits: Limits
+    job: Job
+    objective: Objective = "throughput"
+    unit_bytes: int | None = None
+    rate: WorkerRate = TYPICAL
+
+    @property
+    def memory_limit(self) -> int:
+        """Bytes of one device."""
+        given = self.limits.memory_bytes
+        return self.cluster.device.memory_bytes if given is None else min(given, self.cluster.device.memory_bytes)
+
+    @property
+    def host_limit(self) -> int:
+        """Bytes of the host."""
+        given = self.limits.host_memory_bytes
+        return self.cluster.host_memory_bytes if given is None else min(given, self.cluster.host_memory_bytes)
+
+
+def cost(question: Question, number: int, devices: int, parallel: Parallel, micro_batch: Numbers) -> Columns:
+    """One row for each micro-batch; the accumulation is what makes the global batch of it exactly."""
+    footprint, device, job = question.footprints[number], question.cluster.device, question.job
+    accumulation = job.global_batch / (devices * micro_batch)
+    unit_bytes = footprint.parameter_bytes if question.unit_bytes is None else question.unit_bytes
+    forward, backward, update = (
+        phase_time(phase_of(footprint, name), device, footprint.arithmetic, micro_batch)
+        for name in ("forward", "backward", "optimizer")
+    )
+    once = 1 / devices if parallel == "fsdp" else 1.0
+    arithmetic_s, bandwidth_s = (
+        sum(
+            share * np.where((part.arithmetic_s >= part.bandwidth_s) == matrix, part.busy_s, 0.0)
+            for part, share in ((forward, accumulation), (backward, accumulation), (update, once))
+        )
+        for matrix in (True, False)
+    )
+    launches_s = accumulation * (forward.launches_s + backward.launches_s) + update.launches_s
+    compute_s = arithmetic_s + bandwidth_s + launches_s
+    waiting_s = exposed_s(
+        footprint, device, parallel, devices, unit_bytes, forward.total_s, backward.total_s, accumulation
+    )
+    working_s = compute_s + waiting_s
+    workers = choose_workers(job, question.cluster, devices, micro_batch, working_s, question.host_limit, question.rate)
+    loading_s = loader_s(job, question.cluster, devices, workers, question.rate)
+    step_s = np.maximum(working_s, loading_s)
+    train_s = job.steps * step_s
+    line = line_bytes(footprint, parallel, devices, unit_bytes, micro_batch, accumulation)
+    binder = np.argmax(np.stack([arithmetic_s, bandwidth_s, launches_s, waiting_s]), axis=0)
+    same = np.ones_like(micro_batch)
+    return Columns(
+        footprint=number * same,
+        devices=devices * same,
+        parallel=PARALLELS.index(parallel) * same,
+        micro_batch=micro_batch,
+        accumulation=accumulation,
+        workers=workers,
+        memory_bytes=np.ceil(line) + device.context_bytes,
+        memory_bound=bound_bytes(footprint, line, device.context_bytes),
+        host_bytes=workers * batch_bytes(job, devices, micro_batch),
+        step_s=step_s,
+        compute_s=compute_s,
+        communication_s=waiting_s,
+        loader_s=loading_s,
+        train_s=train_s,
+        train_bound_s=train_s * (1 + time_margin(footprint)),
+        latency_s=latency_s(footprint, device) * same,
+        energy_j=energy.energy_j(device, devices, (arithmetic_s + bandwidth_s) / step_s, train_s),
+        price=energy.price(device, devices, train_s),
+        rows_per_s=job.global_batch / step_s,
+        bound_by=np.where(loading_s > working_s, 4.0, binder.astype(float)),
+    )

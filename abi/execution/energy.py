@@ -1,0 +1,29 @@
+"""Energy and price of a run, from its time.
+
+A device draws its idle power, and the rest of its full power in the share of the time in which it computes or copies.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from abi.devices.device import Device
+from abi.execution.columns import Numbers
+
+HOUR_S = 3600.0
+
+
+def power_w(device: Device, busy_share: Numbers) -> Numbers:
+    """Watts of one device."""
+    return device.idle_w + (device.power_w - device.idle_w) * np.minimum(busy_share, 1.0)
+
+
+def energy_j(device: Device, devices: int, busy_share: Numbers, time_s: Numbers) -> Numbers:
+    """Joules of all devices."""
+    return power_w(device, busy_share) * time_s * devices
+
+
+def price(device: Device, devices: int, time_s: Numbers) -> Numbers:
+    """In the currency of the device's price; NaN where it has none."""
+    per_hour = np.nan if device.price_per_hour is None else device.price_per_hour
+    return per_hour * time_s / HOUR_S * devices

@@ -1,0 +1,36 @@
+"""What configurations are ranked by.
+
+Goodput is throughput x statistical efficiency (Qiao et al., "Pollux", OSDI 2021). The global batch is the user's and stays
+the same in every configuration, so that the statistical efficiency is that of the user's batch in all of them, 1 here: goodput
+is rows per second.
+"""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from abi.devices.device import Device
+from abi.errors import UsageError
+from abi.execution.columns import Columns, Numbers
+from abi.execution.types import Objective
+
+
+def expect_objective(objective: str, device: Device) -> None:
+    """Refuse an objective that is none, or that the device has no figures for."""
+    names = get_args(Objective)
+    if objective not in names:
+        msg = f"Expected an objective of {', '.join(names)}, got {objective!r}."
+        raise UsageError(msg)
+    if objective == "cost" and device.price_per_hour is None:
+        msg = f"Expected a price per hour of {device.name} to rank by cost, got none: give it one."
+        raise UsageError(msg)
+
+
+def loss(columns: Columns, objective: Objective) -> Numbers:
+    """What is to be as small as can be."""
+    return {
+        "throughput": columns.step_s,
+        "energy": columns.energy_j,
+        "cost": columns.price,
+        "memory": columns.memory_bound,
+    }[objective]

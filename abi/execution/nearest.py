@@ -1,0 +1,114 @@
+"""Where nothing fits: the envelopes next to the one asked for in which something does."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from abi.errors import PlanInfeasible, UsageError
+from abi.execution.columns import Columns
+from abi.execution.costing import Question
+from abi.execution.demands import SAID, demands, parse_limit, show_limit, with_limit, write_limit
+from abi.execution.search import Found, search
+from abi.execution.types import Configuration
+from abi.execution.wording import describe
+
+SHOWN = 3
+MORE_DEVICES = (2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """An envelope in which something fits.
+
+    Attributes:
+        question: the one asked, in that envelope.
+        configuration: the best that fits then.
+        text: what to change, as a user would write it.
+        relaxed: sum over the limits of log(new / old).
+    """
+
+    question: Question
+    configuration: Configuration
+    text: str
+    relaxed: float
+
+
+def nearest(question: Question, columns: Columns) -> tuple[Nearest, ...]:
+    """At most three, the least relaxed first: one for each set of limits, then more devices, then any others."""
+    over = {name: np.maximum(demand.asked / demand.limit, 1.0) for name, demand in demands(question, columns).items()}
+    ratios = np.stack(list(over.values()), axis=1)
+    order = np.argsort(np.log(ratios).sum(axis=1), kind="stable").tolist()
+    first = _different(ratios, order)
+    found = sorted([*(_relax(question, columns, row) for row in first), *_more_devices(question)], key=_by)[:SHOWN]
+    for row in order:
+        if len(found) >= SHOWN:
+            break
+        near = _relax(question, columns, row)
+        if near.text not in {n.text for n in found}:
+            found.append(near)
+    return tuple(sorted(found, key=_by))
+
+
+def _by(near: Nearest) -> float:
+    return near.relaxed
+
+
+def _different(ratios: Float[np.ndarray, "configurations limits"], order: list[int]) -> list[int]:
+    """Rows that relax other limits than those before them, and for which no row before needs less of everything."""
+    kept: list[int] = []
+    seen: set[tuple[bool, ...]] = set()
+    for row in order:
+        names = tuple((ratios[row] > 1).tolist())
+        if names not in seen and not any((ratios[other] <= ratios[row]).all() for other in kept):
+            seen.add(names)
+            kept.append(row)
+    return kept
+
+
+def _relax(question: Question, columns: Columns, row: int) -> Nearest:
+    wider, said, relaxed = question, [], 0.0
+    for name, demand in demands(question, columns).items():
+        if demand.kept[row]:
+            continue
+        text = write_limit(name, float(demand.asked[row]))
+        value = parse_limit(name, text)
+        relaxed += math.log(value / demand.limit)
+        wider = with_limit(wider, name, value)
+        there = {"memory": question.cluster.device.memory_bytes, "host_memory": question.cluster.host_memory_bytes}
+        owner = {"memory": "a device", "host_memory": "a host"}
+        larger = name in there and value > there[name]
+        said.append(f"{owner[name]} with {text} of memory" if larger else f"{name}={text}")
+    best = search(wider)
+    return Nearest(wider, best.configuration(int(best.order[0])), " and ".join(said), relaxed)
+
+
+def _more_devices(question: Question) -> list[Nearest]:
+    for times in MORE_DEVICES:
+        count = question.cluster.count * times
+        more = replace(question, cluster=replace(question.cluster, count=count))
+        try:
+            best = search(more)
+        except UsageError:
+            continue
+        if len(best.order):
+            text = f"{count}x{question.cluster.device.name}"
+            return [Nearest(more, best.configuration(int(best.order[0])), text, math.log(times))]
+    return []
+
+
+def infeasible(found: Found) -> PlanInfeasible:
+    """The error that says so, with what would do."""
+    near = nearest(found.question, found.columns)
+    limits = ", ".join(
+        f"{SAID[name]} {show_limit(name, demand.limit)}"
+        for name, demand in demands(found.question, found.columns).items()
+        if name != "host_memory" or not demand.kept.all()
+    )
+    ways = "; ".join(f"{n.text} ({describe(n.configuration)})" for n in near)
+    count = len(found.columns.devices)
+    msg = f"Expected one of {count} configurations within {limits}, got none: the nearest that fit are {ways}."
+    return PlanInfeasible(msg, nearest=near)

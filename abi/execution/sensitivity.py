@@ -1,0 +1,86 @@
+"""What a little more or less of each limit would change: the question is solved again, nothing is extrapolated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from abi.errors import UsageError
+from abi.execution.demands import demands, show_limit, with_limit, write_limit
+from abi.execution.search import Found, feasible, ranked, search
+from abi.execution.wording import compare, differing
+
+STEP = 0.05
+MOST_DEVICES = 8
+
+
+def sensitivities(found: Found) -> dict[str, str]:
+    """Limit -> sentence, for each limit that could matter, and for more devices."""
+    said = {name: _sentence(found, name) for name in demands(found.question, found.columns)}
+    return {**said, **_more_devices(found)}
+
+
+def next_step(found: Found, name: str) -> tuple[float, int] | None:
+    """The least of this limit, the others staying, from which another configuration is better, and its row."""
+    best, wanted = int(found.order[0]), demands(found.question, found.columns)
+    others = np.logical_and.reduce([d.kept for other, d in wanted.items() if other != name])
+    order = ranked(found.question, found.columns)
+    better = order[: int(np.flatnonzero(order == best)[0])]
+    rows = better[others[better] & ~feasible(found.question, found.columns)[better]]
+    if not len(rows):
+        return None
+    row = int(rows[np.argmin(wanted[name].asked[rows])])
+    return float(wanted[name].asked[row]), row
+
+
+def binding(found: Found) -> str | None:
+    """The limit that keeps a better configuration out, by the smallest step."""
+    limits = demands(found.question, found.columns)
+    steps = {name: step[0] / limits[name].limit for name in limits if (step := next_step(found, name)) is not None}
+    return min(steps, key=lambda name: (steps[name], name)) if steps else None
+
+
+def _sentence(found: Found, name: str) -> str:
+    limit = demands(found.question, found.columns)[name].limit
+    more = _again(found, name, limit * (1 + STEP))
+    if more == "":
+        step = next_step(found, name)
+        more = "changes nothing, nor does any more of it" if step is None else _until(found, name, step)
+    less = _again(found, name, limit * (1 - STEP)) or "changes nothing"
+    return f"+5% ({show_limit(name, limit * (1 + STEP))}) {more}; -5% {less}."
+
+
+def _until(found: Found, name: str, step: tuple[float, int]) -> str:
+    asked, row = step
+    best = int(found.order[0])
+    change = differing(found.configuration(best), found.configuration(row))
+    text = write_limit(name, asked)
+    return f"changes nothing until {text}: then {change}, {compare(found, best, row)}"
+
+
+def _again(found: Found, name: str, limit: float) -> str:
+    """The change from solving again; empty where there is none."""
+    other = search(with_limit(found.question, name, limit))
+    if not len(other.order):
+        return "leaves nothing that fits"
+    best, new = int(found.order[0]), int(other.order[0])
+    if found.configuration(best) == other.configuration(new):
+        return ""
+    change = differing(found.configuration(best), other.configuration(new))
+    return f"gives {change}, {compare(found, best, new, other)}"
+
+
+def _more_devices(found: Found) -> dict[str, str]:
+    question = found.question
+    for count in range(question.cluster.count + 1, MOST_DEVICES + 1):
+        try:
+            other = search(replace(question, cluster=replace(question.cluster, count=count)))
+        except UsageError:
+            continue
+        best, new = int(found.order[0]), int(other.order[0])
+        if found.configuration(best) == other.configuration(new):
+            return {"gpus": f"{count} {question.cluster.device.name} change nothing."}
+        change = differing(found.configuration(best), other.configuration(new))
+        return {"gpus": f"{count} {question.cluster.device.name} give {change}, {compare(found, best, new, other)}."}
+    return {}

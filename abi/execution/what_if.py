@@ -1,0 +1,50 @@
+"""What if there were more memory, fewer devices, another batch: the same question with other numbers, solved again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from abi.errors import UsageError
+from abi.execution.costing import Question
+from abi.execution.demands import FIELDS, assignments, parse_limit, with_limit
+from abi.execution.types import ExecutionPlan
+from abi.execution.wording import differing
+from abi.units import parse_count, show_bytes, show_energy, show_seconds
+
+KEYS = (*FIELDS, "gpus", "global_batch", "steps")
+
+
+def changed(question: Question, texts: list[str]) -> Question:
+    """``['memory=16GiB,gpus=2']`` laid over a question.
+
+    Raises:
+        UsageError: an unknown key, no unit, nothing above zero, or two values for one key.
+    """
+    for name, text in assignments(texts, KEYS, "a change"):
+        if name in FIELDS:
+            question = with_limit(question, name, parse_limit(name, text))
+        elif name == "gpus":
+            question = replace(question, cluster=replace(question.cluster, count=_count(name, text)))
+        else:
+            question = replace(question, job=replace(question.job, **{name: _count(name, text)}))
+    return question
+
+
+def _count(name: str, text: str) -> int:
+    try:
+        return parse_count(text)
+    except UsageError:
+        msg = f"Expected {name} as a whole number above zero, got {text!r}."
+        raise UsageError(msg) from None
+
+
+def difference(before: ExecutionPlan, after: ExecutionPlan) -> str:
+    """What another envelope does to the plan, in one sentence."""
+    old, new = before.predicted, after.predicted
+    change = differing(before.configuration, after.configuration)
+    figures = (
+        f"{show_seconds(old.train_s)} -> {show_seconds(new.train_s)} of training",
+        f"{show_bytes(old.memory_bound)} -> {show_bytes(new.memory_bound)} of device memory at most",
+        f"{show_energy(old.energy_j)} -> {show_energy(new.energy_j)}",
+    )
+    return f"What if: {change}; {', '.join(figures)}."

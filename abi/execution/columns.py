@@ -7,10 +7,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float
 
+from abi.execution.types import Binder, Parallel
+
 Numbers = Float[np.ndarray, " configurations"]
 
-BINDERS = ("arithmetic", "bandwidth", "launches", "communication", "loader")
-PARALLELS = ("none", "ddp", "fsdp")
+BINDERS: tuple[Binder, ...] = ("arithmetic", "bandwidth", "launches", "communication", "loader")
+PARALLELS: tuple[Parallel, ...] = ("none", "ddp", "fsdp")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,12 @@ BUCKET_BYTES = 25 * 2**20
 """DistributedDataParallel's default `bucket_cap_mb`."""
 
 
-def ring_all_reduce_s(bytes_: float, devices: int, link: float) -> float:
+def ring_all_reduce_s(bytes_: float | int, devices: int, link: float) -> float:
     """Every device gets the sum of all: twice round the ring."""
     return 2 * (devices - 1) / devices * bytes_ / link
 
 
-def ring_gather_s(bytes_: float, devices: int, link: float) -> float:
+def ring_gather_s(bytes_: float | int, devices: int, link: float) -> float:
     """Every device gets the parts of all, or the sum of its own part: once round the ring."""
     return (devices - 1) / devices * bytes_ / link
 

@@ -12,7 +12,7 @@ from abi.execution.columns import PARALLELS, Columns, Numbers
 from abi.execution.communication import exposed_s
 from abi.execution.loader import TYPICAL, WorkerRate, batch_bytes, choose_workers, loader_s
 from abi.execution.roofline import latency_s, phase_of, phase_time, time_margin
-from abi.execution.sharding import bound_bytes, line_bytes
+from abi.execution.sharding import Sharing, bound_bytes, line_bytes
 from abi.execution.types import Footprint, Job, Limits, Objective, Parallel
 
 
@@ -60,11 +60,11 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
         phase_time(phase_of(footprint, name), device, footprint.arithmetic, micro_batch)
         for name in ("forward", "backward", "optimizer")
     )
-    once = 1 / devices if parallel == "fsdp" else 1.0
+    sharing = Sharing(parallel=parallel, devices=devices, unit_bytes=unit_bytes)
     arithmetic_s, bandwidth_s = (
         sum(
             share * np.where((part.arithmetic_s >= part.bandwidth_s) == matrix, part.busy_s, 0.0)
-            for part, share in ((forward, accumulation), (backward, accumulation), (update, once))
+            for part, share in ((forward, accumulation), (backward, accumulation), (update, sharing.kept))
         )
         for matrix in (True, False)
     )
@@ -78,7 +78,7 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
     loading_s = loader_s(job, question.cluster, devices, workers, question.rate)
     step_s = np.maximum(working_s, loading_s)
     train_s = job.steps * step_s
-    line = line_bytes(footprint, parallel, devices, unit_bytes, micro_batch, accumulation)
+    line, upper = (line_bytes(footprint, sharing, micro_batch, accumulation, upper=upper) for upper in (False, True))
     binder = np.argmax(np.stack([arithmetic_s, bandwidth_s, launches_s, waiting_s]), axis=0)
     same = np.ones_like(micro_batch)
     return Columns(
@@ -89,7 +89,7 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
         accumulation=accumulation,
         workers=workers,
         memory_bytes=np.ceil(line) + device.context_bytes,
-        memory_bound=bound_bytes(footprint, line, device.context_bytes),
+        memory_bound=bound_bytes(footprint, upper, device.context_bytes),
         host_bytes=workers * batch_bytes(job, devices, micro_batch),
         step_s=step_s,
         compute_s=compute_s,

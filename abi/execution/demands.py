@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -50,7 +51,7 @@ class Demand:
     """What each configuration asks of one limit."""
 
     asked: Numbers
-    limit: float
+    limit: float | int
 
     @property
     def kept(self) -> Bool[np.ndarray, " configurations"]:
@@ -78,10 +79,10 @@ def demands(question: Question, columns: Columns) -> dict[str, Demand]:
     return found
 
 
-def with_limit(question: Question, name: str, value: float) -> Question:
+def with_limit(question: Question, name: str, value: float | int) -> Question:
     """The same question with another limit; more device or host memory than there is means a larger device or host."""
     whole = name in {"memory", "host_memory"}
-    limits = replace(question.limits, **{FIELDS[name]: int(value) if whole else value})
+    limits = replace(question.limits, **{FIELDS[name]: int(value) if whole else value})  # type: ignore[arg-type]
     cluster = question.cluster
     if name == "memory":
         device = replace(cluster.device, memory_bytes=max(int(value), cluster.device.memory_bytes))
@@ -91,7 +92,7 @@ def with_limit(question: Question, name: str, value: float) -> Question:
     return replace(question, limits=limits, cluster=cluster)
 
 
-def parse_limit(name: str, text: str) -> float:
+def parse_limit(name: str, text: str) -> float | int:
     """A limit as users write it."""
     if name in {"memory", "host_memory"}:
         return parse_bytes(text)
@@ -100,7 +101,7 @@ def parse_limit(name: str, text: str) -> float:
     return parse_energy(text) if name == "energy" else parse_price(text)
 
 
-def parse_price(text: str) -> float:
+def parse_price(text: str) -> float | int:
     """``'12.5'`` -> 12.5, in the currency of the device's price per hour."""
     try:
         value = float(text)
@@ -112,7 +113,7 @@ def parse_price(text: str) -> float:
     return value
 
 
-def show_limit(name: str, value: float) -> str:
+def show_limit(name: str, value: float | int) -> str:
     """A limit as people read it."""
     if name in {"memory", "host_memory"}:
         return show_bytes(value)
@@ -121,7 +122,7 @@ def show_limit(name: str, value: float) -> str:
     return show_energy(value) if name == "energy" else f"{value:.2f}"
 
 
-def write_limit(name: str, value: float) -> str:
+def write_limit(name: str, value: float | int) -> str:
     """At least `value`, with three or four digits, as users would write it: ``1.31GiB``."""
     if name == "cost":
         return f"{math.ceil(value * 100) / 100:.2f}"
@@ -136,10 +137,10 @@ def parse_limits(texts: list[str]) -> Limits:
     Raises:
         UsageError: an unknown name, no unit, nothing above zero, or two values for one.
     """
-    given: dict[str, float | int] = {}
+    given: dict[str, Any] = {}
     for name, text in assignments(texts, tuple(FIELDS), "a limit"):
         given[FIELDS[name]] = parse_limit(name, text)
-    return Limits(**given)  # type: ignore[arg-type] - whole numbers where it asks for them
+    return Limits(**given)
 
 
 def assignments(texts: list[str], names: tuple[str, ...], what: str) -> list[tuple[str, str]]:

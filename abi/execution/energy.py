@@ -5,6 +5,8 @@ A device draws its idle power, and the rest of its full power in the share of th
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from abi.devices.device import Device
@@ -15,15 +17,18 @@ HOUR_S = 3600.0
 
 def power_w(device: Device, busy_share: Numbers) -> Numbers:
     """Watts of one device."""
-    return device.idle_w + (device.power_w - device.idle_w) * np.minimum(busy_share, 1.0)
+    drawn: Numbers = device.idle_w + (device.power_w - device.idle_w) * np.minimum(busy_share, 1.0)
+    return drawn
 
 
 def energy_j(device: Device, devices: int, busy_share: Numbers, time_s: Numbers) -> Numbers:
     """Joules of all devices."""
-    return power_w(device, busy_share) * time_s * devices
+    joules: Numbers = power_w(device, busy_share) * time_s * devices
+    return joules
 
 
 def price(device: Device, devices: int, time_s: Numbers) -> Numbers:
     """In the currency of the device's price; NaN where it has none."""
-    per_hour = np.nan if device.price_per_hour is None else device.price_per_hour
-    return per_hour * time_s / HOUR_S * devices
+    per_hour = math.nan if device.price_per_hour is None else device.price_per_hour
+    paid: Numbers = per_hour * time_s / HOUR_S * devices
+    return paid

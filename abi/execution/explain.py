@@ -86,11 +86,11 @@ def _larger(found: Found, best: int) -> int | None:
     return int(rows[np.argmin(c.micro_batch[rows])]) if len(rows) else None
 
 
-def _versus(found: Found, best: int, row: int | None, name: Callable[[int], str]) -> str:
+def _versus(found: Found, best: int, row: int | None, name: str | Callable[[int], str]) -> str:
     if row is None:
         return ""
-    lost = broken(found, row)
-    return f"{name(row)} {lost}" if lost else f"{name(row)} would be {compare(found, best, row)}"
+    lost, named = broken(found, row), name if isinstance(name, str) else name(row)
+    return f"{named} {lost}" if lost else f"{named} would be {compare(found, best, row)}"
 
 
 def _devices(found: Found, best: int) -> str:
@@ -120,7 +120,7 @@ def _arithmetic(found: Found, best: int) -> str:
     said = []
     for other in dict.fromkeys(f.arithmetic for f in footprints if f.arithmetic != mine):
         numbers = [i for i, f in enumerate(footprints) if f.arithmetic == other]
-        said.append(_versus(found, best, _first(found, np.isin(c.footprint, numbers)), lambda _, name=other: name))
+        said.append(_versus(found, best, _first(found, np.isin(c.footprint, numbers)), other))
     return f"Precision: {mine}; {', '.join(said)}." if said else f"Precision: {mine}, the only one traced."
 
 

@@ -47,7 +47,7 @@ def choose_workers(
     devices: int,
     micro_batch: Numbers,
     compute_s: Numbers,
-    host_bytes: float,
+    host_bytes: float | int,
     rate: WorkerRate = TYPICAL,
 ) -> Numbers:
     """The fewest workers of each device that keep up with it; as many as there are cores and host memory for otherwise."""

@@ -32,12 +32,14 @@ class PhaseTime:
     @property
     def busy_s(self) -> Numbers:
         """Seconds that the device computes or copies."""
-        return np.maximum(self.arithmetic_s, self.bandwidth_s)
+        busy: Numbers = np.maximum(self.arithmetic_s, self.bandwidth_s)
+        return busy
 
     @property
     def total_s(self) -> Numbers:
         """Seconds of the phase."""
-        return self.busy_s + self.launches_s
+        total: Numbers = self.busy_s + self.launches_s
+        return total
 
 
 def phase_of(footprint: Footprint, name: PhaseName) -> PhaseBound:

@@ -34,7 +34,7 @@ class Found:
         c, footprint = self.columns, self.question.footprints[int(self.columns.footprint[row])]
         return Configuration(
             devices=int(c.devices[row]),
-            parallel=PARALLELS[int(c.parallel[row])],  # type: ignore[arg-type] - they are the literal's
+            parallel=PARALLELS[int(c.parallel[row])],
             arithmetic=footprint.arithmetic,
             checkpointing=footprint.checkpointing,
             micro_batch=int(c.micro_batch[row]),
@@ -59,7 +59,7 @@ class Found:
             energy_j=float(c.energy_j[row]),
             price=None if np.isnan(c.price[row]) else float(c.price[row]),
             rows_per_s=float(c.rows_per_s[row]),
-            bound_by=BINDERS[int(c.bound_by[row])],  # type: ignore[arg-type] - they are the literal's
+            bound_by=BINDERS[int(c.bound_by[row])],
         )
 
 
@@ -102,7 +102,7 @@ def enumerate_all(question: Question) -> Columns:
         if job.global_batch % devices:
             continue
         micro_batch = np.array(divisors(job.global_batch // devices), dtype=float)
-        for parallel in ("none",) if devices == 1 else ("ddp", "fsdp"):
+        for parallel in PARALLELS[:1] if devices == 1 else PARALLELS[1:]:
             parts += [
                 cost(question, number, devices, parallel, micro_batch) for number in range(len(question.footprints))
             ]
@@ -117,7 +117,10 @@ def divisors(number: int) -> list[int]:
 
 def feasible(question: Question, columns: Columns) -> Bool[np.ndarray, " configurations"]:
     """Which keep every limit, by their upper bounds."""
-    return np.logical_and.reduce([demand.kept for demand in demands(question, columns).values()])
+    kept: Bool[np.ndarray, " configurations"] = np.logical_and.reduce(
+        [demand.kept for demand in demands(question, columns).values()]
+    )
+    return kept
 
 
 def ranked(question: Question, columns: Columns) -> Int[np.ndarray, " configurations"]:
@@ -152,4 +155,5 @@ def undominated(found: Found) -> Int[np.ndarray, " kept"]:
 
 def _steady(values: Numbers) -> Numbers:
     mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.round(np.ldexp(mantissa, TIE_BITS)), exponent - TIE_BITS)
+    steady: Numbers = np.ldexp(np.round(np.ldexp(mantissa, TIE_BITS)), exponent - TIE_BITS)
+    return steady

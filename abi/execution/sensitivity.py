@@ -59,7 +59,7 @@ def _until(found: Found, name: str, step: tuple[float, int]) -> str:
     return f"changes nothing until {text}: then {change}, {compare(found, best, row)}"
 
 
-def _again(found: Found, name: str, limit: float) -> str:
+def _again(found: Found, name: str, limit: float | int) -> str:
     """The change from solving again; empty where there is none."""
     other = search(with_limit(found.question, name, limit))
     if not len(other.order):

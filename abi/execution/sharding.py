@@ -1,53 +1,93 @@
-"""Memory of one device when several share the work: what sharding takes away and what it adds.
+"""Memory of one device: what accumulating keeps, what several devices share, and what sharing adds.
 
-DDP keeps everything everywhere and a second copy of the gradients in its buckets. FSDP keeps 1/n of parameters,
-gradients and optimizer state, and besides, while computing, what it has gathered: the unit at work, the next one on its
-way, and the gradients of a unit before they are scattered (Zhao et al. 2023, section 4).
+Accumulating keeps the gradients of earlier micro-steps where a step of one has none yet. DDP keeps everything
+everywhere, and a second copy of the gradients in its buckets. FSDP keeps 1/n of parameters, gradients and optimizer
+state, and while it computes also what it has gathered: the unit at work, the next one on its way, and the gradients of a
+unit before they are scattered (Zhao et al. 2023, section 4).
 """
 
 from __future__ import annotations
 
-from functools import reduce
+from dataclasses import dataclass
 
 import numpy as np
 
 from abi.execution.columns import Numbers
+from abi.execution.roofline import phase_of
 from abi.execution.types import Footprint, Parallel, PhaseBound
 
 GATHERED_UNITS = 2
 """The unit at work and the next one."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """How devices share the work; `unit_bytes` are the parameters that FSDP gathers at a time."""
+
+    parallel: Parallel
+    devices: int
+    unit_bytes: int
+
+    @property
+    def kept(self) -> float:
+        """The share of parameters, gradients and optimizer state that one device keeps."""
+        return 1 / self.devices if self.parallel == "fsdp" else 1.0
+
+    def buckets_bytes(self, footprint: Footprint) -> float:
+        """Copies of gradients on their way between devices."""
+        return float(footprint.gradient_bytes) if self.parallel == "ddp" else 0.0
+
+    def gathered_bytes(self, footprint: Footprint) -> float:
+        """Whole units while they compute, and their gradients."""
+        if self.parallel != "fsdp":
+            return 0.0
+        ratio = footprint.gradient_bytes / max(footprint.parameter_bytes, 1)
+        unit = min(self.unit_bytes, footprint.parameter_bytes)
+        return min(GATHERED_UNITS * unit, footprint.parameter_bytes) + unit * ratio
+
+
 def line_bytes(
-    footprint: Footprint, parallel: Parallel, devices: int, unit_bytes: int, micro_batch: Numbers, accumulation: Numbers
+    footprint: Footprint, sharing: Sharing, micro_batch: Numbers, accumulation: Numbers, *, upper: bool
 ) -> Numbers:
-    """The most bytes of tensors on one device over all phases, on the lines of the footprint."""
-    changes = _kept(footprint, parallel, devices, unit_bytes)
+    """The most bytes of tensors on one device over all phases.
+
+    Args:
+        footprint: Of a step on one device without accumulation.
+        sharing: How devices share the work.
+        micro_batch: Rows of a micro-step.
+        accumulation: Micro-steps of a step.
+        upper: Whether accumulated gradients count in full at the peak of the backward pass, though a part of them may
+            be in its line already.
+    """
+    lines = {phase.phase: phase.fixed_bytes + phase.row_bytes * micro_batch for phase in footprint.phases}
+    state = (1 - sharing.kept) * (footprint.parameter_bytes + footprint.optimizer_bytes)
+    gradient = footprint.gradient_bytes * sharing.kept
+    waiting = np.where(accumulation > 1, gradient, 0.0)
+    gathered = sharing.gathered_bytes(footprint)
+
+    def saved(phase: PhaseBound) -> float:
+        return state + (1 - sharing.kept) * _gradients_in(footprint, phase)
+
+    forward = lines["forward"] - state + waiting
+    backward = phase_of(footprint, "backward")
+    inside = 0.0 if upper else _gradients_in(footprint, backward) * sharing.kept
     phases = [
-        phase.fixed_bytes + changes + phase.row_bytes * micro_batch + _waiting(footprint, phase, accumulation)
-        for phase in footprint.phases
+        forward + gathered,
+        lines["backward"] - saved(backward) + np.maximum(waiting - inside, 0) + gathered,
+        lines["optimizer"] - saved(phase_of(footprint, "optimizer")),
+        lines["evaluate"] - saved(phase_of(footprint, "evaluate")) + gathered,
     ]
-    return np.maximum(reduce(np.maximum, phases), 0)
+    most: Numbers = np.maximum.reduce(phases)
+    return most + sharing.buckets_bytes(footprint)
 
 
-def _kept(footprint: Footprint, parallel: Parallel, devices: int, unit_bytes: int) -> float:
-    if parallel == "none":
-        return 0.0
-    if parallel == "ddp":
-        return float(footprint.gradient_bytes)
-    saved = (devices - 1) / devices
-    sharded = footprint.parameter_bytes + footprint.optimizer_bytes + footprint.gradient_bytes
-    gathered = min(GATHERED_UNITS * unit_bytes, footprint.parameter_bytes)
-    scattered = unit_bytes * footprint.gradient_bytes / max(footprint.parameter_bytes, 1)
-    return gathered + scattered - saved * sharded
-
-
-def _waiting(footprint: Footprint, phase: PhaseBound, accumulation: Numbers) -> Numbers:
-    """Gradients of earlier micro-steps, where the traced phase had none."""
-    del footprint, phase
-    return np.zeros_like(accumulation)
+def _gradients_in(footprint: Footprint, phase: PhaseBound) -> float:
+    """How much of a phase's fixed bytes can be gradients: what parameters and optimizer state leave of them."""
+    left = phase.fixed_bytes - footprint.parameter_bytes - footprint.optimizer_bytes
+    return min(max(left, 0.0), float(footprint.gradient_bytes))
 
 
 def bound_bytes(footprint: Footprint, line: Numbers, context_bytes: int) -> Numbers:
     """What a configuration is accepted by: the line with its margin, and what is taken before the first tensor."""
-    return np.ceil((1 + footprint.margin) * line) + context_bytes
+    whole: Numbers = np.ceil((1 + footprint.margin) * line) + context_bytes
+    return whole

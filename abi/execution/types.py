@@ -10,6 +10,7 @@ from abi.values import Value
 
 Objective = Literal["throughput", "energy", "cost", "memory"]
 PhaseName = Literal["forward", "backward", "optimizer", "evaluate"]
+Binder = Literal["arithmetic", "bandwidth", "launches", "communication", "loader"]
 Parallel = Literal["none", "ddp", "fsdp"]
 
 
@@ -149,7 +150,7 @@ class RunCost(Value):
     energy_j: float
     price: float | None
     rows_per_s: float
-    bound_by: Literal["arithmetic", "bandwidth", "launches", "communication", "loader"]
+    bound_by: Binder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ AbiError                    exit 1
 |-- UsageError              exit 2   a wrong flag, setting or argument
 |-- DataError               exit 3   the data cannot be used as asked
 |-- PlanInfeasible          exit 5   no configuration fits the envelope
+|-- Untraceable             exit 1   a module whose step cannot be traced without its values
 |-- TrainingDiverged        exit 1   NaN or Inf in training, with its cause
 |-- WorkspaceError          exit 1   disk full, read-only, damaged or busy workspace
 |-- TrackingError           exit 1   the tracking server or registry did not answer
@@ -56,6 +57,10 @@ class PlanInfeasible(AbiError, ValueError):
     def __init__(self, message: str, parameters: int | None = None, nearest: tuple[object, ...] = ()) -> None:
         super().__init__(message)
         self.parameters, self.nearest = parameters, nearest
+
+
+class Untraceable(AbiError):
+    """A module's step cannot be followed by shapes alone; running it on a few rows says what it takes."""
 
 
 class TrainingDiverged(AbiError):

@@ -49,9 +49,12 @@ class StepTrace(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseBound(Value):
-    """Bytes of a phase are at most ``fixed + row * rows`` (an upper line through what was traced).
+    """Bytes of a phase are at most ``fixed + row * rows``, at any number of rows.
 
-    `flops_row`, `bytes_row`, `bytes_fixed` and `launches` are lines through the operators in the same way.
+    The peak moves: with few rows it lies where all gradients are there, with many where all activations are. So the phase
+    takes the largest of `lines`, one (fixed, row) for each instant that is a peak at some number of rows; ``fixed + row *
+    rows`` lies above them all. The lines through operators are sums over all of them: `moved_bytes` has those of matrix
+    products too, which `matrix_bytes` gives apart.
     """
 
     phase: PhaseName
@@ -62,6 +65,9 @@ class PhaseBound(Value):
     moved_bytes_fixed: float
     moved_bytes_row: float
     launches: float
+    matrix_bytes_fixed: float = 0.0
+    matrix_bytes_row: float = 0.0
+    lines: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +84,7 @@ class Footprint(Value):
         margin: relative, one-sided: bytes are at most (1 + margin) times the line.
         traced_rows: numbers of rows that it was traced at.
         method: traced under fake tensors, or measured by running it where it cannot be traced.
+        reason: why it was not traced; empty where it was.
     """
 
     arithmetic: Arithmetic
@@ -91,6 +98,7 @@ class Footprint(Value):
     margin: float
     traced_rows: tuple[int, ...]
     method: Literal["traced", "measured"] = "traced"
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,72 @@
+"""Activation checkpointing of any module: activations of a block are computed again in the backward pass.
+
+A module's own `gradient_checkpointing_enable` is preferred (transformers); else the children of its largest lists of
+like submodules are wrapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from abi.errors import UsageError
+
+LEAST_BLOCKS = 2
+
+
+def repeated_blocks(module: nn.Module) -> list[nn.Module]:
+    """Children of the outermost ModuleLists and Sequentials whose children are all of one class with parameters."""
+    found: list[nn.Module] = []
+    waiting = [module]
+    while waiting:
+        current = waiting.pop(0)
+        children = list(current.children())
+        alike = len({type(child) for child in children}) == 1 and any(True for _ in children[0].parameters())
+        if isinstance(current, nn.ModuleList | nn.Sequential) and len(children) >= LEAST_BLOCKS and alike:
+            found += children
+        else:
+            waiting += children
+    return found
+
+
+def offers_checkpointing(module: nn.Module) -> bool:
+    """Whether `apply_checkpointing` finds something to do."""
+    return getattr(module, "supports_gradient_checkpointing", False) or bool(repeated_blocks(module))
+
+
+def apply_checkpointing(module: nn.Module, *, preserve_random_state: bool = True) -> None:
+    """Checkpoint the module's blocks from now on, in training.
+
+    Args:
+        module: is changed.
+        preserve_random_state: whether dropout draws the same again; fake tensors have none to keep.
+
+    Raises:
+        UsageError: the module has no repeated blocks and no way of its own.
+    """
+    if getattr(module, "supports_gradient_checkpointing", False):
+        module.gradient_checkpointing_enable(  # type: ignore[operator]
+            {"use_reentrant": False, "preserve_rng_state": preserve_random_state}
+        )
+        return
+    blocks = repeated_blocks(module)
+    if not blocks:
+        msg = (
+            f"Expected a module with repeated blocks to checkpoint, got {type(module).__name__} without any: plan it "
+            "without checkpointing."
+        )
+        raise UsageError(msg)
+    for block in blocks:
+        block.forward = _again(block, block.forward, preserve_random_state)
+
+
+def _again(block: nn.Module, forward: Callable[..., Any], preserve: bool) -> Callable[..., Any]:  # noqa: FBT001
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if not block.training:
+            return forward(*args, **kwargs)
+        return checkpoint(forward, *args, use_reentrant=False, preserve_rng_state=preserve, **kwargs)
+
+    return run

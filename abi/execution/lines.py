@@ -1,0 +1,77 @@
+"""Lines through what was recorded at several numbers of rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float64
+
+from abi.execution.recorder import Recording
+
+Line = tuple[float, float]
+"""(fixed, per row)."""
+
+
+def value_at(lines: Sequence[Line], rows: float) -> float:
+    """The largest of the lines."""
+    return max(fixed + row * rows for fixed, row in lines)
+
+
+def alive_lines(recordings: Sequence[Recording], rows: Sequence[int]) -> tuple[tuple[Line, ...], float]:
+    """The lines of the instants that are a peak at some number of rows, and how far the recordings lie above them.
+
+    A storage's size is fixed or grows with the rows, so the bytes alive after the n-th operator are a line; the outermost
+    recordings give it, those between check it. Where the operators are not the same at all numbers of rows, the lines go
+    through the peaks.
+
+    Returns:
+        Lines by rising slope, and the largest relative distance of a recording's peak above them (0 where all fit).
+    """
+    peaks = [float(recording.peak_bytes) for recording in recordings]
+    if len({len(recording.alive) for recording in recordings}) == 1 and len(rows) > 1:
+        first, last = (np.array(recordings[i].alive, dtype=np.float64) for i in (0, -1))
+        slope = np.maximum(0.0, (last - first) / (rows[-1] - rows[0]))
+        lines = _upper(last - slope * rows[-1], slope)
+    else:
+        lines = _chords(peaks, rows)
+    above = max(peak / value_at(lines, at) - 1 for peak, at in zip(peaks, rows, strict=True))
+    return lines, max(0.0, above)
+
+
+def upper_line(values: Sequence[float], rows: Sequence[int]) -> Line:
+    """The line through the outermost values, lifted so that no value lies above it; it neither falls nor begins below 0."""
+    slope = max(0.0, (values[-1] - values[0]) / (rows[-1] - rows[0])) if len(rows) > 1 else 0.0
+    fixed = max(value - slope * at for value, at in zip(values, rows, strict=True))
+    return rounded_up(max(0.0, fixed)), rounded_up(slope)
+
+
+def rounded_up(value: float) -> float:
+    """Up to a thousandth: the same text on every machine, and never below the value."""
+    return math.ceil(value * 1000 - 1e-3) / 1000
+
+
+def _upper(fixed: Float64[np.ndarray, " instants"], slope: Float64[np.ndarray, " instants"]) -> tuple[Line, ...]:
+    """The lines that are the largest at some number of rows from 1 on."""
+    steepest = sorted({(s, f) for s, f in zip(slope.tolist(), fixed.tolist(), strict=True)}, key=lambda p: (p[0], -p[1]))
+    hull: list[tuple[float, float]] = []
+    for s, f in steepest:
+        if hull and hull[-1][0] == s:  # as steep as the last one, and below it
+            continue
+        while hull and (_meets(hull[-1], (s, f)) <= max(1.0, _meets(hull[-2], hull[-1]) if len(hull) > 1 else 1.0)):
+            hull.pop()
+        hull.append((s, f))
+    return tuple((rounded_up(f), rounded_up(s)) for s, f in hull)
+
+
+def _meets(flat: tuple[float, float], steep: tuple[float, float]) -> float:
+    """Rows from which the steeper line is the larger one."""
+    return (flat[1] - steep[1]) / (steep[0] - flat[0])
+
+
+def _chords(peaks: Sequence[float], rows: Sequence[int]) -> tuple[Line, ...]:
+    """One line, as steep as the steepest part between neighbours, above all peaks."""
+    slopes = [(b - a) / (y - x) for a, b, x, y in zip(peaks, peaks[1:], rows, rows[1:], strict=False)]
+    slope = max([0.0, *slopes])
+    return ((rounded_up(max(p - slope * at for p, at in zip(peaks, rows, strict=True))), rounded_up(slope)),)

@@ -1,0 +1,124 @@
+"""Trace a training step and an evaluation under fake CPU tensors: sizes without memory, in a fraction of a second."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import _disable_current_modes
+
+from abi.errors import AbiError, Untraceable, UsageError, clip
+from abi.execution.module import built, said
+from abi.execution.recorder import Recorder, Recording
+from abi.execution.step import PHASES, Step, Training, plain_kernels
+from abi.execution.types import StepTrace
+
+WARM_UP_ROWS = 2
+
+
+def trace(training: Training, rows: int, *, round_to: int = 1) -> StepTrace:
+    """Peaks and operators of the second step, and of an evaluation, on `rows` rows.
+
+    Raises:
+        Untraceable: the module needs the values of its tensors, not their shapes alone, or cannot run on these rows.
+        UsageError: the factory gives no module that can be trained.
+    """
+    recorded, _ = record(training, (rows,), round_to=round_to)
+    return StepTrace(rows=rows, phases=tuple(recorded[0][phase].trace() for phase in PHASES))
+
+
+def record(
+    training: Training, rows: Sequence[int], *, round_to: int = 1
+) -> tuple[list[dict[str, Recording]], dict[str, int]]:
+    """Every phase at each number of rows, after a step that is not recorded; then bytes that are always there.
+
+    Returns:
+        Per number of rows, phase -> recording; and `parameters` (a count), `parameter_bytes`, `gradient_bytes` and
+        `optimizer_bytes`.
+    """
+    with _undisturbed(), plain_kernels(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        recorder = Recorder(round_to=round_to, numbers=True)
+        with recorder:
+            module = _fake(training, mode, recorder)
+            step = training.made(module, fake=True)
+            try:
+                step.train(training.batch.make(WARM_UP_ROWS), recorder.enter)
+                recorded = [_both(step, recorder, number) for number in rows]
+                return recorded, sizes(step)
+            except AbiError:
+                raise
+            except Exception as error:  # a user's module may raise anything
+                msg = f"Expected a module whose step depends on shapes alone, got {clip(said(error), 300)}."
+                raise Untraceable(msg) from error
+
+
+def sizes(step: Step) -> dict[str, int]:
+    """How many parameters are trained, and bytes of parameters and buffers, gradients and the optimizer's state."""
+    trained = [p for p in step.module.parameters() if p.requires_grad]
+    held = [*step.module.parameters(), *step.module.buffers()]
+    states = [v for state in step.optimizer.state.values() for v in state.values() if isinstance(v, Tensor)]
+    return {
+        "parameters": sum(p.numel() for p in trained),
+        "parameter_bytes": _storages(held),
+        "gradient_bytes": sum(p.numel() * p.element_size() for p in trained),
+        "optimizer_bytes": _storages(states),
+    }
+
+
+def _both(step: Step, recorder: Recorder, rows: int) -> dict[str, Recording]:
+    recorder.phases = {}
+    arguments = step.training.batch.make(rows)
+    recorder.follow(t for t in arguments.values() if isinstance(t, Tensor))
+    step.train(arguments, recorder.enter)
+    step.evaluate(arguments, recorder.enter)
+    return dict(recorder.phases)
+
+
+def _fake(training: Training, mode: FakeTensorMode, recorder: Recorder) -> nn.Module:
+    """The module built under fake tensors; where its factory reads values, built for real and then made fake."""
+    try:
+        module = built(training.build)
+    except UsageError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever it was, the real build says it better
+        with _disable_current_modes():
+            module = built(training.build)
+        _make_fake(module, mode)
+    recorder.follow([*module.parameters(), *module.buffers()])
+    return module
+
+
+def _make_fake(module: nn.Module, mode: FakeTensorMode) -> None:
+    """Replace parameters and buffers by fake ones; tied ones stay tied."""
+    twins: dict[int, Tensor] = {}
+    for part in module.modules():
+        for held in (part._parameters, part._buffers):
+            for name, tensor in held.items():
+                if tensor is None:
+                    continue
+                if id(tensor) not in twins:
+                    fake = mode.from_tensor(tensor.detach())
+                    trained = isinstance(tensor, nn.Parameter)
+                    twins[id(tensor)] = nn.Parameter(fake, tensor.requires_grad) if trained else fake
+                held[name] = twins[id(tensor)]  # type: ignore[assignment]
+
+
+def _storages(tensors: Sequence[Tensor]) -> int:
+    return sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values())
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Without the collector of cycles, whose moments would differ; with torch's random state put back."""
+    state, collects = torch.get_rng_state(), gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        if collects:
+            gc.enable()

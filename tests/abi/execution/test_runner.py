@@ -1,0 +1,79 @@
+"""Two processes on the gloo backend learn what one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from abi.errors import UsageError
+from abi.execution.batch import parse_batch
+from abi.execution.runner import running
+from abi.execution.step import Training
+from abi.execution.types import Configuration
+
+SCRIPT = Path(__file__).with_name("two_processes.py")
+ALONE = {"devices": 1, "parallel": "none", "arithmetic": "float32", "checkpointing": False, "micro_batch": 24,
+         "accumulation": 1, "workers": 0}  # fmt: skip
+
+
+def losses(devices: int, ways: list[dict[str, Any]], port: int) -> list[list[float]]:
+    asked = [(way["optimizer"], {**ALONE, **{k: v for k, v in way.items() if k != "optimizer"}}) for way in ways]
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(devices))
+    done = subprocess.run(
+        [*torchrun, "--master-port", str(port), str(SCRIPT), json.dumps(asked)],
+        capture_output=True, text=True, timeout=240, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: list[list[float]] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def test_however_it_is_cut_the_loss_is_that_of_one_process(free_port: Any) -> None:
+    optimizers = ("adamw", "sgd")
+    whole, *parts = losses(
+        1,
+        [{"optimizer": o, **cut} for o in optimizers for cut in ({}, {"micro_batch": 8, "accumulation": 3})],
+        free_port(),
+    )
+    alone = {"adamw": whole, "sgd": parts[1]}
+    assert alone["adamw"] != alone["sgd"]
+    two = {"devices": 2, "micro_batch": 4, "accumulation": 3}
+    ways = [
+        {**two, "parallel": "ddp"},
+        {**two, "parallel": "ddp", "micro_batch": 12, "accumulation": 1},
+        {**two, "parallel": "fsdp"},
+        {**two, "parallel": "fsdp", "checkpointing": True},
+    ]
+    wanted = [{"optimizer": o, **way} for o in optimizers for way in ways]
+    found = losses(2, wanted, free_port())
+    for way, seen in zip(wanted, found, strict=True):
+        assert seen == pytest.approx(alone[way["optimizer"]], rel=2e-5), way
+    for optimizer, seen in zip(optimizers, (parts[0], parts[2]), strict=True):
+        assert seen == pytest.approx(alone[optimizer], rel=2e-5)
+    for seen in alone.values():
+        assert seen[0] != pytest.approx(seen[-1], rel=1e-4)  # it learned something
+
+
+def tiny() -> nn.Module:
+    return nn.Linear(2, 1)
+
+
+def test_what_does_not_fit_the_configuration_is_said() -> None:
+    training = Training(build=tiny, batch=parse_batch("input=f32[B,2]"))
+    with (
+        pytest.raises(UsageError, match="torchrun --nproc-per-node 2"),
+        running(training, Configuration(**{**ALONE, "devices": 2, "parallel": "ddp"})),
+    ):
+        pass
+    with running(training, Configuration(**ALONE)) as runner:
+        with pytest.raises(UsageError, match="Expected 24 rows in each argument"):
+            runner.step({"input": torch.zeros(5, 2)})
+        assert runner.step({"input": torch.ones(24, 2)}) >= 0

@@ -63,10 +63,10 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
     sharing = Sharing(parallel=parallel, devices=devices, unit_bytes=unit_bytes)
     arithmetic_s, bandwidth_s = (
         sum(
-            share * np.where((part.arithmetic_s >= part.bandwidth_s) == matrix, part.busy_s, 0.0)
+            share * getattr(part, name)
             for part, share in ((forward, accumulation), (backward, accumulation), (update, sharing.kept))
         )
-        for matrix in (True, False)
+        for name in ("arithmetic_s", "bandwidth_s")
     )
     launches_s = accumulation * (forward.launches_s + backward.launches_s) + update.launches_s
     compute_s = arithmetic_s + bandwidth_s + launches_s

@@ -38,14 +38,16 @@ class Made:
         return Device(**{**plain, **fields})
 
     def phase(self, name: str, fixed_mib: float, row_mib: float, gflops: float, moved_mb: float) -> PhaseBound:
+        """Half of the bytes that grow with the rows are those of matrix products."""
         return PhaseBound(
             phase=name,  # type: ignore[arg-type]
-            fixed_bytes=fixed_mib * self.mib,
-            row_bytes=row_mib * self.mib,
+            fixed_bytes=float(fixed_mib * self.mib),
+            row_bytes=float(row_mib * self.mib),
             matrix_flops_fixed=0.0,
             matrix_flops_row=gflops * 1e9,
             moved_bytes_fixed=1e6,
             moved_bytes_row=moved_mb * 1e6,
+            matrix_bytes_row=moved_mb * 0.5e6,
             launches=100.0,
         )
 

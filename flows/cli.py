@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 import tasks  # noqa: F401 - sets the environment before any library is imported
-from flows import auditing, explaining, keys, observing, promoting, scheduling, serving
+from flows import auditing, explaining, keys, observing, planning, promoting, scheduling, serving
 from flows.common import Common
 
 INTERRUPTED = 130
@@ -224,7 +224,7 @@ def demo(*, write: Path | None = None, out: Path | None = None, common: Common =
     commands.demo(write, out, common)
 
 
-for group in (promoting, auditing, explaining, scheduling, serving, keys, observing):
+for group in (promoting, auditing, explaining, scheduling, serving, keys, observing, planning):
     group.register(app)
 
 

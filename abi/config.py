@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from abi.errors import UsageError
+from abi.hardware import DeviceConfig
 from abi.operations import AuditConfig, GatesConfig, MonitorConfig, ScheduleConfig, SigningConfig, TelemetryConfig
 from abi.sections import MEBIBYTE, Bytes, Count, Seconds, Section, Share
 from abi.types import Envelope
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-OPERATIONS = {"tracking", "audit", "signing", "gates", "monitor", "schedule", "telemetry"}
+OPERATIONS = {"tracking", "audit", "signing", "gates", "monitor", "schedule", "telemetry", "devices"}
 """Sections that change nothing in what is trained."""
 
 
@@ -268,6 +269,8 @@ class Config(BaseSettings):
     monitor: MonitorConfig = MonitorConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    devices: dict[str, DeviceConfig] = Field(default_factory=dict)
+    """Cards that the catalogue does not know, or prices and figures of those that it knows, by name."""
 
     @classmethod
     def settings_customise_sources(

@@ -90,7 +90,7 @@ def expect_job(question: Question) -> None:
         msg = f"Expected a global batch that {count} devices divide, got {job.global_batch}: take {below} or {below + count}, or another number of devices."
         raise UsageError(msg)
     if question.limits.cost is not None and question.cluster.device.price_per_hour is None:
-        msg = f"Expected a price per hour of {question.cluster.device.name} beside a limit of cost, got none: give it one."
+        msg = f"Expected a price per hour of {question.cluster.device.name} beside a limit of cost, got none: set devices.{question.cluster.device.name}.price_per_hour."
         raise UsageError(msg)
     expect_objective(question.objective, question.cluster.device)
 

@@ -1,0 +1,75 @@
+"""A module that a user names, traced for the devices that a user names."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks import progress
+
+if TYPE_CHECKING:
+    from abi.config import Config
+    from abi.execution.plan import Posed
+    from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a user says of a module, in their own words; `budget` as memory=8GiB."""
+
+    module: str
+    batch: str
+    global_batch: int
+    steps: int
+    optimizer: str
+    loss: str | None
+    gpus: str
+    objective: str
+    budget: tuple[str, ...]
+
+
+def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
+    """Read what was asked, the cheap parts first, then trace the module.
+
+    Raises:
+        UsageError: a part of it cannot be read or contradicts another.
+    """
+    from abi.execution.demands import parse_limits
+    from abi.execution.goodput import expect_objective
+    from abi.execution.types import Job
+    from tasks.devices import cluster
+
+    limits = parse_limits(list(asked.budget))
+    devices = cluster(ws, config, asked.gpus)
+    expect_objective(asked.objective, devices.device)
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would say what checkpointing turns off
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # where a user's own package is
+    from abi.execution import plan
+    from abi.execution.batch import parse_batch
+    from abi.execution.module import load, load_loss, load_optimizer
+
+    batch = parse_batch(asked.batch)
+    started = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries that the user's module is made with
+        posed = plan.pose(
+            load(asked.module),
+            batch,
+            limits,
+            devices,
+            Job(global_batch=asked.global_batch, steps=asked.steps, row_bytes=batch.row_bytes),
+            optimizer=load_optimizer(asked.optimizer),
+            loss=load_loss(asked.loss),
+            objective=asked.objective,  # type: ignore[arg-type]  # expect_objective has seen to it
+            module_name=asked.module,
+        )
+    parameters = posed.question.footprints[0].parameters
+    progress.say(f"trace     {asked.module}: {parameters:,} parameters, {time.monotonic() - started:.1f} s")
+    return posed

@@ -10,7 +10,6 @@ from cyclopts import Parameter
 from abi.errors import UsageError
 
 if TYPE_CHECKING:
-    from abi.execution.types import ExecutionPlan
     from flows.common import Common
 
 
@@ -80,6 +79,7 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
         gpus=asked.gpus,
         objective=asked.objective,
         budget=tuple(budget),
+        what_if=tuple(asked.what_if or ()),
     )
     posed = pose(Workspace.open(workspace_of(common)), config, wanted)
     first = posed.plan()
@@ -88,18 +88,11 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
         also = {} if other is None else {"what_if": document(other), "difference": difference(first, other)}
         emit(document(first) | also)
     elif not common.quiet:
-        _print(first, other, asked, common)
+        from tasks.execution_view import show_change, show_plan
 
-
-def _print(first: ExecutionPlan, other: ExecutionPlan | None, asked: ModuleFlags, common: Common) -> None:
-    from abi.execution.what_if import difference
-    from tasks.execution_view import show_plan
-
-    show_plan(first, explain=asked.explain, no_color=common.no_color)
-    if other is not None:
-        print()
-        show_plan(other, explain=False, no_color=common.no_color)
-        print(f"\n{difference(first, other)}")
+        show_plan(first, explain=asked.explain, no_color=common.no_color)
+        if other is not None:
+            show_change(first, other, no_color=common.no_color)
 
 
 def _needed(value: Any, example: str) -> Any:

@@ -31,6 +31,7 @@ class Asked:
     gpus: str
     objective: str
     budget: tuple[str, ...]
+    what_if: tuple[str, ...] = ()
 
 
 def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
@@ -39,12 +40,15 @@ def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
     Raises:
         UsageError: a part of it cannot be read or contradicts another.
     """
+    from abi.execution.costing import Question
     from abi.execution.demands import parse_limits
     from abi.execution.goodput import expect_objective
+    from abi.execution.search import expect_job
     from abi.execution.types import Job
+    from abi.execution.what_if import changed
     from tasks.devices import cluster
 
-    limits = parse_limits(list(asked.budget))
+    limits = parse_limits(asked.budget)
     devices = cluster(ws, config, asked.gpus)
     expect_objective(asked.objective, devices.device)
 
@@ -56,6 +60,12 @@ def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
     from abi.execution.module import load, load_loss, load_optimizer
 
     batch = parse_batch(asked.batch)
+    job = Job(global_batch=asked.global_batch, steps=asked.steps, row_bytes=batch.row_bytes)
+    for question in (
+        bare := Question(footprints=(), cluster=devices, limits=limits, job=job),
+        changed(bare, asked.what_if),
+    ):
+        expect_job(question)
     started = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries that the user's module is made with
@@ -64,7 +74,7 @@ def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
             batch,
             limits,
             devices,
-            Job(global_batch=asked.global_batch, steps=asked.steps, row_bytes=batch.row_bytes),
+            job,
             optimizer=load_optimizer(asked.optimizer),
             loss=load_loss(asked.loss),
             objective=asked.objective,  # type: ignore[arg-type]  # expect_objective has seen to it

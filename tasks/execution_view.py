@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from abi.execution.what_if import difference
 from abi.execution.wording import describe
 from abi.units import show_bytes, show_count, show_energy, show_seconds
 from tasks.terminal import print_table
@@ -17,6 +18,24 @@ if TYPE_CHECKING:
 
 def show_plan(plan: ExecutionPlan, *, explain: bool, no_color: bool = False) -> None:
     """Print the choice, what it is predicted to take beside its limits, and the sentences."""
+    console = _choice(plan, no_color=no_color)
+    console.print()
+    for sentence in plan.reasons:
+        console.print(sentence, markup=False)
+    if explain:
+        _explain(plan, console, no_color=no_color)
+
+
+def show_change(before: ExecutionPlan, after: ExecutionPlan, *, no_color: bool = False) -> None:
+    """Print the choice in another envelope, and what is different."""
+    console = Console(no_color=no_color)
+    console.print()
+    _choice(after, no_color=no_color)
+    console.print()
+    console.print(difference(before, after), markup=False, highlight=False)
+
+
+def _choice(plan: ExecutionPlan, *, no_color: bool) -> Console:
     console = Console(no_color=no_color, highlight=False)
     choice, cluster = plan.configuration, plan.cluster
     workers = f"{choice.workers} worker{'s' if choice.workers > 1 else ''}"
@@ -24,11 +43,7 @@ def show_plan(plan: ExecutionPlan, *, explain: bool, no_color: bool = False) -> 
     console.print(f"{describe(choice)}, {workers}", style="bold", markup=False)
     console.print()
     print_table(("", "predicted", "at most", "limit"), _figures(plan), no_color=no_color, numbers={1, 2, 3})
-    console.print()
-    for sentence in plan.reasons:
-        console.print(sentence, markup=False)
-    if explain:
-        _explain(plan, console, no_color=no_color)
+    return console
 
 
 def _explain(plan: ExecutionPlan, console: Console, *, no_color: bool) -> None:

@@ -163,7 +163,7 @@ def _limit(found: Found, best: int) -> str:
 
 def _counted(found: Found) -> str:
     whole, fit, kept = len(found.columns.devices), len(found.order), len(undominated(found))
-    return f"Of {whole} configurations {fit} fit, and {kept} of these are best for their memory."
+    return f"Of {whole} configurations {fit} fit, and {kept} cannot be beaten in {found.question.objective} and memory at once."
 
 
 def _uncounted(found: Found, best: int) -> list[str]:

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Float
 
 from abi.errors import PlanInfeasible, UsageError
-from abi.execution.columns import Columns
+from abi.execution.columns import Columns, Numbers
 from abi.execution.costing import Question
 from abi.execution.demands import SAID, demands, parse_limit, show_limit, with_limit, write_limit
+from abi.execution.goodput import loss
 from abi.execution.search import Found, search
 from abi.execution.types import Configuration
 from abi.execution.wording import describe
@@ -44,7 +45,7 @@ def nearest(question: Question, columns: Columns) -> tuple[Nearest, ...]:
     order = np.argsort(np.log(ratios).sum(axis=1), kind="stable").tolist()
     first = _different(ratios, order)
     found = sorted([*(_relax(question, columns, row) for row in first), *_more_devices(question)], key=_by)[:SHOWN]
-    for row in order:
+    for row in [*_better(loss(columns, question.objective), order), *order]:
         if len(found) >= SHOWN:
             break
         near = _relax(question, columns, row)
@@ -67,6 +68,15 @@ def _different(ratios: Float[np.ndarray, "configurations limits"], order: list[i
             seen.add(names)
             kept.append(row)
     return kept
+
+
+def _better(losses: Numbers, order: list[int]) -> list[int]:
+    """Rows that are better than all that relax less: what more of an envelope would buy, the largest steps first."""
+    kept: list[int] = []
+    for row in order:
+        if not kept or losses[row] < losses[kept[-1]]:
+            kept.append(row)
+    return sorted(kept[1:], key=lambda row: float(losses[row]))
 
 
 def _relax(question: Question, columns: Columns, row: int) -> Nearest:

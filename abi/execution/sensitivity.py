@@ -18,6 +18,8 @@ MOST_DEVICES = 8
 def sensitivities(found: Found) -> dict[str, str]:
     """Limit -> sentence, for each limit that could matter, and for more devices."""
     said = {name: _sentence(found, name) for name in demands(found.question, found.columns)}
+    if found.question.limits.host_memory_bytes is None and next_step(found, "host_memory") is None:
+        del said["host_memory"]  # nobody asked, and it matters to nothing
     return {**said, **_more_devices(found)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from abi.errors import UsageError
@@ -14,7 +15,7 @@ from abi.units import parse_count, show_bytes, show_energy, show_seconds
 KEYS = (*FIELDS, "gpus", "global_batch", "steps")
 
 
-def changed(question: Question, texts: list[str]) -> Question:
+def changed(question: Question, texts: Sequence[str]) -> Question:
     """``['memory=16GiB,gpus=2']`` laid over a question.
 
     Raises:

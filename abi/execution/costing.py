@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,6 +49,17 @@ class Question:
         """Bytes of the host."""
         given = self.limits.host_memory_bytes
         return self.cluster.host_memory_bytes if given is None else min(given, self.cluster.host_memory_bytes)
+
+    def with_devices(self, count: int) -> Question:
+        """So many of the device; the host grows with them, as machines are sold, and never shrinks."""
+        times = max(count / self.cluster.count, 1.0)
+        cluster = replace(
+            self.cluster,
+            count=count,
+            host_cores=int(self.cluster.host_cores * times),
+            host_memory_bytes=int(self.cluster.host_memory_bytes * times),
+        )
+        return replace(self, cluster=cluster)
 
 
 def cost(question: Question, number: int, devices: int, parallel: Parallel, micro_batch: Numbers) -> Columns:

@@ -106,7 +106,7 @@ def _devices(found: Found, best: int) -> str:
 def _parallel(found: Found, best: int) -> str:
     c = found.columns
     if c.devices[best] == 1:
-        return ""
+        return "Parallelism: none, as one device does it all."
     mine = int(c.parallel[best])
     other = _first(found, (c.parallel == 3 - mine) & (c.devices == c.devices[best]))
     why = {1: "every device keeps the whole model", 2: "each device keeps its part of the model"}[mine]

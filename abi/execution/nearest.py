@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -99,7 +99,7 @@ def _relax(question: Question, columns: Columns, row: int) -> Nearest:
 def _more_devices(question: Question) -> list[Nearest]:
     for times in MORE_DEVICES:
         count = question.cluster.count * times
-        more = replace(question, cluster=replace(question.cluster, count=count))
+        more = question.with_devices(count)
         try:
             best = search(more)
         except UsageError:

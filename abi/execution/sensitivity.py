@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from abi.errors import UsageError
@@ -77,7 +75,7 @@ def _more_devices(found: Found) -> dict[str, str]:
     question = found.question
     for count in range(question.cluster.count + 1, MOST_DEVICES + 1):
         try:
-            other = search(replace(question, cluster=replace(question.cluster, count=count)))
+            other = search(question.with_devices(count))
         except UsageError:
             continue
         best, new = int(found.order[0]), int(other.order[0])

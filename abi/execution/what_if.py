@@ -25,7 +25,7 @@ def changed(question: Question, texts: Sequence[str]) -> Question:
         if name in FIELDS:
             question = with_limit(question, name, parse_limit(name, text))
         elif name == "gpus":
-            question = replace(question, cluster=replace(question.cluster, count=_count(name, text)))
+            question = question.with_devices(_count(name, text))
         else:
             question = replace(question, job=replace(question.job, **{name: _count(name, text)}))
     return question

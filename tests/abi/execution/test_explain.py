@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from abi.execution.explain import alternatives, reasons
 from abi.execution.search import search
 from abi.execution.types import Limits
@@ -9,8 +11,9 @@ from abi.execution.types import Limits
 MIB = 2**20
 
 
-def test_a_sentence_for_each_choice(made: Any) -> None:
-    said = reasons(search(made.question(2, Limits(memory_bytes=400 * MIB))))
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_sentence_for_each_choice(made: Any, count: int) -> None:
+    said = reasons(search(made.question(count, Limits(memory_bytes=400 * MIB))))
     heads = [sentence.partition(":")[0] for sentence in said[:6]]
     assert heads == ["Devices", "Parallelism", "Precision", "Checkpointing", "Micro-batch", "Workers"]
     assert all(sentence.endswith(".") and sentence.count(". ") == 0 for sentence in said)

@@ -20,6 +20,13 @@ def test_another_envelope(made: Any) -> None:
     assert (question.cluster.count, question.job.global_batch) == (2, 96)
 
 
+def test_a_host_grows_with_its_devices_and_does_not_shrink(made: Any) -> None:
+    question = made.question(2)
+    assert changed(question, ["gpus=4"]).cluster.host_cores == 16
+    assert changed(question, ["gpus=4"]).host_limit == 16 * GIB
+    assert changed(question, ["gpus=1"]).cluster.host_cores == 8
+
+
 def test_less_memory_leaves_the_device_as_it_is(made: Any) -> None:
     question = changed(made.question(), ["memory=500MiB"])
     assert question.memory_limit == 500 * 2**20

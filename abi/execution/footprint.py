@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from abi.errors import Untraceable
 from abi.execution.lines import alive_lines, rounded_up, upper_line, value_at
@@ -14,8 +14,6 @@ from abi.execution.types import Footprint, PhaseBound, PhaseName
 
 ROWS: Final = (2, 8, 32)
 MOST_ROWS: Final = 8192
-CUDA_ROUNDING: Final = 512
-"""CUDA's allocator gives out multiples of this many bytes."""
 WORKSPACE: Final = 0.01
 """Share that kernels take besides their outputs, where no formula says so."""
 BENT: Final = 0.002
@@ -23,21 +21,21 @@ BENT: Final = 0.002
 
 
 def footprint(
-    training: Training, *, rows: Sequence[int] = ROWS, round_to: int = 1, trial_time_s: float = 120.0
+    training: Training, *, rows: Sequence[int] = ROWS, kind: Literal["gpu", "cpu"] = "cpu", trial_time_s: float = 120.0
 ) -> Footprint:
     """Trace a module at a few numbers of rows; where that cannot be done, measure it in a process of its own.
 
     Args:
         training: what is trained and how.
         rows: numbers of rows to trace, rising; more are added where memory is not linear in them.
-        round_to: bytes that the device's allocator rounds up to.
+        kind: of the device that it is for.
         trial_time_s: seconds that a measured trial may take.
 
     Raises:
         UsageError: the module can neither be traced nor run.
     """
     try:
-        return _traced(training, sorted(rows), round_to)
+        return _traced(training, sorted(rows), kind)
     except Untraceable as error:
         from abi.execution.measured import measured_footprint  # noqa: PLC0415 - rarely needed
 
@@ -80,7 +78,8 @@ def fitted(
     for phase in PHASES:
         recordings = [at[phase] for at in recorded]
         lines, residual = alive_lines(recordings, rows)
-        above = max(above, residual)
+        most = max(r.at_most / value_at(lines, at) - 1 for r, at in zip(recordings, rows, strict=True))
+        above = max(above, residual, most)
         matrix_flops = upper_line([_total(r, 1, matrix=True) for r in recordings], rows)
         matrix_bytes = upper_line([_total(r, 2, matrix=True) for r in recordings], rows)
         moved = upper_line([_total(r, 2) for r in recordings], rows)
@@ -110,11 +109,11 @@ def fitted(
     )
 
 
-def _traced(training: Training, rows: list[int], round_to: int) -> Footprint:
-    recorded, sizes = record(training, rows, round_to=round_to)
+def _traced(training: Training, rows: list[int], kind: Literal["gpu", "cpu"]) -> Footprint:
+    recorded, sizes = record(training, rows, kind=kind)
     while _bend(recorded, rows) > BENT and rows[-1] < MOST_ROWS:
         more = [rows[-1] * 4]
-        recorded += record(training, more, round_to=round_to)[0]
+        recorded += record(training, more, kind=kind)[0]
         rows = rows + more
     return fitted(training, recorded, rows, sizes, WORKSPACE)
 

@@ -39,7 +39,7 @@ def unknown(library: Any, handle: Any, name: str, memory_bytes: int) -> Device:
 def nearest(capability: tuple[int, ...], memory_bytes: int) -> Entry:
     """The known GPU of the nearest compute capability, and of those with the nearest memory."""
 
-    def distance(entry: Entry) -> tuple[float, float, str]:
+    def distance(entry: Entry) -> tuple[int, int, str]:
         major, minor = (int(part) for part in (entry.capability or "0.0").split("."))
         apart = abs(10 * (major - capability[0]) + minor - capability[1])
         return apart, abs((entry.figures.memory or 0) - memory_bytes), entry.name

@@ -309,12 +309,9 @@ class Config(BaseSettings):
             raise UsageError(msg)
         read = {}
         for name, value in plain.items():
+            kind: Any = cls.model_fields[name].annotation
             try:
-                read[name] = (
-                    TypeAdapter(cls.model_fields[name].annotation).validate_python(value)
-                    if isinstance(value, dict)
-                    else value
-                )
+                read[name] = TypeAdapter(kind).validate_python(value) if isinstance(value, dict) else value
             except ValidationError as error:
                 raise UsageError(_explain(error, name)) from None
         return cls.model_construct(**read)

@@ -161,6 +161,8 @@ def _over(base: DeviceConfig, fields: DeviceConfig) -> DeviceConfig:
         said["rates"] = {**base.rates, **fields.rates}
     if figures:
         said["source"] = f"{', '.join(sorted(figures))}: {fields.source}; others: {base.source}"
+    else:
+        said["source"] = base.source
     return base.model_copy(update=said)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-import json
 import pytest
 from pydantic import ValidationError
 
@@ -196,6 +196,6 @@ def test_own_devices_come_back_from_their_json() -> None:
     plain = config.model_dump(mode="json")
     again = Config.restore(json.loads(json.dumps(plain)))
     assert again.devices == config.devices
-    assert again.devices["Rented"].launch == 5e-6
+    assert again.devices["Rented"].launch == pytest.approx(5e-6)
     assert "devices" not in config.recorded()
     assert config.digest() == load_config().digest()  # what is trained does not depend on them

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -83,3 +86,55 @@ def test_the_state_is_put_back_when_measuring_fails(monkeypatch: pytest.MonkeyPa
     with pytest.raises(RuntimeError):
         calibrate("cpu", detect.processor().device)
     assert state() == before
+
+
+class Watched:
+    """A GPU on which this process takes 600 MiB and draws 80 W; `lists` is whether processes are told apart."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, *, lists: bool) -> None:
+        self.lists = lists
+
+    def nvmlDeviceGetPowerUsage(self, handle: object) -> int:
+        return 80_000
+
+    def nvmlDeviceGetMemoryInfo(self, handle: object) -> SimpleNamespace:
+        return SimpleNamespace(used=1000 * 2**20)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: object) -> list[SimpleNamespace]:
+        if not self.lists:
+            raise self.NVMLError
+        return [
+            SimpleNamespace(pid=1, usedGpuMemory=9 * 2**30),
+            SimpleNamespace(pid=os.getpid(), usedGpuMemory=600 * 2**20),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("lists", "before", "context"),
+    [(True, 0, 500), (False, 300, 600), (False, 990, None)],
+)
+def test_context_is_what_the_process_takes_beyond_the_allocator(
+    lists: bool, before: int, context: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda: 100 * 2**20)
+    meter = module._Meter(Watched(lists=lists), object(), "580.65", before * 2**20)
+    assert meter.context() == (context and context * 2**20)
+    assert meter.power() == 80
+    assert module._Meter().context() is None
+    assert module._Meter().power() is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+def test_figures_of_a_gpu_are_within_what_its_maker_prints() -> None:
+    expected = detect.found()[0].device
+    found = calibrate("cuda:0", expected)
+    for name, rate in found.device.rates.items():
+        assert 0.2 < rate / expected.rates[name] < 1.1
+    assert 0.5 < found.device.bandwidth / expected.bandwidth < 1.1
+    assert 1e-6 < found.device.launch_s < 5e-5
+    assert 2**27 < found.device.context_bytes < 2**31
+    assert found.device.idle_w < found.device.power_w <= 1.1 * expected.power_w

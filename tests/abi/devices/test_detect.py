@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,6 +107,20 @@ def test_a_driver_that_fails_is_no_gpu_with_the_reason(card: Make, library: Make
     assert nvml.open == 0
 
 
+def test_a_lost_card_does_not_hide_the_others(card: Make, library: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml, lost = library([h200(card), card(name="", total=0)]), "GPU is lost"
+
+    def name(seen: Any) -> str:
+        if not seen.name:
+            raise nvml.NVMLError(lost)
+        return str(seen.name)
+
+    monkeypatch.setattr(nvml, "nvmlDeviceGetName", name)
+    seen = look(library=nvml)
+    assert [(c.device.name, c.count) for c in seen.clusters[:-1]] == [("H200", 1)]
+    assert seen.notes == ("a GPU is left out, as NVIDIA's driver answers: GPU is lost",)
+
+
 def test_an_older_driver_gives_the_whole_memory(card: Make, library: Make) -> None:
     assert found(library=library([h200(card)], fails="memory_v2"))[0].device.memory_bytes == 143771 * MIB
 
@@ -128,6 +144,32 @@ def test_gpus_that_are_hidden_from_programs_are_not_counted(
     seen = look(library=library([h200(card, uuid="GPU-a"), h200(card, uuid="GPU-b")]))
     assert sum(c.count for c in seen.clusters[:-1]) == count
     assert any("CUDA_VISIBLE_DEVICES" in note for note in seen.notes) == (count < 2)
+
+
+def test_one_mig_slice_is_left_to_programs(card: Make, library: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [card(name="", total=size * GIB, compute_slices=n, uuid=f"MIG-{n}") for n, size in ((1, 17), (3, 70))]
+    whole = card(name="NVIDIA H200", total=140 * GIB, mig=True, slices=parts, uuid="GPU-b")
+    nvml = library([h200(card, uuid="GPU-a"), whole])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-3")
+    assert [c.device.name for c in found(library=nvml)[:-1]] == ["H200-MIG-3g.70gb"]
+
+
+def test_without_the_library_torch_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [
+        SimpleNamespace(name="AMD Instinct MI300X", total_memory=191 * GIB, major=9, minor=4),
+        SimpleNamespace(name="NVIDIA RTX A6000", total_memory=47 * GIB, major=8, minor=6),
+    ]
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr("abi.devices.detect.DRIVERS", (tmp_path,))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_properties", seen.__getitem__)
+    first, second = found()[:-1]
+    assert (first.device.name, first.device.memory_bytes) == ("MI300X", 191 * GIB)
+    assert first.device.source.startswith("memory: torch ")
+    assert (second.device.name, second.device.rates) == ("RTX-A6000", find("RTX-3090").rates)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert look().notes == ("no GPU found: nvidia-ml-py is not installed",)
 
 
 def test_through_the_library_that_is_installed() -> None:

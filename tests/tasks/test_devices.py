@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,12 @@ from abi.errors import UsageError, WorkspaceError
 from tasks import devices
 from tasks.devices import cluster, findings, kept, measure, place, torch_version
 from tasks.workspace import Workspace
+
+
+@pytest.fixture(autouse=True)
+def no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(detect, "DRIVERS", ())
 
 
 def calibration(device: Device, **fields: str) -> Calibration:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,12 @@ from abi.devices.catalogue import find
 from abi.devices.device import Cluster
 from abi.devices.request import expect_here, parse
 from abi.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def no_gpu_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(detect, "DRIVERS", ())
 
 
 def machine(name: str, count: int) -> Cluster:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import rfc8785
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -309,9 +309,9 @@ class Config(BaseSettings):
             raise UsageError(msg)
         read = {}
         for name, value in plain.items():
-            kind = cls.model_fields[name].annotation
+            kind: Any = cls.model_fields[name].annotation
             try:
-                read[name] = kind.model_validate(value) if isinstance(value, dict) else value  # type: ignore[union-attr]  # sections are models
+                read[name] = TypeAdapter(kind).validate_python(value) if isinstance(value, dict) else value
             except ValidationError as error:
                 raise UsageError(_explain(error, name)) from None
         return cls.model_construct(**read)

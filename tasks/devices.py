@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from abi.devices import detect, nvml, request
 from abi.devices.calibration import Calibration, plain_version
@@ -19,6 +20,9 @@ from tasks.workspace import Workspace, disk_errors
 if TYPE_CHECKING:
     from abi.config import Config
     from abi.devices.device import Cluster, Device
+
+NVIDIA: Final = Path("/dev/nvidiactl")
+"""There where NVIDIA's driver is."""
 
 
 def cluster(ws: Workspace, config: Config, asked: str) -> Cluster:
@@ -113,8 +117,9 @@ def _expected(device: str, own: Own) -> Device:
     import torch
 
     seen = torch.cuda.get_device_properties(device)
-    names = {key(seen.name), shown(seen.name)}
-    gpus = [c.device for c in detect.found(own) if c.device.kind == "gpu"]
+    whole, _, part = seen.name.partition(" MIG ")
+    names = {key(whole), shown(whole)}
+    gpus = [c.device for c in detect.found(own) if c.device.kind == "gpu" and c.device.name.endswith(part)]
     known = next((gpu for gpu in gpus if gpu.name in names or key(gpu.name) in names), gpus[0] if gpus else None)
     if known is None:
         msg = f"Expected figures of {seen.name} to compare with, got none from the driver: `pip install nvidia-ml-py`, or describe it under `devices` in the settings."
@@ -146,4 +151,7 @@ def findings(ws: Workspace | None) -> list[dict[str, Any]]:
             }
         )
     said += [{"name": "devices", "ok": True, "found": note, "remedy": ""} for note in seen.notes]
+    if NVIDIA.exists() and importlib.util.find_spec("pynvml") is None:
+        found = "NVIDIA's driver, and no nvidia-ml-py to ask it"
+        said.append({"name": "devices", "ok": False, "found": found, "remedy": "pip install 'abi-instrument[gpu]'"})
     return said

@@ -92,15 +92,13 @@ def _copies(place: torch.device) -> dict[str, float]:
     """Bytes per second, read and written, of copying tensors of several sizes."""
     free = torch.cuda.mem_get_info(place)[0] if place.type == "cuda" else psutil.virtual_memory().available
     sizes = [mib for mib in COPIES[place.type] if mib * MEBIBYTE <= free / 8] or [16]
-    found = {}
-    for mib in sizes:
-        source = torch.ones(mib * MEBIBYTE // 4, device=place)
-        target = torch.empty_like(source)
-        found[str(mib * MEBIBYTE)] = _rounded(
-            2 * mib * MEBIBYTE / _seconds(place, lambda t=target, s=source: t.copy_(s))
-        )  # type: ignore[misc]
-        del source, target
-    return found
+    return {str(mib * MEBIBYTE): _copy(place, mib * MEBIBYTE) for mib in sizes}
+
+
+def _copy(place: torch.device, size: int) -> float:
+    source = torch.ones(size // 4, device=place)
+    target = torch.empty_like(source)
+    return _rounded(2 * size / _seconds(place, lambda: target.copy_(source)))
 
 
 def _rate(place: torch.device, arithmetic: str, side: int) -> float:
@@ -111,7 +109,7 @@ def _rate(place: torch.device, arithmetic: str, side: int) -> float:
     left = torch.outer(values, values.flip(0)).to(kind)
     out = torch.empty_like(left)
     # several at a time, so that their launches are not what is timed
-    many = max(1, round(2048**3 / side**3)) if place.type == "cpu" else 8
+    many = max(1, round(1024**3 / side**3)) if place.type == "cpu" else 8
     return _rounded(many * 2 * side**3 / _seconds(place, lambda: [torch.mm(left, left, out=out) for _ in range(many)]))
 
 
@@ -207,7 +205,9 @@ class _Meter:
         """Bytes that this process takes beyond the allocator's: of the process, else what the card has more than before."""
         if self.handle is None:
             return None
-        ours = nvml.asked(self.library, lambda: self.library.nvmlDeviceGetComputeRunningProcesses(self.handle), [])
+        ours: list[Any] = nvml.asked(
+            self.library, lambda: self.library.nvmlDeviceGetComputeRunningProcesses(self.handle), []
+        )
         used = next((p.usedGpuMemory for p in ours if p.pid == os.getpid()), None)
         if not used:
             used = _used(self.library, self.handle) - self.used_before

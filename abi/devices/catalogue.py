@@ -155,13 +155,20 @@ def _validated(name: str, fields: Mapping[str, Any] | DeviceConfig) -> DeviceCon
 
 def _over(base: DeviceConfig, fields: DeviceConfig) -> DeviceConfig:
     """`base` with what `fields` says in its place; rates one by one."""
-    said = {name: value for name in fields.model_fields_set if (value := getattr(fields, name)) is not None}
+    said = _said(fields)
     figures = said.keys() - {"like", "source", "price_per_hour"}
     if "rates" in said:
         said["rates"] = {**base.rates, **fields.rates}
     if figures:
         said["source"] = f"{', '.join(sorted(figures))}: {fields.source}; others: {base.source}"
+    else:
+        said["source"] = base.source
     return base.model_copy(update=said)
+
+
+def _said(fields: DeviceConfig) -> dict[str, Any]:
+    """What an entry says; a field that is null or empty says nothing."""
+    return {name: value for name, value in fields if name in fields.model_fields_set and value not in (None, {})}
 
 
 def _whole(name: str, fields: DeviceConfig) -> DeviceConfig:
@@ -184,7 +191,7 @@ def laid_over(device: Device, own: Own, *names: str) -> Device:
     if mine is None:
         return device
     fields = _validated(mine, own[mine])
-    said = {name: value for name in fields.model_fields_set if (value := getattr(fields, name)) is not None}
+    said = _said(fields)
     figures = {attribute: said[name] for name, attribute in ATTRIBUTES.items() if name in said}
     if "rates" in figures:
         figures["rates"] = {**device.rates, **figures["rates"]}

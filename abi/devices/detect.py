@@ -17,7 +17,8 @@ from abi.devices.nearest import unknown
 from abi.devices.processor import cores, local
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-ROCM = Path("/dev/kfd")
+DRIVERS = (Path("/dev/kfd"), Path("/dev/nvidiactl"))
+"""There where AMD's or NVIDIA's driver is."""
 SLICES = 7
 """Compute slices that a GPU can be cut into with MIG."""
 
@@ -50,7 +51,7 @@ def look(own: Own | None = None, library: Any = None) -> Look:
         with nvml.opened(library) as opened:
             gpus = _nvidia(opened, own, notes)
     except nvml.NoGpu as reason:
-        gpus = _rocm(own) if library is None and ROCM.exists() else []
+        gpus = _through_torch(own) if library is None and any(path.exists() for path in DRIVERS) else []
         if not gpus:
             notes.append(f"no GPU found: {reason}")
     else:
@@ -65,11 +66,11 @@ def _nvidia(library: Any, own: Own, notes: list[str]) -> list[Device]:
     handles = [library.nvmlDeviceGetHandleByIndex(i) for i in range(library.nvmlDeviceGetCount())]
     devices: list[Device] = []
     for handle in _visible(library, handles, notes):
-        device = _card(library, handle, own, driver)
-        if nvml.asked(library, lambda h=handle: library.nvmlDeviceGetMigMode(h)[0], 0):  # type: ignore[misc]
-            devices += _slices(library, handle, device, notes)
-        else:
-            devices.append(device)
+        try:
+            device = _card(library, handle, own, driver)
+            devices += _slices(library, handle, device, notes) if _is_cut(library, handle) else [device]
+        except library.NVMLError as error:
+            notes.append(f"a GPU is left out, as NVIDIA's driver answers: {error}")
     return devices
 
 
@@ -78,27 +79,53 @@ def _visible(library: Any, handles: list[Any], notes: list[str]) -> list[Any]:
     setting = os.environ.get(VISIBLE)
     if setting is None:
         return handles
-    names = [nvml.text(library.nvmlDeviceGetUUID(handle)) for handle in handles]
-    kept = []
-    for word in filter(None, (part.strip() for part in setting.split(","))):
+    names = [
+        [_uuid(library, handle), *(_uuid(library, part) for part in _parts(library, handle))] for handle in handles
+    ]
+    kept: list[Any] = []
+    for word in _words():
         if word.isdigit():
             at = [int(word)] if int(word) < len(handles) else []
         else:
-            at = [i for i, name in enumerate(names) if name.startswith(word)]
+            at = [i for i, own in enumerate(names) if any(name.startswith(word) for name in own)]
         if not at:
             break  # as CUDA does: what follows an unknown one is hidden too
-        kept.append(handles[at[0]])
+        if handles[at[0]] not in kept:
+            kept.append(handles[at[0]])
     if len(kept) < len(handles):
         notes.append(f"{VISIBLE}={setting} leaves {len(kept)} of {len(handles)} GPUs")
     return kept
 
 
+def _words() -> list[str]:
+    return [word for part in os.environ.get(VISIBLE, "").split(",") if (word := part.strip())]
+
+
+def _uuid(library: Any, handle: Any) -> str:
+    return nvml.asked(library, lambda: nvml.text(library.nvmlDeviceGetUUID(handle)), "")
+
+
+def _parts(library: Any, handle: Any) -> list[Any]:
+    """The MIG slices of a card."""
+    if not _is_cut(library, handle):
+        return []
+    most = nvml.asked(library, lambda: int(library.nvmlDeviceGetMaxMigDeviceCount(handle)), 0)
+    parts = (_part(library, handle, i) for i in range(most))
+    return [part for part in parts if part is not None]
+
+
+def _part(library: Any, handle: Any, index: int) -> Any:
+    return nvml.asked(library, lambda: library.nvmlDeviceGetMigDeviceHandleByIndex(handle, index), None)
+
+
+def _is_cut(library: Any, handle: Any) -> bool:
+    return bool(nvml.asked(library, lambda: library.nvmlDeviceGetMigMode(handle)[0], 0))
+
+
 def _card(library: Any, handle: Any, own: Own, driver: str) -> Device:
     name = nvml.text(library.nvmlDeviceGetName(handle))
     memory = nvml.usable_memory(library, handle)
-    at = key(name)
-    known = at in entries() or any(key(mine) == at for mine in own)
-    device = find(name, own) if known else unknown(library, handle, name, memory)
+    device = find(name, own) if _is_known(name, own) else unknown(library, handle, name, memory)
     limit_w = nvml.asked(library, lambda: library.nvmlDeviceGetEnforcedPowerLimit(handle), 0) / 1000
     return replace(
         device,
@@ -111,12 +138,12 @@ def _card(library: Any, handle: Any, own: Own, driver: str) -> Device:
 def _slices(library: Any, handle: Any, card: Device, notes: list[str]) -> list[Device]:
     """The MIG slices of a card, each with its share of it; a process can use one, so alike ones count once."""
     made: dict[str, Device] = {}
-    for i in range(nvml.asked(library, lambda: int(library.nvmlDeviceGetMaxMigDeviceCount(handle)), 0)):
-        part = nvml.asked(library, lambda i=i: library.nvmlDeviceGetMigDeviceHandleByIndex(handle, i), None)  # type: ignore[misc]
-        if part is None:
+    asked = [word for word in _words() if word.startswith("MIG-")]
+    for part in _parts(library, handle):
+        if asked and not any(_uuid(library, part).startswith(word) for word in asked):
             continue
         memory = nvml.usable_memory(library, part)
-        attributes = nvml.asked(library, lambda p=part: library.nvmlDeviceGetAttributes(p), None)  # type: ignore[misc]
+        attributes = _attributes(library, part)
         share = memory / card.memory_bytes
         compute = attributes.gpuInstanceSliceCount / SLICES if attributes is not None else share
         name = f"{card.name}-MIG-{round(compute * SLICES)}g.{math.ceil(memory / 2**30)}gb"
@@ -136,19 +163,28 @@ def _slices(library: Any, handle: Any, card: Device, notes: list[str]) -> list[D
     return list(made.values())
 
 
-def _rocm(own: Own) -> list[Device]:
-    """AMD's GPUs, as torch sees them."""
-    torch = importlib.import_module("torch")  # heavy, and only asked where AMD's driver is
-    if not torch.cuda.is_available():
-        return []
+def _attributes(library: Any, part: Any) -> Any:
+    return nvml.asked(library, lambda: library.nvmlDeviceGetAttributes(part), None)
+
+
+def _through_torch(own: Own) -> list[Device]:
+    """GPUs as torch sees them: AMD's, and NVIDIA's where the management library is missing."""
+    torch = importlib.import_module("torch")  # heavy, and only asked where a driver is
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     devices = []
-    for i in range(torch.cuda.device_count()):
-        seen = torch.cuda.get_device_properties(i)
-        if key(seen.name) in entries() or any(key(mine) == key(seen.name) for mine in own):
+    for seen in map(torch.cuda.get_device_properties, range(count)):
+        if _is_known(seen.name, own):
             device = find(seen.name, own)
-            source = f"memory: torch {torch.__version__}; {device.source}"
-            devices.append(replace(device, memory_bytes=seen.total_memory, source=source))
+        else:
+            capability = (seen.major, seen.minor)
+            device = unknown(nvml.Silent, None, seen.name, seen.total_memory, capability)
+        source = f"memory: torch {torch.__version__}; {device.source}"
+        devices.append(replace(device, memory_bytes=seen.total_memory, source=source))
     return devices
+
+
+def _is_known(name: str, own: Own) -> bool:
+    return key(name) in entries() or any(key(mine) == key(name) for mine in own)
 
 
 def _together(devices: Iterable[Device], cpu: Cluster) -> list[Cluster]:

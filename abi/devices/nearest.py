@@ -13,9 +13,13 @@ LOW_PRECISION = (8, 0)
 """Compute capability from which tensor cores take tf32 and bfloat16."""
 
 
-def unknown(library: Any, handle: Any, name: str, memory_bytes: int) -> Device:
+def unknown(
+    library: Any, handle: Any, name: str, memory_bytes: int, capability: tuple[int, int] | None = None
+) -> Device:
     """Figures of a card by its cores, clocks and memory bus, and for the rest those of the nearest known."""
-    capability = tuple(nvml.asked(library, lambda: library.nvmlDeviceGetCudaComputeCapability(handle), (0, 0)))
+    if capability is None:
+        major, minor = nvml.asked(library, lambda: library.nvmlDeviceGetCudaComputeCapability(handle), (0, 0))
+        capability = int(major), int(minor)
     near = nearest(capability, memory_bytes)
     device = as_device(near.name, near.figures)
     float32, bandwidth = _float32(library, handle), _bandwidth(library, handle)
@@ -36,10 +40,10 @@ def unknown(library: Any, handle: Any, name: str, memory_bytes: int) -> Device:
     )
 
 
-def nearest(capability: tuple[int, ...], memory_bytes: int) -> Entry:
+def nearest(capability: tuple[int, int], memory_bytes: int) -> Entry:
     """The known GPU of the nearest compute capability, and of those with the nearest memory."""
 
-    def distance(entry: Entry) -> tuple[float, float, str]:
+    def distance(entry: Entry) -> tuple[int, int, str]:
         major, minor = (int(part) for part in (entry.capability or "0.0").split("."))
         apart = abs(10 * (major - capability[0]) + minor - capability[1])
         return apart, abs((entry.figures.memory or 0) - memory_bytes), entry.name

@@ -14,6 +14,12 @@ class NoGpu(Exception):
     """There is no NVIDIA GPU to ask about; its text is the reason."""
 
 
+class Silent:
+    """A library that answers nothing: what is asked of it gets its default."""
+
+    NVMLError = NoGpu
+
+
 @contextlib.contextmanager
 def opened(library: Any = None) -> Iterator[Any]:
     """The library, ready to be asked.

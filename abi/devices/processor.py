@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
@@ -13,6 +14,7 @@ from abi.devices.device import Device
 
 CPUINFO = Path("/proc/cpuinfo")
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 TYPICAL_HZ = 2.5e9
 CORE_BANDWIDTH = 10e9
 MOST_BANDWIDTH = 200e9
@@ -54,7 +56,16 @@ def local() -> Device:
 def cores() -> int:
     """Cores that this process may use."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed, _quota() or allowed))
+
+
+def _quota() -> int | None:
+    """Cores' worth of time that a container may use."""
+    try:
+        share, period = QUOTA.read_text(encoding="ascii").split()
+        return math.ceil(int(share) / int(period))
+    except (OSError, ValueError):  # none, or "max"
+        return None
 
 
 def memory() -> int:

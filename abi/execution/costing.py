@@ -28,6 +28,7 @@ class Question:
         objective: what to rank by.
         unit_bytes: parameters that FSDP gathers at a time; all of them where None.
         rate: of one loader worker.
+        checkpoints: whether the module has blocks whose activations can be computed again.
     """
 
     footprints: tuple[Footprint, ...]
@@ -37,6 +38,7 @@ class Question:
     objective: Objective = "throughput"
     unit_bytes: int | None = None
     rate: WorkerRate = TYPICAL
+    checkpoints: bool = False
 
     @property
     def memory_limit(self) -> int:

@@ -132,7 +132,12 @@ def _checkpointing(found: Found, best: int) -> str:
     name = "without" if mine.checkpointing else "with"
     against = _versus(found, best, _first(found, alike), lambda row: f"{name}, micro-batch {int(c.micro_batch[row])}")
     head = f"Checkpointing: {'yes' if mine.checkpointing else 'no'}"
-    return f"{head}; {against}." if against else f"{head}: the module has no blocks to repeat."
+    if against:
+        return f"{head}; {against}."
+    none = (
+        "memory keeps out nothing better" if found.question.checkpoints else "the module has no blocks to compute again"
+    )
+    return f"{head}, as {none}."
 
 
 def _micro_batch(found: Found, best: int) -> str:

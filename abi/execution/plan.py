@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import get_args
 
-from abi.devices.device import Arithmetic, Cluster
+from abi.devices.device import Cluster
 from abi.execution.batch import Batch
 from abi.execution.costing import Question
 from abi.execution.decide import decide
-from abi.execution.footprint import CUDA_ROUNDING, footprint
 from abi.execution.loader import TYPICAL, WorkerRate
 from abi.execution.module import Build, Loss, MakeOptimizer, default_loss
 from abi.execution.search import expect_job
 from abi.execution.step import Training
-from abi.execution.trace import trace
-from abi.execution.types import ExecutionPlan, Footprint, Job, Limits, Objective
+from abi.execution.tracer import Tracer, memory_matters
+from abi.execution.types import ExecutionPlan, Job, Limits, Objective
 from abi.execution.wrapping import look
 
 
@@ -27,8 +24,7 @@ class Posed:
 
     question: Question
     module: str
-    peak_bytes: Callable[[Footprint, int], float]
-    """Traces a footprint's step at a number of rows."""
+    tracer: Tracer
 
     def plan(self, question: Question | None = None) -> ExecutionPlan:
         """The answer, or that to a changed question.
@@ -37,8 +33,11 @@ class Posed:
             UsageError: the question contradicts itself.
             PlanInfeasible: nothing fits; it names what would.
         """
+        asked = question or self.question
+        if asked.checkpoints and memory_matters(asked):
+            asked = replace(asked, footprints=(*asked.footprints, *self.tracer.footprints(checkpointing=True)))
         versions = {"torch": importlib.metadata.version("torch")}
-        return decide(question or self.question, module=self.module, versions=versions, trace=self.peak_bytes)
+        return decide(asked, module=self.module, versions=versions, trace=self.tracer.peak_bytes)
 
 
 def plan_module(
@@ -100,45 +99,12 @@ def pose(
     module_name: str,
     rate: WorkerRate = TYPICAL,
 ) -> Posed:
-    """Trace the module under each arithmetic of the device, with and without checkpointing; arguments as `plan_module`."""
+    """Trace the module under each arithmetic of the device; arguments as `plan_module`."""
     bare = Question(footprints=(), cluster=cluster, limits=limits, job=job, objective=objective, rate=rate)
     expect_job(bare)
     checkpoints, unit_bytes = look(build)
-    training = Training(build=build, batch=batch, loss=loss, optimizer=optimizer)
-    round_to = CUDA_ROUNDING if cluster.device.kind == "gpu" else 1
-    question = Question(
-        footprints=_footprints(training, cluster, round_to, checkpoints=checkpoints),
-        cluster=cluster,
-        limits=limits,
-        job=job,
-        objective=objective,
-        unit_bytes=unit_bytes,
-        rate=rate,
+    tracer = Tracer(Training(build=build, batch=batch, loss=loss, optimizer=optimizer), cluster.device)
+    question = replace(
+        bare, footprints=tracer.footprints(checkpointing=False), unit_bytes=unit_bytes, checkpoints=checkpoints
     )
-
-    def peak_bytes(of: Footprint, rows: int) -> float:
-        if of.method == "measured":
-            return 0.0  # running it at its real size is what a plan is made to avoid
-        traced = trace(_as(training, of.arithmetic, checkpointing=of.checkpointing), rows, round_to=round_to)
-        return float(max(phase.peak_bytes for phase in traced.phases))
-
-    return Posed(question, module_name, peak_bytes)
-
-
-def _as(training: Training, arithmetic: Arithmetic, *, checkpointing: bool) -> Training:
-    return training.changed(arithmetic=arithmetic, checkpointing=checkpointing)
-
-
-def _footprints(training: Training, cluster: Cluster, round_to: int, *, checkpoints: bool) -> tuple[Footprint, ...]:
-    """One for each arithmetic that the device has; tf32 takes the tensors of float32."""
-    found: list[Footprint] = []
-    arithmetics = [name for name in get_args(Arithmetic) if name in cluster.device.rates]
-    for checkpointing in (False, True) if checkpoints else (False,):
-        for arithmetic in arithmetics:
-            wanted = _as(training, arithmetic, checkpointing=checkpointing)
-            like = next((f for f in found if (f.arithmetic, f.checkpointing) == ("float32", checkpointing)), None)
-            if arithmetic == "tf32" and like is not None:
-                found.append(replace(like, arithmetic=arithmetic))
-            else:
-                found.append(footprint(wanted, round_to=round_to))
-    return tuple(found)
+    return Posed(question, module_name, tracer)

@@ -28,7 +28,7 @@ def test_the_micro_batch_is_the_largest_that_fits_and_the_next_is_told(made: Any
     assert found.configuration(int(found.order[0])).micro_batch == 6
     assert "Micro-batch: 6 x 8 accumulation x 1 device = 48 rows, the global batch; 8 needs 331 MiB of device memory, the limit is 300 MiB." in said  # fmt: skip
     assert "Binding limit: device memory, 287 MiB of 300 MiB at its upper bound." in said
-    assert "Checkpointing: no: the module has no blocks to repeat." in said
+    assert "Checkpointing: no, as the module has no blocks to compute again." in said
 
 
 def test_what_was_not_counted_is_said_with_what_it_widens(made: Any) -> None:

@@ -61,10 +61,10 @@ def is_asked(source: str | None, asked: ModuleFlags) -> bool:
 def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
     """Trace the module, decide, explain, and answer what if."""
     from abi.documents import document
-    from abi.execution.what_if import changed, difference
+    from abi.execution.what_if import difference
     from flows.session import emit, settings_of, workspace_of
     from tasks import progress
-    from tasks.execution import Asked, pose
+    from tasks.execution import Asked, plans
     from tasks.workspace import Workspace
 
     config = settings_of(common, [])
@@ -81,9 +81,7 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
         budget=tuple(budget),
         what_if=tuple(asked.what_if or ()),
     )
-    posed = pose(Workspace.open(workspace_of(common)), config, wanted)
-    first = posed.plan()
-    other = posed.plan(changed(posed.question, asked.what_if)) if asked.what_if else None
+    first, other = plans(Workspace.open(workspace_of(common)), config, wanted)
     if common.json:
         also = {} if other is None else {"what_if": document(other), "difference": difference(first, other)}
         emit(document(first) | also)

@@ -15,6 +15,7 @@ from tasks import progress
 if TYPE_CHECKING:
     from abi.config import Config
     from abi.execution.plan import Posed
+    from abi.execution.types import ExecutionPlan
     from tasks.workspace import Workspace
 
 
@@ -32,6 +33,23 @@ class Asked:
     objective: str
     budget: tuple[str, ...]
     what_if: tuple[str, ...] = ()
+
+
+def plans(ws: Workspace, config: Config, asked: Asked) -> tuple[ExecutionPlan, ExecutionPlan | None]:
+    """The plan, and the one in the other envelope where one was asked for.
+
+    Raises:
+        UsageError: a part of what was asked cannot be read or contradicts another.
+        PlanInfeasible: nothing fits; it names what would.
+    """
+    from abi.execution.what_if import changed
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would say what checkpointing turns off
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries that the user's module is made with
+        posed = pose(ws, config, asked)
+        first = posed.plan()
+        return first, posed.plan(changed(posed.question, asked.what_if)) if asked.what_if else None
 
 
 def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
@@ -52,7 +70,6 @@ def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
     devices = cluster(ws, config, asked.gpus)
     expect_objective(asked.objective, devices.device)
 
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would say what checkpointing turns off
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # where a user's own package is
     from abi.execution import plan
@@ -67,19 +84,17 @@ def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
     ):
         expect_job(question)
     started = time.monotonic()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries that the user's module is made with
-        posed = plan.pose(
-            load(asked.module),
-            batch,
-            limits,
-            devices,
-            job,
-            optimizer=load_optimizer(asked.optimizer),
-            loss=load_loss(asked.loss),
-            objective=asked.objective,  # type: ignore[arg-type]  # expect_objective has seen to it
-            module_name=asked.module,
-        )
+    posed = plan.pose(
+        load(asked.module),
+        batch,
+        limits,
+        devices,
+        job,
+        optimizer=load_optimizer(asked.optimizer),
+        loss=load_loss(asked.loss),
+        objective=asked.objective,  # type: ignore[arg-type]  # expect_objective has seen to it
+        module_name=asked.module,
+    )
     parameters = posed.question.footprints[0].parameters
     progress.say(f"trace     {asked.module}: {parameters:,} parameters, {time.monotonic() - started:.1f} s")
     return posed

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool
 
-from abi.errors import listed
+from abi.errors import clip, listed
 from abi.execution.columns import BINDERS, PARALLELS
 from abi.execution.demands import SAID, demands, show_limit
 from abi.execution.roofline import time_margin
@@ -182,7 +182,8 @@ def _uncounted(found: Found, best: int) -> list[str]:
             f"memory traffic is in the time, and the bounds of time, energy and cost are {time_margin(footprint):.0%} wider."
         )
     if footprint.method == "measured":
-        said.append("The module could not be traced: its memory was measured in a process of its own.")
+        why = f" ({clip(footprint.reason, 200).rstrip('.')})" if footprint.reason else ""
+        said.append(f"The module could not be traced{why}: its memory was measured in a process of its own.")
     return said
 
 

@@ -18,6 +18,8 @@ from abi.execution.types import Configuration
 from abi.execution.wording import describe
 
 SHOWN = 3
+WORTH = 1.1
+"""By how much a second way has to be better than the first to be told."""
 MORE_DEVICES = (2, 4, 8)
 
 
@@ -71,12 +73,12 @@ def _different(ratios: Float[np.ndarray, "configurations limits"], order: list[i
 
 
 def _better(losses: Numbers, order: list[int]) -> list[int]:
-    """Rows that are better than all that relax less: what more of an envelope would buy, the largest steps first."""
+    """Rows that are better by a step than all that relax less: what more of an envelope would buy."""
     kept: list[int] = []
     for row in order:
-        if not kept or losses[row] < losses[kept[-1]]:
+        if not kept or losses[row] < losses[kept[-1]] / WORTH:
             kept.append(row)
-    return sorted(kept[1:], key=lambda row: float(losses[row]))
+    return kept[1:]
 
 
 def _relax(question: Question, columns: Columns, row: int) -> Nearest:

@@ -124,17 +124,19 @@ def feasible(question: Question, columns: Columns) -> Bool[np.ndarray, " configu
 
 
 def ranked(question: Question, columns: Columns) -> Int[np.ndarray, " configurations"]:
-    """All rows, best first: the objective, then time, energy, memory, and the plainer choice where all of them agree."""
-    arithmetics = get_args(Arithmetic)
-    plain = np.array([arithmetics.index(f.arithmetic) * 2 + f.checkpointing for f in question.footprints])
+    """All rows, best first: the objective, then time; where both agree the plainer arithmetic, energy, memory, and so on."""
+    arithmetics, number = get_args(Arithmetic), columns.footprint.astype(int)
+    arithmetic = np.array([arithmetics.index(f.arithmetic) for f in question.footprints])
+    checkpointing = np.array([f.checkpointing for f in question.footprints])
     keys = [
         _steady(loss(columns, question.objective)),
         _steady(columns.step_s),
+        arithmetic[number],
         _steady(columns.energy_j),
         columns.memory_bound,
         columns.devices,
         columns.parallel,
-        plain[columns.footprint.astype(int)],
+        checkpointing[number],
         columns.workers,
         -columns.micro_batch,
     ]

@@ -23,7 +23,7 @@ def refused(question: Any) -> PlanInfeasible:
     return error.value
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     memory=st.sampled_from([101, 130, 150]),
     train_s=st.sampled_from([None, 0.5, 2.0]),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from abi.errors import UsageError
 from abi.execution.costing import Question
 from abi.execution.goodput import expect_objective
+from abi.execution.loader import WorkerRate
 from abi.execution.search import divisors, search, undominated
 from abi.execution.types import Footprint, Job, Limits
 
@@ -159,6 +160,13 @@ def test_the_global_batch_is_exact_in_every_configuration(made: Any) -> None:
     columns = search(made.question(6, global_batch=360)).columns
     assert (columns.micro_batch * columns.accumulation * columns.devices == 360).all()
     assert set(columns.devices.tolist()) == {1, 2, 3, 4, 5, 6}
+
+
+def test_a_lower_precision_has_to_be_worth_it(made: Any) -> None:
+    """Where the loader decides, every arithmetic is as fast: the plain one is kept."""
+    slow = made.question(rate=WorkerRate(row_s=1.0))
+    assert search(slow).configuration(int(search(slow).order[0])).arithmetic == "float32"
+    assert search(made.question()).configuration(int(search(made.question()).order[0])).arithmetic == "bfloat16"
 
 
 def test_divisors() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ _TENSOR: Final = re.compile(r"\s*(\w+)\s*=\s*(\w+)\s*\[([^\]]*)\]\s*(?:<\s*([^\s
 _FORM: Final = "'x=f32[B,128]' or 'ids=i64[B,64]<30522,labels=i64[B]<2'"
 
 
+@runtime_checkable
 class Batch(Protocol):
     """Anything that gives a module's keyword arguments at a number of rows."""
 

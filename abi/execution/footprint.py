@@ -78,8 +78,7 @@ def fitted(
     for phase in PHASES:
         recordings = [at[phase] for at in recorded]
         lines, residual = alive_lines(recordings, rows)
-        most = max(r.at_most / value_at(lines, at) - 1 for r, at in zip(recordings, rows, strict=True))
-        above = max(above, residual, most)
+        above = max(above, residual)
         matrix_flops = upper_line([_total(r, 1, matrix=True) for r in recordings], rows)
         matrix_bytes = upper_line([_total(r, 2, matrix=True) for r in recordings], rows)
         moved = upper_line([_total(r, 2) for r in recordings], rows)
@@ -103,7 +102,7 @@ def fitted(
         checkpointing=training.checkpointing,
         phases=tuple(phases),
         uncounted=_uncounted(recorded),
-        margin=rounded_up(above + margin),
+        margin=rounded_up(max(above, _workspace(recorded)) + margin),
         traced_rows=tuple(rows),
         **sizes,
     )
@@ -129,8 +128,17 @@ def _bend(recorded: Sequence[Mapping[str, Recording]], rows: Sequence[int]) -> f
     return bend
 
 
+def _workspace(recorded: Sequence[Mapping[str, Recording]]) -> float:
+    """How far the most workspace lifts the peak of a training step, relative to it."""
+    most = 0.0
+    for at in recorded:
+        step = [at[phase] for phase in PHASES[:3]]
+        most = max(most, max(r.at_most for r in step) / max(r.peak_bytes for r in step) - 1)
+    return most
+
+
 def _total(recording: Recording, place: int, *, matrix: bool = False) -> float:
-    return sum(costs[place] for costs in recording.operators.values() if costs[4] or not matrix)
+    return float(sum(costs[place] for costs in recording.operators.values() if costs[4] or not matrix))
 
 
 def _uncounted(recorded: Sequence[Mapping[str, Recording]]) -> tuple[str, ...]:

@@ -118,7 +118,7 @@ class Recorder(TorchDispatchMode):
             current.at_most = max(current.at_most, self.live + most)
             if not kind.free and (new or kind.mutates):  # else it gave a view
                 costs = current.operators.setdefault(
-                    kind.name, [0, 0.0, 0.0, float(kind.counted), float(kind.formula is not None)]
+                    kind.name, [0.0, 0.0, 0.0, float(kind.counted), float(kind.formula is not None)]
                 )
                 costs[0] += 1
                 costs[1] += flops_of(kind, args, kwargs, out)

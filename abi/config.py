@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import rfc8785
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from abi.errors import UsageError
+from abi.hardware import DeviceConfig
 from abi.operations import AuditConfig, GatesConfig, MonitorConfig, ScheduleConfig, SigningConfig, TelemetryConfig
 from abi.sections import MEBIBYTE, Bytes, Count, Seconds, Section, Share
 from abi.types import Envelope
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-OPERATIONS = {"tracking", "audit", "signing", "gates", "monitor", "schedule", "telemetry"}
+OPERATIONS = {"tracking", "audit", "signing", "gates", "monitor", "schedule", "telemetry", "devices"}
 """Sections that change nothing in what is trained."""
 
 
@@ -268,6 +269,8 @@ class Config(BaseSettings):
     monitor: MonitorConfig = MonitorConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    devices: dict[str, DeviceConfig] = Field(default_factory=dict)
+    """Cards that the catalogue does not know, or prices and figures of those that it knows, by name."""
 
     @classmethod
     def settings_customise_sources(
@@ -306,9 +309,9 @@ class Config(BaseSettings):
             raise UsageError(msg)
         read = {}
         for name, value in plain.items():
-            kind = cls.model_fields[name].annotation
+            kind: Any = cls.model_fields[name].annotation
             try:
-                read[name] = kind.model_validate(value) if isinstance(value, dict) else value  # type: ignore[union-attr]  # sections are models
+                read[name] = TypeAdapter(kind).validate_python(value) if isinstance(value, dict) else value
             except ValidationError as error:
                 raise UsageError(_explain(error, name)) from None
         return cls.model_construct(**read)

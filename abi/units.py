@@ -14,6 +14,8 @@ BYTES = {
     **{f"{p}ib": 1024**i for i, p in enumerate("kmgt", 1)},
 }
 JOULES = {"j": 1.0, "kj": 1e3, "mj": 1e6, "gj": 1e9, "wh": 3600.0, "kwh": 3.6e6, "mwh": 3.6e9}
+RATES = {"flops": 1.0, "mflops": 1e6, "gflops": 1e9, "tflops": 1e12, "pflops": 1e15}
+WATTS = {"w": 1.0, "kw": 1e3}
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 ROUNDS_UP = 0.9995
@@ -61,6 +63,25 @@ def parse_energy(text: object) -> float:
     return _parse(text, JOULES, "an energy", "2kWh")
 
 
+def parse_bandwidth(text: object) -> float:
+    """``'3.35TB/s'`` -> 3.35e12 bytes per second."""
+    example, written = "300GB/s", str(text).strip()
+    if not written.endswith("/s"):
+        msg = f"Expected a bandwidth such as {example}, got {text!r}: say bytes per second, as GB/s."
+        raise UsageError(msg)
+    return float(round(_parse(written.removesuffix("/s"), BYTES, "a bandwidth", example)))
+
+
+def parse_rate(text: object) -> float:
+    """``'312TFLOPS'`` -> 3.12e14 operations per second."""
+    return float(round(_parse(text, RATES, "a rate", "312TFLOPS")))
+
+
+def parse_power(text: object) -> float:
+    """``'700W'`` -> 700.0."""
+    return _parse(text, WATTS, "a power", "700W")
+
+
 def _digits(value: float | int) -> str:
     """Three significant digits, never with an exponent."""
     return f"{value:.3g}" if value < 999.5 else f"{value:.0f}"  # noqa: PLR2004 - what rounds to 1000 and more
@@ -80,6 +101,22 @@ def show_bytes(value: float | int) -> str:
         if value >= ROUNDS_UP * size:
             return f"{_digits(value / size)} {unit}"
     return f"{value:.0f} B"
+
+
+def show_bandwidth(value: float | int) -> str:
+    """3.35e12 -> ``'3.35 TB/s'``."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9)):
+        if value >= ROUNDS_UP * size:
+            return f"{_digits(value / size)} {unit}/s"
+    return f"{_digits(value / 1e6)} MB/s"
+
+
+def show_rate(value: float | int) -> str:
+    """3.12e14 -> ``'312 TFLOPS'``."""
+    for unit, size in (("P", 1e15), ("T", 1e12)):
+        if value >= ROUNDS_UP * size:
+            return f"{_digits(value / size)} {unit}FLOPS"
+    return f"{_digits(value / 1e9)} GFLOPS"
 
 
 def show_duration(value: float | int) -> str:

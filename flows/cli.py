@@ -11,8 +11,9 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 import tasks  # noqa: F401 - sets the environment before any library is imported
-from flows import auditing, explaining, keys, observing, promoting, scheduling, serving
+from flows import auditing, explaining, keys, observing, planning, promoting, scheduling, serving
 from flows.common import Common
+from flows.plan_module import ModuleFlags
 
 INTERRUPTED = 130
 
@@ -111,18 +112,31 @@ def fit(source: str, *, common: Common = Common()) -> None:
 
 @app.command
 def plan(
-    source: str, *, budget: Annotated[list[str] | None, Parameter(negative="")] = None, common: Common = Common()
+    source: str | None = None,
+    *,
+    budget: Annotated[list[str] | None, Parameter(negative="")] = None,
+    asked: ModuleFlags = ModuleFlags(),
+    common: Common = Common(),
 ) -> None:
-    """Divide the envelope: width per feature, layers, execution, with the reason of each choice.
+    """Divide the envelope with the reason of each choice; or say how to run any torch module, before it runs.
+
+    `abi plan ATTENTION.json` plans widths, layers and execution of the project's own networks. `abi plan --module
+    package:factory --batch 'x=f32[B,128]' --gpus 2xL4 --global-batch 256` plans devices, precision, checkpointing,
+    micro-batch and workers of anyone's module.
 
     Args:
         source: What `abi fit --json` printed (a file, or - for stdin).
-        budget: A limit, as parameters=200k; may be repeated.
+        budget: A limit, as parameters=200k; with --module memory=8GiB, host_memory, train_time, energy=2kWh, cost or
+            latency; may be repeated.
+        asked: What is said of a module.
         common: Flags that every command takes.
     """
-    from flows import commands
+    from flows import commands, plan_module
 
-    commands.stage("plan", source, common, budget or [])
+    if plan_module.is_asked(source, asked):
+        plan_module.plan(asked, budget or [], common)
+    else:
+        commands.stage("plan", source or "", common, budget or [])
 
 
 @app.command
@@ -224,7 +238,7 @@ def demo(*, write: Path | None = None, out: Path | None = None, common: Common =
     commands.demo(write, out, common)
 
 
-for group in (promoting, auditing, explaining, scheduling, serving, keys, observing):
+for group in (promoting, auditing, explaining, scheduling, serving, keys, observing, planning):
     group.register(app)
 
 

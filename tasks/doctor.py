@@ -34,7 +34,7 @@ LEAST_MEMORY_BYTES: Final = 2 * 2**30
 
 def examine(root: Path) -> list[dict[str, Any]]:
     """Findings, each with `name`, `ok`, `found` and `remedy`."""
-    return [*map(_library, LIBRARIES), *_prefect(), _device(), _memory(), *_workspace(root)]
+    return [*map(_library, LIBRARIES), *_prefect(), *_devices(root), _memory(), *_workspace(root)]
 
 
 def _finding(name: str, ok: bool, found: str, remedy: str = "") -> dict[str, Any]:
@@ -66,14 +66,20 @@ def _prefects(name: str, reason: str, low: tuple[int, int], high: tuple[int, int
     return _finding(f"{name} for Prefect's {reason}", ok, version, f"pip install '{wanted}'")
 
 
-def _device() -> dict[str, Any]:
+def _devices(root: Path) -> list[dict[str, Any]]:
+    """GPUs and processor, and whether they were measured: of a workspace that cannot be opened another finding tells."""
+    from tasks.devices import findings
+
     try:
-        import torch
+        ws = Workspace.open(root)
+    except AbiError:
+        ws = None
+    try:
+        return findings(ws)
     except (ImportError, OSError) as error:
-        return _finding("torch", False, f"does not import: {error}", "install torch for this machine again")
-    if torch.cuda.is_available():
-        return _finding("device", True, f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}")
-    return _finding("device", True, f"no GPU; {psutil.cpu_count(logical=True)} processor threads")
+        return [_finding("torch", False, f"does not import: {error}", "install torch for this machine again")]
+    except AbiError as error:
+        return [_finding("device", False, str(error), "see above")]
 
 
 def _memory() -> dict[str, Any]:

@@ -43,16 +43,19 @@ def followed(run: Callable[[Enter], None]) -> dict[str, int]:
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run(enter)
+        gc.collect()  # what is freed when the profiler is off would stay in the allocator's count
     assert profiler.profiler is not None
     tree = profiler.profiler.kineto_results.experimental_event_tree()  # type: ignore[union-attr]
     events = sorted(
         (e for e in _walk(tree) if e.name == "[memory]" or e.name.startswith(_MARK)), key=lambda e: e.start_time_ns
     )
     peaks: dict[str, int] = {}
-    phase, live = "", 0
+    phase, live, before = "", 0, None
     for event in events:
         if event.name == "[memory]":
-            live = int(event.extra_fields.total_allocated)
+            if before is None:
+                before = event.extra_fields.total_allocated - event.extra_fields.alloc_size
+            live = int(event.extra_fields.total_allocated - before)
         else:
             phase = event.name.removeprefix(_MARK)
         if phase:

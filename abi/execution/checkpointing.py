@@ -6,6 +6,7 @@ like submodules are wrapped.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,17 +19,20 @@ LEAST_BLOCKS = 2
 
 
 def repeated_blocks(module: nn.Module) -> list[nn.Module]:
-    """Children of the outermost ModuleLists and Sequentials whose children are all of one class with parameters."""
+    """Children of the outermost ModuleLists and Sequentials that come at least twice and have parameters and parts.
+
+    A single layer is no block: what it would save is its own input.
+    """
     found: list[nn.Module] = []
     waiting = [module]
     while waiting:
         current = waiting.pop(0)
         children = list(current.children())
-        alike = len({type(child) for child in children}) == 1 and any(True for _ in children[0].parameters())
-        if isinstance(current, nn.ModuleList | nn.Sequential) and len(children) >= LEAST_BLOCKS and alike:
-            found += children
-        else:
-            waiting += children
+        kinds = Counter(type(child) for child in children if any(child.children()) and any(True for _ in child.parameters()))
+        listed = isinstance(current, nn.ModuleList | nn.Sequential)
+        blocks = [child for child in children if listed and kinds[type(child)] >= LEAST_BLOCKS]
+        found += blocks
+        waiting += [child for child in children if not any(child is block for block in blocks)]
     return found
 
 

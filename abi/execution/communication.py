@@ -11,6 +11,8 @@ next unit is gathered while one computes; the first gather and the last scatter 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from abi.devices.device import Device
@@ -21,14 +23,15 @@ BUCKET_BYTES = 25 * 2**20
 """DistributedDataParallel's default `bucket_cap_mb`."""
 
 
-def ring_all_reduce_s(bytes_: float | int, devices: int, link: float) -> float:
-    """Every device gets the sum of all: twice round the ring."""
-    return 2 * (devices - 1) / devices * bytes_ / link
+def ring_all_reduce_s(bytes_: float | int, devices: int, device: Device, messages: int = 1) -> float:
+    """Every device gets the sum of all: twice round the ring, a kernel's start at each hop of each message."""
+    hops = 2 * (devices - 1)
+    return hops / devices * bytes_ / device.link + messages * hops * device.launch_s
 
 
-def ring_gather_s(bytes_: float | int, devices: int, link: float) -> float:
+def ring_gather_s(bytes_: float | int, devices: int, device: Device, messages: int = 1) -> float:
     """Every device gets the parts of all, or the sum of its own part: once round the ring."""
-    return (devices - 1) / devices * bytes_ / link
+    return ring_all_reduce_s(bytes_, devices, device, messages) / 2
 
 
 def exposed_s(
@@ -56,12 +59,13 @@ def exposed_s(
     if parallel == "none":
         return np.zeros_like(forward_s)
     if parallel == "ddp":
-        whole = ring_all_reduce_s(footprint.gradient_bytes, devices, device.link)
-        last = whole * min(1.0, BUCKET_BYTES / max(footprint.gradient_bytes, 1))
+        buckets = max(1, math.ceil(footprint.gradient_bytes / BUCKET_BYTES))
+        whole = ring_all_reduce_s(footprint.gradient_bytes, devices, device, buckets)
+        last = whole / buckets
         return np.maximum(whole - last - backward_s, 0) + last
-    gather = ring_gather_s(footprint.parameter_bytes, devices, device.link)
-    scatter = ring_gather_s(footprint.gradient_bytes, devices, device.link)
-    unit = min(1.0, unit_bytes / max(footprint.parameter_bytes, 1))
-    forward = np.maximum((1 - unit) * gather - forward_s, 0) + unit * gather
-    backward = np.maximum(gather + (1 - unit) * scatter - backward_s, 0) + unit * scatter
+    units = max(1, round(footprint.parameter_bytes / max(unit_bytes, 1)))
+    gather = ring_gather_s(footprint.parameter_bytes, devices, device, units)
+    scatter = ring_gather_s(footprint.gradient_bytes, devices, device, units)
+    forward = np.maximum(gather - gather / units - forward_s, 0) + gather / units
+    backward = np.maximum(gather + scatter - scatter / units - backward_s, 0) + scatter / units
     return accumulation * (forward + backward)

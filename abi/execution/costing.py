@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,7 @@ class Question:
         objective: what to rank by.
         unit_bytes: parameters that FSDP gathers at a time; all of them where None.
         rate: of one loader worker.
+        checkpoints: whether the module has blocks whose activations can be computed again.
     """
 
     footprints: tuple[Footprint, ...]
@@ -37,6 +38,7 @@ class Question:
     objective: Objective = "throughput"
     unit_bytes: int | None = None
     rate: WorkerRate = TYPICAL
+    checkpoints: bool = False
 
     @property
     def memory_limit(self) -> int:
@@ -49,6 +51,17 @@ class Question:
         """Bytes of the host."""
         given = self.limits.host_memory_bytes
         return self.cluster.host_memory_bytes if given is None else min(given, self.cluster.host_memory_bytes)
+
+    def with_devices(self, count: int) -> Question:
+        """So many of the device; the host grows with them, as machines are sold, and never shrinks."""
+        times = max(count / self.cluster.count, 1.0)
+        cluster = replace(
+            self.cluster,
+            count=count,
+            host_cores=int(self.cluster.host_cores * times),
+            host_memory_bytes=int(self.cluster.host_memory_bytes * times),
+        )
+        return replace(self, cluster=cluster)
 
 
 def cost(question: Question, number: int, devices: int, parallel: Parallel, micro_batch: Numbers) -> Columns:
@@ -63,10 +76,10 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
     sharing = Sharing(parallel=parallel, devices=devices, unit_bytes=unit_bytes)
     arithmetic_s, bandwidth_s = (
         sum(
-            share * np.where((part.arithmetic_s >= part.bandwidth_s) == matrix, part.busy_s, 0.0)
+            share * getattr(part, name)
             for part, share in ((forward, accumulation), (backward, accumulation), (update, sharing.kept))
         )
-        for matrix in (True, False)
+        for name in ("arithmetic_s", "bandwidth_s")
     )
     launches_s = accumulation * (forward.launches_s + backward.launches_s) + update.launches_s
     compute_s = arithmetic_s + bandwidth_s + launches_s

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from abi.execution.costing import Question
 from abi.execution.explain import alternatives, reasons
 from abi.execution.nearest import infeasible
 from abi.execution.search import Found, search
 from abi.execution.sensitivity import sensitivities
+from abi.execution.sharding import Sharing, line_bytes
 from abi.execution.types import ExecutionPlan, Footprint
 
 Trace = Callable[[Footprint, int], float]
@@ -54,7 +57,8 @@ def _accepted(question: Question, trace: Trace | None) -> Found:
             return found
         seen.add((number, rows))
         footprint = question.footprints[number]
-        line = max(phase.fixed_bytes + phase.row_bytes * rows for phase in footprint.phases)
+        alone = Sharing(parallel="none", devices=1, unit_bytes=0)
+        line = float(line_bytes(footprint, alone, np.array([float(rows)]), np.ones(1), upper=False)[0])
         above = trace(footprint, rows) / line - 1
         if above <= footprint.margin:
             return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -131,7 +132,7 @@ def write_limit(name: str, value: float | int) -> str:
     return f"{text:g}{unit}" if text < 1e4 else f"{math.ceil(text)}{unit}"  # noqa: PLR2004 - :g would write an exponent
 
 
-def parse_limits(texts: list[str]) -> Limits:
+def parse_limits(texts: Sequence[str]) -> Limits:
     """``['memory=8GiB,latency=2ms']`` -> Limits.
 
     Raises:
@@ -143,7 +144,7 @@ def parse_limits(texts: list[str]) -> Limits:
     return Limits(**given)
 
 
-def assignments(texts: list[str], names: tuple[str, ...], what: str) -> list[tuple[str, str]]:
+def assignments(texts: Sequence[str], names: tuple[str, ...], what: str) -> list[tuple[str, str]]:
     """``['a=1,b=2', 'c=3']`` -> pairs, each name known and given once."""
     found: dict[str, str] = {}
     for item in (part.strip() for text in texts for part in text.split(",")):

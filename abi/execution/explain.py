@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool
 
-from abi.errors import listed
+from abi.errors import clip, listed
 from abi.execution.columns import BINDERS, PARALLELS
 from abi.execution.demands import SAID, demands, show_limit
 from abi.execution.roofline import time_margin
@@ -106,7 +106,7 @@ def _devices(found: Found, best: int) -> str:
 def _parallel(found: Found, best: int) -> str:
     c = found.columns
     if c.devices[best] == 1:
-        return ""
+        return "Parallelism: none, as one device does it all."
     mine = int(c.parallel[best])
     other = _first(found, (c.parallel == 3 - mine) & (c.devices == c.devices[best]))
     why = {1: "every device keeps the whole model", 2: "each device keeps its part of the model"}[mine]
@@ -132,7 +132,12 @@ def _checkpointing(found: Found, best: int) -> str:
     name = "without" if mine.checkpointing else "with"
     against = _versus(found, best, _first(found, alike), lambda row: f"{name}, micro-batch {int(c.micro_batch[row])}")
     head = f"Checkpointing: {'yes' if mine.checkpointing else 'no'}"
-    return f"{head}; {against}." if against else f"{head}: the module has no blocks to repeat."
+    if against:
+        return f"{head}; {against}."
+    none = (
+        "memory keeps out nothing better" if found.question.checkpoints else "the module has no blocks to compute again"
+    )
+    return f"{head}, as {none}."
 
 
 def _micro_batch(found: Found, best: int) -> str:
@@ -163,7 +168,7 @@ def _limit(found: Found, best: int) -> str:
 
 def _counted(found: Found) -> str:
     whole, fit, kept = len(found.columns.devices), len(found.order), len(undominated(found))
-    return f"Of {whole} configurations {fit} fit, and {kept} of these are best for their memory."
+    return f"Of {whole} configurations {fit} fit, and {kept} cannot be beaten in {found.question.objective} and memory at once."
 
 
 def _uncounted(found: Found, best: int) -> list[str]:
@@ -177,7 +182,8 @@ def _uncounted(found: Found, best: int) -> list[str]:
             f"memory traffic is in the time, and the bounds of time, energy and cost are {time_margin(footprint):.0%} wider."
         )
     if footprint.method == "measured":
-        said.append("The module could not be traced: its memory was measured in a process of its own.")
+        why = f" ({clip(footprint.reason, 200).rstrip('.')})" if footprint.reason else ""
+        said.append(f"The module could not be traced{why}: its memory was measured in a process of its own.")
     return said
 
 

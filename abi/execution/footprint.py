@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from abi.errors import Untraceable
 from abi.execution.lines import alive_lines, rounded_up, upper_line, value_at
@@ -14,8 +14,6 @@ from abi.execution.types import Footprint, PhaseBound, PhaseName
 
 ROWS: Final = (2, 8, 32)
 MOST_ROWS: Final = 8192
-CUDA_ROUNDING: Final = 512
-"""CUDA's allocator gives out multiples of this many bytes."""
 WORKSPACE: Final = 0.01
 """Share that kernels take besides their outputs, where no formula says so."""
 BENT: Final = 0.002
@@ -23,21 +21,21 @@ BENT: Final = 0.002
 
 
 def footprint(
-    training: Training, *, rows: Sequence[int] = ROWS, round_to: int = 1, trial_time_s: float = 120.0
+    training: Training, *, rows: Sequence[int] = ROWS, kind: Literal["gpu", "cpu"] = "cpu", trial_time_s: float = 120.0
 ) -> Footprint:
     """Trace a module at a few numbers of rows; where that cannot be done, measure it in a process of its own.
 
     Args:
         training: what is trained and how.
         rows: numbers of rows to trace, rising; more are added where memory is not linear in them.
-        round_to: bytes that the device's allocator rounds up to.
+        kind: of the device that it is for.
         trial_time_s: seconds that a measured trial may take.
 
     Raises:
         UsageError: the module can neither be traced nor run.
     """
     try:
-        return _traced(training, sorted(rows), round_to)
+        return _traced(training, sorted(rows), kind)
     except Untraceable as error:
         from abi.execution.measured import measured_footprint  # noqa: PLC0415 - rarely needed
 
@@ -104,17 +102,17 @@ def fitted(
         checkpointing=training.checkpointing,
         phases=tuple(phases),
         uncounted=_uncounted(recorded),
-        margin=rounded_up(above + margin),
+        margin=rounded_up(max(above, _workspace(recorded)) + margin),
         traced_rows=tuple(rows),
         **sizes,
     )
 
 
-def _traced(training: Training, rows: list[int], round_to: int) -> Footprint:
-    recorded, sizes = record(training, rows, round_to=round_to)
+def _traced(training: Training, rows: list[int], kind: Literal["gpu", "cpu"]) -> Footprint:
+    recorded, sizes = record(training, rows, kind=kind)
     while _bend(recorded, rows) > BENT and rows[-1] < MOST_ROWS:
         more = [rows[-1] * 4]
-        recorded += record(training, more, round_to=round_to)[0]
+        recorded += record(training, more, kind=kind)[0]
         rows = rows + more
     return fitted(training, recorded, rows, sizes, WORKSPACE)
 
@@ -130,8 +128,17 @@ def _bend(recorded: Sequence[Mapping[str, Recording]], rows: Sequence[int]) -> f
     return bend
 
 
+def _workspace(recorded: Sequence[Mapping[str, Recording]]) -> float:
+    """How far the most workspace lifts the peak of a training step, relative to it."""
+    most = 0.0
+    for at in recorded:
+        step = [at[phase] for phase in PHASES[:3]]
+        most = max(most, max(r.at_most for r in step) / max(r.peak_bytes for r in step) - 1)
+    return most
+
+
 def _total(recording: Recording, place: int, *, matrix: bool = False) -> float:
-    return sum(costs[place] for costs in recording.operators.values() if costs[4] or not matrix)
+    return float(sum(costs[place] for costs in recording.operators.values() if costs[4] or not matrix))
 
 
 def _uncounted(recorded: Sequence[Mapping[str, Recording]]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ def expect_objective(objective: str, device: Device) -> None:
         msg = f"Expected an objective of {', '.join(names)}, got {objective!r}."
         raise UsageError(msg)
     if objective == "cost" and device.price_per_hour is None:
-        msg = f"Expected a price per hour of {device.name} to rank by cost, got none: give it one."
+        msg = f"Expected a price per hour of {device.name} to rank by cost, got none: set devices.{device.name}.price_per_hour."
         raise UsageError(msg)
 
 

@@ -14,7 +14,7 @@ Line = tuple[float, float]
 """(fixed, per row)."""
 
 
-def value_at(lines: Sequence[Line], rows: float) -> float:
+def value_at(lines: Sequence[Line], rows: int) -> float:
     """The largest of the lines."""
     return max(fixed + row * rows for fixed, row in lines)
 

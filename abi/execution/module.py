@@ -55,8 +55,8 @@ def load_loss(spec: str | None) -> Loss:
     return Named(spec)
 
 
-def load_optimizer(spec: str) -> MakeOptimizer:
-    """One of `OPTIMIZERS` by name, or ``package:function`` that takes the parameters.
+def load_optimizer(spec: str) -> str | MakeOptimizer:
+    """A name of `OPTIMIZERS`, or the function ``package:function`` that takes the parameters.
 
     Raises:
         UsageError: it is neither.
@@ -67,7 +67,7 @@ def load_optimizer(spec: str) -> MakeOptimizer:
     if spec.lower() not in OPTIMIZERS:
         msg = f"Expected an optimizer of {', '.join(OPTIMIZERS)}, or package:function, got '{clip(spec)}': name one of these."
         raise UsageError(msg)
-    return OPTIMIZERS[spec.lower()]
+    return spec.lower()
 
 
 def built(build: Build) -> nn.Module:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from abi.errors import PlanInfeasible, UsageError
-from abi.execution.columns import Columns
+from abi.execution.columns import Columns, Numbers
 from abi.execution.costing import Question
 from abi.execution.demands import SAID, demands, parse_limit, show_limit, with_limit, write_limit
+from abi.execution.goodput import loss
 from abi.execution.search import Found, search
 from abi.execution.types import Configuration
 from abi.execution.wording import describe
 
 SHOWN = 3
+WORTH = 1.1
+"""By how much a second way has to be better than the first to be told."""
 MORE_DEVICES = (2, 4, 8)
 
 
@@ -44,7 +47,7 @@ def nearest(question: Question, columns: Columns) -> tuple[Nearest, ...]:
     order = np.argsort(np.log(ratios).sum(axis=1), kind="stable").tolist()
     first = _different(ratios, order)
     found = sorted([*(_relax(question, columns, row) for row in first), *_more_devices(question)], key=_by)[:SHOWN]
-    for row in order:
+    for row in [*_better(loss(columns, question.objective), order), *order]:
         if len(found) >= SHOWN:
             break
         near = _relax(question, columns, row)
@@ -69,6 +72,15 @@ def _different(ratios: Float[np.ndarray, "configurations limits"], order: list[i
     return kept
 
 
+def _better(losses: Numbers, order: list[int]) -> list[int]:
+    """Rows that are better by a step than all that relax less: what more of an envelope would buy."""
+    kept: list[int] = []
+    for row in order:
+        if not kept or losses[row] < losses[kept[-1]] / WORTH:
+            kept.append(row)
+    return kept[1:]
+
+
 def _relax(question: Question, columns: Columns, row: int) -> Nearest:
     wider, said, relaxed = question, [], 0.0
     for name, demand in demands(question, columns).items():
@@ -89,7 +101,7 @@ def _relax(question: Question, columns: Columns, row: int) -> Nearest:
 def _more_devices(question: Question) -> list[Nearest]:
     for times in MORE_DEVICES:
         count = question.cluster.count * times
-        more = replace(question, cluster=replace(question.cluster, count=count))
+        more = question.with_devices(count)
         try:
             best = search(more)
         except UsageError:

@@ -10,26 +10,29 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from abi.execution.operators import flops_of, kind_of, moved_bytes, tensors_in
+from abi.execution.operators import flops_of, kind_of, moved_bytes, tensors_in, workspace
 from abi.execution.types import OperatorCost, PhaseName, PhaseTrace
 
+CUDA_ROUNDING: Final = 512
+"""CUDA's allocator gives out multiples of this many bytes."""
 _DEVICE = torch.ops.prim.device.default
 _READ = torch.ops.aten._local_scalar_dense.default  # noqa: SLF001 - the operator behind Tensor.item
 
 
 @dataclass
 class Recording:
-    """One phase: bytes alive after each operator, and the operators."""
+    """One phase: bytes alive after each operator with its expected workspace, and with the most of it; the operators."""
 
     phase: PhaseName
     alive: list[int] = field(default_factory=list)
+    at_most: int = 0
     operators: dict[str, list[float]] = field(default_factory=dict)
     """Name -> calls, FLOPs, bytes, counted (0 or 1), matrix (0 or 1)."""
 
@@ -56,21 +59,22 @@ class Recorder(TorchDispatchMode):
     """Records each phase that is entered, until `enter(None)`.
 
     Args:
-        round_to: every storage counts as a multiple of this many bytes (512 in CUDA's allocator).
+        kind: of the device: CUDA's allocator rounds each storage up, a processor's kernels take workspace from it.
         numbers: whether an optimizer that reads a number from a fake tensor gets 1: it decides coefficients, not sizes.
     """
 
-    def __init__(self, *, round_to: int = 1, numbers: bool = False) -> None:
+    def __init__(self, *, kind: Literal["gpu", "cpu"] = "cpu", numbers: bool = False) -> None:
         super().__init__()
         self.live = 0
         self.phases: dict[PhaseName, Recording] = {}
-        self._round, self._numbers = round_to, numbers
+        self._round, self._numbers = CUDA_ROUNDING if kind == "gpu" else 1, numbers
+        self._workspace = kind == "cpu"
         self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._current: Recording | None = None
 
     def enter(self, phase: PhaseName | None) -> None:
         """Begin a phase anew, or end the one that is on."""
-        self._current = None if phase is None else Recording(phase, [self.live])
+        self._current = None if phase is None else Recording(phase, [self.live], self.live)
         if self._current is not None and phase is not None:
             self.phases[phase] = self._current
 
@@ -108,11 +112,13 @@ class Recorder(TorchDispatchMode):
         out = func(*args, **kwargs)
         new = self.follow(tensors_in((out,)))
         if current is not None:
-            current.alive.append(self.live)
             kind = kind_of(func)
+            expected, most = workspace(kind, args, out) if self._workspace and kind.formula else (0, 0)
+            current.alive.append(self.live + expected)
+            current.at_most = max(current.at_most, self.live + most)
             if not kind.free and (new or kind.mutates):  # else it gave a view
                 costs = current.operators.setdefault(
-                    kind.name, [0, 0.0, 0.0, float(kind.counted), float(kind.formula is not None)]
+                    kind.name, [0.0, 0.0, 0.0, float(kind.counted), float(kind.formula is not None)]
                 )
                 costs[0] += 1
                 costs[1] += flops_of(kind, args, kwargs, out)

@@ -1,6 +1,7 @@
 """How long a phase takes on a device: the roofline of its operators, and a start for each kernel.
 
-    time = max(FLOPs / (rate x reached share), bytes / (bandwidth x reached share)) + kernels x start
+    time = max(FLOPs / (rate x reached), bytes of matrix products / (bandwidth x reached))
+           + other bytes / (bandwidth x reached) + kernels x start
 
 after Williams, Waterman and Patterson, "Roofline: an insightful visual performance model", CACM 52(4), 2009. Our rate and
 bandwidth are their peak GFlops/sec and peak stream bandwidth, the reached shares their ceilings.
@@ -23,7 +24,7 @@ UNCOUNTED = 0.1
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """Seconds that matrix products and memory traffic would take alone, and the starts of kernels."""
+    """Seconds in which arithmetic holds back, in which bandwidth does, and which go into starting kernels."""
 
     arithmetic_s: Numbers
     bandwidth_s: Numbers
@@ -32,7 +33,7 @@ class PhaseTime:
     @property
     def busy_s(self) -> Numbers:
         """Seconds that the device computes or copies."""
-        busy: Numbers = np.maximum(self.arithmetic_s, self.bandwidth_s)
+        busy: Numbers = self.arithmetic_s + self.bandwidth_s
         return busy
 
     @property
@@ -52,11 +53,15 @@ def phase_time(phase: PhaseBound, device: Device, arithmetic: Arithmetic, rows: 
     if arithmetic not in device.rates:
         msg = f"Expected an arithmetic of {device.name} ({', '.join(device.rates)}), got {arithmetic}."
         raise UsageError(msg)
+    bandwidth = device.bandwidth * device.reached_bandwidth
     flops = phase.matrix_flops_fixed + phase.matrix_flops_row * rows
-    moved = phase.moved_bytes_fixed + phase.moved_bytes_row * rows
+    arithmetic_s = flops / (device.rates[arithmetic] * device.reached_rate)
+    matrix_s = (phase.matrix_bytes_fixed + phase.matrix_bytes_row * rows) / bandwidth
+    moved_s = (phase.moved_bytes_fixed + phase.moved_bytes_row * rows) / bandwidth
+    held_back = arithmetic_s >= matrix_s
     return PhaseTime(
-        flops / (device.rates[arithmetic] * device.reached_rate),
-        moved / (device.bandwidth * device.reached_bandwidth),
+        np.where(held_back, arithmetic_s, 0.0),
+        moved_s - np.where(held_back, matrix_s, 0.0),
         np.full_like(rows, phase.launches * device.launch_s),
     )
 

@@ -90,7 +90,7 @@ def expect_job(question: Question) -> None:
         msg = f"Expected a global batch that {count} devices divide, got {job.global_batch}: take {below} or {below + count}, or another number of devices."
         raise UsageError(msg)
     if question.limits.cost is not None and question.cluster.device.price_per_hour is None:
-        msg = f"Expected a price per hour of {question.cluster.device.name} beside a limit of cost, got none: give it one."
+        msg = f"Expected a price per hour of {question.cluster.device.name} beside a limit of cost, got none: set devices.{question.cluster.device.name}.price_per_hour."
         raise UsageError(msg)
     expect_objective(question.objective, question.cluster.device)
 
@@ -124,17 +124,19 @@ def feasible(question: Question, columns: Columns) -> Bool[np.ndarray, " configu
 
 
 def ranked(question: Question, columns: Columns) -> Int[np.ndarray, " configurations"]:
-    """All rows, best first: the objective, then time, energy, memory, and the plainer choice where all of them agree."""
-    arithmetics = get_args(Arithmetic)
-    plain = np.array([arithmetics.index(f.arithmetic) * 2 + f.checkpointing for f in question.footprints])
+    """All rows, best first: the objective, then time; where both agree the plainer arithmetic, energy, memory, and so on."""
+    arithmetics, number = get_args(Arithmetic), columns.footprint.astype(int)
+    arithmetic = np.array([arithmetics.index(f.arithmetic) for f in question.footprints])
+    checkpointing = np.array([f.checkpointing for f in question.footprints])
     keys = [
         _steady(loss(columns, question.objective)),
         _steady(columns.step_s),
+        arithmetic[number],
         _steady(columns.energy_j),
         columns.memory_bound,
         columns.devices,
         columns.parallel,
-        plain[columns.footprint.astype(int)],
+        checkpointing[number],
         columns.workers,
         -columns.micro_batch,
     ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from abi.errors import UsageError
@@ -18,6 +16,8 @@ MOST_DEVICES = 8
 def sensitivities(found: Found) -> dict[str, str]:
     """Limit -> sentence, for each limit that could matter, and for more devices."""
     said = {name: _sentence(found, name) for name in demands(found.question, found.columns)}
+    if found.question.limits.host_memory_bytes is None and next_step(found, "host_memory") is None:
+        del said["host_memory"]  # nobody asked, and it matters to nothing
     return {**said, **_more_devices(found)}
 
 
@@ -75,7 +75,7 @@ def _more_devices(found: Found) -> dict[str, str]:
     question = found.question
     for count in range(question.cluster.count + 1, MOST_DEVICES + 1):
         try:
-            other = search(replace(question, cluster=replace(question.cluster, count=count)))
+            other = search(question.with_devices(count))
         except UsageError:
             continue
         best, new = int(found.order[0]), int(other.order[0])

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abi.execution.columns import Numbers
-from abi.execution.roofline import phase_of
-from abi.execution.types import Footprint, Parallel, PhaseBound
+from abi.execution.types import Footprint, Parallel
 
 GATHERED_UNITS = 2
 """The unit at work and the next one."""
@@ -49,41 +48,34 @@ class Sharing:
 def line_bytes(
     footprint: Footprint, sharing: Sharing, micro_batch: Numbers, accumulation: Numbers, *, upper: bool
 ) -> Numbers:
-    """The most bytes of tensors on one device over all phases.
+    """The most bytes of tensors on one device over all phases and all instants that may be their peak.
 
     Args:
         footprint: Of a step on one device without accumulation.
         sharing: How devices share the work.
         micro_batch: Rows of a micro-step.
         accumulation: Micro-steps of a step.
-        upper: Whether accumulated gradients count in full at the peak of the backward pass, though a part of them may
-            be in its line already.
+        upper: Whether gradients of earlier micro-steps count in full at every instant of the backward pass, though a part
+            of them may be in its lines already.
     """
-    lines = {phase.phase: phase.fixed_bytes + phase.row_bytes * micro_batch for phase in footprint.phases}
     state = (1 - sharing.kept) * (footprint.parameter_bytes + footprint.optimizer_bytes)
-    gradient = footprint.gradient_bytes * sharing.kept
-    waiting = np.where(accumulation > 1, gradient, 0.0)
-    gathered = sharing.gathered_bytes(footprint)
-
-    def saved(phase: PhaseBound) -> float:
-        return state + (1 - sharing.kept) * _gradients_in(footprint, phase)
-
-    forward = lines["forward"] - state + waiting
-    backward = phase_of(footprint, "backward")
-    inside = 0.0 if upper else _gradients_in(footprint, backward) * sharing.kept
-    phases = [
-        forward + gathered,
-        lines["backward"] - saved(backward) + np.maximum(waiting - inside, 0) + gathered,
-        lines["optimizer"] - saved(phase_of(footprint, "optimizer")),
-        lines["evaluate"] - saved(phase_of(footprint, "evaluate")) + gathered,
-    ]
-    most: Numbers = np.maximum.reduce(phases)
-    return most + sharing.buckets_bytes(footprint)
+    waiting = np.where(accumulation > 1, footprint.gradient_bytes, 0.0)
+    most = np.zeros_like(micro_batch)
+    for phase in footprint.phases:
+        gathered = 0.0 if phase.phase == "optimizer" else sharing.gathered_bytes(footprint)
+        for fixed, row in phase.lines or ((phase.fixed_bytes, phase.row_bytes),):
+            there = 0.0 if phase.phase == "forward" else _gradients_in(footprint, fixed)
+            taken = fixed + row * micro_batch - state - (1 - sharing.kept) * there + gathered
+            if phase.phase in {"forward", "backward"}:
+                taken = taken + sharing.kept * np.maximum(waiting - (0.0 if upper else there), 0.0)
+            most = np.maximum(most, taken)
+    whole: Numbers = most + sharing.buckets_bytes(footprint)
+    return whole
 
 
-def _gradients_in(footprint: Footprint, phase: PhaseBound) -> float:
-    """How much of a phase's fixed bytes can be gradients: what parameters and optimizer state leave of them."""
-    left = phase.fixed_bytes - footprint.parameter_bytes - footprint.optimizer_bytes
+def _gradients_in(footprint: Footprint, fixed_bytes: float) -> float:
+    """How much of an instant's fixed bytes can be gradients: what parameters and optimizer state leave of them."""
+    left = fixed_bytes - footprint.parameter_bytes - footprint.optimizer_bytes
     return min(max(left, 0.0), float(footprint.gradient_bytes))
 
 

@@ -102,11 +102,13 @@ def start(training: Training) -> Step:
 
 @contextmanager
 def plain_kernels() -> Iterator[None]:
-    """Without oneDNN, whose recurrent layers keep a workspace that no trace can see."""
+    """Without kernels that take memory no trace can see: oneDNN's recurrent layers, torch's fused transformer layer."""
     # torch.backends.mkldnn.flags sets more than this, and warns of what it sets
-    enabled = torch._C._get_mkldnn_enabled()  # noqa: SLF001
+    enabled, fused = torch._C._get_mkldnn_enabled(), torch.backends.mha.get_fastpath_enabled()  # noqa: SLF001
+    torch.backends.mha.set_fastpath_enabled(False)
     torch._C._set_mkldnn_enabled(False)  # noqa: FBT003, SLF001
     try:
         yield
     finally:
         torch._C._set_mkldnn_enabled(enabled)  # noqa: SLF001
+        torch.backends.mha.set_fastpath_enabled(fused)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,19 +22,19 @@ from abi.execution.types import StepTrace
 WARM_UP_ROWS = 2
 
 
-def trace(training: Training, rows: int, *, round_to: int = 1) -> StepTrace:
+def trace(training: Training, rows: int, *, kind: Literal["gpu", "cpu"] = "cpu") -> StepTrace:
     """Peaks and operators of the second step, and of an evaluation, on `rows` rows.
 
     Raises:
         Untraceable: the module needs the values of its tensors, not their shapes alone, or cannot run on these rows.
         UsageError: the factory gives no module that can be trained.
     """
-    recorded, _ = record(training, (rows,), round_to=round_to)
+    recorded, _ = record(training, (rows,), kind=kind)
     return StepTrace(rows=rows, phases=tuple(recorded[0][phase].trace() for phase in PHASES))
 
 
 def record(
-    training: Training, rows: Sequence[int], *, round_to: int = 1
+    training: Training, rows: Sequence[int], *, kind: Literal["gpu", "cpu"] = "cpu"
 ) -> tuple[list[dict[str, Recording]], dict[str, int]]:
     """Every phase at each number of rows, after a step that is not recorded; then bytes that are always there.
 
@@ -41,7 +43,7 @@ def record(
         `optimizer_bytes`.
     """
     with _undisturbed(), plain_kernels(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        recorder = Recorder(round_to=round_to, numbers=True)
+        recorder = Recorder(kind=kind, numbers=True)
         with recorder:
             module = _fake(training, mode, recorder)
             step = training.made(module, fake=True)
@@ -113,12 +115,15 @@ def _storages(tensors: Sequence[Tensor]) -> int:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Without the collector of cycles, whose moments would differ; with torch's random state put back."""
+    """Without the collector of cycles, whose moments would differ, and without torch's log; torch's random state is put back."""
     state, collects = torch.get_rng_state(), gc.isenabled()
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    told, log.disabled = log.disabled, True  # of shapes that do not fit it prints a traceback
     gc.disable()
     try:
         yield
     finally:
+        log.disabled = told
         torch.set_rng_state(state)
         if collects:
             gc.enable()

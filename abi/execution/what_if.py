@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from abi.errors import UsageError
@@ -14,7 +15,7 @@ from abi.units import parse_count, show_bytes, show_energy, show_seconds
 KEYS = (*FIELDS, "gpus", "global_batch", "steps")
 
 
-def changed(question: Question, texts: list[str]) -> Question:
+def changed(question: Question, texts: Sequence[str]) -> Question:
     """``['memory=16GiB,gpus=2']`` laid over a question.
 
     Raises:
@@ -24,7 +25,7 @@ def changed(question: Question, texts: list[str]) -> Question:
         if name in FIELDS:
             question = with_limit(question, name, parse_limit(name, text))
         elif name == "gpus":
-            question = replace(question, cluster=replace(question.cluster, count=_count(name, text)))
+            question = question.with_devices(_count(name, text))
         else:
             question = replace(question, job=replace(question.job, **{name: _count(name, text)}))
     return question

@@ -56,7 +56,9 @@ def compare(found: Found, old: int, new: int, other: Found | None = None) -> str
         "memory": [_ratio(after.memory_bound / before.memory_bound, "less memory", "more memory"), speed],
     }[found.question.objective]
     memory = _ratio(after.memory_bound / before.memory_bound, "less memory", "more memory")
-    said = [part for part in parts if part] or ([f"as good, with {memory}"] if memory else ["no better"])
+    energy = _ratio(after.energy_j / before.energy_j, "less energy", "more energy")
+    also = " and ".join(part for part in (energy, memory) if part)
+    said = [part for part in parts if part] or ([f"as fast, with {also}"] if also else ["no better"])
     return ", ".join(said)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +189,13 @@ def test_the_digest_follows_the_named_sections_alone() -> None:
     assert plain.digest() != other.digest()
     assert plain.digest("scoring", "attention") == other.digest("scoring", "attention")
     assert plain.digest("data") != other.digest("data")
+
+
+def test_own_devices_come_back_from_their_json() -> None:
+    config = load_config(settings={"devices": {"Rented": {"like": "H100", "memory": "40GiB", "launch": "5us"}}})
+    plain = config.model_dump(mode="json")
+    again = Config.restore(json.loads(json.dumps(plain)))
+    assert again.devices == config.devices
+    assert again.devices["Rented"].launch == pytest.approx(5e-6)
+    assert "devices" not in config.recorded()
+    assert config.digest() == load_config().digest()  # what is trained does not depend on them

@@ -7,7 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abi.errors import UsageError
-from abi.units import parse_bytes, parse_count, parse_seconds, show_bytes, show_count, show_seconds
+from abi.units import (
+    parse_bandwidth,
+    parse_bytes,
+    parse_count,
+    parse_energy,
+    parse_power,
+    parse_rate,
+    parse_seconds,
+    show_bandwidth,
+    show_bytes,
+    show_count,
+    show_energy,
+    show_rate,
+    show_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -158,3 +172,33 @@ def test_a_shown_time_is_read_back_within_three_digits(value: float) -> None:
     shown = show_seconds(value)
     assert "e" not in shown
     assert parse_seconds(shown) == pytest.approx(value, rel=0.006)
+
+
+def test_bandwidths_rates_and_powers() -> None:
+    assert parse_bandwidth("3.35TB/s") == 3.35e12
+    assert parse_bandwidth(" 1 GiB /s ") == 2**30
+    assert parse_rate("66.9 TFLOPS") == 66.9e12
+    assert parse_rate("1.1pflops") == 1.1e15
+    assert parse_power("1kW") == 1000
+    assert (show_bandwidth(3.35e12), show_bandwidth(9.5e9), show_bandwidth(2e6)) == ("3.35 TB/s", "9.5 GB/s", "2 MB/s")
+    assert (show_rate(2.25e15), show_rate(66.9e12), show_rate(84.5e9)) == ("2.25 PFLOPS", "66.9 TFLOPS", "84.5 GFLOPS")
+
+
+@pytest.mark.parametrize("text", ["300GB", "300", 300, "GB/s", "0GB/s", "-1GB/s"])
+def test_a_bandwidth_has_its_unit(text: object) -> None:
+    with pytest.raises(UsageError, match="a bandwidth"):
+        parse_bandwidth(text)
+
+
+@pytest.mark.parametrize("text", ["312", 312, "312T", "0TFLOPS", "-1TFLOPS", "1TFLOP"])
+def test_a_rate_has_its_unit(text: object) -> None:
+    with pytest.raises(UsageError, match="a rate"):
+        parse_rate(text)
+
+
+def test_energy_is_read_and_shown() -> None:
+    assert [parse_energy(text) for text in ("2kWh", "500 J", "3.6MJ", "1Wh")] == [7.2e6, 500.0, 3.6e6, 3600.0]
+    shown = [show_energy(joules) for joules in (7.2e6, 3.6e9, 3.6e5, 1500.0, 999.9, 12.34)]
+    assert shown == ["2 kWh", "1 MWh", "0.1 kWh", "1.5 kJ", "1 kJ", "12.3 J"]
+    with pytest.raises(UsageError, match="Expected an energy such as 2kWh, got '3'"):
+        parse_energy("3")

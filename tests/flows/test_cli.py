@@ -78,7 +78,7 @@ def test_init_writes_the_defaults_and_never_over_a_file(abi, tmp_path, monkeypat
     written = yaml.safe_load(text)
     assert set(written) == set(Config.model_fields)
     for name, section in written.items():
-        if isinstance(section, dict):
+        if isinstance(section, dict) and name != "devices":  # whose keys are names of cards
             assert set(section) == set(type(getattr(Config(), name)).model_fields)
     assert all("#" in line for line in text.splitlines() if line)
 

@@ -1,4 +1,4 @@
-"""A small device and a small footprint with round figures, as one fixture: `made`."""
+"""A small device and a small footprint with round figures (`made`), and modules that fresh processes can import (`odd`)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,55 @@ import pytest
 from abi.devices.device import Cluster, Device
 from abi.execution.costing import Question
 from abi.execution.types import Footprint, Job, Limits, PhaseBound
+
+ODD = '''
+import os
+import time
+
+import torch
+from torch import nn
+
+class Reads(nn.Module):
+    """Needs the value of a tensor."""
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(16, 32), nn.Linear(32, 1)
+    def forward(self, x):
+        h = self.a(x).relu()
+        if h.sum().item() > 1e9:
+            h = h * 2
+        return self.b(h)
+
+class Dies(Reads):
+    def forward(self, x):
+        float(x.sum())
+        os._exit(3)
+
+class Greedy(Reads):
+    def forward(self, x):
+        float(x.sum())
+        return self.b(self.a(x)) + torch.zeros(10**10)[0]
+
+class Sleeps(Reads):
+    def forward(self, x):
+        float(x.sum())
+        time.sleep(600)
+
+class Wrong(Reads):
+    def forward(self, x):
+        return self.b(x)
+
+def number():
+    return 3
+
+constant = 4
+def frozen():
+    return nn.Linear(2, 2).requires_grad_(False)
+def weighted(output, arguments):
+    return output.sum() * 2
+def rates(parameters):
+    return torch.optim.SGD(parameters, lr=0.5)
+'''
 
 
 class Made:
@@ -38,14 +87,16 @@ class Made:
         return Device(**{**plain, **fields})
 
     def phase(self, name: str, fixed_mib: float, row_mib: float, gflops: float, moved_mb: float) -> PhaseBound:
+        """Half of the bytes that grow with the rows are those of matrix products."""
         return PhaseBound(
             phase=name,  # type: ignore[arg-type]
-            fixed_bytes=fixed_mib * self.mib,
-            row_bytes=row_mib * self.mib,
+            fixed_bytes=float(fixed_mib * self.mib),
+            row_bytes=float(row_mib * self.mib),
             matrix_flops_fixed=0.0,
             matrix_flops_row=gflops * 1e9,
             moved_bytes_fixed=1e6,
             moved_bytes_row=moved_mb * 1e6,
+            matrix_bytes_row=moved_mb * 0.5e6,
             launches=100.0,
         )
 
@@ -85,3 +136,11 @@ class Made:
 @pytest.fixture(scope="session")
 def made() -> Made:
     return Made()
+
+
+@pytest.fixture
+def odd(tmp_path, monkeypatch):
+    """A module `odd_modules` on the path."""
+    (tmp_path / "odd_modules.py").write_text(ODD, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "odd_modules"

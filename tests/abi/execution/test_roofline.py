@@ -9,21 +9,23 @@ from abi.errors import UsageError
 from abi.execution.roofline import latency_s, phase_of, phase_time, time_margin
 
 
-def test_time_is_the_slower_of_arithmetic_and_traffic_and_the_starts(made: Any) -> None:
+def test_time_is_the_slower_of_arithmetic_and_traffic_then_other_traffic_and_the_starts(made: Any) -> None:
     time = phase_time(phase_of(made.footprint(), "forward"), made.device(), "float32", np.array([1.0, 10.0]))
-    # 1 GFLOP a row at 1e12 x 0.5; (1 + 0.5 rows) MB at 1e9 x 0.8; 100 starts of 10 µs
+    # 1 GFLOP a row at 1e12 x 0.5; besides it (1 + 0.25 rows) MB at 1e9 x 0.8; 100 starts of 10 µs
     assert time.arithmetic_s == pytest.approx([2e-3, 20e-3])
-    assert time.bandwidth_s == pytest.approx([1.875e-3, 7.5e-3])
-    assert time.total_s == pytest.approx([3e-3, 21e-3])
+    assert time.bandwidth_s == pytest.approx([1.5625e-3, 4.375e-3])
+    assert time.total_s == pytest.approx([4.5625e-3, 25.375e-3])
 
 
-def test_a_lower_precision_is_held_back_by_bandwidth(made: Any) -> None:
-    time = phase_time(phase_of(made.footprint(), "forward"), made.device(), "bfloat16", np.array([1.0]))
-    assert time.busy_s == pytest.approx([1.875e-3])  # arithmetic would take 0.5 ms
+def test_matrix_products_may_be_held_back_by_bandwidth(made: Any) -> None:
+    device = made.device(rates={"float32": 1e14})  # 20 µs a row, where their quarter of a MB takes 312.5
+    time = phase_time(phase_of(made.footprint(), "forward"), device, "float32", np.array([2.0]))
+    assert time.arithmetic_s.tolist() == [0]
+    assert time.bandwidth_s == pytest.approx([2.5e-3])  # all 2 MB
 
 
 def test_latency_is_one_row_of_evaluation(made: Any) -> None:
-    assert latency_s(made.footprint(), made.device()) == pytest.approx(3e-3)
+    assert latency_s(made.footprint(), made.device()) == pytest.approx(4.5625e-3)
 
 
 def test_operators_without_a_formula_widen_the_bound_of_time(made: Any) -> None:

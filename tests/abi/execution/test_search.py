@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from abi.errors import UsageError
 from abi.execution.costing import Question
+from abi.execution.goodput import expect_objective
+from abi.execution.loader import WorkerRate
 from abi.execution.search import divisors, search, undominated
 from abi.execution.types import Footprint, Job, Limits
 
@@ -43,34 +45,35 @@ def one(q: Question, f: Footprint, n: int, parallel: str, micro: int, workers: i
     def parts(name: str, rows: float = micro) -> tuple[float, float]:
         p = phases[name]
         arithmetic = (p.matrix_flops_fixed + p.matrix_flops_row * rows) / rate
-        traffic = (p.moved_bytes_fixed + p.moved_bytes_row * rows) / moved
-        return max(arithmetic, traffic), p.launches * d.launch_s
+        matrix = (p.matrix_bytes_fixed + p.matrix_bytes_row * rows) / moved
+        other = (p.moved_bytes_fixed + p.moved_bytes_row * rows) / moved - matrix
+        return max(arithmetic, matrix) + other, p.launches * d.launch_s
 
     (fb, fl), (bb, bl), (ob, ol) = parts("forward"), parts("backward"), parts("optimizer")
     shard = n if parallel == "fsdp" else 1
     busy = times * (fb + bb) + ob / shard
-    P, G, O = f.parameter_bytes, f.gradient_bytes, f.optimizer_bytes
+    weights, gradients, state = f.parameter_bytes, f.gradient_bytes, f.optimizer_bytes
     wait = 0.0
     if parallel == "ddp":  # gradients are one bucket here
-        wait = 2 * (n - 1) / n * G / d.link
+        wait = 2 * (n - 1) * (gradients / n / d.link + d.launch_s)
     if parallel == "fsdp":  # and the model one unit
-        gather, scatter = (n - 1) / n * P / d.link, (n - 1) / n * G / d.link
+        gather, scatter = ((n - 1) / n * size / d.link + (n - 1) * d.launch_s for size in (weights, gradients))
         wait = times * (gather + max(gather - bb - bl, 0) + scatter)
     working = busy + times * (fl + bl) + ol + wait
     rows = q.job.global_batch / n
     loading = max(rows * q.rate.row_total_s(q.job.row_bytes) / workers, rows * q.job.row_bytes / d.host_link)
     step = max(working, loading)
     keep = 1 / shard
-    waiting = G * keep if times > 1 else 0.0
-    held = {"forward": 0.0, "backward": G, "optimizer": G, "evaluate": G}
+    waiting = gradients * keep if times > 1 else 0.0
+    held = {"forward": 0.0, "backward": gradients, "optimizer": gradients, "evaluate": gradients}
     memory = max(
         p.fixed_bytes
         + p.row_bytes * micro
-        - (1 - keep) * (P + O + held[p.phase])
+        - (1 - keep) * (weights + state + held[p.phase])
         + (waiting if p.phase in {"forward", "backward"} else 0)
-        + (P + G if parallel == "fsdp" and p.phase != "optimizer" else 0)
+        + (weights + gradients if parallel == "fsdp" and p.phase != "optimizer" else 0)
         for p in f.phases
-    ) + (G if parallel == "ddp" else 0)
+    ) + (gradients if parallel == "ddp" else 0)
     train = q.job.steps * step
     evaluate = parts("evaluate", 1)
     return {
@@ -96,7 +99,7 @@ def kept(q: Question, cost: dict[str, float]) -> bool:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     count=st.sampled_from([1, 2, 3, 4]),
     batch=st.sampled_from([12, 24, 48]),
@@ -106,7 +109,7 @@ def kept(q: Question, cost: dict[str, float]) -> bool:
     train_s=st.sampled_from([None, 3.0, 10.0, 30.0]),
     energy_j=st.sampled_from([None, 500.0, 2000.0]),
     price=st.sampled_from([None, 0.005, 0.03]),
-    latency_s=st.sampled_from([None, 0.0029, 0.01]),
+    latency_s=st.sampled_from([None, 0.004, 0.01]),
     row_bytes=st.sampled_from([1000, 2_000_000]),
 )
 def test_the_search_is_as_good_as_trying_everything(
@@ -159,6 +162,13 @@ def test_the_global_batch_is_exact_in_every_configuration(made: Any) -> None:
     assert set(columns.devices.tolist()) == {1, 2, 3, 4, 5, 6}
 
 
+def test_a_lower_precision_has_to_be_worth_it(made: Any) -> None:
+    """Where the loader decides, every arithmetic is as fast: the plain one is kept."""
+    slow = made.question(rate=WorkerRate(row_s=1.0))
+    assert search(slow).configuration(int(search(slow).order[0])).arithmetic == "float32"
+    assert search(made.question()).configuration(int(search(made.question()).order[0])).arithmetic == "bfloat16"
+
+
 def test_divisors() -> None:
     assert divisors(36) == [1, 2, 3, 4, 6, 9, 12, 18, 36]
     assert divisors(1) == [1]
@@ -176,10 +186,12 @@ def test_what_no_other_beats_is_ordered_by_memory_too(made: Any) -> None:
 
 def test_thousands_of_configurations_are_quick(made: Any) -> None:
     question = made.question(8, global_batch=40320)
-    search(question)
-    start = time.perf_counter()
-    found = search(question)
-    assert time.perf_counter() - start < 0.2
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        found = search(question)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.2  # 0.02 without the checks of types that tests run under
     assert len(found.columns.devices) > 3000
 
 
@@ -190,7 +202,6 @@ def test_thousands_of_configurations_are_quick(made: Any) -> None:
         ({"job": Job(global_batch=2, steps=-1, row_bytes=1)}, "Expected a number of steps of at least 1, got -1."),
         ({"count": 3, "global_batch": 2}, "Expected at most one device for each row of the global batch of 2, got 3"),
         ({"count": 3, "global_batch": 256}, "Expected a global batch that 3 devices divide, got 256: take 255 or 258"),
-        ({"objective": "speed"}, "Expected an objective of throughput, energy, cost, memory, got 'speed'."),
         ({"objective": "cost", "device": {"price_per_hour": None}}, "Expected a price per hour of Round to rank by"),
         ({"limits": Limits(cost=1.0), "device": {"price_per_hour": None}}, "Expected a price per hour of Round beside"),
     ],
@@ -199,3 +210,8 @@ def test_a_job_that_contradicts_itself(made: Any, changed: dict[str, Any], sente
     with pytest.raises(UsageError) as error:
         search(made.question(**changed))
     assert str(error.value).startswith(sentence)
+
+
+def test_an_objective_that_is_none(made: Any) -> None:
+    with pytest.raises(UsageError, match=r"Expected an objective of throughput, energy, cost, memory, got 'speed'\."):
+        expect_objective("speed", made.device())

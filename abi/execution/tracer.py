@@ -1,0 +1,67 @@
+"""Which traces a plan needs: they are what takes time, so those that cannot change it are left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import get_args
+
+from abi.devices.device import Arithmetic, Device
+from abi.execution.costing import Question
+from abi.execution.demands import demands, with_limit
+from abi.execution.footprint import footprint
+from abi.execution.search import search
+from abi.execution.sensitivity import STEP, next_step
+from abi.execution.step import Training
+from abi.execution.trace import trace
+from abi.execution.types import Footprint
+
+
+@dataclass(frozen=True)
+class Tracer:
+    """Traces one training on one kind of device, each footprint once."""
+
+    training: Training
+    device: Device
+    known: dict[tuple[Arithmetic, bool], Footprint] = field(default_factory=dict)
+
+    def footprints(self, *, checkpointing: bool) -> tuple[Footprint, ...]:
+        """One for each arithmetic that the device has."""
+        names = [name for name in get_args(Arithmetic) if name in self.device.rates]
+        return tuple(self._footprint(name, checkpointing) for name in names)
+
+    def peak_bytes(self, of: Footprint, rows: int) -> float:
+        """The most that a footprint's step takes at a number of rows; nothing where it was measured and not traced."""
+        if of.method == "measured":
+            return 0.0  # running it at its real size is what a plan is made to avoid
+        traced = trace(self._training(of.arithmetic, of.checkpointing), rows, kind=self.device.kind)
+        return float(max(phase.peak_bytes for phase in traced.phases))
+
+    def _footprint(self, arithmetic: Arithmetic, checkpointing: bool) -> Footprint:
+        key = arithmetic, checkpointing
+        if key not in self.known:
+            like = self.known.get(("float32", checkpointing)) if arithmetic == "tf32" else None
+            self.known[key] = (
+                footprint(self._training(arithmetic, checkpointing), kind=self.device.kind)
+                if like is None
+                else replace(like, arithmetic=arithmetic)  # the tensors are the same
+            )
+        return self.known[key]
+
+    def _training(self, arithmetic: Arithmetic, checkpointing: bool) -> Training:
+        return self.training.changed(arithmetic=arithmetic, checkpointing=checkpointing)
+
+
+def memory_matters(question: Question) -> bool:
+    """Whether checkpointing could be chosen, from the configurations without it.
+
+    It makes every step longer and saves nothing but memory: it can win only where memory, or 5% less of it, keeps
+    something out.
+    """
+    tight = with_limit(question, "memory", question.memory_limit * (1 - STEP))
+    found = search(tight)
+    limits = question.limits
+    if not len(found.order) or question.objective == "memory":
+        return True
+    if question.objective == "throughput" and limits.energy_j is None and limits.cost is None:
+        return next_step(found, "memory") is not None
+    return not bool(demands(tight, found.columns)["memory"].kept.all())

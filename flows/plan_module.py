@@ -1,0 +1,100 @@
+"""`abi plan --module`: how to run any torch module. Light: the command line reads the flags before anything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from abi.errors import UsageError
+
+if TYPE_CHECKING:
+    from flows.common import Common
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class ModuleFlags:
+    """What is said of a module.
+
+    Attributes:
+        module: A function without arguments that gives a torch.nn.Module, as package:factory.
+        batch: Its arguments, as 'x=f32[B,128]' or 'ids=i64[B,64]<30522,labels=i64[B]<2'; B is the number of rows.
+        loss: A function of its output and arguments, as package:function (default: the output's loss, or its mean square).
+        optimizer: sgd, adamw, adafactor, or package:function of the parameters.
+        gpus: Devices that may be used, as 2xL4, auto or cpu.
+        global_batch: Rows of one optimizer step over all devices; it stays what is asked for.
+        steps: Optimizer steps of the training.
+        objective: What to rank by: throughput, energy, cost or memory.
+        what_if: Another envelope to solve for as well, as memory=16GiB,gpus=2; may be repeated.
+        explain: Also say what a little more or less of each limit changes, and which alternatives lost.
+    """
+
+    module: str | None = None
+    batch: str | None = None
+    loss: str | None = None
+    optimizer: str = "adamw"
+    gpus: str = "auto"
+    global_batch: Annotated[int | None, Parameter(allow_leading_hyphen=True)] = None
+    steps: Annotated[int, Parameter(allow_leading_hyphen=True)] = 1000
+    objective: str = "throughput"
+    what_if: Annotated[list[str] | None, Parameter(negative="")] = None
+    explain: Annotated[bool, Parameter(negative="")] = False
+
+
+def is_asked(source: str | None, asked: ModuleFlags) -> bool:
+    """Whether a module is to be planned, and not what `abi fit` printed.
+
+    Raises:
+        UsageError: it is neither, or both.
+    """
+    if asked.module is None and source is None:
+        msg = "Expected what `abi fit --json` printed, or --module package:factory, got neither: name one."
+        raise UsageError(msg)
+    if source is not None and asked != ModuleFlags():
+        msg = f"Expected either {source} or the flags of a module, got both: leave one out."
+        raise UsageError(msg)
+    return asked.module is not None
+
+
+def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
+    """Trace the module, decide, explain, and answer what if."""
+    from abi.documents import document
+    from abi.execution.what_if import difference
+    from flows.session import emit, settings_of, workspace_of
+    from tasks import progress
+    from tasks.execution import Asked, plans
+    from tasks.workspace import Workspace
+
+    config = settings_of(common, [])
+    progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
+    wanted = Asked(
+        module=asked.module or "",
+        batch=_needed(asked.batch, "--batch 'x=f32[B,128]'"),
+        global_batch=_needed(asked.global_batch, "--global-batch 256"),
+        steps=asked.steps,
+        optimizer=asked.optimizer,
+        loss=asked.loss,
+        gpus=asked.gpus,
+        objective=asked.objective,
+        budget=tuple(budget),
+        what_if=tuple(asked.what_if or ()),
+    )
+    first, other = plans(Workspace.open(workspace_of(common)), config, wanted)
+    if common.json:
+        also = {} if other is None else {"what_if": document(other), "difference": difference(first, other)}
+        emit(document(first) | also)
+    elif not common.quiet:
+        from tasks.execution_view import show_change, show_plan
+
+        show_plan(first, explain=asked.explain, no_color=common.no_color)
+        if other is not None:
+            show_change(first, other, no_color=common.no_color)
+
+
+def _needed(value: Any, example: str) -> Any:
+    if value is None:
+        msg = f"Expected {example} beside --module, got none: say it."
+        raise UsageError(msg)
+    return value

@@ -1,0 +1,100 @@
+"""A module that a user names, traced for the devices that a user names."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks import progress
+
+if TYPE_CHECKING:
+    from abi.config import Config
+    from abi.execution.plan import Posed
+    from abi.execution.types import ExecutionPlan
+    from tasks.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a user says of a module, in their own words; `budget` as memory=8GiB."""
+
+    module: str
+    batch: str
+    global_batch: int
+    steps: int
+    optimizer: str
+    loss: str | None
+    gpus: str
+    objective: str
+    budget: tuple[str, ...]
+    what_if: tuple[str, ...] = ()
+
+
+def plans(ws: Workspace, config: Config, asked: Asked) -> tuple[ExecutionPlan, ExecutionPlan | None]:
+    """The plan, and the one in the other envelope where one was asked for.
+
+    Raises:
+        UsageError: a part of what was asked cannot be read or contradicts another.
+        PlanInfeasible: nothing fits; it names what would.
+    """
+    from abi.execution.what_if import changed
+
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would say what checkpointing turns off
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries that the user's module is made with
+        posed = pose(ws, config, asked)
+        first = posed.plan()
+        return first, posed.plan(changed(posed.question, asked.what_if)) if asked.what_if else None
+
+
+def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
+    """Read what was asked, the cheap parts first, then trace the module.
+
+    Raises:
+        UsageError: a part of it cannot be read or contradicts another.
+    """
+    from abi.execution.costing import Question
+    from abi.execution.demands import parse_limits
+    from abi.execution.goodput import expect_objective
+    from abi.execution.search import expect_job
+    from abi.execution.types import Job
+    from abi.execution.what_if import changed
+    from tasks.devices import cluster
+
+    limits = parse_limits(asked.budget)
+    devices = cluster(ws, config, asked.gpus)
+    expect_objective(asked.objective, devices.device)
+
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # where a user's own package is
+    from abi.execution import plan
+    from abi.execution.batch import parse_batch
+    from abi.execution.module import load, load_loss, load_optimizer
+
+    batch = parse_batch(asked.batch)
+    job = Job(global_batch=asked.global_batch, steps=asked.steps, row_bytes=batch.row_bytes)
+    for question in (
+        bare := Question(footprints=(), cluster=devices, limits=limits, job=job),
+        changed(bare, asked.what_if),
+    ):
+        expect_job(question)
+    started = time.monotonic()
+    posed = plan.pose(
+        load(asked.module),
+        batch,
+        limits,
+        devices,
+        job,
+        optimizer=load_optimizer(asked.optimizer),
+        loss=load_loss(asked.loss),
+        objective=asked.objective,  # type: ignore[arg-type]  # expect_objective has seen to it
+        module_name=asked.module,
+    )
+    parameters = posed.question.footprints[0].parameters
+    progress.say(f"trace     {asked.module}: {parameters:,} parameters, {time.monotonic() - started:.1f} s")
+    return posed

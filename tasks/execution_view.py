@@ -1,0 +1,87 @@
+"""An execution plan as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from abi.execution.what_if import difference
+from abi.execution.wording import describe
+from abi.units import show_bytes, show_count, show_energy, show_seconds
+from tasks.terminal import print_table
+
+if TYPE_CHECKING:
+    from abi.execution.types import ExecutionPlan
+
+
+def show_plan(plan: ExecutionPlan, *, explain: bool, no_color: bool = False) -> None:
+    """Print the choice, what it is predicted to take beside its limits, and the sentences."""
+    console = _choice(plan, no_color=no_color)
+    console.print()
+    for sentence in plan.reasons:
+        console.print(sentence, markup=False)
+    if explain:
+        _explain(plan, console, no_color=no_color)
+
+
+def show_change(before: ExecutionPlan, after: ExecutionPlan, *, no_color: bool = False) -> None:
+    """Print the choice in another envelope, and what is different."""
+    console = Console(no_color=no_color)
+    console.print()
+    _choice(after, no_color=no_color)
+    console.print()
+    console.print(difference(before, after), markup=False, highlight=False)
+
+
+def _choice(plan: ExecutionPlan, *, no_color: bool) -> Console:
+    console = Console(no_color=no_color, highlight=False)
+    choice, cluster = plan.configuration, plan.cluster
+    workers = f"{choice.workers} worker{'s' if choice.workers > 1 else ''}"
+    console.print(f"{plan.module} on {cluster.count} x {cluster.device.name}", markup=False)
+    console.print(f"{describe(choice)}, {workers}", style="bold", markup=False)
+    console.print()
+    print_table(("", "predicted", "at most", "limit"), _figures(plan), no_color=no_color, numbers={1, 2, 3})
+    return console
+
+
+def _explain(plan: ExecutionPlan, console: Console, *, no_color: bool) -> None:
+    console.print()
+    for name, sentence in plan.sensitivities.items():
+        console.print(f"{name}: {sentence}", markup=False)
+    console.print()
+    rows = [(describe(other.configuration), other.why) for other in plan.alternatives]
+    print_table(("what lost", "why"), rows, no_color=no_color)
+
+
+def _figures(plan: ExecutionPlan) -> Iterator[tuple[str, str, str, str]]:
+    cost, limits, cluster = plan.predicted, plan.limits, plan.cluster
+    wider = cost.train_bound_s / cost.train_s
+    memory = min(limits.memory_bytes or cluster.device.memory_bytes, cluster.device.memory_bytes)
+    host = min(limits.host_memory_bytes or cluster.host_memory_bytes, cluster.host_memory_bytes)
+    yield "device memory", show_bytes(cost.memory_bytes), show_bytes(cost.memory_bound), show_bytes(memory)
+    yield "batches on the host", show_bytes(cost.host_bytes), show_bytes(cost.host_bytes), show_bytes(host)
+    yield "one step", show_seconds(cost.step_s), show_seconds(cost.step_s * wider), ""
+    yield (
+        f"{plan.job.steps} steps",
+        show_seconds(cost.train_s),
+        show_seconds(cost.train_bound_s),
+        "" if limits.train_time_s is None else show_seconds(limits.train_time_s),
+    )
+    yield (
+        "energy",
+        show_energy(cost.energy_j),
+        show_energy(cost.energy_j * wider),
+        "" if limits.energy_j is None else show_energy(limits.energy_j),
+    )
+    if cost.price is not None:
+        limit = "" if limits.cost is None else f"{limits.cost:.2f}"
+        yield "cost", f"{cost.price:.2f}", f"{cost.price * wider:.2f}", limit
+    yield (
+        "latency of one row",
+        show_seconds(cost.latency_s),
+        show_seconds(cost.latency_s * wider),
+        "" if limits.latency_s is None else show_seconds(limits.latency_s),
+    )
+    yield "rows per second", show_count(cost.rows_per_s), "", ""

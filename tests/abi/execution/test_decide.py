@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from abi.errors import PlanInfeasible
+from abi.execution.decide import decide
+from abi.execution.search import search
+from abi.execution.types import ExecutionPlan, Footprint, Limits
+
+MIB = 2**20
+
+
+def plan(question: Any, **more: Any) -> ExecutionPlan:
+    return decide(question, module="toy", versions={"torch": "2"}, **more)
+
+
+def test_the_plan_is_the_best_that_fits_and_survives_json(made: Any) -> None:
+    question = made.question(2, Limits(memory_bytes=400 * MIB))
+    found, made_plan = search(question), plan(question)
+    assert made_plan.configuration == found.configuration(int(found.order[0]))
+    assert made_plan.predicted.memory_bound <= 400 * MIB
+    assert ExecutionPlan.from_json(made_plan.to_json()) == made_plan
+
+
+def test_the_same_question_gives_the_same_bytes_in_another_process(made: Any) -> None:
+    question = made.question(4, Limits(memory_bytes=300 * MIB, train_time_s=500.0))
+    first = plan(question)
+    assert plan(replace(question)).canonical() == first.canonical()
+    code = "import sys, pickle; from abi.execution.decide import decide; print(decide(pickle.load(sys.stdin.buffer), module='toy', versions={'torch': '2'}).id)"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(question), capture_output=True, check=True)
+    assert done.stdout.decode().strip() == first.id
+
+
+def test_a_winner_that_takes_more_than_its_line_makes_way(made: Any) -> None:
+    question = made.question(1, Limits(memory_bytes=420 * MIB))
+    before = plan(question).configuration
+    asked: list[tuple[str, int]] = []
+
+    def trace(footprint: Footprint, rows: int) -> float:
+        asked.append((footprint.arithmetic, rows))
+        return (40 + 40 * rows) * MIB if footprint.arithmetic == before.arithmetic else 0.0
+
+    after = plan(question, trace=trace)
+    assert asked[0] == (before.arithmetic, before.micro_batch)
+    assert after.configuration != before
+    assert after.configuration.arithmetic != before.arithmetic or (
+        (40 + 40 * after.configuration.micro_batch + 100) * MIB <= after.predicted.memory_bound
+    )
+
+
+def test_a_winner_on_its_line_is_traced_once(made: Any) -> None:
+    asked: list[int] = []
+
+    def trace(footprint: Footprint, rows: int) -> float:
+        asked.append(rows)
+        return 0.0
+
+    assert plan(made.question(), trace=trace) == plan(made.question())
+    assert len(asked) == 1
+
+
+def test_nothing_fits(made: Any) -> None:
+    with pytest.raises(PlanInfeasible) as error:
+        plan(made.question(1, Limits(memory_bytes=120 * MIB)))
+    assert str(error.value).startswith("Expected one of 40 configurations within device memory 120 MiB, got none")
+    assert len(error.value.nearest) == 3

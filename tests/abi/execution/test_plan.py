@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from abi.errors import PlanInfeasible, UsageError
+from abi.execution.batch import parse_batch
+from abi.execution.footprint import bound_bytes, peak_bytes
+from abi.execution.module import default_loss
+from abi.execution.plan import Posed, plan_module, pose
+from abi.execution.search import search
+from abi.execution.sharding import Sharing, line_bytes
+from abi.execution.step import Training
+from abi.execution.trace import trace
+from abi.execution.tracer import memory_matters
+from abi.execution.types import Job, Limits
+from abi.execution.what_if import changed
+from abi.execution.wrapping import look, unit_bytes
+
+MIB = 2**20
+PLAIN = [("float32", False), ("bfloat16", False)]
+BATCH = parse_batch("x=f32[B,64]")
+
+
+def stack() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(64, 512),
+        nn.Sequential(*[nn.Sequential(nn.Linear(512, 512), nn.ReLU()) for _ in range(4)]),
+        nn.Linear(512, 8),
+    )
+
+
+@pytest.fixture(scope="module")
+def posed(made: Any) -> Posed:
+    return pose(
+        stack,
+        BATCH,
+        Limits(),
+        made.question(2).cluster,
+        Job(global_batch=4096, steps=10, row_bytes=BATCH.row_bytes),
+        optimizer="adamw",
+        loss=default_loss,
+        objective="throughput",
+        module_name="stack",
+    )
+
+
+def test_one_footprint_for_each_arithmetic_and_checkpointing_where_memory_matters(posed: Posed) -> None:
+    assert [(f.arithmetic, f.checkpointing) for f in posed.question.footprints] == PLAIN
+    assert not memory_matters(posed.question)
+    assert "Checkpointing: no, as memory keeps out nothing better." in posed.plan().reasons
+    tight = changed(posed.question, ["memory=125MiB"])
+    assert memory_matters(tight)
+    assert any(alternative.configuration.checkpointing for alternative in posed.plan(tight).alternatives)
+
+
+@pytest.mark.parametrize("memory", range(112, 140, 4))
+@pytest.mark.parametrize("objective", ["throughput", "energy"])
+def test_what_is_not_traced_would_not_have_won(posed: Posed, memory: int, objective: Any) -> None:
+    for less in (1.0, 0.95):
+        question = replace(changed(posed.question, [f"memory={memory * less}MiB"]), objective=objective)
+        if memory_matters(question):
+            continue
+        whole = replace(question, footprints=(*question.footprints, *posed.tracer.footprints(checkpointing=True)))
+        few, all_ = search(question), search(whole)
+        assert few.configuration(int(few.order[0])) == all_.configuration(int(all_.order[0]))
+
+
+def test_memory_is_what_the_footprint_says(posed: Posed) -> None:
+    alone = Sharing(parallel="none", devices=1, unit_bytes=0)
+    for footprint in (*posed.question.footprints, *posed.tracer.footprints(checkpointing=True)):
+        for rows in (1, 7, 4096):
+            for times in (1, 2):
+                at = (np.array([float(rows)]), np.array([float(times)]))
+                upper = line_bytes(footprint, alone, *at, upper=True)
+                evaluate = line_bytes(footprint, alone, *at, upper=False)
+                accumulated = times > 1
+                assert upper[0] >= peak_bytes(footprint, rows, accumulated=accumulated)
+                assert upper[0] * (1 + footprint.margin) >= bound_bytes(footprint, rows, accumulated=accumulated)
+                assert evaluate[0] <= upper[0]
+
+
+def test_the_plan_is_not_below_what_its_step_takes(posed: Posed) -> None:
+    plan = posed.plan()
+    choice = plan.configuration
+    training = Training(
+        build=stack, batch=BATCH, arithmetic=choice.arithmetic, checkpointing=choice.checkpointing, optimizer="adamw"
+    )
+    traced = max(phase.peak_bytes for phase in trace(training, choice.micro_batch).phases)
+    context = plan.cluster.device.context_bytes
+    if choice.parallel == "none":
+        assert traced + context <= plan.predicted.memory_bound
+    assert plan.footprint.parameters == 64 * 512 + 512 + 4 * (512 * 512 + 512) + 512 * 8 + 8
+
+
+def test_the_same_module_gives_the_same_plan(made: Any, posed: Posed) -> None:
+    again = plan_module(
+        stack,
+        BATCH,
+        Limits(),
+        made.question(2).cluster,
+        Job(global_batch=4096, steps=10, row_bytes=BATCH.row_bytes),
+        module_name="stack",
+    )
+    assert again.id == posed.plan().id
+
+
+def test_a_module_that_fits_nowhere(made: Any) -> None:
+    cluster = made.question(1, device={"memory_bytes": 110 * MIB}).cluster
+    job = Job(global_batch=64, steps=10, row_bytes=BATCH.row_bytes)
+    with pytest.raises(PlanInfeasible, match=r"the nearest that fit are a device with [\d.]+MiB of memory"):
+        plan_module(stack, BATCH, Limits(), cluster, job)
+
+
+def test_contradictions_are_told_before_anything_is_traced(made: Any) -> None:
+    def never() -> nn.Module:
+        raise AssertionError
+
+    job = Job(global_batch=7, steps=10, row_bytes=BATCH.row_bytes)
+    with pytest.raises(UsageError, match="that 2 devices divide, got 7: take 6 or 8"):
+        plan_module(never, BATCH, Limits(), made.question(2).cluster, job)
+
+
+def test_what_fsdp_gathers_is_a_block_and_half_of_the_rest() -> None:
+    block, rest = 4 * (512 * 512 + 512), 4 * (64 * 512 + 512 + 512 * 8 + 8)
+    assert unit_bytes(stack()) == rest // 2 + block
+    assert look(stack) == (True, rest // 2 + block)
+    assert look(lambda: nn.Linear(4, 4)) == (False, None)
+
+
+def test_more_devices_are_searched_with_the_same_footprints(posed: Posed) -> None:
+    found = search(posed.question.with_devices(4))
+    assert set(found.columns.devices.tolist()) == {1, 2, 4}

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from abi.execution.types import ExecutionPlan
+
+MODULE = """
+from torch import nn
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, 2))
+
+
+def deep():
+    blocks = [nn.Sequential(nn.Linear(1024, 1024), nn.ReLU()) for _ in range(4)]
+    return nn.Sequential(nn.Linear(128, 1024), nn.Sequential(*blocks), nn.Linear(1024, 2))
+
+
+def loss(output, arguments):
+    return output.square().sum()
+"""
+ASKED = {"--module": "toy_modules:mlp", "--batch": "x=f32[B,128]", "--gpus": "2xL4", "--global-batch": "256"}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with the user's own module in it, from which the command line is called."""
+    (tmp_path / "toy_modules.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def plan(abi, tmp_path):
+    def run(*words, **changed):
+        asked = ASKED | {f"--{name.replace('_', '-')}": value for name, value in changed.items()}
+        flags = [word for pair in asked.items() if pair[1] is not None for word in pair]
+        return abi("plan", *flags, "--workspace", tmp_path / "ws", *words)
+
+    return run
+
+
+def test_a_plan_as_json_is_the_same_every_time(plan):
+    first, again = plan("--json"), plan("--json")
+    assert first.code == 0
+    assert first.out == again.out
+    value = ExecutionPlan.from_json(first.json["value"])
+    assert value.id == first.json["id"]
+    choice = value.configuration
+    assert choice.micro_batch * choice.accumulation * choice.devices == 256
+    assert value.footprint.parameters == 128 * 256 + 256 + 256 * 2 + 2
+    assert value.job.row_bytes == 512
+
+
+def test_a_plan_for_people_fits_eighty_columns(plan):
+    answer = plan(
+        "--explain",
+        "--no-color",
+        module="toy_modules:deep",
+        loss="toy_modules:loss",
+        optimizer="sgd",
+        budget="memory=2GiB,train_time=1h",
+        what_if="memory=4GiB,gpus=1",
+    )
+    assert answer.code == 0, answer.err
+    assert max(map(len, answer.out.splitlines())) <= 80
+    for word in (
+        "toy_modules:deep on 2 x L4",
+        "device memory",
+        "2 GiB",
+        "Parallelism: ",
+        "Precision: ",
+        "Checkpointing: ",
+        "what lost",
+        "toy_modules:deep on 1 x L4",
+        "What if: ",
+    ):
+        assert word in answer.out
+
+
+def test_the_price_is_a_setting(plan):
+    answer = plan("--json", "--set", "devices.L4.price_per_hour=0.8", objective="cost")
+    assert answer.code == 0, answer.err
+    cost = answer.json["value"]["predicted"]
+    devices = answer.json["value"]["configuration"]["devices"]
+    assert cost["price"] == pytest.approx(0.8 * cost["train_s"] / 3600 * devices)
+
+
+def test_what_if_is_the_plan_of_that_envelope(plan):
+    both = plan("--json", what_if="gpus=1,memory=1GiB").json
+    alone = plan("--json", gpus="1xL4", budget="memory=1GiB").json
+    chosen, other = (p["value"] for p in (both["what_if"], alone))
+    # but for the host, which has the cores of a machine of two
+    for name in ("devices", "parallel", "micro_batch", "accumulation"):
+        assert chosen["configuration"][name] == other["configuration"][name]
+    assert chosen["limits"] == other["limits"]
+    assert both["difference"].startswith("What if: ")
+
+
+def test_nothing_fits(plan):
+    answer = plan("--json", budget="memory=300MiB")
+    assert answer.code == 5
+    assert "within device memory 300 MiB, got none: the nearest that fit are memory=" in answer.sentence
+    wider = answer.sentence.partition("are memory=")[2].split()[0]
+    assert plan("--json", budget=f"memory={wider}").code == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"gpus": "2xL5"}, "L4"),
+        ({"gpus": "0xL4"}, "got '0xL4'"),
+        ({"gpus": "3xL4"}, "Expected a global batch that 3 devices divide, got 256: take 255 or 258"),
+        ({"gpus": "8xL4", "global_batch": "4"}, "Expected at most one device for each row"),
+        ({"global_batch": "0"}, "Expected a global batch of at least 1, got 0."),
+        ({"global_batch": "-4"}, "Expected a global batch of at least 1, got -4."),
+        ({"global_batch": None}, "Expected --global-batch 256 beside --module"),
+        ({"batch": None}, "Expected --batch"),
+        ({"batch": "x=f32[128]"}, "Expected B once"),
+        ({"steps": "0"}, "Expected a number of steps of at least 1, got 0."),
+        ({"objective": "speed"}, "Expected an objective of throughput, energy, cost, memory, got 'speed'."),
+        ({"objective": "cost"}, "Expected a price per hour of L4"),
+        ({"budget": "memory=8"}, "Expected a size such as 8GiB, got '8'"),
+        ({"budget": "memory=0GiB"}, "above zero"),
+        ({"budget": "memory=8GiB,memory=4GiB"}, "they contradict each other"),
+        ({"budget": "mem=8GiB"}, "did you mean memory?"),
+        ({"what_if": "gpu=2"}, "did you mean gpus?"),
+        ({"what_if": "gpus=3"}, "Expected a global batch that 3 devices divide"),
+        ({"module": "toy_modules:none"}, "Expected 'none' in module 'toy_modules'"),
+        ({"optimizer": "lion"}, "got 'lion'"),
+        ({"module": None}, "Expected what `abi fit --json` printed, or --module package:factory, got neither"),
+    ],
+)
+def test_bad_input_is_one_sentence(plan, changed, said):
+    answer = plan("--json", **changed)
+    assert answer.code == 2
+    assert said in answer.sentence
+
+
+def test_a_file_and_a_module_at_once(plan, tmp_path):
+    (tmp_path / "attention.json").write_text(json.dumps({}))
+    assert "got both: leave one out" in plan(tmp_path / "attention.json").sentence
+
+
+def test_the_api_is_where_the_planner_is():
+    import abi.planning
+    from abi.execution.plan import plan_module
+
+    assert abi.planning.plan_module is plan_module
+    with pytest.raises(AttributeError, match="no attribute 'plan_modul'"):
+        abi.planning.plan_modul  # noqa: B018

@@ -244,7 +244,9 @@ class Tracking:
                 self.signing.verify(folder, operation_id or tagged)
             except ArtifactRefused as error:
                 shutil.rmtree(folder, ignore_errors=True)
-                msg = f"Expected {uri} as it was recorded, got files that are refused. {error}".replace(f" in {folder}", "")
+                msg = f"Expected {uri} as it was recorded, got files that are refused. {error}".replace(
+                    f" in {folder}", ""
+                )
                 raise ArtifactRefused(msg) from None
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -151,6 +151,7 @@ def _trained(value: Trained) -> dict[str, Any]:
         "round": value.plan.attention.round, "allocation": value.plan.allocation, "family": value.family,
         "artifact": value.artifact, "validation_loss": value.loss,
         "predicted": value.predicted.to_json(), "measured": value.measured.to_json(),
+        **({"revisions": [r.to_json() for r in value.revisions]} if value.revisions else {}),
     }  # fmt: skip
 
 

@@ -365,6 +365,7 @@ class Plan(Value):
 
     `family` "auto" trains both families and decides on validation rows; `capacity` is `NO_NETWORK` where there are
     only trees, `trees` None where there is only a network. Where there are both, `parts` says what each would cost alone.
+    `bound` is what the limits were held against, where earlier runs taught a margin over predictions.
     """
 
     attention: Attention
@@ -377,3 +378,4 @@ class Plan(Value):
     family: Literal["network", "trees", "blend", "auto"] = "network"
     trees: TreesCapacity | None = None
     parts: dict[Family, Cost] | None = None
+    bound: Late[Cost | None] = None

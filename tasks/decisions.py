@@ -142,6 +142,7 @@ def _plan(value: Plan) -> dict[str, Any]:
         "family": value.family,
         "envelope": value.envelope.to_json(),
         "predicted": value.predicted.to_json(),
+        **({} if value.bound is None else {"bound": value.bound.to_json()}),
         "reasons": list(value.reasons[:NOTABLE]),
     }
 

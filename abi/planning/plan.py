@@ -34,6 +34,7 @@ from abi.planning.ladder import (
     with_cells,
 )
 from abi.planning.machine import Machine
+from abi.planning.margins import bounded, tightened
 from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
 from abi.problem import Feature
 from abi.types import Allocation, Attention, Capacity, Cost, Envelope, Execution, FeatureCapacity, Plan, Pruning
@@ -294,17 +295,21 @@ def _curves(attention: Attention) -> list[tuple[float, ...]]:
 def _fitting(
     capacity: Capacity, start: Recipe, work: Workload, envelope: Envelope, machine: Machine
 ) -> tuple[Execution, Cost, str | None]:
-    """How it is trained, its cost, and what limit that exceeds: where memory is short, in the largest parts that fit."""
+    """How it is trained, its cost at most, and the limit that this exceeds: where memory is short, in the largest parts that fit."""
     rows = min(start.batch_rows, work.train_rows)
     part: int | None = None
     while True:
         execution = _execution(capacity, start, work, envelope, machine, part)
-        cost = predict_cost(capacity, execution, work, machine)
+        cost = _bound(capacity, execution, work, machine)
         short = _short(cost, envelope, execution)
         memory = envelope.memory_bytes is not None and cost.memory_bytes > envelope.memory_bytes
         if short is None or not memory or execution.part_rows <= LEAST_PART:
             return execution, cost, short
         part = -(-(part or rows) // 2)
+
+
+def _bound(capacity: Capacity, execution: Execution, work: Workload, machine: Machine) -> Cost:
+    return bounded(predict_cost(capacity, execution, work, machine), machine.margin("network"))
 
 
 def _execution(
@@ -313,7 +318,8 @@ def _execution(
     batch = min(start.batch_rows, work.train_rows)
     epochs = start.epochs
     if envelope.train_time_s is not None:
-        affordable = int(envelope.train_time_s / epoch_seconds(capacity, part or batch, work, machine))
+        limit = tightened(envelope, machine.margin("network")).train_time_s or 0.0
+        affordable = int(limit / epoch_seconds(capacity, part or batch, work, machine))
         epochs = max(min(epochs, MIN_EPOCHS), min(epochs, affordable))
     return Execution(
         device=machine.device,
@@ -366,7 +372,7 @@ def _finish(
         if attention.frugal:
             macs = MACS_SLACK * _macs(even, work)
             for divided, other in _frugal(attention, start, work, budget, macs, larger=bound):
-                if _short(predict_cost(divided, execution, work, machine), envelope, execution) is None:
+                if _short(_bound(divided, execution, work, machine), envelope, execution) is None:
                     capacity, chosen = divided, other
                     break
         else:

@@ -72,12 +72,23 @@ class Tried(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Revision(Value):
+    """What training changed about its plan when memory ran out, and after which epoch it went on."""
+
+    epoch: int
+    micro_batch_before: int
+    micro_batch: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained(Value):
     """A trained model. `artifact` is the SHA-256 of its weights file; `attention` what the weights moved to in training.
 
     `choice` is there where two families were trained. Trees have a line of `history` per round of boosting. Where the plan
     prunes, `kept` are the parameters that training left each feature (its encoder's, and its columns in the layer above)
-    and `layers` those that it left each part of the network. `tried` is there where it is the uniform control.
+    and `layers` those that it left each part of the network. `tried` is there where it is the uniform control, `revisions`
+    where memory ran out on the way.
     """
 
     plan: Plan
@@ -96,6 +107,7 @@ class Trained(Value):
     kept: tuple[int, ...] = ()
     layers: LayerSplit | None = None
     tried: Late[Tried | None] = None
+    revisions: Late[tuple[Revision, ...]] = ()
 
     @property
     def predicted(self) -> Cost:

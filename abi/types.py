@@ -323,7 +323,8 @@ class Execution(Value):
 
     `learning_rate` is AdamW's peak, `encoder_factor` the encoders' rate over that, `average` the decay of the moving
     average of the weights (0 is none), `patience` epochs without a better validation loss, `term_dropout` the share of
-    a text's terms that a step leaves out, `smoothing` that of the labels.
+    a text's terms that a step leaves out, `smoothing` that of the labels. Where memory asks for it, a step adds up the
+    gradients of parts of `micro_batch` rows.
     """
 
     device: str
@@ -340,6 +341,12 @@ class Execution(Value):
     patience: int = 16
     term_dropout: float = 0.0
     smoothing: float = 0.0
+    micro_batch: Late[int | None] = None
+
+    @property
+    def part_rows(self) -> int:
+        """Rows that are computed at a time."""
+        return self.micro_batch or self.batch_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -358,6 +365,7 @@ class Plan(Value):
 
     `family` "auto" trains both families and decides on validation rows; `capacity` is `NO_NETWORK` where there are
     only trees, `trees` None where there is only a network. Where there are both, `parts` says what each would cost alone.
+    `bound` is what the limits were held against, where earlier runs taught a margin over predictions.
     """
 
     attention: Attention
@@ -370,3 +378,4 @@ class Plan(Value):
     family: Literal["network", "trees", "blend", "auto"] = "network"
     trees: TreesCapacity | None = None
     parts: dict[Family, Cost] | None = None
+    bound: Late[Cost | None] = None

@@ -11,6 +11,7 @@ unless `--json` prints it. Exits 1 where anything was lost or done twice.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -49,18 +50,24 @@ LONG: dict[str, int | None] = {
 
 def main() -> None:
     """Run the named parts."""
-    words = sys.argv[1:]
-    seed = int(words[words.index("--seed") + 1]) if "--seed" in words else 0
-    sizes = SHORT if "--short" in words else LONG
-    parts = [word for word in words if word in LONG] or list(LONG)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(LONG))
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    unknown = set(asked.parts) - set(LONG)
+    if unknown:
+        parser.error(f"Expected parts among {', '.join(LONG)}, got {', '.join(sorted(unknown))}.")
+    seed, sizes, parts = asked.seed, SHORT if asked.short else LONG, asked.parts or list(LONG)
     say(f"seed {seed}")
     warm()
     world = World.make()
     try:
-        figures = {"seed": seed, "short": "--short" in words, **_killed(world, parts, sizes, seed)}
+        figures = {"seed": seed, "short": asked.short, **_killed(world, parts, sizes, seed)}
     finally:
         world.remove()
-    if "--json" in words:
+    if asked.json:
         print(json.dumps(figures, indent=1))
     else:
         print(write_results("chaos", {**_before(), **figures}))

@@ -142,6 +142,7 @@ def _plan(value: Plan) -> dict[str, Any]:
         "family": value.family,
         "envelope": value.envelope.to_json(),
         "predicted": value.predicted.to_json(),
+        **({} if value.bound is None else {"bound": value.bound.to_json()}),
         "reasons": list(value.reasons[:NOTABLE]),
     }
 
@@ -151,6 +152,7 @@ def _trained(value: Trained) -> dict[str, Any]:
         "round": value.plan.attention.round, "allocation": value.plan.allocation, "family": value.family,
         "artifact": value.artifact, "validation_loss": value.loss,
         "predicted": value.predicted.to_json(), "measured": value.measured.to_json(),
+        **({"revisions": [r.to_json() for r in value.revisions]} if value.revisions else {}),
     }  # fmt: skip
 
 

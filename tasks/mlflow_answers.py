@@ -13,6 +13,7 @@ from abi.errors import TrackingError, WorkspaceError, clip
 from tasks.workspace import FULL, disk_errors
 
 SERVER_TROUBLE = 500
+LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
 
 @contextlib.contextmanager
@@ -30,7 +31,10 @@ def answering(uri: str) -> Iterator[None]:
             place = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:") else tempfile.gettempdir()
             msg = f"Expected room to write {place}, got no space left: free some, then run again."
             raise WorkspaceError(msg) from error
-        msg = f"Expected MLflow at {uri} to answer, got: {_said(error)}. Check tracking.uri or MLFLOW_TRACKING_URI, or start the server, then run again."
+        said = _said(error)
+        known = "authenticated" not in said and " 401 " not in said
+        remedy = "tracking.uri or MLFLOW_TRACKING_URI, or start the server" if known else LOGIN
+        msg = f"Expected MLflow at {uri} to answer, got: {said}. Check {remedy}, then run again."
         raise TrackingError(msg, transient=_transient(error)) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import torch
 
@@ -13,23 +14,33 @@ from abi.planning.even import even_plans as plans_of_control
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
+from abi.problem import Problem
 from abi.types import Allocation, Attention, Envelope, Family, Plan
 from abi.units import show_bytes, show_count, show_seconds
 from tasks.data import load_rows
 from tasks.progress import say
+from tasks.residuals import margins
 from tasks.stage import Call, Stage
 
 
-def machine(call: Call) -> Machine:
-    """The constants of this machine, from the workspace or measured now."""
+def machine(call: Call, problem: Problem) -> Machine:
+    """The constants of this machine, measured once, with the margins that earlier runs taught.
+
+    One problem under the same settings is planned with the same constants from its first plan on, however many runs end
+    meanwhile: what it decides can be decided again.
+    """
     settings = call.settings.training
     device = find_device(settings.device)
     precision = find_precision(settings.precision, device)
-    name = f"machine-{device.replace(':', '-')}-{precision}-{settings.threads or 'all'}-{torch.__version__}.json"
-    path = call.ws.root / name
-    if not path.is_file():
-        call.ws.write(path, json.dumps(measure(device, precision, settings.threads).to_json(), indent=1).encode())
-    return Machine.from_json(json.loads(path.read_bytes()))
+    name = f"{device.replace(':', '-')}-{precision}-{settings.threads or 'all'}-{torch.__version__}.json"
+    own = call.ws.root / "machines" / f"{problem.id[:16]}-{call.settings.digest()[:16]}-{name}"
+    if not own.is_file():
+        path = call.ws.root / f"machine-{name}"
+        if not path.is_file():
+            call.ws.write(path, json.dumps(measure(device, precision, settings.threads).to_json(), indent=1).encode())
+        here = Machine.from_json(json.loads(path.read_bytes()))
+        call.ws.write(own, json.dumps(replace(here, margins=margins(call.ws, device, precision)).to_json()).encode())
+    return Machine.from_json(json.loads(own.read_bytes()))
 
 
 def divide(
@@ -46,7 +57,7 @@ def divide(
         attention,
         envelope or config.envelope.limits(),
         config,
-        machine(call),
+        machine(call, problem),
         allocation=allocation,
         train_rows=len(load_rows(call, problem, "train")),
         validation_rows=len(load_rows(call, problem, "validation")),

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from abi.errors import clip
-from abi.outcomes import Epoch
+from abi.outcomes import Epoch, Revision
 from abi.types import Plan
 
 if TYPE_CHECKING:
@@ -71,6 +71,12 @@ class Curves:
             self._writer.add_scalar(f"attention/{clip(name)}", float(weight), line.epoch)
         for part, norm in norms.items():
             self._writer.add_scalar(f"norm/{part}", norm, line.epoch)
+
+    def revised(self, revision: Revision) -> None:
+        """One line: it may be why training takes longer."""
+        say(
+            f"memory    ran out ({revision.reason}): on from epoch {revision.epoch} in parts of {revision.micro_batch} rows, not {revision.micro_batch_before}; a step takes as many as before"
+        )
 
     def close(self) -> None:
         """Write what is left."""

@@ -26,6 +26,7 @@ from abi.report.summary import verdict
 from abi.sections import without_passwords
 from abi.training.rounds import best_round
 from abi.values import Value
+from tasks import residuals
 from tasks.data import load_rows, open_reader
 from tasks.decisions import open_ledger
 from tasks.fresh_process import frame_of, plain_rows
@@ -88,6 +89,7 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
     )
     result = result_document(final, recorded, folder / "report.html") | {"values": ids}
     ws.write(folder / "run.json", json.dumps(result, ensure_ascii=False, indent=1).encode())
+    residuals.keep(ws, [even, *(move.trained for move in rounds), value.trained])
     say(f"record    {recorded.uri}")
     return str(folder)
 
@@ -97,7 +99,7 @@ def conditions(call: Call, evaluation: Evaluation) -> Conditions:
     problem = evaluation.trained.plan.attention.scores.problem
     return Conditions(
         settings=call.settings.recorded(),
-        machine=machine(call).to_json(),
+        machine=machine(call, problem).to_json(),
         train_rows=len(load_rows(call, problem, "train")),
         validation_rows=len(load_rows(call, problem, "validation")),
         code=code_id(),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib.util
+import json
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -123,9 +126,10 @@ def prefect_auth() -> str:
 def servers(
     postgres_server: str, prefect_auth: str, free_port: Callable[[], int], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Servers]:
-    """An MLflow server and a Prefect server, each on a PostgreSQL database of its own."""
+    """An MLflow server and a Prefect server, each on a PostgreSQL database of its own, each asking who it is."""
     folder = tmp_path_factory.mktemp("servers")
-    with new_database(postgres_server) as for_mlflow, new_database(postgres_server) as for_prefect:
+    databases = [new_database(postgres_server) for _ in range(3)]
+    with databases[0] as for_mlflow, databases[1] as for_users, databases[2] as for_prefect:
         mlflow = f"http://127.0.0.1:{(port := free_port())}"
         store = (
             "--backend-store-uri",
@@ -134,7 +138,17 @@ def servers(
             folder / "artifacts",
             "--workers",
             "1",
+            "--app-name",
+            "basic-auth",
         )
+        shipped = (Path(__file__).parents[1] / "infra" / "mlflow" / "basic_auth.ini").read_text()
+        auth = folder / "basic_auth.ini"
+        auth.write_text(re.sub("database_uri = .*", f"database_uri = {without_password(for_users)}", shipped))
+        asking = {
+            "MLFLOW_AUTH_CONFIG_PATH": str(auth),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": PASSWORD,
+        }
         prefect = f"http://127.0.0.1:{(other := free_port())}"
         settings = {
             "PREFECT_HOME": str(folder / "prefect"),
@@ -142,24 +156,42 @@ def servers(
             "PREFECT_SERVER_API_AUTH_STRING": prefect_auth,
         }
         with (
-            service(folder / "mlflow.log", "mlflow", "server", "--host", "127.0.0.1", "--port", port, *store) as first,
+            service(
+                folder / "mlflow.log", "mlflow", "server", "--host", "127.0.0.1", "--port", port, *store, **asking
+            ) as first,
             service(
                 folder / "prefect.log", "prefect", "server", "start", "--host", "127.0.0.1", "--port", other, **settings
             ) as second,
         ):
             await_url(f"{mlflow}/health", first, folder / "mlflow.log")
             await_url(f"{prefect}/api/health", second, folder / "prefect.log")
-            yield Servers(mlflow, f"{prefect}/api", for_mlflow, for_prefect)
+            make_user(mlflow, "worker", PASSWORD)
+            login = {"MLFLOW_TRACKING_USERNAME": "worker", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+            yield Servers(mlflow, f"{prefect}/api", for_mlflow, for_prefect, login)
 
 
 @dataclass(frozen=True)
 class Servers:
-    """Where the servers answer, and the URLs of their databases."""
+    """Where the servers answer, the URLs of their databases, and who a worker is to MLflow (environment)."""
 
     mlflow: str
     prefect: str
     mlflow_database: str
     prefect_database: str
+    login: dict[str, str]
+
+
+def make_user(mlflow: str, name: str, password: str) -> None:
+    """A user of MLflow who may do what every user may."""
+    request = urllib.request.Request(
+        f"{mlflow}/api/2.0/mlflow/users/create",
+        json.dumps({"username": name, "password": password}).encode(),
+        {
+            "Content-Type": "application/json",
+            "Authorization": f"Basic {base64.b64encode(f'admin:{PASSWORD}'.encode()).decode()}",
+        },
+    )
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 def without_password(url: str) -> str:

@@ -70,7 +70,7 @@ def step_seconds(capacity: Capacity, rows: int, outputs: int, machine: Machine) 
 
 
 def epoch_seconds(capacity: Capacity, execution_rows: int, work: Workload, machine: Machine) -> float:
-    """Time of one epoch and its validation (one forward pass, a third of a step)."""
+    """Time of one epoch in parts of so many rows, and its validation (one forward pass, a third of a step)."""
     steps = -(-work.train_rows // execution_rows)
     step = step_seconds(capacity, execution_rows, work.outputs, machine)
     per_row = (step - machine.call_s) / execution_rows
@@ -91,8 +91,10 @@ def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> in
     bags = len(texts) * (work.train_rows + work.validation_rows) * TEXT_CELLS_BYTES
     hidden = capacity.members * capacity.block_width
     units = ACTIVATION_COPIES * hidden * capacity.blocks * unit_bytes + 6 * width * FLOAT_BYTES
-    train = execution.batch_rows * (units + 4 * capacity.members * out * FLOAT_BYTES) + 2 * hidden * width * unit_bytes
-    predict = min(PREDICT_ROWS, work.validation_rows) * (hidden * (unit_bytes + FLOAT_BYTES) + 3 * width * FLOAT_BYTES)
+    train = execution.part_rows * (units + 4 * capacity.members * out * FLOAT_BYTES) + 2 * hidden * width * unit_bytes
+    predict = min(execution.micro_batch or PREDICT_ROWS, work.validation_rows) * (
+        hidden * (unit_bytes + FLOAT_BYTES) + 3 * width * FLOAT_BYTES
+    )
     weights = (copies * FLOAT_BYTES + (MASKS if capacity.pruning else 0)) * start_parameters(capacity)
     return int(weights + FLOAT_BYTES * tables + bags + cells + max(train, predict))
 
@@ -105,7 +107,7 @@ def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machi
     return Cost(
         parameters=parameters(capacity),
         memory_bytes=memory_bytes(capacity, execution, work),
-        train_time_s=_rounded(execution.epochs * epoch_seconds(capacity, execution.batch_rows, work, machine)),
+        train_time_s=_rounded(execution.epochs * epoch_seconds(capacity, execution.part_rows, work, machine)),
         latency_s=_rounded(machine.predict_call_s + macs * machine.mac_s),
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Final
 
 from abi.errors import PlanInfeasible, UsageError, listed
 from abi.planning.machine import Machine
+from abi.planning.margins import Margin, bounded, told
 from abi.planning.plan import make_plan
 from abi.planning.trees import TreesPlan, plan_trees
 from abi.types import NO_NETWORK, Allocation, Attention, Cost, Envelope, Execution, Family, Plan
@@ -60,7 +61,7 @@ def plan_family(
         made = make_plan(
             attention, limits, config, machine, allocation=allocation, train_rows=train_rows, validation_rows=validation_rows
         )  # fmt: skip
-        return replace(made, envelope=envelope)
+        return _within(replace(made, envelope=envelope), machine.margin("network"))
 
     def trees() -> TreesPlan:
         return plan_trees(
@@ -74,11 +75,16 @@ def plan_family(
         )
     if asked == "network":
         return network(envelope)
+    margin = machine.margin("trees")
+
+    def alone(made: TreesPlan) -> Plan:
+        return _within(_trees_alone(made, attention, envelope, allocation, train_rows, machine), margin)
+
     if asked == "trees":
-        return _trees_alone(trees(), attention, envelope, allocation, train_rows, machine)
+        return alone(trees())
     if asked == "blend":
-        return _together("blend", _room_for_trees(network, trees, envelope), trees(), envelope)
-    return _auto(network, trees, lambda made: _trees_alone(made, attention, envelope, allocation, train_rows, machine), envelope)  # fmt: skip
+        return _together("blend", _room_for_trees(network, trees, envelope), trees(), envelope, margin)
+    return _auto(network, trees, alone, envelope, margin)
 
 
 KINDS_OF_TREES: Final = frozenset({"numeric", "categorical", "boolean"})
@@ -89,6 +95,7 @@ def _auto(
     trees: Callable[[], TreesPlan],
     alone: Callable[[TreesPlan], Plan],
     envelope: Envelope,
+    margin: Margin | None,
 ) -> Plan:
     """Both, or the one that fits.
 
@@ -107,7 +114,7 @@ def _auto(
         return _noted(alone(made), "training.family is auto: no network fits the envelope, so trees it is.")
     if isinstance(made, PlanInfeasible):
         return _noted(first, "training.family is auto: no trees fit the envelope, so a network it is.")
-    return _together("auto", first, made, envelope)
+    return _together("auto", first, made, envelope, margin)
 
 
 def _room_for_trees(network: Callable[[Envelope], Plan], trees: Callable[[], TreesPlan], envelope: Envelope) -> Plan:
@@ -116,6 +123,13 @@ def _room_for_trees(network: Callable[[Envelope], Plan], trees: Callable[[], Tre
     if limit is None or whole.predicted.parameters + LEAST_TREES * wanted.parameters <= limit:
         return whole
     return network(replace(envelope, parameters=max(1, int(NETWORK_SHARE * limit))))
+
+
+def _within(plan: Plan, margin: Margin | None) -> Plan:
+    """With the bound that it was held to, and why."""
+    if margin is None:
+        return plan
+    return replace(plan, bound=bounded(plan.predicted, margin), reasons=(*plan.reasons, told(margin)))
 
 
 def _noted(plan: Plan, reason: str) -> Plan:
@@ -149,17 +163,16 @@ def _trees_alone(
     )
 
 
-def _together(family: str, network: Plan, made: TreesPlan, envelope: Envelope) -> Plan:
+def _together(family: str, network: Plan, made: TreesPlan, envelope: Envelope, margin: Margin | None) -> Plan:
     """Both; what they cost is the blend's, whose trees are cut where the sum would pass the limit."""
     a, b = network.predicted, made.predicted
-    total = a.parameters + b.parameters
-    limit = envelope.parameters
-    predicted = Cost(
-        parameters=total if limit is None else min(total, max(limit, a.parameters)),
-        memory_bytes=a.memory_bytes + b.memory_bytes,
-        train_time_s=a.train_time_s + b.train_time_s,
-        latency_s=a.latency_s + b.latency_s,
-    )
+    predicted, limit = _sum(a, b), envelope.parameters
+    if limit is not None:
+        predicted = replace(predicted, parameters=min(predicted.parameters, max(limit, a.parameters)))
+    bound = None
+    if network.bound is not None or margin is not None:
+        bound = replace(_sum(network.bound or a, bounded(b, margin)), parameters=predicted.parameters)
+    margins = () if margin is None else (told(margin),)
     reason = (
         "Both families are trained; validation rows decide between the network, the trees and, where it fits, a blend of both."
         if family == "auto"
@@ -171,5 +184,10 @@ def _together(family: str, network: Plan, made: TreesPlan, envelope: Envelope) -
         trees=made.capacity,
         predicted=predicted,
         parts={"network": a, "trees": b},
-        reasons=(*network.reasons, *made.reasons, reason),
+        reasons=(*network.reasons, *made.reasons, *margins, reason),
+        bound=bound,
     )
+
+
+def _sum(a: Cost, b: Cost) -> Cost:
+    return Cost(**{f.name: getattr(a, f.name) + getattr(b, f.name) for f in fields(Cost)})

@@ -14,12 +14,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from abi.values import Value
+from abi.planning.margins import Margin
+from abi.types import Family
+from abi.values import Late, Value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Value):
-    """Measured constants of one device. `activation_s` is per row and hidden unit of every member and block."""
+    """Measured constants of one device, and what earlier runs on it taught about predictions.
+
+    `activation_s` is per row and hidden unit of every member and block.
+    """
 
     device: str
     name: str
@@ -30,3 +35,8 @@ class Machine(Value):
     mac_s: float
     predict_call_s: float
     memory_bytes: int
+    margins: Late[tuple[Margin, ...]] = ()
+
+    def margin(self, family: Family) -> Margin | None:
+        """What plans of that family keep inside their limits; None where too little is known."""
+        return next((m for m in self.margins if m.family == family), None)

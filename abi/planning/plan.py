@@ -34,6 +34,7 @@ from abi.planning.ladder import (
     with_cells,
 )
 from abi.planning.machine import Machine
+from abi.planning.margins import bounded, tightened
 from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
 from abi.problem import Feature
 from abi.types import Allocation, Attention, Capacity, Cost, Envelope, Execution, FeatureCapacity, Plan, Pruning
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from abi.config import Config
 
 MIN_EPOCHS: Final = 4
+LEAST_PART: Final = 32
+"""Rows: smaller micro-batches save little and cost much time."""
 BOUND_EPOCHS: Final = 25
 """Least epochs of a network that is smaller than the rows ask for: it learns more slowly, and early stopping ends it."""
 FEWER_ROWS: Final = (2048, 1024, 512, 256, 128, 64)
@@ -108,9 +111,7 @@ def make_plan(
         if bound and config.training.epochs is None:
             start = replace(start, epochs=max(start.epochs, BOUND_EPOCHS))
         even = _even(schema.features, backbone, width, start.bins, work.outputs, terms, most)
-        execution = _execution(even, start, work, envelope, machine)
-        cost = predict_cost(even, execution, work, machine)
-        short = _short(cost, envelope, execution)
+        execution, cost, short = _fitting(even, start, work, envelope, machine)
         if short is None:
             return _finish(
                 attention, envelope, allocation, even, backbone, start, execution, work, machine, most, bound
@@ -122,8 +123,8 @@ def make_plan(
         for capacity, backbone in _frugal(
             attention, start, work, envelope.parameters or cost.parameters, None, larger=True
         ):
-            execution = _execution(capacity, start, work, envelope, machine)
-            if _short(predict_cost(capacity, execution, work, machine), envelope, execution) is None:
+            execution, _, lacking = _fitting(capacity, start, work, envelope, machine)
+            if lacking is None:
                 return _plan(attention, envelope, allocation, capacity, None, backbone, start, execution, work, machine)
     msg = (
         f"Expected an envelope that the smallest network for {len(schema.features)} features fits into, got {short}. The smallest that would do: "
@@ -291,11 +292,34 @@ def _curves(attention: Attention) -> list[tuple[float, ...]]:
     return [f.curve for f in attention.scores.features]
 
 
-def _execution(capacity: Capacity, start: Recipe, work: Workload, envelope: Envelope, machine: Machine) -> Execution:
+def _fitting(
+    capacity: Capacity, start: Recipe, work: Workload, envelope: Envelope, machine: Machine
+) -> tuple[Execution, Cost, str | None]:
+    """How it is trained, its cost at most, and the limit that this exceeds: where memory is short, in the largest parts that fit."""
+    rows = min(start.batch_rows, work.train_rows)
+    part: int | None = None
+    while True:
+        execution = _execution(capacity, start, work, envelope, machine, part)
+        cost = _bound(capacity, execution, work, machine)
+        short = _short(cost, envelope, execution)
+        memory = envelope.memory_bytes is not None and cost.memory_bytes > envelope.memory_bytes
+        if short is None or not memory or execution.part_rows <= LEAST_PART:
+            return execution, cost, short
+        part = -(-(part or rows) // 2)
+
+
+def _bound(capacity: Capacity, execution: Execution, work: Workload, machine: Machine) -> Cost:
+    return bounded(predict_cost(capacity, execution, work, machine), machine.margin("network"))
+
+
+def _execution(
+    capacity: Capacity, start: Recipe, work: Workload, envelope: Envelope, machine: Machine, part: int | None
+) -> Execution:
     batch = min(start.batch_rows, work.train_rows)
     epochs = start.epochs
     if envelope.train_time_s is not None:
-        affordable = int(envelope.train_time_s / epoch_seconds(capacity, batch, work, machine))
+        limit = tightened(envelope, machine.margin("network")).train_time_s or 0.0
+        affordable = int(limit / epoch_seconds(capacity, part or batch, work, machine))
         epochs = max(min(epochs, MIN_EPOCHS), min(epochs, affordable))
     return Execution(
         device=machine.device,
@@ -312,6 +336,7 @@ def _execution(capacity: Capacity, start: Recipe, work: Workload, envelope: Enve
         patience=start.patience,
         term_dropout=start.term_dropout or (TERM_DROPOUT if any(f.entries for f in capacity.features) else 0.0),
         smoothing=start.smoothing,
+        micro_batch=part,
     )
 
 
@@ -347,7 +372,7 @@ def _finish(
         if attention.frugal:
             macs = MACS_SLACK * _macs(even, work)
             for divided, other in _frugal(attention, start, work, budget, macs, larger=bound):
-                if _short(predict_cost(divided, execution, work, machine), envelope, execution) is None:
+                if _short(_bound(divided, execution, work, machine), envelope, execution) is None:
                     capacity, chosen = divided, other
                     break
         else:
@@ -439,6 +464,11 @@ def _reasons(
         if execution.epochs == start.epochs
         else f", fewer than the usual {start.epochs} to stay within {show_seconds(envelope.train_time_s or 0)}"
     )
+    parts = (
+        ""
+        if execution.micro_batch is None
+        else f", each in parts of {execution.micro_batch} to stay within {show_bytes(envelope.memory_bytes or 0)}"
+    )
     average = f", weights averaged with decay {execution.average:g}" if execution.average else ""
     pruned = (
         ""
@@ -449,5 +479,5 @@ def _reasons(
         first,
         f"Layers: {shares}; the backbone is {size}, {why}.{pruned}",
         f"Runs on {execution.device} with {execution.threads} threads in {execution.precision}{', which this device computes natively' if execution.precision == 'bfloat16' else ''}.",
-        f"{execution.epochs} epochs of {show_count(work.train_rows)} rows in steps of {execution.batch_rows}{fewer}; peak rate {execution.learning_rate:g}, {execution.encoder_factor:g}x for the encoders{average}.",
+        f"{execution.epochs} epochs of {show_count(work.train_rows)} rows in steps of {execution.batch_rows}{parts}{fewer}; peak rate {execution.learning_rate:g}, {execution.encoder_factor:g}x for the encoders{average}.",
     )

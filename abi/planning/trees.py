@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from abi.errors import PlanInfeasible
 from abi.planning.machine import Machine
+from abi.planning.margins import bounded, tightened
 from abi.problem import Feature, Task
 from abi.types import Allocation, Attention, Cost, Envelope, TreeFeature, TreesCapacity
 from abi.units import show_bytes, show_count, show_seconds
@@ -115,13 +116,15 @@ def plan_trees(
     start = _recipe(train_rows, schema.task, settings)
     short = ""
     smallest: Cost | None = None
-    for rounds, leaves, bins in _sizes(start, settings.bins, work, envelope, tables, machine):
+    margin = machine.margin("trees")
+    limits = tightened(envelope, margin)
+    for rounds, leaves, bins in _sizes(start, settings.bins, work, limits, tables, machine):
         even = [_even_bins(f, t, bins) for f, t in zip(schema.features, treatments, strict=True)]
         parameters = rounds * outputs * (2 * leaves - 1) + tables
         cost = _cost(work, rounds, leaves, sum(even), parameters, machine)
-        short = _short(cost, envelope)
+        short = _short(bounded(cost, margin), envelope)
         if short:
-            smallest = cost
+            smallest = bounded(cost, margin)
             continue
         usual = max(1.0, USUAL_SHARE * start.rounds / rounds)
         rate = max(start.learning_rate, min(FASTEST_RATE, start.learning_rate * usual))

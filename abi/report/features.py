@@ -355,7 +355,7 @@ def plan(report: Report) -> dict[str, Any]:
         "all": widths,
         "count": len(order),
         "control": control is not None,
-        "reasons": [clean(reason, 400) for reason in kept.reasons[:WRITTEN]],
+        "reasons": [clean(reason, 400) for reason in (*kept.reasons[:WRITTEN], *_revised(report))],
         "more_reasons": max(0, len(kept.reasons) - WRITTEN),
         "backbone": _backbone(size) if is_network(kept) else "",
         "execution": f"{run.device}, {plural(run.threads, 'thread')}"
@@ -367,6 +367,14 @@ def plan(report: Report) -> dict[str, Any]:
         "envelope": _envelope(kept),
         "trials": _trial_counts(report),
     }
+
+
+def _revised(report: Report) -> list[str]:
+    """What training changed about the plan."""
+    return [
+        f"Memory ran out ({r.reason}): from epoch {r.epoch + 1} on, a step was done in parts of {plural(r.micro_batch, 'row')}, not of {r.micro_batch_before}; it took as many rows as before."
+        for r in report.evaluation.trained.revisions
+    ]
 
 
 def _backbone(size: Capacity) -> str:

@@ -91,10 +91,7 @@ def unpack(
     shuffle: torch.Generator,
 ) -> Progress:
     """Put everything back where `pack` took it from."""
-    tensors = load_tensors(data)
-    length = int.from_bytes(data[:8], "little")
-    plain: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["progress"])
-
+    tensors, plain = load_tensors(data), _progress(data)
     restore_weights(data, network, average)
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _part(tensors, "optimizer").items():
@@ -105,3 +102,15 @@ def unpack(
     shuffle.set_state(tensors["random/shuffle"])
     history = [Epoch(**line) for line in plain.pop("history")]
     return Progress(**plain, history=history, best=_part(tensors, "best"))
+
+
+def last_epoch(checkpoints: Checkpoints | None) -> int:
+    """The epoch that training goes on after; 0 where nothing was kept."""
+    data = checkpoints.load() if checkpoints else None
+    return 0 if data is None else int(_progress(data)["epoch"])
+
+
+def _progress(data: bytes) -> dict[str, Any]:
+    length = int.from_bytes(data[:8], "little")
+    plain: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["progress"])
+    return plain

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -13,21 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from abi.errors import TrainingDiverged
-from abi.families.artifact import Blueprint, Model, build, compact, joined
+from abi.families.artifact import CHUNK_ROWS, Blueprint, Model, build, compact, joined
 from abi.families.kept import kept_parameters
 from abi.families.network import Cells, Network
 from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
 from abi.metrics import row_loss
-from abi.outcomes import Epoch, TermWidth, Trained
+from abi.outcomes import Epoch, Revision, TermWidth, Trained
 from abi.problem import Schema, Task
-from abi.training.checkpoint import Checkpoints, Progress, pack, restore_weights, unpack
+from abi.training.checkpoint import Checkpoints, Progress, last_epoch, pack, restore_weights, unpack
 from abi.training.decay import FeatureDecay
 from abi.training.dropping import Dropping
 from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
 from abi.training.objective import members_loss, row_losses, training_target
+from abi.training.out_of_memory import is_out_of_memory, release, revise
 from abi.training.pace import Pace, schedule
 from abi.training.watch import Unwatched, Watcher
 from abi.types import Cost, Execution, Plan
@@ -65,12 +66,39 @@ def train(
 ) -> Fitted[Model]:
     """Train exactly what `plan` says and keep the weights of the epoch with the least validation loss.
 
-    With a checkpoint, training goes on where it was. On a machine that is slower than planned the schedule is shortened
+    With a checkpoint, training goes on where it was; so it does, with smaller micro-batches, when memory runs out. On a machine that is slower than planned the schedule is shortened
     (see `abi.training.pace`), so that training still ends inside its limit; otherwise it is repeatable bit by bit.
 
     Raises:
         TrainingDiverged: a loss or gradient became NaN or infinite; the message names the cause.
+        PlanInfeasible: there is no memory for a step of one row.
     """
+    watcher, execution, revisions = watcher or Unwatched(), plan.execution, list[Revision]()
+    while True:
+        failed: BaseException | None = None
+        try:
+            fitted = _attempt(replace(plan, execution=execution), train, validation, config, seed, watcher, checkpoints)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            failed = error.with_traceback(None)  # its frames hold the tensors
+        if failed is None:
+            return replace(fitted, trained=replace(fitted.trained, plan=plan, revisions=tuple(revisions)))
+        execution, revision = revise(execution, len(train), last_epoch(checkpoints), failed)
+        release(execution.device)
+        revisions.append(revision)
+        watcher.revised(revision)
+
+
+def _attempt(
+    plan: Plan,
+    train: Columns,
+    validation: Columns,
+    config: Config,
+    seed: int,
+    watcher: Watcher,
+    checkpoints: Checkpoints | None,
+) -> Fitted[Model]:
     execution, schema = plan.execution, plan.attention.scores.problem.schema
     torch.set_num_threads(execution.threads)
     torch.manual_seed(seed)
@@ -94,7 +122,7 @@ def train(
     )
     network.to(device)
     memory = _memory_before(network, data, execution, schema.task)
-    progress, stopped = _loop(network, data, plan, config, seed, watcher or Unwatched(), checkpoints)
+    progress, stopped = _loop(network, data, plan, config, seed, watcher, checkpoints)
     network.load_state_dict(progress.best)
     network.low_precision = False
     model = compact(Model(blueprint, network.cpu()))
@@ -178,19 +206,16 @@ def _loop(
         for part in torch.randperm(data.train.rows, generator=shuffle).tensor_split(_steps(data, execution)):
             index = part.to(data.target.device)
             rate = _set_rate(optimizer, execution.learning_rate * schedule(progress.share))
-            out = network(data.train.take(index))
-            loss = members_loss(out, data.target.index_select(0, index), task, execution.smoothing)
-            whole = loss + config.attention.kl * network.attention.divergence()
             optimizer.zero_grad(set_to_none=True)
-            whole.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+            loss, whole = _backward(network, data, index, execution, task, config.attention.kl)
             dropping.hold(network)
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
-            if not torch.isfinite(norm + whole.detach()):
-                raise TrainingDiverged(_cause(network, whole.detach(), progress, rate))
+            if not torch.isfinite(norm + whole):
+                raise TrainingDiverged(_cause(network, whole, progress, rate))
             nn.utils.clip_grads_with_norm_(parameters, CLIP, norm, foreach=True)
             decay.before_step(network, rate)
             optimizer.step()
-            losses += loss.detach() * (len(part) / data.train.rows)
+            losses += loss * (len(part) / data.train.rows)
             pace.step()
             if dropping.step(progress.share, network, average, optimizer):
                 parameters = list(network.parameters())
@@ -210,6 +235,21 @@ def _loop(
             checkpoints.save(pack(network, average, optimizer, shuffle, progress))
             last_save = time.perf_counter()
     return progress, stopped
+
+
+def _backward(
+    network: Network, data: _Data, index: Tensor, execution: Execution, task: Task, kl: float
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the mean loss over the rows, micro-batch by micro-batch; gives the loss and with it the divergence."""
+    loss, whole = torch.zeros(2, device=index.device).unbind()
+    for rows in torch.split(index, execution.part_rows):
+        share = len(rows) / len(index)
+        out = network(data.train.take(rows))
+        own = members_loss(out, data.target.index_select(0, rows), task, execution.smoothing)
+        total = own + kl * network.attention.divergence()
+        (total * share if share < 1 else total).backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        loss, whole = loss + own.detach() * share, whole + total.detach() * share
+    return loss, whole
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:
@@ -254,7 +294,7 @@ def _validate(
 ) -> None:
     """One line of history; keeps the weights where the loss is the least so far, of those `within` the plan."""
     schema = plan.attention.scores.problem.schema
-    prediction = _predict(network, data.validation, schema.task)
+    prediction = _predict(network, data.validation, schema.task, plan.execution.micro_batch or CHUNK_ROWS)
     loss = float(row_losses(prediction, data.validation_target, schema.task).mean())
     if not math.isfinite(loss):
         msg = f"Validation loss became {loss} in epoch {progress.epoch}: lower training.learning_rate or check the data for extreme values."
@@ -273,7 +313,7 @@ def _validate(
     watcher.epoch(line, network.attention.weights().detach().cpu().double().numpy(), _norms(network))
 
 
-def _predict(network: Network, cells: Cells, task: Task, chunk_rows: int = 2048) -> Tensor:
+def _predict(network: Network, cells: Cells, task: Task, chunk_rows: int) -> Tensor:
     network.eval()
     with torch.no_grad():
         parts = [

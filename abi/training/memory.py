@@ -40,9 +40,9 @@ def peak_bytes(
     optimizer = torch.optim.AdamW(tried.parameters(), fused=True)
     tracker = MemTracker()
     tracker.track_external(tried, optimizer)
-    rows = train.take(torch.arange(min(execution.batch_rows, train.rows)))
+    rows = train.take(torch.arange(min(execution.part_rows, train.rows)))
     own = target[: rows.rows].clone()  # a view would bring its whole storage into the account
-    chunk = validation.take(torch.arange(min(CHUNK_ROWS, validation.rows)))
+    chunk = validation.take(torch.arange(min(execution.micro_batch or CHUNK_ROWS, validation.rows)))
     with _random_state_kept(), tracker:
         tried.train()
         for _ in range(2):

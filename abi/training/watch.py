@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from abi.outcomes import Epoch
+from abi.outcomes import Epoch, Revision
 
 
 @runtime_checkable
@@ -22,6 +22,10 @@ class Watcher(Protocol):
         """An epoch ended; `norms` are L2 norms of parameter groups."""
         ...
 
+    def revised(self, revision: Revision) -> None:
+        """Memory ran out; training goes on with smaller micro-batches."""
+        ...
+
 
 class Unwatched:
     """Nobody watches."""
@@ -30,4 +34,7 @@ class Unwatched:
         """Nothing to do."""
 
     def epoch(self, line: Epoch, attention: Float[np.ndarray, " features"], norms: dict[str, float]) -> None:
+        """Nothing to do."""
+
+    def revised(self, revision: Revision) -> None:
         """Nothing to do."""

@@ -79,6 +79,9 @@ def test_interrupted_in_every_stage(call, data, versions, tmp_path):
     folder = Path(retrain(in_process(call, Clock()), request))
     assert versions(call.ws.root) == 1
     assert json.loads((folder / "run.json").read_bytes())["model"]["version"] == 1
+    kept = [json.loads(path.read_bytes()) for path in (call.ws.root / "residuals").rglob("*.json")]
+    assert len(kept) >= 2  # the rounds' and the control's
+    assert all(set(one) == {"memory_bytes", "train_time_s", "latency_s"} for one in kept)
 
 
 KINDS = ["tables", "snapshots", "values", "suites", "machine-", "models", "mlflow.db", "runs"]

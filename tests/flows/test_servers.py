@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import sys
 import urllib.error
@@ -55,6 +56,7 @@ def run(servers, prefect_auth, module_postgres_url, shop, quick, command):
             MLFLOW_TRACKING_URI=servers.mlflow,
             PREFECT_API_URL=servers.prefect,
             PREFECT_API_AUTH_STRING=prefect_auth,
+            **servers.login,
         )
 
     return start
@@ -80,7 +82,8 @@ def test_one_version_and_a_second_run_that_trains_nothing(run, first, servers):
 
 def test_the_model_loads_from_the_server_in_a_fresh_process(first, servers, shop):
     words = [sys.executable, "-c", PREDICT, servers.mlflow, first.json["model"]["uri"], str(shop)]
-    made = subprocess.run(words, capture_output=True, text=True, check=True, cwd=shop.parent)
+    env = {**os.environ, **servers.login}
+    made = subprocess.run(words, capture_output=True, text=True, check=True, cwd=shop.parent, env=env)
     predictions = json.loads(made.stdout.splitlines()[-1].replace("'", '"'))
     assert len(predictions) == 240
     assert set(predictions) == {"yes", "no"}
@@ -102,6 +105,16 @@ def test_the_prefect_server_asks_who_it_is(servers, prefect_auth):
     known = {"Authorization": f"Basic {base64.b64encode(prefect_auth.encode()).decode()}"}
     with urllib.request.urlopen(urllib.request.Request(f"{servers.prefect}/admin/version", headers=known)) as answer:
         assert answer.status == 200
+
+
+def test_mlflow_tells_nothing_to_who_is_not_known(first, servers, shop, command):
+    words = ("predict", shop, "--model", "shop", "--version", 1, "--workspace", shop.parent / "ws")
+    known = {"MLFLOW_TRACKING_URI": servers.mlflow, **servers.login}
+    assert command(*words, **known).code == 0
+    answer = command(*words, **{**known, "MLFLOW_TRACKING_PASSWORD": "another"})
+    assert answer.code == 1
+    assert "not authenticated" in answer.sentence
+    assert "MLFLOW_TRACKING_PASSWORD" in answer.sentence
 
 
 def test_no_password_is_recorded(first, servers, shop):

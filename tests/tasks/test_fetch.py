@@ -22,6 +22,8 @@ def test_a_model_comes_from_a_server_as_it_was_signed_or_not_at_all(
     servers: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", servers.mlflow)  # MLflow sets it as well, for good
+    for name, value in servers.login.items():
+        monkeypatch.setenv(name, value)
     model = tmp_path / "model"
     model.mkdir()
     (model / "model.json").write_text("{}")

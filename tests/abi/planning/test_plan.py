@@ -239,6 +239,21 @@ def test_a_refusal_names_what_was_exceeded(toy: Any) -> None:
             toy.plan(attention.scores.problem, **{name: getattr(limit, name) for name in LIMITS})
 
 
+def test_where_memory_is_short_a_step_is_done_in_parts_before_the_network_shrinks(toy: Any) -> None:
+    attention = _attention(toy, _problem(toy, ["numeric"] * 6), 0)
+    free = _plan(toy, attention, Envelope())
+    assert free is not None
+    assert free.execution.micro_batch is None
+    tight = _plan(toy, attention, Envelope(memory_bytes=free.predicted.memory_bytes - 1))
+    assert tight is not None
+    assert tight.execution.micro_batch == -(-free.execution.batch_rows // 2)
+    assert tight.execution.batch_rows == free.execution.batch_rows
+    assert tight.predicted.parameters == free.predicted.parameters
+    assert tight.predicted.memory_bytes < free.predicted.memory_bytes
+    assert tight.predicted.train_time_s > free.predicted.train_time_s
+    assert any(f"in parts of {tight.execution.micro_batch} to stay within" in reason for reason in tight.reasons)
+
+
 def test_no_more_rows_in_a_step_than_there_are(toy: Any) -> None:
     attention = toy.attention(_problem(toy, ["numeric"]))
     plan = make_plan(

@@ -96,6 +96,9 @@ def test_the_watcher_hears_of_every_step_and_epoch(toy: Any) -> None:
         def epoch(self, line: Any, attention: Any, norms: dict[str, float]) -> None:
             self.epochs.append((line.epoch, float(attention.sum()), set(norms)))
 
+        def revised(self, revision: Any) -> None:
+            raise AssertionError(revision)
+
     table, config, notes = toy.table("binary"), toy.config(), Notes()
     plan = toy.plan(table.problem, config)
     train(plan, table.train, table.validation, config, seed=0, watcher=notes)

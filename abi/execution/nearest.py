@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from abi.devices.request import MOST
 from abi.errors import PlanInfeasible, UsageError
 from abi.execution.columns import Columns, Numbers
 from abi.execution.costing import Question
@@ -101,6 +102,8 @@ def _relax(question: Question, columns: Columns, row: int) -> Nearest:
 def _more_devices(question: Question) -> list[Nearest]:
     for times in MORE_DEVICES:
         count = question.cluster.count * times
+        if count > MOST:
+            break
         more = question.with_devices(count)
         try:
             best = search(more)

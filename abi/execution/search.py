@@ -17,6 +17,8 @@ from abi.execution.demands import demands
 from abi.execution.goodput import expect_objective, loss
 from abi.execution.types import Configuration, RunCost
 
+MOST = 10**9
+"""Of rows and of steps: beyond it is a slip of the hand."""
 TIE_BITS = 40
 """Figures that agree in so many bits are the same, so that the last bit of a sum decides nothing."""
 
@@ -79,8 +81,12 @@ def expect_job(question: Question) -> None:
     """Refuse a job that no configuration can do."""
     job, count = question.job, question.cluster.count
     for name, value in (("global batch", job.global_batch), ("number of steps", job.steps), ("number of GPUs", count)):
-        if value < 1:
-            msg = f"Expected a {name} of at least 1, got {value}."
+        if not 1 <= value <= MOST:
+            msg = (
+                f"Expected a {name} of at least 1, got {value}."
+                if value < 1
+                else f"Expected a {name} of at most {MOST}, got {value}."
+            )
             raise UsageError(msg)
     if count > job.global_batch:
         msg = f"Expected at most one device for each row of the global batch of {job.global_batch}, got {count}: use fewer devices or a larger batch."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from abi.devices.request import MOST as MOST_DEVICES
 from abi.errors import UsageError
 from abi.execution.costing import Question
 from abi.execution.demands import FIELDS, assignments, parse_limit, with_limit
@@ -25,7 +26,11 @@ def changed(question: Question, texts: Sequence[str]) -> Question:
         if name in FIELDS:
             question = with_limit(question, name, parse_limit(name, text))
         elif name == "gpus":
-            question = question.with_devices(_count(name, text))
+            count = _count(name, text)
+            if count > MOST_DEVICES:
+                msg = f"Expected gpus of at most {MOST_DEVICES} in one machine, got {text!r}."
+                raise UsageError(msg)
+            question = question.with_devices(count)
         else:
             question = replace(question, job=replace(question.job, **{name: _count(name, text)}))
     return question

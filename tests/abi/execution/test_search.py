@@ -199,6 +199,7 @@ def test_thousands_of_configurations_are_quick(made: Any) -> None:
     ("changed", "sentence"),
     [
         ({"job": Job(global_batch=0, steps=1, row_bytes=1)}, "Expected a global batch of at least 1, got 0."),
+        ({"job": Job(global_batch=10**15, steps=1, row_bytes=1)}, "Expected a global batch of at most 1000000000, got"),
         ({"job": Job(global_batch=2, steps=-1, row_bytes=1)}, "Expected a number of steps of at least 1, got -1."),
         ({"count": 3, "global_batch": 2}, "Expected at most one device for each row of the global batch of 2, got 3"),
         ({"count": 3, "global_batch": 256}, "Expected a global batch that 3 devices divide, got 256: take 255 or 258"),

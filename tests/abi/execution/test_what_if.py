@@ -54,6 +54,7 @@ def test_the_difference_in_a_sentence(made: Any) -> None:
         ("cost=free", "Expected a cost above zero such as 12.50, in the currency of the device's price, got 'free'."),
         ("cost=-2", "Expected a cost above zero"),
         ("gpus=0", "Expected gpus as a whole number above zero, got '0'."),
+        ("gpus=17", "Expected gpus of at most 16 in one machine, got '17'."),
         ("gpus=two", "Expected gpus as a whole number above zero, got 'two'."),
         ("memory=1GiB,memory=2GiB", "Expected one value of memory, got 1GiB and 2GiB: they contradict each other, keep one."),
     ],

@@ -114,7 +114,9 @@ def test_what_cannot_be_traced_is_measured_and_says_so(odd):
     ],
 )
 def test_a_trial_that_fails_is_one_sentence(odd, name, limits, said):
-    with pytest.raises(UsageError, match=r"^Expected a module that trains on 2 to 8 rows[^\n]*: run it by hand\.$") as caught:
+    with pytest.raises(
+        UsageError, match=r"^Expected a module that trains on 2 to 8 rows[^\n]*: run it by hand\.$"
+    ) as caught:
         measured_footprint(Training(build=load(f"{odd}:{name}"), batch=X), reason="it reads values", **limits)
     assert said in str(caught.value)
 

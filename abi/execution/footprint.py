@@ -85,7 +85,7 @@ def fitted(
         phases.append(
             PhaseBound(
                 phase=phase,
-                fixed_bytes=max(fixed for fixed, _ in lines),
+                fixed_bytes=max(0.0, *(fixed for fixed, _ in lines)),
                 row_bytes=max(row for _, row in lines),
                 matrix_flops_fixed=matrix_flops[0],
                 matrix_flops_row=matrix_flops[1],

@@ -43,9 +43,7 @@ class OwnNetwork:
     def name(self) -> str:
         """The sizes in one word."""
         kind = "bf16" if self.low_precision else "f32"
-        return (
-            f"network {self.numeric}n{self.categorical}c{self.texts}t w{self.width} k{self.members} {self.blocks}x{self.hidden} {kind}"
-        )
+        return f"network {self.numeric}n{self.categorical}c{self.texts}t w{self.width} k{self.members} {self.blocks}x{self.hidden} {kind}"
 
     def __call__(self) -> Network:
         """Build it; features of one kind alternate between two widths."""
@@ -163,7 +161,7 @@ def cnn(channels: int) -> nn.Module:
 
 
 def encoder(width: int, layers: int) -> nn.Module:
-    """torch's own transformer encoder."""
+    """Torch's own transformer encoder."""
     layer = nn.TransformerEncoderLayer(width, 4, 4 * width, batch_first=True)
     return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
 
@@ -204,7 +202,14 @@ def bert(width: int = 128, layers: int = 3) -> nn.Module:
 def gpt2(width: int = 128, layers: int = 3) -> nn.Module:
     """GPT-2 with its language head."""
     return _transformers(
-        "GPT2LMHeadModel", "GPT2Config", vocab_size=5000, n_positions=128, n_embd=width, n_layer=layers, n_head=4, use_cache=False
+        "GPT2LMHeadModel",
+        "GPT2Config",
+        vocab_size=5000,
+        n_positions=128,
+        n_embd=width,
+        n_layer=layers,
+        n_head=4,
+        use_cache=False,
     )
 
 

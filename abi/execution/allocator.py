@@ -38,14 +38,14 @@ def followed(run: Callable[[Enter], None]) -> dict[str, int]:
     gc.collect()
 
     def enter(phase: PhaseName | None) -> None:
-        with record_function(f"{_MARK}{phase or ''}"):  # type: ignore[no-untyped-call]
+        with record_function(f"{_MARK}{phase or ''}"):
             pass
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         run(enter)
         gc.collect()  # what is freed when the profiler is off would stay in the allocator's count
     assert profiler.profiler is not None
-    tree = profiler.profiler.kineto_results.experimental_event_tree()  # type: ignore[union-attr]
+    tree = profiler.profiler.kineto_results.experimental_event_tree()
     events = sorted(
         (e for e in _walk(tree) if e.name == "[memory]" or e.name.startswith(_MARK)), key=lambda e: e.start_time_ns
     )

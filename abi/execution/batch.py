@@ -124,6 +124,8 @@ def _tensor(name: str, dtype: str, shape: str, bound: str | None) -> TensorSpec:
 def _positive(text: str, what: str) -> int:
     number = int(text) if re.fullmatch(r"[+-]?\d{1,15}", text) else 0
     if number < 1:
-        msg = f"Expected {what} to be whole numbers from 1 on, got '{clip(text)}': give the number that the module takes."
+        msg = (
+            f"Expected {what} to be whole numbers from 1 on, got '{clip(text)}': give the number that the module takes."
+        )
         raise UsageError(msg)
     return number

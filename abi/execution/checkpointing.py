@@ -28,7 +28,9 @@ def repeated_blocks(module: nn.Module) -> list[nn.Module]:
     while waiting:
         current = waiting.pop(0)
         children = list(current.children())
-        kinds = Counter(type(child) for child in children if any(child.children()) and any(True for _ in child.parameters()))
+        kinds = Counter(
+            type(child) for child in children if any(child.children()) and any(True for _ in child.parameters())
+        )
         listed = isinstance(current, nn.ModuleList | nn.Sequential)
         blocks = [child for child in children if listed and kinds[type(child)] >= LEAST_BLOCKS]
         found += blocks
@@ -67,7 +69,7 @@ def apply_checkpointing(module: nn.Module, *, preserve_random_state: bool = True
         block.forward = _again(block, block.forward, preserve_random_state)
 
 
-def _again(block: nn.Module, forward: Callable[..., Any], preserve: bool) -> Callable[..., Any]:  # noqa: FBT001
+def _again(block: nn.Module, forward: Callable[..., Any], preserve: bool) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         if not block.training:
             return forward(*args, **kwargs)

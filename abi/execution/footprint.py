@@ -68,7 +68,7 @@ def bound_bytes(footprint: Footprint, rows: int, *, accumulated: bool = False) -
 
 def fitted(
     training: Training,
-    recorded: Sequence[Mapping[str, Recording]],
+    recorded: Sequence[Mapping[PhaseName, Recording]],
     rows: Sequence[int],
     sizes: Mapping[str, int],
     margin: float,
@@ -85,7 +85,7 @@ def fitted(
         phases.append(
             PhaseBound(
                 phase=phase,
-                fixed_bytes=max(fixed for fixed, _ in lines),
+                fixed_bytes=max(0.0, *(fixed for fixed, _ in lines)),
                 row_bytes=max(row for _, row in lines),
                 matrix_flops_fixed=matrix_flops[0],
                 matrix_flops_row=matrix_flops[1],
@@ -104,7 +104,10 @@ def fitted(
         uncounted=_uncounted(recorded),
         margin=rounded_up(max(above, _workspace(recorded)) + margin),
         traced_rows=tuple(rows),
-        **sizes,
+        parameters=sizes["parameters"],
+        parameter_bytes=sizes["parameter_bytes"],
+        gradient_bytes=sizes["gradient_bytes"],
+        optimizer_bytes=sizes["optimizer_bytes"],
     )
 
 
@@ -117,7 +120,7 @@ def _traced(training: Training, rows: list[int], kind: Literal["gpu", "cpu"]) ->
     return fitted(training, recorded, rows, sizes, WORKSPACE)
 
 
-def _bend(recorded: Sequence[Mapping[str, Recording]], rows: Sequence[int]) -> float:
+def _bend(recorded: Sequence[Mapping[PhaseName, Recording]], rows: Sequence[int]) -> float:
     """How far the last trace lies above the lines through those before it."""
     if len(rows) <= 2:  # noqa: PLR2004 - a line goes through any two
         return 0.0
@@ -128,7 +131,7 @@ def _bend(recorded: Sequence[Mapping[str, Recording]], rows: Sequence[int]) -> f
     return bend
 
 
-def _workspace(recorded: Sequence[Mapping[str, Recording]]) -> float:
+def _workspace(recorded: Sequence[Mapping[PhaseName, Recording]]) -> float:
     """How far the most workspace lifts the peak of a training step, relative to it."""
     most = 0.0
     for at in recorded:
@@ -141,7 +144,7 @@ def _total(recording: Recording, place: int, *, matrix: bool = False) -> float:
     return float(sum(costs[place] for costs in recording.operators.values() if costs[4] or not matrix))
 
 
-def _uncounted(recorded: Sequence[Mapping[str, Recording]]) -> tuple[str, ...]:
+def _uncounted(recorded: Sequence[Mapping[PhaseName, Recording]]) -> tuple[str, ...]:
     return tuple(
         sorted(
             {

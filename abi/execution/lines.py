@@ -54,7 +54,9 @@ def rounded_up(value: float) -> float:
 
 def _upper(fixed: Float64[np.ndarray, " instants"], slope: Float64[np.ndarray, " instants"]) -> tuple[Line, ...]:
     """The lines that are the largest at some number of rows from 1 on."""
-    steepest = sorted({(s, f) for s, f in zip(slope.tolist(), fixed.tolist(), strict=True)}, key=lambda p: (p[0], -p[1]))
+    steepest = sorted(
+        {(s, f) for s, f in zip(slope.tolist(), fixed.tolist(), strict=True)}, key=lambda p: (p[0], -p[1])
+    )
     hull: list[tuple[float, float]] = []
     for s, f in steepest:
         if hull and hull[-1][0] == s:  # as steep as the last one, and below it

@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import Final
 
 import psutil
 import torch
@@ -25,7 +25,7 @@ from abi.execution.module import built, said
 from abi.execution.recorder import Recorder, Recording
 from abi.execution.step import PHASES, Training
 from abi.execution.trace import WARM_UP_ROWS, sizes
-from abi.execution.types import Footprint
+from abi.execution.types import Footprint, PhaseName
 
 ROWS: Final = (2, 4, 8)
 MARGIN: Final = 0.05
@@ -96,14 +96,14 @@ def _trial(training: Training, rows: Sequence[int], limit: int, answer: Connecti
         answer.send(_run(training, rows))
     except AbiError as error:
         answer.send(error)
-    except Exception as error:  # noqa: BLE001 - a user's module may raise anything
+    except Exception as error:
         answer.send(said(error))
 
 
 def _run(training: Training, rows: Sequence[int]) -> Footprint:
     torch.manual_seed(0)
     recorder = Recorder()
-    recorded: list[dict[Any, Recording]] = []
+    recorded: list[dict[PhaseName, Recording]] = []
     with recorder:
         step = training.made(built(training.build))
         recorder.follow([*step.module.parameters(), *step.module.buffers()])

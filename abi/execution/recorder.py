@@ -23,7 +23,7 @@ from abi.execution.types import OperatorCost, PhaseName, PhaseTrace
 CUDA_ROUNDING: Final = 512
 """CUDA's allocator gives out multiples of this many bytes."""
 _DEVICE = torch.ops.prim.device.default
-_READ = torch.ops.aten._local_scalar_dense.default  # noqa: SLF001 - the operator behind Tensor.item
+_READ = torch.ops.aten._local_scalar_dense.default
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Recording:
         )
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """Records each phase that is entered, until `enter(None)`.
 
     Args:
@@ -64,7 +64,7 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self, *, kind: Literal["gpu", "cpu"] = "cpu", numbers: bool = False) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         self.phases: dict[PhaseName, Recording] = {}
         self._round, self._numbers = CUDA_ROUNDING if kind == "gpu" else 1, numbers
@@ -83,7 +83,7 @@ class Recorder(TorchDispatchMode):
         new = False
         for tensor in tensors:
             storage = tensor.untyped_storage()
-            key, size = storage._cdata, storage.nbytes()  # noqa: SLF001 - the storage's identity
+            key, size = storage._cdata, storage.nbytes()
             size = -(-size // self._round) * self._round
             known = self._known.get(key)
             if known is None:
@@ -101,7 +101,7 @@ class Recorder(TorchDispatchMode):
 
         return gone
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operator and note what it did."""
         if func is _DEVICE and isinstance(args[0], FakeTensor):
             return args[0].fake_device  # asked for twice per operator, and slow to ask the fake mode for

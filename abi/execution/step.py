@@ -104,11 +104,11 @@ def start(training: Training) -> Step:
 def plain_kernels() -> Iterator[None]:
     """Without kernels that take memory no trace can see: oneDNN's recurrent layers, torch's fused transformer layer."""
     # torch.backends.mkldnn.flags sets more than this, and warns of what it sets
-    enabled, fused = torch._C._get_mkldnn_enabled(), torch.backends.mha.get_fastpath_enabled()  # noqa: SLF001
+    enabled, fused = torch._C._get_mkldnn_enabled(), torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    torch._C._set_mkldnn_enabled(False)  # noqa: FBT003, SLF001
+    torch._C._set_mkldnn_enabled(False)
     try:
         yield
     finally:
-        torch._C._set_mkldnn_enabled(enabled)  # noqa: SLF001
+        torch._C._set_mkldnn_enabled(enabled)
         torch.backends.mha.set_fastpath_enabled(fused)

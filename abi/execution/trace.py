@@ -17,7 +17,7 @@ from abi.errors import AbiError, Untraceable, UsageError, clip
 from abi.execution.module import built, said
 from abi.execution.recorder import Recorder, Recording
 from abi.execution.step import PHASES, Step, Training, plain_kernels
-from abi.execution.types import StepTrace
+from abi.execution.types import PhaseName, StepTrace
 
 WARM_UP_ROWS = 2
 
@@ -35,7 +35,7 @@ def trace(training: Training, rows: int, *, kind: Literal["gpu", "cpu"] = "cpu")
 
 def record(
     training: Training, rows: Sequence[int], *, kind: Literal["gpu", "cpu"] = "cpu"
-) -> tuple[list[dict[str, Recording]], dict[str, int]]:
+) -> tuple[list[dict[PhaseName, Recording]], dict[str, int]]:
     """Every phase at each number of rows, after a step that is not recorded; then bytes that are always there.
 
     Returns:
@@ -71,7 +71,7 @@ def sizes(step: Step) -> dict[str, int]:
     }
 
 
-def _both(step: Step, recorder: Recorder, rows: int) -> dict[str, Recording]:
+def _both(step: Step, recorder: Recorder, rows: int) -> dict[PhaseName, Recording]:
     recorder.phases = {}
     arguments = step.training.batch.make(rows)
     recorder.follow(t for t in arguments.values() if isinstance(t, Tensor))
@@ -86,7 +86,7 @@ def _fake(training: Training, mode: FakeTensorMode, recorder: Recorder) -> nn.Mo
         module = built(training.build)
     except UsageError:
         raise
-    except Exception:  # noqa: BLE001 - whatever it was, the real build says it better
+    except Exception:
         with _disable_current_modes():
             module = built(training.build)
         _make_fake(module, mode)

@@ -47,6 +47,7 @@ def _away(world: World, server: Server, name: str, when: str, away_s: float, cal
         for path in world.workspace.glob("ledger.db*"):
             path.unlink()
         shutil.rmtree(world.workspace / "ledger-checkpoints")
+        (world.workspace / "keys" / "ledger.pub.pem").unlink()
     server.start()
     away: list[float] = []
     back = threading.Thread(target=_come_back, args=(server, away_s, away))

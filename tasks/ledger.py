@@ -253,8 +253,10 @@ class Ledger:
         Raises:
             AuditBroken: there is none, though this workspace has had one.
         """
-        there, pinned = self.exists(), self.ws.keys / FIRST_PUBLIC
-        if not there and pinned.is_file():
+        pinned = self.ws.keys / FIRST_PUBLIC
+        seen = pinned.is_file()  # looked at first: it is written after the ledger, by whoever begins it just now
+        there = self.exists()
+        if seen and not there:
             msg = f"Expected the ledger at {self.database.place}, which this workspace has had, found none: restore it from a backup, or name where it is with audit.url. Only to begin a new one on purpose, take {pinned} and {self.place} away."
             raise AuditBroken(msg)
         return there

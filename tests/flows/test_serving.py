@@ -132,7 +132,7 @@ def test_a_stored_file_that_changed_is_refused_everywhere(abi, workspace, predic
         for words in (("predict", data), ("serve", "--port", free_port())):
             answer = abi(*words, "--workspace", ws)
             assert answer.code == 6
-            assert "trees.txt' in" in answer.sentence
+            assert "trees.txt' as signed, got other content" in answer.sentence
     finally:
         weights.write_bytes(honest)
     assert abi("predict", data, "--workspace", ws).out == predicted

@@ -47,6 +47,6 @@ def test_a_model_comes_from_a_server_as_it_was_signed_or_not_at_all(
     model_id = tracking.client.get_run(recorded.run_id).outputs.model_outputs[0].model_id
     (tmp_path / "pyfunc_model.py").write_text("print('mine')")
     tracking.client.log_model_artifact(model_id, str(tmp_path / "pyfunc_model.py"))
-    with pytest.raises(ArtifactRefused, match=r"'pyfunc_model\.py' .* as signed, got other content"):
+    with pytest.raises(ArtifactRefused, match=r"'pyfunc_model\.py' as signed, got other content"):
         tracking.fetch(recorded.uri, tmp_path / "second")
     assert not (tmp_path / "second").exists()

@@ -147,7 +147,9 @@ def test_a_lost_private_key_is_named_and_none_is_made_in_its_place(opened, ws, d
     with pytest.raises(UsageError, match="restore it from a backup"):
         opened()
     assert not (ws.keys / "ledger.pem").exists()
-    assert Ledger.look(ws, AuditConfig(url=ledger_url)).verify().entries == 2
+    looked = Ledger.look(ws, AuditConfig(url=ledger_url))
+    assert looked.verify().entries == 2
+    looked.engine.dispose()
 
 
 def test_a_lost_ledger_is_named_and_none_begins_in_its_place(ws, draft):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 from abi.errors import Untraceable
@@ -16,6 +17,8 @@ ROWS: Final = (2, 8, 32)
 MOST_ROWS: Final = 8192
 WORKSPACE: Final = 0.01
 """Share that kernels take besides their outputs, where no formula says so."""
+RECURRENT: Final = 1.5
+"""What oneDNN's kernels of LSTMs take besides what is traced; the most that was seen is 1.2 times it."""
 BENT: Final = 0.002
 """A trace this far above the lines says that memory is not linear in the rows: more are traced."""
 
@@ -117,7 +120,9 @@ def _traced(training: Training, rows: list[int], kind: Literal["gpu", "cpu"]) ->
         more = [rows[-1] * 4]
         recorded += record(training, more, kind=kind)[0]
         rows = rows + more
-    return fitted(training, recorded, rows, sizes, WORKSPACE)
+    recurrent = kind == "cpu" and bool(sizes["recurrent"])
+    found = fitted(training, recorded, rows, sizes, WORKSPACE + RECURRENT * recurrent)
+    return replace(found, recurrent=recurrent)
 
 
 def _bend(recorded: Sequence[Mapping[PhaseName, Recording]], rows: Sequence[int]) -> float:

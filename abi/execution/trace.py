@@ -42,8 +42,8 @@ def record(
     """Every phase at each number of rows, after a step that is not recorded; then bytes that are always there.
 
     Returns:
-        Per number of rows, phase -> recording; and `parameters` (a count), `parameter_bytes`, `gradient_bytes` and
-        `optimizer_bytes`.
+        Per number of rows, phase -> recording; and `parameters` and `recurrent` layers (counts), `parameter_bytes`,
+        `gradient_bytes` and `optimizer_bytes`.
     """
     with _undisturbed(), plain_kernels(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
         recorder = Recorder(kind=kind, numbers=True)
@@ -62,7 +62,7 @@ def record(
 
 
 def sizes(step: Step) -> dict[str, int]:
-    """How many parameters are trained, and bytes of parameters and buffers, gradients and the optimizer's state."""
+    """How many parameters are trained, how many LSTMs there are, and bytes of what is always there."""
     trained = [p for p in step.module.parameters() if p.requires_grad]
     held = [*step.module.parameters(), *step.module.buffers()]
     states = [v for state in step.optimizer.state.values() for v in state.values() if isinstance(v, Tensor)]
@@ -71,6 +71,7 @@ def sizes(step: Step) -> dict[str, int]:
         "parameter_bytes": _storages(held),
         "gradient_bytes": sum(p.numel() * p.element_size() for p in trained),
         "optimizer_bytes": _storages(states),
+        "recurrent": sum(isinstance(part, nn.LSTM) for part in step.module.modules()),
     }
 
 

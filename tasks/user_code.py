@@ -15,7 +15,7 @@ def kept_from_stdout() -> Iterator[None]:
     before = os.dup(1)
     os.dup2(2, 1)
     try:
-        with open(os.dup(2), "w", encoding="utf-8", errors="replace") as other, contextlib.redirect_stdout(other):
+        with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as other, contextlib.redirect_stdout(other):
             yield
     finally:
         os.dup2(before, 1)

@@ -134,7 +134,11 @@ def default_loss(output: Any, arguments: dict[str, Any]) -> Tensor:  # noqa: ARG
         return loss
     squares = [t.float().square().mean() for t in _tensors(output) if t.is_floating_point() and t.requires_grad]
     if not squares:
-        kind = f"a tensor of {str(output.dtype).removeprefix('torch.')}" if isinstance(output, Tensor) else type(output).__name__
+        kind = (
+            f"a tensor of {str(output.dtype).removeprefix('torch.')}"
+            if isinstance(output, Tensor)
+            else type(output).__name__
+        )
         gradient = " without gradient" if isinstance(output, Tensor) and not output.requires_grad else ""
         msg = f"Expected an output with floats to train on, got {kind}{gradient}: name a loss by package:function."
         raise UsageError(msg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -17,6 +18,7 @@ from abi.errors import AbiError, Untraceable, clip
 from abi.execution.deadline import within
 from abi.execution.module import FactoryError, built, said
 from abi.execution.recorder import Recorder, Recording
+from abi.execution.recurrent import followed
 from abi.execution.step import PHASES, Step, Training, plain_kernels
 from abi.execution.types import PhaseName, StepTrace
 
@@ -42,18 +44,23 @@ def record(
     """Every phase at each number of rows, after a step that is not recorded; then bytes that are always there.
 
     Returns:
-        Per number of rows, phase -> recording; and `parameters` and `recurrent` layers (counts), `parameter_bytes`,
-        `gradient_bytes` and `optimizer_bytes`.
+        Per number of rows, phase -> recording; and `parameters` (a count), `parameter_bytes`, `gradient_bytes`,
+        `optimizer_bytes`, and what a processor takes for LSTMs besides: `recurrent_bytes` and `recurrent_row_bytes`.
     """
     with _undisturbed(), plain_kernels(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
         recorder = Recorder(kind=kind, numbers=True)
         with recorder, within(TIME_LIMIT_S, "a module that is built and traced"):
             module = _fake(training, mode, recorder)
+            recorded: list[dict[PhaseName, Recording]] = []
             try:
                 step = training.made(module, fake=True)
                 step.train(training.batch.make(WARM_UP_ROWS), recorder.enter)
-                recorded = [_both(step, recorder, number) for number in rows]
-                return recorded, sizes(step)
+                for number in rows:
+                    with followed(step.module) as recurrent:
+                        recorded.append(_both(step, recorder, number))
+                fixed, each = recurrent.taken(rows[-1])
+                more = {"recurrent_bytes": math.ceil(fixed), "recurrent_row_bytes": math.ceil(each)}
+                return recorded, sizes(step) | more
             except AbiError:
                 raise
             except (Exception, SystemExit) as error:  # a user's module may raise anything
@@ -62,7 +69,7 @@ def record(
 
 
 def sizes(step: Step) -> dict[str, int]:
-    """How many parameters are trained, how many LSTMs there are, and bytes of what is always there."""
+    """How many parameters are trained, and bytes of parameters and buffers, gradients and the optimizer's state."""
     trained = [p for p in step.module.parameters() if p.requires_grad]
     held = [*step.module.parameters(), *step.module.buffers()]
     states = [v for state in step.optimizer.state.values() for v in state.values() if isinstance(v, Tensor)]
@@ -71,7 +78,6 @@ def sizes(step: Step) -> dict[str, int]:
         "parameter_bytes": _storages(held),
         "gradient_bytes": sum(p.numel() * p.element_size() for p in trained),
         "optimizer_bytes": _storages(states),
-        "recurrent": sum(isinstance(part, nn.LSTM) for part in step.module.modules()),
     }
 
 

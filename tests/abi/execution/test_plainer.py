@@ -30,9 +30,7 @@ def test_one_percent_is_the_least_that_a_lower_precision_has_to_gain(made: Any, 
 def test_the_sentence_says_that_it_is_too_little(made: Any) -> None:
     found = with_times(made, {"float32": 1e12, "bfloat16": 1.009e12})
     said = next(s for s in reasons(found) if s.startswith("Precision"))
-    assert said == "Precision: float32; bfloat16 would be 0.9% faster, 51.0% less memory, less than a plan can tell." or (
-        "0.9% faster, less than a plan can tell" in said
-    )
+    assert said == "Precision: float32; bfloat16 would be 0.9% faster, less than a plan can tell."
 
 
 def test_the_order_of_machinery(made: Any) -> None:

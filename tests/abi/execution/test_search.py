@@ -161,9 +161,7 @@ def test_the_search_is_as_good_as_trying_everything(
         least = min(c[name] for c in possible.values())
         assert mine[name] <= least * 1.01 * (1 + 1e-9)
         assert machinery(question, choice) == min(
-            machinery(question, key)
-            for key, c in possible.items()
-            if c[name] <= least * 1.01
+            machinery(question, key) for key, c in possible.items() if c[name] <= least * 1.01
         )
         alike = [c[name] for key, c in possible.items() if machinery(question, key) == machinery(question, choice)]
         assert mine[name] == pytest.approx(min(alike), rel=1e-9)

@@ -43,7 +43,7 @@ class DeviceConfig(Section):
     """Bytes per second from host memory."""
     host_memory: Bytes | None = None
     """Memory of the machine for each such device."""
-    host_cores: int | None = Field(default=None, ge=1)
+    host_cores: int | None = Field(default=None, ge=1, le=4096)
     """Processor cores of the machine for each such device."""
     price_per_hour: float | None = Field(default=None, ge=0, lt=math.inf)
     """What one costs an hour, in any currency."""

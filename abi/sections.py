@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from abi.errors import AbiError
-from abi.units import parse_bandwidth, parse_bytes, parse_count, parse_power, parse_rate, parse_seconds
+from abi.units import MOST_BYTES, parse_bandwidth, parse_bytes, parse_count, parse_power, parse_rate, parse_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def _written(least: float | int, unit: str) -> PlainSerializer:
 
 
 Count = Annotated[int, _unit(parse_count)]
-Bytes = Annotated[int, _unit(_bare(MEBIBYTE, parse_bytes)), _written(MEBIBYTE, "B")]
+Bytes = Annotated[int, _unit(_bare(MEBIBYTE, parse_bytes)), Field(le=MOST_BYTES), _written(MEBIBYTE, "B")]
 Seconds = Annotated[float, _unit(_bare(1e-6, parse_seconds)), _written(1e-6, "s")]
 Bandwidth = Annotated[float, _unit(_bare(1e6, parse_bandwidth)), _written(1e6, "B/s")]
 Rate = Annotated[float, _unit(_bare(1e9, parse_rate)), _written(1e9, "FLOPS")]

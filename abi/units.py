@@ -21,6 +21,9 @@ SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600
 ROUNDS_UP = 0.9995
 """From this share of a unit on, three digits show a whole one."""
 
+MOST_BYTES = 2**48
+"""256 TiB: no machine has more, and sums of sizes stay whole numbers in JSON."""
+
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*([a-zµ]*)\s*", re.IGNORECASE)
 
 
@@ -50,7 +53,11 @@ def parse_count(text: object) -> int:
 
 def parse_bytes(text: object) -> int:
     """``'8GiB'`` -> 8589934592."""
-    return _whole(_parse(text, BYTES, "a size", "8GiB"), text, "a size in bytes")
+    size = _whole(_parse(text, BYTES, "a size", "8GiB"), text, "a size in bytes")
+    if size > MOST_BYTES:
+        msg = f"Expected a size of at most 256TiB, got {text!r}: see its unit."
+        raise UsageError(msg)
+    return size
 
 
 def parse_seconds(text: object) -> float:

@@ -192,7 +192,7 @@ def doctor(common: Common) -> None:
     """`abi doctor`: exit 1 where something must be mended."""
     from tasks.doctor import examine
 
-    findings = examine(workspace_of(common))
+    findings = examine(workspace_of(common), lambda: settings_of(common, []))
     if common.json:
         emit({"findings": findings})
     else:

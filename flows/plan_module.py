@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
-from abi.errors import UsageError
+from abi.errors import PlanInfeasible, UsageError, clip
 
 if TYPE_CHECKING:
     from flows.common import Common
+
+
+def whole(_: type, tokens: Sequence[Token]) -> int:
+    """A whole number as it is written: 1.5 is not taken for 2."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?\d{1,30}", text):
+        msg = f"Expected a whole number, got '{clip(text)}': write it in digits alone."
+        raise ValueError(msg)
+    return int(text)
 
 
 @Parameter(name="*")
@@ -36,8 +47,8 @@ class ModuleFlags:
     loss: str | None = None
     optimizer: str = "adamw"
     gpus: str = "auto"
-    global_batch: Annotated[int | None, Parameter(allow_leading_hyphen=True)] = None
-    steps: Annotated[int, Parameter(allow_leading_hyphen=True)] = 1000
+    global_batch: Annotated[int | None, Parameter(allow_leading_hyphen=True, converter=whole)] = None
+    steps: Annotated[int, Parameter(allow_leading_hyphen=True, converter=whole)] = 1000
     objective: str = "throughput"
     what_if: Annotated[list[str] | None, Parameter(negative="")] = None
     explain: Annotated[bool, Parameter(negative="")] = False
@@ -81,7 +92,12 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
         budget=tuple(budget),
         what_if=tuple(asked.what_if or ()),
     )
-    first, other = plans(Workspace.open(workspace_of(common)), config, wanted)
+    answers = plans(Workspace.open(workspace_of(common)), config, wanted)
+    first = next(answers)
+    try:
+        other, refused = next(answers, None), None
+    except PlanInfeasible as error:
+        other, refused = None, error
     if common.json:
         also = {} if other is None else {"what_if": document(other), "difference": difference(first, other)}
         emit(document(first) | also)
@@ -91,6 +107,8 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
         show_plan(first, explain=asked.explain, no_color=common.no_color)
         if other is not None:
             show_change(first, other, no_color=common.no_color)
+    if refused is not None:
+        raise refused
 
 
 def _needed(value: Any, example: str) -> Any:

@@ -34,7 +34,6 @@ def calibrate(
 
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
     ws, config = Workspace.open(workspace_of(common)), settings_of(common, [])
-    progress.say("calibrate a few seconds; other programs would disturb it")
     found, path = measure(ws, device, config.devices)
     if common.json:
         emit({"calibration": found.to_json(), "file": str(path)})

@@ -15,6 +15,7 @@ from abi.devices.calibration import Calibration, plain_version
 from abi.devices.catalogue import Own, key, laid_over
 from abi.devices.nearest import shown
 from abi.errors import UsageError, WorkspaceError
+from tasks import progress
 from tasks.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def measure(ws: Workspace, device: str | None, own: Own) -> tuple[Calibration, P
     from abi.devices.calibrate import calibrate
 
     device = _torch_device(device)
-    found = calibrate(device, _expected(device, own))
+    expected = _expected(device, own)
+    progress.say("calibrate a few seconds; other programs would disturb it")
+    found = calibrate(device, expected)
     path = place(ws, found.device.name, found.torch)
     ws.write(path, json.dumps(found.to_json(), indent=1).encode())
     return found, path

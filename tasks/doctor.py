@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from abi.errors import AbiError
+from abi.errors import AbiError, clip
 from abi.units import show_bytes
 from tasks.workspace import Workspace
+
+if TYPE_CHECKING:
+    from abi.config import Config
 
 LIBRARIES: Final = (
     "cyclopts",
@@ -32,9 +36,16 @@ LEAST_DISK_BYTES: Final = 2 * 2**30
 LEAST_MEMORY_BYTES: Final = 2 * 2**30
 
 
-def examine(root: Path) -> list[dict[str, Any]]:
-    """Findings, each with `name`, `ok`, `found` and `remedy`."""
-    return [*map(_library, LIBRARIES), *_prefect(), *_devices(root), _memory(), *_workspace(root)]
+def examine(root: Path, settings: Callable[[], Config]) -> list[dict[str, Any]]:
+    """Findings, each with `name`, `ok`, `found` and `remedy`; `settings` reads them."""
+    return [
+        *map(_library, LIBRARIES),
+        *_prefect(),
+        *_settings(settings),
+        *_devices(root),
+        _memory(),
+        *_workspace(root),
+    ]
 
 
 def _finding(name: str, ok: bool, found: str, remedy: str = "") -> dict[str, Any]:
@@ -64,6 +75,25 @@ def _prefects(name: str, reason: str, low: tuple[int, int], high: tuple[int, int
     ok = low <= tuple(int(part) for part in version.split(".")[:2]) < high
     wanted = f"{name}>={low[0]}.{low[1]},<{high[0]}.{high[1]}"
     return _finding(f"{name} for Prefect's {reason}", ok, version, f"pip install '{wanted}'")
+
+
+def _settings(read: Callable[[], Config]) -> list[dict[str, Any]]:
+    """Settings that cannot be read, and devices of theirs that are not whole; nothing where all is well."""
+    from abi.devices import detect
+    from abi.devices.catalogue import find, key
+
+    try:
+        own = read().devices
+    except AbiError as error:
+        return [_finding("settings", False, str(error), "correct the settings")]
+    wrong, here = [], {key(group.device.name) for group in detect.look().clusters} if own else set()
+    for name in own:
+        try:
+            if key(name) not in here:  # what is found here needs no figures
+                find(name, own)
+        except AbiError as error:
+            wrong.append(_finding("settings", False, str(error), f"correct devices.{clip(name)}"))
+    return wrong
 
 
 def _devices(root: Path) -> list[dict[str, Any]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks import progress
+from tasks.user_code import kept_from_stdout
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -35,8 +38,8 @@ class Asked:
     what_if: tuple[str, ...] = ()
 
 
-def plans(ws: Workspace, config: Config, asked: Asked) -> tuple[ExecutionPlan, ExecutionPlan | None]:
-    """The plan, and the one in the other envelope where one was asked for.
+def plans(ws: Workspace, config: Config, asked: Asked) -> Iterator[ExecutionPlan]:
+    """The plan, then the one in the other envelope where one was asked for: the first stands where nothing fits that.
 
     Raises:
         UsageError: a part of what was asked cannot be read or contradicts another.
@@ -45,11 +48,22 @@ def plans(ws: Workspace, config: Config, asked: Asked) -> tuple[ExecutionPlan, E
     from abi.execution.what_if import changed
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would say what checkpointing turns off
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries that the user's module is made with
+    with _users_code():
         posed = pose(ws, config, asked)
         first = posed.plan()
-        return first, posed.plan(changed(posed.question, asked.what_if)) if asked.what_if else None
+    yield first
+    if asked.what_if:
+        with _users_code():
+            other = posed.plan(changed(posed.question, asked.what_if))
+        yield other
+
+
+@contextlib.contextmanager
+def _users_code() -> Iterator[None]:
+    """What the user's module prints, and what libraries that it is made with warn of, is kept out of the answer."""
+    with kept_from_stdout(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:

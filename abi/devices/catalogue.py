@@ -130,6 +130,10 @@ def described(name: str, own: Own, _seen: tuple[str, ...] = ()) -> tuple[str, De
     known = entries().get(wanted)
     if mine is None:
         if known is None:
+            if any(key(at) == wanted for at in _seen):
+                circle = " -> ".join(clip(at) for at in (*_seen, name))
+                msg = f"Expected `like` to lead to a device with figures, got the circle {circle} in the settings: let one of them start from a device of the catalogue."
+                raise UsageError(msg)
             raise UsageError(_unknown(name, own))
         return known.name, known.figures
     fields = _validated(mine, own[mine])
@@ -199,7 +203,14 @@ def laid_over(device: Device, own: Own, *names: str) -> Device:
 
 
 def as_device(name: str, figures: DeviceConfig) -> Device:
-    """Complete figures as the value that plans carry."""
+    """Complete figures as the value that plans carry.
+
+    Raises:
+        UsageError: they contradict each other.
+    """
+    if _there(figures.idle) > _there(figures.power):
+        msg = f"Expected an idle power of {clip(name)} of at most its power at full load, got {figures.idle:g} W over {figures.power:g} W: correct devices.{clip(name)}."
+        raise UsageError(msg)
     gpu = figures.kind != "cpu"
     host_link = figures.host_link or (15.75e9 if gpu else figures.bandwidth)
     return Device(

@@ -118,6 +118,9 @@ def _tensor(name: str, dtype: str, shape: str, bound: str | None) -> TensorSpec:
     if below is not None and DTYPES[dtype].is_floating_point:
         msg = f"Expected a bound on integers alone, got <{below} on '{clip(name)}' of {dtype}: leave it out."
         raise UsageError(msg)
+    if below is not None and DTYPES[dtype] != torch.bool and below - 1 > torch.iinfo(DTYPES[dtype]).max:
+        msg = f"Expected a bound that {dtype} of '{clip(name)}' can hold, got <{below}: take a wider type or a lower bound."
+        raise UsageError(msg)
     return TensorSpec(name=name, dtype=dtype, sizes=sizes, below=below)
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from abi.errors import clip, listed
 from abi.execution.columns import BINDERS, PARALLELS
 from abi.execution.demands import SAID, demands, show_limit
+from abi.execution.plainer import too_little
 from abi.execution.roofline import time_margin
 from abi.execution.search import Found, ranked, undominated
 from abi.execution.sensitivity import binding
@@ -63,7 +64,7 @@ def alternatives(found: Found) -> tuple[Alternative, ...]:
         Alternative(
             configuration=found.configuration(row),
             cost=found.cost(row),
-            why=broken(found, row) or compare(found, best, row),
+            why=broken(found, row) or _against(found, best, row),
         )
         for row in kept
     )
@@ -90,7 +91,12 @@ def _versus(found: Found, best: int, row: int | None, name: str | Callable[[int]
     if row is None:
         return ""
     lost, named = broken(found, row), name if isinstance(name, str) else name(row)
-    return f"{named} {lost}" if lost else f"{named} would be {compare(found, best, row)}"
+    return f"{named} {lost}" if lost else f"{named} would be {_against(found, best, row)}"
+
+
+def _against(found: Found, best: int, row: int) -> str:
+    said = compare(found, best, row)
+    return f"{said}, less than a plan can tell" if too_little(found.question, found.columns, best, row) else said
 
 
 def _devices(found: Found, best: int) -> str:
@@ -180,6 +186,11 @@ def _uncounted(found: Found, best: int) -> list[str]:
         said.append(
             f"Not counted: the arithmetic of {names}, as {'it has' if count == 1 else 'they have'} no formula; their "
             f"memory traffic is in the time, and the bounds of time, energy and cost are {time_margin(footprint):.0%} wider."
+        )
+    if footprint.recurrent:
+        said.append(
+            "Recurrent layers: a processor's own kernels for them take memory that no trace sees, so that the bound of "
+            f"memory lies {footprint.margin:.0%} above the prediction."
         )
     if footprint.method == "measured":
         why = f" ({clip(footprint.reason, 200).rstrip('.')})" if footprint.reason else ""

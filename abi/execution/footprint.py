@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 from abi.errors import Untraceable
 from abi.execution.lines import alive_lines, rounded_up, upper_line, value_at
 from abi.execution.recorder import Recording
+from abi.execution.recurrent import above
 from abi.execution.step import PHASES, Training
 from abi.execution.trace import record
 from abi.execution.types import Footprint, PhaseBound, PhaseName
@@ -74,11 +76,11 @@ def fitted(
     margin: float,
 ) -> Footprint:
     """Lines through recordings at several numbers of rows."""
-    phases, above = [], 0.0
+    phases, over = [], 0.0
     for phase in PHASES:
         recordings = [at[phase] for at in recorded]
         lines, residual = alive_lines(recordings, rows)
-        above = max(above, residual)
+        over = max(over, residual)
         matrix_flops = upper_line([_total(r, 1, matrix=True) for r in recordings], rows)
         matrix_bytes = upper_line([_total(r, 2, matrix=True) for r in recordings], rows)
         moved = upper_line([_total(r, 2) for r in recordings], rows)
@@ -102,7 +104,7 @@ def fitted(
         checkpointing=training.checkpointing,
         phases=tuple(phases),
         uncounted=_uncounted(recorded),
-        margin=rounded_up(max(above, _workspace(recorded)) + margin),
+        margin=rounded_up(max(over, _workspace(recorded)) + margin),
         traced_rows=tuple(rows),
         parameters=sizes["parameters"],
         parameter_bytes=sizes["parameter_bytes"],
@@ -117,7 +119,13 @@ def _traced(training: Training, rows: list[int], kind: Literal["gpu", "cpu"]) ->
         more = [rows[-1] * 4]
         recorded += record(training, more, kind=kind)[0]
         rows = rows + more
-    return fitted(training, recorded, rows, sizes, WORKSPACE)
+    found = fitted(training, recorded, rows, sizes, WORKSPACE)
+    unseen = (
+        above((float(sizes["recurrent_bytes"]), float(sizes["recurrent_row_bytes"])), found.phases)
+        if kind == "cpu"
+        else 0.0
+    )
+    return replace(found, margin=rounded_up(found.margin + unseen), recurrent=unseen > 0) if unseen else found
 
 
 def _bend(recorded: Sequence[Mapping[PhaseName, Recording]], rows: Sequence[int]) -> float:

@@ -7,12 +7,17 @@ is rows per second.
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Final, get_args
+
+import numpy as np
 
 from abi.devices.device import Device
 from abi.errors import UsageError
 from abi.execution.columns import Columns, Numbers
 from abi.execution.types import Objective
+
+TIE_BITS: Final = 40
+"""Figures that agree in so many bits are the same."""
 
 
 def expect_objective(objective: str, device: Device) -> None:
@@ -24,6 +29,13 @@ def expect_objective(objective: str, device: Device) -> None:
     if objective == "cost" and device.price_per_hour is None:
         msg = f"Expected a price per hour of {device.name} to rank by cost, got none: set devices.{device.name}.price_per_hour."
         raise UsageError(msg)
+
+
+def steady(values: Numbers) -> Numbers:
+    """Without the last bits, so that the order in which a sum was added up decides nothing."""
+    mantissa, exponent = np.frexp(values)
+    rounded: Numbers = np.ldexp(np.round(np.ldexp(mantissa, TIE_BITS)), exponent - TIE_BITS)
+    return rounded
 
 
 def loss(columns: Columns, objective: Objective) -> Numbers:

@@ -96,7 +96,7 @@ def _trial(training: Training, rows: Sequence[int], limit: int, answer: Connecti
         answer.send(_run(training, rows))
     except AbiError as error:
         answer.send(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         answer.send(said(error))
 
 

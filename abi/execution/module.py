@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import SGD, Adafactor, AdamW, Optimizer
 
 from abi.errors import UsageError, clip
@@ -24,6 +25,10 @@ OPTIMIZERS: Final[dict[str, MakeOptimizer]] = {
     "adamw": lambda parameters: AdamW(parameters, lr=1e-4, fused=True),
     "adafactor": lambda parameters: Adafactor(parameters, lr=1e-3, foreach=False),
 }
+
+
+class FactoryError(UsageError):
+    """A factory that raised: built under fake tensors, it may still build for real."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +79,46 @@ def built(build: Build) -> nn.Module:
     """Call a factory.
 
     Raises:
-        UsageError: it gives no module, or one that has nothing to train.
+        FactoryError: it raises or exits.
+        UsageError: it gives no module, or one that has nothing to train, is not whole, or not on the processor.
     """
-    module = build()
+    try:
+        module = build()
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:
+        msg = f"Expected a factory that gives a module when called without arguments, got {clip(said(error), 300)}: call it by hand."
+        raise FactoryError(msg) from error
+    if inspect.iscoroutine(module):
+        module.close()  # else Python warns that nobody awaited it
     if not isinstance(module, nn.Module):
         msg = f"Expected a torch.nn.Module from the factory, got {type(module).__name__}: return the module itself."
         raise UsageError(msg)
     if not any(parameter.requires_grad for parameter in module.parameters()):
         msg = f"Expected a module with trainable parameters, got {type(module).__name__} without any: leave requires_grad on."
         raise UsageError(msg)
+    held = [*module.parameters(), *module.buffers()]
+    if any(map(is_lazy, held)):
+        msg = f"Expected a module whose parameters have their sizes, got lazy ones in {type(module).__name__}: give the sizes, or call it once on a batch in the factory."
+        raise UsageError(msg)
+    if places := sorted({tensor.device.type for tensor in held} - {"cpu"}):
+        msg = f"Expected a module on the processor, got tensors on {', '.join(places)}: build it there; planning it takes no memory, and a plan says where it is trained."
+        raise UsageError(msg)
     return module
+
+
+def optimizer_of(spec: str | MakeOptimizer, module: nn.Module) -> Optimizer:
+    """The optimizer of a module's trainable parameters.
+
+    Raises:
+        UsageError: the function gives none.
+    """
+    make = OPTIMIZERS[spec] if isinstance(spec, str) else spec
+    optimizer = make([parameter for parameter in module.parameters() if parameter.requires_grad])
+    if not isinstance(optimizer, Optimizer):
+        msg = f"Expected a torch.optim.Optimizer from the function of the parameters, got {type(optimizer).__name__}: return the optimizer itself."
+        raise UsageError(msg)
+    return optimizer
 
 
 def default_loss(output: Any, arguments: dict[str, Any]) -> Tensor:  # noqa: ARG001 - a loss of the user's takes both
@@ -99,7 +134,13 @@ def default_loss(output: Any, arguments: dict[str, Any]) -> Tensor:  # noqa: ARG
         return loss
     squares = [t.float().square().mean() for t in _tensors(output) if t.is_floating_point() and t.requires_grad]
     if not squares:
-        msg = f"Expected an output with a tensor to train on, got {type(output).__name__}: name a loss by package:function."
+        kind = (
+            f"a tensor of {str(output.dtype).removeprefix('torch.')}"
+            if isinstance(output, Tensor)
+            else type(output).__name__
+        )
+        gradient = " without gradient" if isinstance(output, Tensor) and not output.requires_grad else ""
+        msg = f"Expected an output with floats to train on, got {kind}{gradient}: name a loss by package:function."
         raise UsageError(msg)
     return torch.stack(squares).sum() if len(squares) > 1 else squares[0]
 
@@ -131,7 +172,7 @@ def _find(spec: str) -> Callable[..., Any]:
         raise UsageError(msg)
     try:
         found: Any = importlib.import_module(name)
-    except Exception as error:  # a user's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
         msg = f"Expected an importable module, got '{clip(name)}' ({clip(said(error), 200)}): check the name and PYTHONPATH."
         raise UsageError(msg) from error
     for part in attribute.split("."):

@@ -20,7 +20,7 @@ from torch.optim import SGD
 
 from abi.errors import UsageError
 from abi.execution.checkpointing import apply_checkpointing, repeated_blocks
-from abi.execution.module import OPTIMIZERS, built, call
+from abi.execution.module import built, call, optimizer_of
 from abi.execution.step import Training
 from abi.execution.types import Configuration
 
@@ -105,8 +105,7 @@ def running(training: Training, configuration: Configuration, device: str = "cpu
         if configuration.checkpointing:
             apply_checkpointing(module)
         module = _spread(module, configuration)
-        make = OPTIMIZERS[training.optimizer] if isinstance(training.optimizer, str) else training.optimizer
-        optimizer = make([p for p in module.parameters() if p.requires_grad])
+        optimizer = optimizer_of(training.optimizer, module)
         if configuration.parallel == "fsdp" and isinstance(optimizer, SGD):  # its fused kernel knows no shards
             for each in optimizer.param_groups:
                 each["fused"] = False

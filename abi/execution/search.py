@@ -11,21 +11,20 @@ from jaxtyping import Bool, Int
 
 from abi.devices.device import Arithmetic
 from abi.errors import UsageError
-from abi.execution.columns import BINDERS, PARALLELS, Columns, Numbers, joined
+from abi.execution.columns import BINDERS, PARALLELS, Columns, joined
 from abi.execution.costing import Question, cost
 from abi.execution.demands import demands
-from abi.execution.goodput import expect_objective, loss
+from abi.execution.goodput import expect_objective, loss, steady
+from abi.execution.plainer import chosen
 from abi.execution.types import Configuration, RunCost
 
 MOST = 10**9
 """Of rows and of steps: beyond it is a slip of the hand."""
-TIE_BITS = 40
-"""Figures that agree in so many bits are the same, so that the last bit of a sum decides nothing."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """All configurations; `order` are the rows that keep every limit, best first."""
+    """All configurations; `order` are the rows that keep every limit: the chosen one, then the others, best first."""
 
     question: Question
     columns: Columns
@@ -66,7 +65,7 @@ class Found:
 
 
 def search(question: Question) -> Found:
-    """Cost all configurations and rank those that keep every limit.
+    """Cost all configurations, rank those that keep every limit, and choose the plainest of those that are alike.
 
     Raises:
         UsageError: the job cannot be divided over the devices, or the objective has no figures.
@@ -74,7 +73,11 @@ def search(question: Question) -> Found:
     expect_job(question)
     columns = enumerate_all(question)
     order = ranked(question, columns)
-    return Found(question, columns, order[feasible(question, columns)[order]])
+    order = order[feasible(question, columns)[order]]
+    if len(order):
+        best = chosen(question, columns, order)
+        order = np.concatenate([[best], order[order != best]])
+    return Found(question, columns, order)
 
 
 def expect_job(question: Question) -> None:
@@ -135,10 +138,10 @@ def ranked(question: Question, columns: Columns) -> Int[np.ndarray, " configurat
     arithmetic = np.array([arithmetics.index(f.arithmetic) for f in question.footprints])
     checkpointing = np.array([f.checkpointing for f in question.footprints])
     keys = [
-        _steady(loss(columns, question.objective)),
-        _steady(columns.step_s),
+        steady(loss(columns, question.objective)),
+        steady(columns.step_s),
         arithmetic[number],
-        _steady(columns.energy_j),
+        steady(columns.energy_j),
         columns.memory_bound,
         columns.devices,
         columns.parallel,
@@ -153,15 +156,10 @@ def undominated(found: Found) -> Int[np.ndarray, " kept"]:
     """The feasible rows that no other beats in the objective and in memory on as many devices, best first."""
     columns, kept = found.columns, []
     least: dict[int, float] = {}
-    for row in found.order.tolist():
+    order = ranked(found.question, columns)
+    for row in order[np.isin(order, found.order)].tolist():
         devices, memory = int(columns.devices[row]), float(columns.memory_bound[row])
         if memory < least.get(devices, np.inf):
             least[devices] = memory
             kept.append(row)
     return np.array(kept, dtype=int)
-
-
-def _steady(values: Numbers) -> Numbers:
-    mantissa, exponent = np.frexp(values)
-    steady: Numbers = np.ldexp(np.round(np.ldexp(mantissa, TIE_BITS)), exponent - TIE_BITS)
-    return steady

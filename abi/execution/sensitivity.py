@@ -6,6 +6,7 @@ import numpy as np
 
 from abi.errors import UsageError
 from abi.execution.demands import demands, show_limit, with_limit, write_limit
+from abi.execution.plainer import chosen, could_win, losses_of
 from abi.execution.search import Found, feasible, ranked, search
 from abi.execution.wording import compare, differing
 
@@ -22,16 +23,17 @@ def sensitivities(found: Found) -> dict[str, str]:
 
 
 def next_step(found: Found, name: str) -> tuple[float, int] | None:
-    """The least of this limit, the others staying, from which another configuration is better, and its row."""
-    best, wanted = int(found.order[0]), demands(found.question, found.columns)
+    """The least of this limit, the others staying, from which another configuration is chosen, and its row."""
+    question, columns, best = found.question, found.columns, int(found.order[0])
+    wanted = demands(question, columns)
     others = np.logical_and.reduce([d.kept for other, d in wanted.items() if other != name])
-    order = ranked(found.question, found.columns)
-    better = order[: int(np.flatnonzero(order == best)[0])]
-    rows = better[others[better] & ~feasible(found.question, found.columns)[better]]
-    if not len(rows):
-        return None
-    row = int(rows[np.argmin(wanted[name].asked[rows])])
-    return float(wanted[name].asked[row]), row
+    order, asked, fits = ranked(question, columns), wanted[name].asked, feasible(question, columns)
+    could = others & ~fits & could_win(question, columns, best, order)
+    for limit in np.unique(asked[could]):
+        row = chosen(question, columns, order[(fits | (others & (asked <= limit)))[order]])
+        if row != best:
+            return float(limit), row
+    return None
 
 
 def binding(found: Found) -> str | None:
@@ -56,7 +58,7 @@ def _until(found: Found, name: str, step: tuple[float, int]) -> str:
     best = int(found.order[0])
     change = differing(found.configuration(best), found.configuration(row))
     text = write_limit(name, asked)
-    return f"changes nothing until {text}: then {change}, {compare(found, best, row)}"
+    return f"changes nothing until {text}: then {change}, {_gain(found, row, found)}"
 
 
 def _again(found: Found, name: str, limit: float | int) -> str:
@@ -68,7 +70,15 @@ def _again(found: Found, name: str, limit: float | int) -> str:
     if found.configuration(best) == other.configuration(new):
         return ""
     change = differing(found.configuration(best), other.configuration(new))
-    return f"gives {change}, {compare(found, best, new, other)}"
+    more = limit > demands(found.question, found.columns)[name].limit
+    return f"gives {change}, {_gain(found, new, other) if more else compare(found, best, new, other)}"
+
+
+def _gain(found: Found, row: int, other: Found) -> str:
+    """What more of a limit gains: where it is no speed, it is less machinery."""
+    best = int(found.order[0])
+    worse = losses_of(other.question, other.columns)[row] > losses_of(found.question, found.columns)[best]
+    return f"{compare(found, best, row, other)}, but plainer" if worse else compare(found, best, row, other)
 
 
 def _more_devices(found: Found) -> dict[str, str]:

@@ -17,7 +17,7 @@ from torch import nn
 from abi.devices.device import Arithmetic
 from abi.execution.batch import Batch
 from abi.execution.checkpointing import apply_checkpointing
-from abi.execution.module import OPTIMIZERS, Build, Loss, MakeOptimizer, built, call, default_loss
+from abi.execution.module import Build, Loss, MakeOptimizer, built, call, default_loss, optimizer_of
 from abi.execution.types import PhaseName
 
 PHASES: Final[tuple[PhaseName, ...]] = ("forward", "backward", "optimizer", "evaluate")
@@ -48,8 +48,7 @@ class Training:
         """The step over a module that was built; the module itself is changed by checkpointing and training."""
         if self.checkpointing:
             apply_checkpointing(module, preserve_random_state=not fake)
-        make = OPTIMIZERS[self.optimizer] if isinstance(self.optimizer, str) else self.optimizer
-        return Step(self, module, make([p for p in module.parameters() if p.requires_grad]))
+        return Step(self, module, optimizer_of(self.optimizer, module))
 
     def changed(self, **fields: Any) -> Training:
         """The same with other fields."""

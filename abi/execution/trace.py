@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
@@ -13,13 +14,17 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
-from abi.errors import AbiError, Untraceable, UsageError, clip
-from abi.execution.module import built, said
+from abi.errors import AbiError, Untraceable, clip
+from abi.execution.deadline import within
+from abi.execution.module import FactoryError, built, said
 from abi.execution.recorder import Recorder, Recording
+from abi.execution.recurrent import followed
 from abi.execution.step import PHASES, Step, Training, plain_kernels
 from abi.execution.types import PhaseName, StepTrace
 
 WARM_UP_ROWS = 2
+TIME_LIMIT_S = 120.0
+"""Of a module's traces: it ends the loop of a module that has no end."""
 
 
 def trace(training: Training, rows: int, *, kind: Literal["gpu", "cpu"] = "cpu") -> StepTrace:
@@ -39,21 +44,26 @@ def record(
     """Every phase at each number of rows, after a step that is not recorded; then bytes that are always there.
 
     Returns:
-        Per number of rows, phase -> recording; and `parameters` (a count), `parameter_bytes`, `gradient_bytes` and
-        `optimizer_bytes`.
+        Per number of rows, phase -> recording; and `parameters` (a count), `parameter_bytes`, `gradient_bytes`,
+        `optimizer_bytes`, and what a processor takes for LSTMs besides: `recurrent_bytes` and `recurrent_row_bytes`.
     """
     with _undisturbed(), plain_kernels(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
         recorder = Recorder(kind=kind, numbers=True)
-        with recorder:
+        with recorder, within(TIME_LIMIT_S, "a module that is built and traced"):
             module = _fake(training, mode, recorder)
-            step = training.made(module, fake=True)
+            recorded: list[dict[PhaseName, Recording]] = []
             try:
+                step = training.made(module, fake=True)
                 step.train(training.batch.make(WARM_UP_ROWS), recorder.enter)
-                recorded = [_both(step, recorder, number) for number in rows]
-                return recorded, sizes(step)
+                for number in rows:
+                    with followed(step.module) as recurrent:
+                        recorded.append(_both(step, recorder, number))
+                fixed, each = recurrent.taken(rows[-1])
+                more = {"recurrent_bytes": math.ceil(fixed), "recurrent_row_bytes": math.ceil(each)}
+                return recorded, sizes(step) | more
             except AbiError:
                 raise
-            except Exception as error:  # a user's module may raise anything
+            except (Exception, SystemExit) as error:  # a user's module may raise anything
                 msg = f"Expected a module whose step depends on shapes alone, got {clip(said(error), 300)}."
                 raise Untraceable(msg) from error
 
@@ -84,9 +94,7 @@ def _fake(training: Training, mode: FakeTensorMode, recorder: Recorder) -> nn.Mo
     """The module built under fake tensors; where its factory reads values, built for real and then made fake."""
     try:
         module = built(training.build)
-    except UsageError:
-        raise
-    except Exception:
+    except FactoryError:
         with _disable_current_modes():
             module = built(training.build)
         _make_fake(module, mode)

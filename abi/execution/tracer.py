@@ -9,8 +9,9 @@ from abi.devices.device import Arithmetic, Device
 from abi.execution.costing import Question
 from abi.execution.demands import demands, with_limit
 from abi.execution.footprint import footprint
+from abi.execution.plainer import within_reach
 from abi.execution.search import search
-from abi.execution.sensitivity import STEP, next_step
+from abi.execution.sensitivity import STEP
 from abi.execution.step import Training
 from abi.execution.trace import trace
 from abi.execution.types import Footprint
@@ -59,9 +60,9 @@ def memory_matters(question: Question) -> bool:
     """
     tight = with_limit(question, "memory", question.memory_limit * (1 - STEP))
     found = search(tight)
-    limits = question.limits
+    limits, out = question.limits, ~demands(tight, found.columns)["memory"].kept
     if not len(found.order) or question.objective == "memory":
         return True
     if question.objective == "throughput" and limits.energy_j is None and limits.cost is None:
-        return next_step(found, "memory") is not None
-    return not bool(demands(tight, found.columns)["memory"].kept.all())
+        return bool((out & within_reach(tight, found.columns, int(found.order[0]))).any())
+    return bool(out.any())

@@ -82,6 +82,7 @@ class Footprint(Value):
         phases: forward, backward, optimizer, evaluate.
         uncounted: operators without a formula; each widens the bound of time.
         margin: relative, one-sided: bytes are at most (1 + margin) times the line.
+        recurrent: whether a part of `margin` is for a processor's own kernels of recurrent layers.
         traced_rows: numbers of rows that it was traced at.
         method: traced under fake tensors, or measured by running it where it cannot be traced.
         reason: why it was not traced; empty where it was.
@@ -99,6 +100,7 @@ class Footprint(Value):
     traced_rows: tuple[int, ...]
     method: Literal["traced", "measured"] = "traced"
     reason: str = ""
+    recurrent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from abi.errors import UsageError
 from abi.execution.checkpointing import offers_checkpointing, repeated_blocks
-from abi.execution.module import Build, built
+from abi.execution.deadline import within
+from abi.execution.module import Build, FactoryError, built
+from abi.execution.trace import TIME_LIMIT_S
 
 
 def look(build: Build) -> tuple[bool, int | None]:
@@ -17,15 +18,14 @@ def look(build: Build) -> tuple[bool, int | None]:
 
     The module is built without memory where its factory allows that.
     """
-    try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
+    with within(TIME_LIMIT_S, "a factory that gives its module"):
+        try:
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                module = built(build)
+                return offers_checkpointing(module), unit_bytes(module)
+        except FactoryError:
             module = built(build)
             return offers_checkpointing(module), unit_bytes(module)
-    except UsageError:
-        raise
-    except Exception:
-        module = built(build)
-        return offers_checkpointing(module), unit_bytes(module)
 
 
 def unit_bytes(module: nn.Module) -> int | None:

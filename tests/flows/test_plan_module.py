@@ -22,7 +22,64 @@ def deep():
 
 def loss(output, arguments):
     return output.square().sum()
+
+
+def raising():
+    raise RuntimeError("no weights here")
+
+
+def exits():
+    raise SystemExit(3)
+
+
+def needs(width):
+    return nn.Linear(128, width)
+
+
+def lazy():
+    return nn.LazyLinear(2)
+
+
+def meta():
+    return nn.Linear(128, 2, device="meta")
+
+
+def nothing(parameters):
+    return None
+
+
+class Whole(nn.Linear):
+    def __init__(self):
+        super().__init__(128, 2)
+
+    def forward(self, x):
+        return super().forward(x).argmax(-1)
+
+
+class Loud(nn.Linear):
+    def __init__(self):
+        print("built")
+        super().__init__(128, 2)
+
+    def forward(self, x):
+        import os
+
+        os.write(1, b"called")
+        return super().forward(x)
+
+
+class Endless(nn.Linear):
+    def __init__(self):
+        super().__init__(128, 2)
+
+    def forward(self, x):
+        while True:
+            try:
+                x = x + 1
+            except Exception:
+                pass
 """
+ROOT = Path(__file__).parents[2]
 ASKED = {"--module": "toy_modules:mlp", "--batch": "x=f32[B,128]", "--gpus": "2xL4", "--global-batch": "256"}
 
 
@@ -102,6 +159,30 @@ def test_what_if_is_the_plan_of_that_envelope(plan):
     assert both["difference"].startswith("What if: ")
 
 
+def test_what_a_module_prints_is_no_part_of_the_answer(command, tmp_path):
+    flags = [word for pair in (ASKED | {"--module": "toy_modules:Loud"}).items() for word in pair]
+    answer = command("plan", *flags, "--workspace", tmp_path / "ws", "--json", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert answer.code == 0, answer.err
+    assert answer.json["kind"] == "ExecutionPlan"
+    assert "called" in answer.err
+    assert "built" in answer.err
+
+
+def test_a_forward_pass_without_an_end_is_ended(plan, monkeypatch):
+    monkeypatch.setattr("abi.execution.trace.TIME_LIMIT_S", 1.0)
+    answer = plan("--json", module="toy_modules:Endless")
+    assert answer.code == 2
+    assert "Expected a module that is built and traced within 1 s, got no end: see whether it loops" in answer.sentence
+
+
+def test_the_first_plan_is_printed_where_what_if_fits_nothing(plan):
+    answer = plan("--json", what_if="memory=300MiB")
+    assert answer.code == 5
+    assert answer.json["id"] == plan("--json").json["id"]
+    assert "what_if" not in answer.json
+    assert answer.err.splitlines()[-1].startswith("abi: Expected one of ")
+
+
 def test_nothing_fits(plan):
     answer = plan("--json", budget="memory=300MiB")
     assert answer.code == 5
@@ -133,6 +214,17 @@ def test_nothing_fits(plan):
         ({"what_if": "gpus=3"}, "Expected a global batch that 3 devices divide"),
         ({"module": "toy_modules:none"}, "Expected 'none' in module 'toy_modules'"),
         ({"optimizer": "lion"}, "got 'lion'"),
+        ({"optimizer": "toy_modules:nothing"}, "Expected a torch.optim.Optimizer from the function of the parameters"),
+        ({"module": "toy_modules:raising"}, "got RuntimeError: no weights here: call it by hand."),
+        ({"module": "toy_modules:exits"}, "got SystemExit: 3: call it by hand."),
+        ({"module": "toy_modules:needs"}, "missing 1 required positional argument: 'width'"),
+        ({"module": "toy_modules:lazy"}, "got lazy ones in LazyLinear"),
+        ({"module": "toy_modules:meta"}, "Expected a module on the processor, got tensors on meta"),
+        ({"module": "toy_modules:Whole"}, "got a tensor of int64 without gradient"),
+        ({"global_batch": "1.5"}, "Expected a whole number, got '1.5'"),
+        ({"steps": "0x10"}, "Expected a whole number, got '0x10'"),
+        ({"batch": "x=i8[B,128]<300"}, "Expected a bound that i8 of 'x' can hold, got <300"),
+        ({"budget": "memory=99999TiB"}, "Expected a size of at most 256TiB, got '99999TiB'"),
         ({"module": None}, "Expected what `abi fit --json` printed, or --module package:factory, got neither"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,30 @@ def test_own_devices_are_settings(abi, tmp_path):
     answer = abi("calibrate", "--config", path, "--workspace", tmp_path / "ws")
     assert answer.code == 2
     assert "'devices.Rented.memory': Expected a size such as 8GiB, got 40" in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("devices", "said"),
+    [
+        ("{Own: {like: B}, B: {like: Own}}", "got the circle Own -> B -> Own in the settings"),
+        ("{Own: {memory: 8GiB}}", "got no bandwidth and no rates and no power"),
+        ("{Own: {like: L4, idle: 700W}}", "got 700 W over 72 W: correct devices.Own"),
+        ("{Own: {like: L4, memory: -8GiB}}", "'devices.Own.memory': Expected a size such as 8GiB"),
+        ("{Own: {like: L4, memory: 99999TiB}}", "Expected a size of at most 256TiB"),
+        ("{Own: {like: L4, host_cores: 1000000}}", "less than or equal to 4096"),
+    ],
+)
+def test_the_doctor_names_what_is_wrong_with_own_devices(abi, tmp_path, devices, said):
+    path = tmp_path / "abi.yaml"
+    path.write_text(f"devices: {devices}\n")
+    answer = abi("doctor", "--config", path, "--workspace", tmp_path / "ws", "--json")
+    assert answer.code == 1
+    found = [f["found"] for f in answer.json["findings"] if f["name"] == "settings"]
+    assert any(said in text for text in found), found
+
+
+def test_a_price_alone_of_what_is_found_here_is_well(abi, tmp_path):
+    path = tmp_path / "abi.yaml"
+    path.write_text(json.dumps({"devices": {detect.processor().device.name: {"price_per_hour": 0.1}}}))
+    answer = abi("doctor", "--config", path, "--workspace", tmp_path / "ws", "--json")
+    assert not [f for f in answer.json["findings"] if f["name"] == "settings"]

@@ -190,7 +190,7 @@ def test_an_own_card_that_nobody_knows() -> None:
         ({"reached_rate": 1.2}, "less than or equal to 1"),
         ({"colour": "green"}, r"known setting, got 'devices\.mine\.colour'"),
         ({"like": "H20O"}, "did you mean H200"),
-        ({"like": "mine"}, "got 'mine'"),
+        ({"like": "mine"}, "got the circle mine -> mine"),
     ],
 )
 def test_an_own_entry_that_cannot_be_used_is_one_sentence(fields: dict[str, object], said: str) -> None:

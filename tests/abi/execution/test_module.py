@@ -49,7 +49,7 @@ def test_the_loss_is_the_output_itself_its_loss_or_a_mean_of_squares():
     two = torch.tensor([1.0, 3.0], requires_grad=True)
     assert default_loss(two, {}).item() == 5.0  # (1 + 9) / 2
     assert default_loss((two, {"more": [two]}), {}).item() == 10.0
-    with pytest.raises(UsageError, match="a tensor to train on, got str"):
+    with pytest.raises(UsageError, match="floats to train on, got str"):
         default_loss("no", {})
 
 

@@ -63,4 +63,7 @@ def test_the_limit_that_binds(made: Any) -> None:
 def test_more_devices(made: Any) -> None:
     said = sensitivities(search(made.question(2, global_batch=48)))["gpus"]
     (_, old), (after, new) = (best(made.question(2).with_devices(n)) for n in (2, 3))
-    assert said == f"3 Round give 3 devices, micro-batch {after.micro_batch}, {old.step_s / new.step_s - 1:.1%} faster."
+    assert (
+        said
+        == f"3 Round give 3 devices, FSDP, micro-batch {after.micro_batch}, {old.step_s / new.step_s - 1:.1%} faster."
+    )

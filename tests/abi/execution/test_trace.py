@@ -50,6 +50,8 @@ def test_a_perceptron_by_hand():
         "parameter_bytes": 644,
         "gradient_bytes": 644,
         "optimizer_bytes": 2 * 644 + 4 * 4,
+        "recurrent_bytes": 0,
+        "recurrent_row_bytes": 0,
     }
     held = 644 + 2 * 644 + 16 + 10 * 8 * 4  # with the batch
     # forward: hidden before ReLU and after (10 x 16 each), the output and its square (10 each); ReLU keeps its result alone,

@@ -115,7 +115,8 @@ def test_processes_that_promote_against_one_another_are_linearizable(ws, ledger_
         replace(s, entry=won[1].entry if s is won[0] else won[0].entry if s is won[1] else s.entry) for s in seen
     ]
     assert race.check(swapped, done)
-    assert race.check([replace(s, expected=0, champion=None) if s is won[-1] else s for s in seen], done)
+    last = max(won, key=lambda s: s.entry)
+    assert race.check([replace(s, expected=0, champion=None) if s is last else s for s in seen], done)
     assert ledger.verify().entries == len(won) + 1
     ledger.engine.dispose()
 

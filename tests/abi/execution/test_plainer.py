@@ -56,13 +56,11 @@ def test_fewer_devices_are_not_plainer(made: Any) -> None:
     assert columns.devices[chosen(question, faster, several)] == 4
 
 
-@pytest.mark.parametrize("memory", range(150, 700, 50))
+@pytest.mark.parametrize("memory", range(200, 700, 50))
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_next_step_is_the_first_limit_at_which_another_is_chosen(made: Any, count: int, memory: int) -> None:
     question = made.question(count, Limits(memory_bytes=memory << 20), device={"memory_bytes": 1 << 40})
     found = search(question)
-    if not len(found.order):
-        pytest.skip("nothing fits")
     mine = found.configuration(int(found.order[0]))
     bounds = np.unique(found.columns.memory_bound)
     wanted = None

@@ -149,3 +149,8 @@ def show_energy(value: float | int) -> str:
         if value >= 0.1 * size:
             return f"{_digits(value / size)} {unit}"
     return f"{_digits(value / 1e3)} kJ" if value >= ROUNDS_UP * 1e3 else f"{_digits(value)} J"
+
+
+def six_digits(value: float) -> float:
+    """As figures of cost are kept: enough, and the same text on every machine."""
+    return float(f"{value:.6g}")

@@ -17,6 +17,7 @@ import torch
 from abi.devices import nvml
 from abi.devices.calibration import Calibration, plain_version
 from abi.devices.device import Device
+from abi.units import six_digits
 
 SIDES: Final = {"cpu": (3072, 768), "cuda": (8192, 2048)}
 """Sides of the square matrices, large and middle."""
@@ -59,7 +60,7 @@ def calibrate(device: str, expected: Device) -> Calibration:
     return Calibration(
         device=replace(
             expected,
-            bandwidth=_rounded(max(copies.values())),
+            bandwidth=six_digits(max(copies.values())),
             rates=rates,
             reached_rate=1.0,
             reached_bandwidth=1.0,
@@ -98,7 +99,7 @@ def _copies(place: torch.device) -> dict[str, float]:
 def _copy(place: torch.device, size: int) -> float:
     source = torch.ones(size // 4, device=place)
     target = torch.empty_like(source)
-    return _rounded(2 * size / _seconds(place, lambda: target.copy_(source)))
+    return six_digits(2 * size / _seconds(place, lambda: target.copy_(source)))
 
 
 def _rate(place: torch.device, arithmetic: str, side: int) -> float:
@@ -110,7 +111,9 @@ def _rate(place: torch.device, arithmetic: str, side: int) -> float:
     out = torch.empty_like(left)
     # several at a time, so that their launches are not what is timed
     many = max(1, round(1024**3 / side**3)) if place.type == "cpu" else 8
-    return _rounded(many * 2 * side**3 / _seconds(place, lambda: [torch.mm(left, left, out=out) for _ in range(many)]))
+    return six_digits(
+        many * 2 * side**3 / _seconds(place, lambda: [torch.mm(left, left, out=out) for _ in range(many)])
+    )
 
 
 def _launch(place: torch.device) -> float:
@@ -124,13 +127,13 @@ def _launch(place: torch.device) -> float:
                 value = torch.sin(value)
             torch.autograd.grad(value, leaf, torch.ones_like(value))
 
-    return _rounded(_seconds(place, chain) / (KERNELS_A_LINK * CHAIN))
+    return six_digits(_seconds(place, chain) / (KERNELS_A_LINK * CHAIN))
 
 
 def _host_link(place: torch.device) -> float:
     host = torch.ones(HOST_COPY_BYTES // 4).pin_memory()
     target = torch.empty_like(host, device=place)
-    return _rounded(HOST_COPY_BYTES / _seconds(place, lambda: target.copy_(host, non_blocking=True)))
+    return six_digits(HOST_COPY_BYTES / _seconds(place, lambda: target.copy_(host, non_blocking=True)))
 
 
 def _link(place: torch.device) -> float | None:
@@ -145,7 +148,7 @@ def _link(place: torch.device) -> float | None:
         target.copy_(source, non_blocking=True)
         torch.cuda.synchronize(target.device)
 
-    return _rounded(HOST_COPY_BYTES / _seconds(place, copy))
+    return six_digits(HOST_COPY_BYTES / _seconds(place, copy))
 
 
 def _load(place: torch.device, meter: _Meter, rates: dict[str, float]) -> float | None:
@@ -179,10 +182,6 @@ def _seconds(place: torch.device, call: Callable[[], Any]) -> float:
 def _wait(place: torch.device) -> None:
     if place.type == "cuda":
         torch.cuda.synchronize(place)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Final
 from abi.families.network import layer_split, multiply_accumulates
 from abi.planning.machine import Machine
 from abi.types import Capacity, Cost, Execution, LayerSplit
+from abi.units import six_digits
 
 FLOAT_BYTES: Final = 4
 BACKWARD: Final = 3
@@ -107,10 +108,6 @@ def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machi
     return Cost(
         parameters=parameters(capacity),
         memory_bytes=memory_bytes(capacity, execution, work),
-        train_time_s=_rounded(execution.epochs * epoch_seconds(capacity, execution.part_rows, work, machine)),
-        latency_s=_rounded(machine.predict_call_s + macs * machine.mac_s),
+        train_time_s=six_digits(execution.epochs * epoch_seconds(capacity, execution.part_rows, work, machine)),
+        latency_s=six_digits(machine.predict_call_s + macs * machine.mac_s),
     )
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")

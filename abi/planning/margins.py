@@ -14,6 +14,7 @@ from typing import Final
 
 from abi.outcomes import Trained
 from abi.types import Cost, Envelope, Family
+from abi.units import six_digits
 from abi.values import Value
 
 LEVEL: Final = 0.9
@@ -46,7 +47,7 @@ def residual(trained: Trained) -> dict[str, float]:
     done = len(trained.history) / planned
     expected = {**{name: getattr(predicted, name) for name in RESOURCES}, "train_time_s": predicted.train_time_s * done}
     return {
-        name: float(f"{getattr(measured, name) / value:.6g}")
+        name: six_digits(getattr(measured, name) / value)
         for name, value in expected.items()
         if value > 0 and getattr(measured, name) > 0
     }
@@ -79,8 +80,8 @@ def bounded(cost: Cost, margin: Margin | None) -> Cost:
     return replace(
         cost,
         memory_bytes=math.ceil(cost.memory_bytes * margin.memory_bytes),
-        train_time_s=float(f"{cost.train_time_s * margin.train_time_s:.6g}"),
-        latency_s=float(f"{cost.latency_s * margin.latency_s:.6g}"),
+        train_time_s=six_digits(cost.train_time_s * margin.train_time_s),
+        latency_s=six_digits(cost.latency_s * margin.latency_s),
     )
 
 

@@ -18,6 +18,7 @@ from abi.families.preparation import Preparation
 from abi.planning.machine import Machine
 from abi.problem import Feature, Schema
 from abi.types import Capacity, FeatureCapacity, LayerSplit
+from abi.units import six_digits
 
 FEATURES: Final = 16
 REFERENCES: Final = ((64, 64, 1), (512, 64, 2), (256, 256, 2), (1024, 128, 3))
@@ -71,10 +72,10 @@ def measure(device: str, precision: Literal["float32", "bfloat16"], threads: int
         name=torch.cuda.get_device_name() if gpu else platform.processor() or platform.machine(),
         threads=threads,
         precision=precision,
-        call_s=_rounded(max(call, 1e-5)),
-        activation_s=_rounded(activation),
-        mac_s=_rounded(max(mac, 1e-15)),
-        predict_call_s=_rounded(predict_s),
+        call_s=six_digits(max(call, 1e-5)),
+        activation_s=six_digits(activation),
+        mac_s=six_digits(max(mac, 1e-15)),
+        predict_call_s=six_digits(predict_s),
         memory_bytes=torch.cuda.mem_get_info()[0] if gpu else psutil.virtual_memory().total,
     )
 
@@ -135,7 +136,3 @@ def _cpu_flags() -> set[str]:
             return set(next((line for line in lines if line.startswith("flags")), "").split())
     except OSError:
         return set()
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")

@@ -12,7 +12,7 @@ from abi.planning.machine import Machine
 from abi.planning.margins import bounded, tightened
 from abi.problem import Feature, Task
 from abi.types import Allocation, Attention, Cost, Envelope, TreeFeature, TreesCapacity
-from abi.units import show_bytes, show_count, show_seconds
+from abi.units import show_bytes, show_count, show_seconds, six_digits
 
 if TYPE_CHECKING:
     from abi.config import TreesConfig
@@ -234,8 +234,8 @@ def _cost(work: TreesWork, rounds: int, leaves: int, bins: int, parameters: int,
     return Cost(
         parameters=parameters,
         memory_bytes=int(FIXED_BYTES + cells + gradients + histograms + 16 * parameters),
-        train_time_s=float(f"{rounds * _round_seconds(work, leaves, machine):.6g}"),
-        latency_s=float(f"{CALL_S + TREE_S * rounds * work.outputs:.6g}"),
+        train_time_s=six_digits(rounds * _round_seconds(work, leaves, machine)),
+        latency_s=six_digits(CALL_S + TREE_S * rounds * work.outputs),
     )
 
 

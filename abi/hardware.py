@@ -30,9 +30,17 @@ class DeviceConfig(Section):
     reached_bandwidth: Reached | None = None
     """Share of the bandwidth that large copies reach."""
     launch: Seconds | None = None
-    """Time to start one kernel, as 6us."""
+    """Time that the host takes to hand over one operator, as 15us."""
+    step: Seconds | None = None
+    """Time of the host for each training step, whatever the module."""
     context: Bytes | None = None
     """Memory that driver and libraries take."""
+    capability: float | None = Field(default=None, ge=0, le=99)
+    """CUDA's compute capability, as 9.0."""
+    multiprocessors: int | None = Field(default=None, ge=0, le=4096)
+    """Streaming multiprocessors of a GPU."""
+    library: Bytes | None = None
+    """Memory that matrix libraries keep while a module trains."""
     power: Watts | None = None
     """Of the board at full load, as 700W."""
     idle: Watts | None = None

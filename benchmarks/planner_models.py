@@ -292,6 +292,64 @@ _OTHERS: Final[tuple[tuple[str, Callable[[], nn.Module], str], ...]] = (
 _OPTIMIZERS: Final = ("adamw", "sgd", "adafactor")
 
 
+def bert_base() -> nn.Module:
+    """BERT-base with a classifier."""
+    return _transformers("BertForSequenceClassification", "BertConfig")
+
+
+def gpt2_small() -> nn.Module:
+    """GPT-2 small."""
+    return _transformers("GPT2LMHeadModel", "GPT2Config", use_cache=False)
+
+
+def t5_small() -> nn.Module:
+    """T5-small."""
+    return _transformers("T5ForConditionalGeneration", "T5Config", decoder_start_token_id=0, use_cache=False)
+
+
+def vit_base() -> nn.Module:
+    """ViT-base on images of 224 x 224."""
+    return _transformers("ViTForImageClassification", "ViTConfig")
+
+
+def resnet() -> nn.Module:
+    """ResNet-50 on images of 224 x 224."""
+    return _transformers("ResNetForImageClassification", "ResNetConfig")
+
+
+def whisper_base() -> nn.Module:
+    """Whisper-base on 30 seconds."""
+    sizes = {f"{half}_{what}": n for half in ("encoder", "decoder") for what, n in (("layers", 6), ("attention_heads", 8), ("ffn_dim", 2048))}  # fmt: skip
+    return _transformers("WhisperForConditionalGeneration", "WhisperConfig", d_model=512, use_cache=False, **sizes)
+
+
+_LARGE: Final[tuple[tuple[str, Callable[[], nn.Module], str, int], ...]] = (
+    ("bert base", bert_base, "input_ids=i64[B,128]<30522,labels=i64[B]<2", 64),
+    ("gpt2 small", gpt2_small, "input_ids=i64[B,256]<50257,labels=i64[B,256]<50257", 16),
+    ("t5 small", t5_small, "input_ids=i64[B,128]<32128,labels=i64[B,64]<32128", 64),
+    ("vit base", vit_base, "pixel_values=f32[B,3,224,224],labels=i64[B]<2", 64),
+    ("resnet 50", resnet, "pixel_values=f32[B,3,224,224],labels=i64[B]<2", 64),
+    ("whisper base", whisper_base, "input_features=f32[B,80,3000],labels=i64[B,64]<51865", 8),
+    ("mlp 4096x8", partial(mlp, 4096, 8), "input=f32[B,4096]", 4096),
+    ("lstm 512x2", partial(Recurrent, nn.LSTM, 512, 2), "x=f32[B,128,32]", 256),
+    ("embedding 1000000x64", partial(Table, 1_000_000, 64), "ids=i64[B,8]<1000000", 16384),
+)
+
+
+def large() -> list[tuple[str, Training, int]]:
+    """Modules of the sizes that GPUs are for, each with the rows of a step: in float32, bfloat16, and checkpointed."""
+    network = OwnNetwork(numeric=200, width=16, members=32, blocks=3, hidden=384)
+    found = [("network large", Training(build=network, batch=network), 4096)]
+    for name, build, batch, rows in _LARGE:
+        plain = Training(build=build, batch=parse_batch(batch))
+        found.append((name, plain, rows))
+        found.append((f"{name} bf16", plain.changed(arithmetic="bfloat16"), rows))
+        if name in ("bert base", "gpt2 small", "vit base", "mlp 4096x8"):
+            found.append((f"{name} tf32", plain.changed(arithmetic="tf32"), rows))
+            found.append((f"{name} bf16 checkpointed", plain.changed(arithmetic="bfloat16", checkpointing=True), rows))
+    return found
+
+
 def own() -> list[tuple[str, Training]]:
     """Networks of the project: both precisions, widths, members, blocks, categories, texts; every optimizer in turn."""
     sizes: list[dict[str, int]] = [

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,21 @@ def write_results(name: str, figures: object) -> Path:
         "date": now.isoformat(timespec="seconds"),
         "hardware": {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count()},
         "python": platform.python_version(),
-        "versions": {library: version(library) for library in LIBRARIES},
+        "versions": {library: found for library in LIBRARIES if (found := _version(library))},
         "figures": figures,
     }
     RESULTS.mkdir(exist_ok=True)
     path = results_path(name)
     path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _version(library: str) -> str | None:
+    """None where it is not installed: not every measurement needs all of them."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import psutil
 import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from abi.devices import nvml
 from abi.devices.calibration import Calibration, plain_version
@@ -23,10 +25,12 @@ SIDES: Final = {"cpu": (3072, 768), "cuda": (8192, 2048)}
 """Sides of the square matrices, large and middle."""
 COPIES: Final = {"cpu": (64, 256, 512), "cuda": (256, 1024, 2048)}
 """MiB of the tensors that are copied; none that takes more than an eighth of the free memory."""
-CHAIN: Final = 400
-"""Links of the chain of small operations."""
-KERNELS_A_LINK: Final = 3
-"""sin forward; cos and a product backward."""
+DEPTHS: Final = (2, 24)
+"""Layers of the stacks that the host's time is taken of,"""
+WIDTH: Final = 32
+STEPS: Final = 5
+"""and steps that are timed at a time: nobody waits for one before the next begins."""
+LEAST_S: Final = 1e-7
 LEAST_RUNS, MOST_RUNS, MOST_S = 3, 9, 0.8
 HOST_COPY_BYTES: Final = 2**28
 LOAD_S: Final = 2.0
@@ -48,7 +52,8 @@ def calibrate(device: str, expected: Device) -> Calibration:
         copies = _copies(place)
         rates = {name: _rate(place, name, SIDES[place.type][0]) for name in expected.rates}
         middle = {name: _rate(place, name, SIDES[place.type][1]) for name in expected.rates}
-        figures: dict[str, Any] = {"launch_s": _launch(place)}
+        launch_s, step_s = _host(place)
+        figures: dict[str, Any] = {"launch_s": launch_s, "step_s": step_s, "library_bytes": _library(place)}
         if place.type == "cuda":
             figures |= {"host_link": _host_link(place), "link": _link(place), "power_w": _load(place, meter, rates)}
             figures |= {"context_bytes": meter.context(), "idle_w": idle_w}
@@ -116,18 +121,71 @@ def _rate(place: torch.device, arithmetic: str, side: int) -> float:
     )
 
 
-def _launch(place: torch.device) -> float:
-    """Seconds for each of many small operations, forward and backward as in training."""
-    leaf = torch.full((8,), 0.5, device=place, requires_grad=True)
+def _host(place: torch.device) -> tuple[float, float]:
+    """Seconds of the host for each operator of a training step, and for each step: of a small and a large stack of layers."""
+    found = []
+    with torch.enable_grad():
+        for depth in DEPTHS:
+            layers = [part for _ in range(depth) for part in (nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH), nn.GELU())]
+            step = _Step(nn.Sequential(*layers).to(place), torch.zeros(WIDTH, WIDTH, device=place))
+            with _Counter() as counter:  # type: ignore[no-untyped-call]
+                step()
+            counted = counter.operators
+            found.append((counted, _least_seconds(place, step) / STEPS))
+    (few, short), (many, long) = found
+    each = (long - short) / (many - few)
+    return six_digits(max(each, LEAST_S)), six_digits(max(short - each * few, LEAST_S))
 
-    def chain() -> None:
-        with torch.enable_grad():
-            value = leaf
-            for _ in range(CHAIN):
-                value = torch.sin(value)
-            torch.autograd.grad(value, leaf, torch.ones_like(value))
 
-    return six_digits(_seconds(place, chain) / (KERNELS_A_LINK * CHAIN))
+def _least_seconds(place: torch.device, step: _Step) -> float:
+    """The shortest of several times: what else the host does only adds to it."""
+    times: list[float] = []
+    for _ in range(MOST_RUNS):
+        _wait(place)
+        start = time.perf_counter()
+        for _ in range(STEPS):
+            step()
+        _wait(place)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+class _Step:
+    """A training step of a module."""
+
+    def __init__(self, module: nn.Module, x: Tensor) -> None:
+        self.module, self.x = module, x
+        self.optimizer = torch.optim.AdamW(module.parameters(), fused=True)
+
+    def __call__(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.module(self.x).square().mean().backward()
+        self.optimizer.step()
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
+    """Counts operators."""
+
+    operators = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator and count it."""
+        self.operators += 1
+        return func(*args, **(kwargs or {}))
+
+
+def _library(place: torch.device) -> int | None:
+    """Bytes that matrix libraries keep after a training step, in the forward pass's thread and the backward pass's."""
+    if place.type != "cuda":
+        return None
+    torch.cuda.synchronize(place)
+    torch._C._cuda_clearCublasWorkspaces()
+    before = torch.cuda.memory_allocated(place)
+    with torch.enable_grad():
+        linear = nn.Linear(WIDTH, WIDTH, device=place)
+        linear(torch.zeros(WIDTH, WIDTH, device=place, requires_grad=True)).sum().backward()
+    del linear
+    return torch.cuda.memory_allocated(place) - before or None
 
 
 def _host_link(place: torch.device) -> float:

@@ -34,7 +34,11 @@ ATTRIBUTES = {
     "reached_rate": "reached_rate",
     "reached_bandwidth": "reached_bandwidth",
     "launch": "launch_s",
+    "step": "step_s",
     "context": "context_bytes",
+    "capability": "capability",
+    "multiprocessors": "multiprocessors",
+    "library": "library_bytes",
     "power": "power_w",
     "idle": "idle_w",
     "link": "link",
@@ -228,6 +232,10 @@ def as_device(name: str, figures: DeviceConfig) -> Device:
         link=figures.link or (_there(host_link) if gpu else CPU_LINK),
         host_link=_there(host_link),
         source=figures.source,
+        step_s=figures.step or 0.0,
+        capability=figures.capability or 0.0,
+        multiprocessors=figures.multiprocessors or 0,
+        library_bytes=figures.library or 0,
         price_per_hour=figures.price_per_hour,
     )
 

@@ -24,12 +24,16 @@ class Device(Value):
             not offer is not named.
         reached_rate, reached_bandwidth: what is reached of `rates` in large matrix products, and of `bandwidth` in large copies, as shares;
             measured by `abi calibrate`, else typical ones.
-        launch_s: seconds to start one kernel (or one operator of a processor).
+        launch_s: seconds that the host takes to hand over one operator of a module, views and Python's part in it.
+        step_s: seconds of the host for each training step, whatever the module.
         context_bytes: what driver, libraries and allocator take before the first tensor.
         power_w: at full load, of the board.
         idle_w: when nothing runs.
         link: bytes per second in one direction from one such device to the others of its machine.
         host_link: bytes per second from host memory.
+        capability: CUDA's compute capability, as 9.0; 0 where there is none.
+        multiprocessors: of a GPU; 0 where it is not known.
+        library_bytes: what matrix libraries keep of the allocator's memory while a module trains.
         price_per_hour: the user's setting, in a currency of theirs.
         source: where the figures come from (document and date), or "measured" with versions.
     """
@@ -49,6 +53,10 @@ class Device(Value):
     host_link: float
     source: str
     price_per_hour: float | None = None
+    capability: float = 0.0
+    multiprocessors: int = 0
+    library_bytes: int = 0
+    step_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

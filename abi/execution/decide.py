@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,8 +15,17 @@ from abi.execution.sensitivity import sensitivities
 from abi.execution.sharding import Sharing, line_bytes
 from abi.execution.types import ExecutionPlan, Footprint
 
-Trace = Callable[[Footprint, int], float]
-"""Peak bytes of a footprint's step at a number of rows."""
+
+@dataclass(frozen=True)
+class Peak:
+    """Bytes at the peak of a step (0 where it was not traced), and whether an allocator would have refused them."""
+
+    bytes: float
+    refused: bool = False
+
+
+Trace = Callable[[Footprint, int, int], Peak]
+"""Peak of a footprint's step at a number of rows, where a device has so many bytes to give out."""
 
 
 def decide(question: Question, *, module: str, versions: dict[str, str], trace: Trace | None = None) -> ExecutionPlan:
@@ -26,8 +35,9 @@ def decide(question: Question, *, module: str, versions: dict[str, str], trace: 
         UsageError: the question contradicts itself.
         PlanInfeasible: nothing fits; it names what would.
     """
-    found = _accepted(question, trace)
+    found, shift = _accepted(question, trace)
     best = int(found.order[0])
+    cost = found.cost(best)
     return ExecutionPlan(
         module=module,
         cluster=found.question.cluster,
@@ -35,7 +45,7 @@ def decide(question: Question, *, module: str, versions: dict[str, str], trace: 
         job=found.question.job,
         footprint=found.question.footprints[int(found.columns.footprint[best])],
         configuration=found.configuration(best),
-        predicted=found.cost(best),
+        predicted=replace(cost, memory_bytes=min(cost.memory_bytes + shift, cost.memory_bound)),
         reasons=reasons(found),
         sensitivities=sensitivities(found),
         alternatives=alternatives(found),
@@ -44,8 +54,15 @@ def decide(question: Question, *, module: str, versions: dict[str, str], trace: 
     )
 
 
-def _accepted(question: Question, trace: Trace | None) -> Found:
-    """Solve; where the winner's trace lies above its line, widen that footprint's margin to it and solve again."""
+def _accepted(question: Question, trace: Trace | None) -> tuple[Found, int]:
+    """Solve; where the winner's trace lies above its line, widen that footprint's margin to it and solve again.
+
+    A winner that a GPU's allocator would refuse, for all that it does not lie above its line, makes way as well.
+
+    Returns:
+        What was found, and by how many bytes the winner's trace lies above its line (below, where it is negative).
+    """
+    room = question.memory_limit - question.cluster.device.context_bytes
     seen: set[tuple[int, int]] = set()
     while True:
         found = search(question)
@@ -54,14 +71,17 @@ def _accepted(question: Question, trace: Trace | None) -> Found:
         best = int(found.order[0])
         number, rows = int(found.columns.footprint[best]), int(found.columns.micro_batch[best])
         if trace is None or (number, rows) in seen:
-            return found
+            return found, 0
         seen.add((number, rows))
         footprint = question.footprints[number]
         alone = Sharing(parallel="none", devices=1, unit_bytes=0)
         line = float(line_bytes(footprint, alone, np.array([float(rows)]), np.ones(1), upper=False)[0])
-        above = trace(footprint, rows) / line - 1
+        peak = trace(footprint, rows, room)
+        above = peak.bytes / line - 1
+        if peak.refused:
+            above = max(above, (room + 1) / line - 1)
         if above <= footprint.margin:
-            return found
+            return found, round(peak.bytes - line) if peak.bytes else 0
         wider = replace(footprint, margin=above)
         question = replace(
             question, footprints=(*question.footprints[:number], wider, *question.footprints[number + 1 :])

@@ -4,40 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Final
 
 from abi.errors import Untraceable
-from abi.execution.lines import alive_lines, rounded_up, upper_line, value_at
+from abi.execution.lines import alive_lines, call_lines, rounded_up, upper_line, value_at
 from abi.execution.recorder import Recording
 from abi.execution.recurrent import above
 from abi.execution.step import PHASES, Training
+from abi.execution.target import PROCESSOR, Target
 from abi.execution.trace import record
 from abi.execution.types import Footprint, PhaseBound, PhaseName
 
-ROWS: Final = (2, 8, 32)
+ROWS: Final = {"cpu": (2, 8, 32), "gpu": (2, 32, 512)}
+"""Numbers of rows that are traced; a GPU's kernels take their workspace from thousands of positions on."""
 MOST_ROWS: Final = 8192
 WORKSPACE: Final = 0.01
 """Share that kernels take besides their outputs, where no formula says so."""
+WHOLE_BLOCKS: Final = 0.02
+"""Share that CUDA's allocator gives out beyond what is asked for: blocks that it does not split."""
 BENT: Final = 0.002
 """A trace this far above the lines says that memory is not linear in the rows: more are traced."""
 
 
 def footprint(
-    training: Training, *, rows: Sequence[int] = ROWS, kind: Literal["gpu", "cpu"] = "cpu", trial_time_s: float = 120.0
+    training: Training, *, rows: Sequence[int] | None = None, target: Target = PROCESSOR, trial_time_s: float = 120.0
 ) -> Footprint:
     """Trace a module at a few numbers of rows; where that cannot be done, measure it in a process of its own.
 
     Args:
         training: what is trained and how.
-        rows: numbers of rows to trace, rising; more are added where memory is not linear in them.
-        kind: of the device that it is for.
+        rows: numbers of rows to trace (`ROWS` where None); more are added where memory is not linear in them.
+        target: the device that it is for.
         trial_time_s: seconds that a measured trial may take.
 
     Raises:
         UsageError: the module can neither be traced nor run.
     """
     try:
-        return _traced(training, sorted(rows), kind)
+        return _traced(training, sorted(rows or ROWS[target.kind]), target)
     except Untraceable as error:
         from abi.execution.measured import measured_footprint  # noqa: PLC0415 - rarely needed
 
@@ -95,8 +99,9 @@ def fitted(
                 moved_bytes_row=moved[1],
                 matrix_bytes_fixed=matrix_bytes[0],
                 matrix_bytes_row=matrix_bytes[1],
-                launches=max(_total(r, 0) for r in recordings),
+                launches=float(max(r.dispatched for r in recordings)),
                 lines=lines,
+                calls=call_lines(recordings, rows),
             )
         )
     return Footprint(
@@ -113,16 +118,16 @@ def fitted(
     )
 
 
-def _traced(training: Training, rows: list[int], kind: Literal["gpu", "cpu"]) -> Footprint:
-    recorded, sizes = record(training, rows, kind=kind)
+def _traced(training: Training, rows: list[int], target: Target) -> Footprint:
+    recorded, sizes = record(training, rows, target=target)
     while _bend(recorded, rows) > BENT and rows[-1] < MOST_ROWS:
         more = [rows[-1] * 4]
-        recorded += record(training, more, kind=kind)[0]
+        recorded += record(training, more, target=target)[0]
         rows = rows + more
-    found = fitted(training, recorded, rows, sizes, WORKSPACE)
+    found = fitted(training, recorded, rows, sizes, WORKSPACE + (WHOLE_BLOCKS if target.kind == "gpu" else 0.0))
     unseen = (
         above((float(sizes["recurrent_bytes"]), float(sizes["recurrent_row_bytes"])), found.phases)
-        if kind == "cpu"
+        if target.kind == "cpu"
         else 0.0
     )
     return replace(found, margin=rounded_up(found.margin + unseen), recurrent=unseen > 0) if unseen else found

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float64
 
-from abi.execution.recorder import Recording
+from abi.execution.recorder import Call, Recording
+from abi.execution.types import CallLine
 
 Line = tuple[float, float]
 """(fixed, per row)."""
@@ -45,6 +48,55 @@ def upper_line(values: Sequence[float], rows: Sequence[int]) -> Line:
     slope = max(0.0, (values[-1] - values[0]) / (rows[-1] - rows[0])) if len(rows) > 1 else 0.0
     fixed = max(value - slope * at for value, at in zip(values, rows, strict=True))
     return rounded_up(max(0.0, fixed)), rounded_up(slope)
+
+
+def call_lines(recordings: Sequence[Recording], rows: Sequence[int]) -> tuple[CallLine, ...]:
+    """Every operator by itself where all recordings have the same ones in the same order, else added up by name."""
+    sequences = [recording.calls for recording in recordings]
+    alike = len({tuple((c.name, c.rate) for c in calls) for calls in sequences}) == 1
+    groups: Counter[tuple[Any, ...]] = Counter()
+    if alike:
+        for group in zip(*sequences, strict=True):
+            groups[_key(group, rows)] += 1
+    else:
+        totals = [_added(calls) for calls in sequences]
+        for key in sorted(set().union(*totals)):
+            groups[_key([total.get(key, _NOTHING._replace(name=key[0])) for total in totals], rows)] += 1
+    return tuple(
+        CallLine(
+            name=name,
+            calls=calls,
+            flops=flops,
+            bytes=moved,
+            rate=rate,
+            times=plain,
+            tensor_times=tensor,
+            kernels=kernels,
+        )
+        for (name, flops, moved, rate, plain, tensor, kernels), calls in sorted(groups.items())
+    )
+
+
+_NOTHING: Final = Call("", 0.0, 0.0, "", 1.0, 1.0, 0.0)
+
+
+def _key(group: Sequence[Call], rows: Sequence[int]) -> tuple[Any, ...]:
+    last = group[-1]
+    flops, moved = (upper_line(values, rows) for values in ([c.flops for c in group], [c.bytes for c in group]))
+    rate = next((c.rate for c in reversed(group) if c.rate), "")
+    kernels = max(c.kernels for c in group)
+    return last.name, flops, moved, rate, last.times, last.tensor_times, kernels
+
+
+def _added(calls: Sequence[Call]) -> dict[tuple[str, str], Call]:
+    found: dict[tuple[str, str], Call] = {}
+    for call in calls:
+        key = call.name, call.rate
+        before = found.get(key, call._replace(flops=0.0, bytes=0.0, kernels=0.0))
+        found[key] = call._replace(
+            flops=before.flops + call.flops, bytes=before.bytes + call.bytes, kernels=before.kernels + call.kernels
+        )
+    return found
 
 
 def rounded_up(value: float) -> float:

@@ -94,13 +94,15 @@ def kind_of(func: Any) -> Kind:
         or torch.Tag.view_copy in func.tags
         or name.removesuffix("_") in BANDWIDTH
     )
+    view = not schema.is_mutable and any(result.alias_info is not None for result in schema.returns)
+    free = view or name in FREE
     return Kind(
         name=name,
-        free=name in FREE,
+        free=free,
         mutates=schema.is_mutable,
         written=written,
         formula=formula,
-        counted=formula is not None or bandwidth or name in FREE,
+        counted=formula is not None or bandwidth or free,
         lookup=name in LOOKUPS,
     )
 
@@ -181,6 +183,15 @@ def _attention_backward(
     return float(sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape))  # type: ignore[no-untyped-call]
 
 
+def _recurrent(x: Tensor, weights: list[Tensor], *_: Any, out_val: Any = None, **__: Any) -> float:  # noqa: ARG001
+    positions = x.numel() // x.shape[-1]
+    return 2.0 * positions * sum(weight.numel() for weight in weights)
+
+
+def _recurrent_backward(*args: Any, out_val: Any = None, **__: Any) -> float:  # noqa: ARG001 - as the registry calls it
+    return 2 * _recurrent(args[1], args[3])
+
+
 def _outer(left: Tensor, right: Tensor, *_: Any, out_val: Any = None, **__: Any) -> float:  # noqa: ARG001
     return float(left.numel() * prod(right.shape))
 
@@ -193,6 +204,8 @@ _OWN: Final[dict[str, Callable[..., float]]] = {
     "aten.addmv_": _addmv,
     "aten.ger": _outer,
     "aten.linear": _linear,
+    "abi.recurrent": _recurrent,
+    "abi.recurrent_backward": _recurrent_backward,
     "aten.addbmm": _baddbmm,
     "aten.baddbmm_": _baddbmm,
     "aten._scaled_dot_product_flash_attention_for_cpu": _attention,

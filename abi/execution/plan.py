@@ -37,7 +37,7 @@ class Posed:
         if asked.checkpoints and memory_matters(asked):
             asked = replace(asked, footprints=(*asked.footprints, *self.tracer.footprints(checkpointing=True)))
         versions = {"torch": importlib.metadata.version("torch")}
-        return decide(asked, module=self.module, versions=versions, trace=self.tracer.peak_bytes)
+        return decide(asked, module=self.module, versions=versions, trace=self.tracer.peak)
 
 
 def plan_module(

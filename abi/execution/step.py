@@ -6,7 +6,7 @@ gradients, while the gradients of the step are still there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -65,13 +65,19 @@ class Step:
 
     def train(self, arguments: dict[str, Any], enter: Enter) -> None:
         """One step; `enter` is told of each phase as it begins."""
+        self.train_parts([arguments], enter)
+
+    def train_parts(self, parts: Sequence[dict[str, Any]], enter: Enter) -> None:
+        """One step over several micro-batches, whose gradients are added up."""
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
-        enter("forward")
-        with self._autocast():
-            loss = self.training.loss(call(self.module, arguments), arguments)
-        enter("backward")
-        loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        for arguments in parts:
+            enter("forward")
+            with self._autocast():
+                loss = self.training.loss(call(self.module, arguments), arguments)
+                loss = loss if len(parts) == 1 else loss / len(parts)
+            enter("backward")
+            loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         enter("optimizer")
         self.optimizer.step()
         enter(None)
@@ -87,7 +93,7 @@ class Step:
     def _autocast(self) -> AbstractContextManager[object]:
         if self.training.arithmetic != "bfloat16":
             return nullcontext()
-        return torch.autocast("cpu", torch.bfloat16)
+        return torch.autocast(next(self.module.parameters()).device.type, torch.bfloat16)
 
 
 def start(training: Training) -> Step:

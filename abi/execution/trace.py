@@ -6,8 +6,7 @@ import gc
 import logging
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Literal
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -15,31 +14,42 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
 from abi.errors import AbiError, Untraceable, clip
+from abi.execution.checkpointing import repeated_blocks
+from abi.execution.cuda.kernels import cuda_kernels
 from abi.execution.deadline import within
 from abi.execution.module import FactoryError, built, said
 from abi.execution.recorder import Recorder, Recording
 from abi.execution.recurrent import followed
 from abi.execution.step import PHASES, Step, Training, plain_kernels
+from abi.execution.target import PROCESSOR, Target
 from abi.execution.types import PhaseName, StepTrace
 
 WARM_UP_ROWS = 2
+AGAIN = 25
+"""Operators' worth of the host's time for each block that is computed again: random state is kept and put back."""
 TIME_LIMIT_S = 120.0
 """Of a module's traces: it ends the loop of a module that has no end."""
 
 
-def trace(training: Training, rows: int, *, kind: Literal["gpu", "cpu"] = "cpu") -> StepTrace:
+def trace(training: Training, rows: int, *, target: Target = PROCESSOR, limit: int | None = None) -> StepTrace:
     """Peaks and operators of the second step, and of an evaluation, on `rows` rows.
+
+    Args:
+        training: what is trained and how.
+        rows: of the step.
+        target: the device that it is for.
+        limit: bytes that a GPU's allocator may reserve; what it must refuse is told.
 
     Raises:
         Untraceable: the module needs the values of its tensors, not their shapes alone, or cannot run on these rows.
         UsageError: the factory gives no module that can be trained.
     """
-    recorded, _ = record(training, (rows,), kind=kind)
+    recorded, _ = record(training, (rows,), target=target, limit=limit)
     return StepTrace(rows=rows, phases=tuple(recorded[0][phase].trace() for phase in PHASES))
 
 
 def record(
-    training: Training, rows: Sequence[int], *, kind: Literal["gpu", "cpu"] = "cpu"
+    training: Training, rows: Sequence[int], *, target: Target = PROCESSOR, limit: int | None = None
 ) -> tuple[list[dict[PhaseName, Recording]], dict[str, int]]:
     """Every phase at each number of rows, after a step that is not recorded; then bytes that are always there.
 
@@ -47,8 +57,9 @@ def record(
         Per number of rows, phase -> recording; and `parameters` (a count), `parameter_bytes`, `gradient_bytes`,
         `optimizer_bytes`, and what a processor takes for LSTMs besides: `recurrent_bytes` and `recurrent_row_bytes`.
     """
-    with _undisturbed(), plain_kernels(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        recorder = Recorder(kind=kind, numbers=True)
+    kernels = cuda_kernels(target.capability) if target.kind == "gpu" else nullcontext()
+    with _undisturbed(), plain_kernels(), kernels, FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        recorder = Recorder(target=target, numbers=True, limit=limit)
         with recorder, within(TIME_LIMIT_S, "a module that is built and traced"):
             module = _fake(training, mode, recorder)
             recorded: list[dict[PhaseName, Recording]] = []
@@ -87,6 +98,8 @@ def _both(step: Step, recorder: Recorder, rows: int) -> dict[PhaseName, Recordin
     recorder.follow(t for t in arguments.values() if isinstance(t, Tensor))
     step.train(arguments, recorder.enter)
     step.evaluate(arguments, recorder.enter)
+    if step.training.checkpointing:
+        recorder.phases["backward"].dispatched += AGAIN * len(repeated_blocks(step.module))
     return dict(recorder.phases)
 
 

@@ -7,12 +7,14 @@ from typing import get_args
 
 from abi.devices.device import Arithmetic, Device
 from abi.execution.costing import Question
+from abi.execution.decide import Peak
 from abi.execution.demands import demands, with_limit
 from abi.execution.footprint import footprint
 from abi.execution.plainer import within_reach
 from abi.execution.search import search
 from abi.execution.sensitivity import STEP
 from abi.execution.step import Training
+from abi.execution.target import Target
 from abi.execution.trace import trace
 from abi.execution.types import Footprint
 
@@ -30,19 +32,27 @@ class Tracer:
         names = [name for name in get_args(Arithmetic) if name in self.device.rates]
         return tuple(self._footprint(name, checkpointing) for name in names)
 
-    def peak_bytes(self, of: Footprint, rows: int) -> float:
-        """The most that a footprint's step takes at a number of rows; nothing where it was measured and not traced."""
+    def peak(self, of: Footprint, rows: int, room: int) -> Peak:
+        """The most that a footprint's step takes at a number of rows; nothing where it was measured and not traced.
+
+        Args:
+            of: whose step.
+            rows: of it.
+            room: bytes that a GPU's allocator may reserve.
+        """
         if of.method == "measured":
-            return 0.0  # running it at its real size is what a plan is made to avoid
-        traced = trace(self._training(of.arithmetic, of.checkpointing), rows, kind=self.device.kind)
-        return float(max(phase.peak_bytes for phase in traced.phases))
+            return Peak(0.0)  # running it at its real size is what a plan is made to avoid
+        training = self._training(of.arithmetic, of.checkpointing)
+        traced = trace(training, rows, target=Target.of(self.device), limit=room).phases
+        taken = max(phase.allocated_bytes or phase.peak_bytes for phase in traced)
+        return Peak(float(taken), any(phase.refused for phase in traced))
 
     def _footprint(self, arithmetic: Arithmetic, checkpointing: bool) -> Footprint:
         key = arithmetic, checkpointing
         if key not in self.known:
             like = self.known.get(("float32", checkpointing)) if arithmetic == "tf32" else None
             self.known[key] = (
-                footprint(self._training(arithmetic, checkpointing), kind=self.device.kind)
+                footprint(self._training(arithmetic, checkpointing), target=Target.of(self.device))
                 if like is None
                 else replace(like, arithmetic=arithmetic)  # the tensors are the same
             )

@@ -37,6 +37,12 @@ class PhaseTrace(Value):
     phase: PhaseName
     peak_bytes: int
     operators: tuple[OperatorCost, ...]
+    allocated_bytes: int = 0
+    """The most that a GPU's allocator gives out at a time: whole blocks; 0 for a processor."""
+    reserved_bytes: int = 0
+    """The most that it takes from the driver."""
+    refused: bool = False
+    """Whether it had to refuse a request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +54,38 @@ class StepTrace(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CallLine(Value):
+    """Calls of one operator in one phase that cost alike.
+
+    Attributes:
+        name: of the operator.
+        calls: how many.
+        flops, bytes: of each call: fixed, and for each row.
+        rate: at which its products run: the footprint's own, that of bfloat16, of float32; empty where there are none.
+        times: how many times the roof it takes.
+        tensor_times: the same where tf32 is used.
+        kernels: that one call starts.
+    """
+
+    name: str
+    calls: int
+    flops: tuple[float, float]
+    bytes: tuple[float, float]
+    rate: Literal["", "own", "low", "full"]
+    times: float
+    tensor_times: float
+    kernels: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class PhaseBound(Value):
     """Bytes of a phase are at most ``fixed + row * rows``, at any number of rows.
 
     The peak moves: with few rows it lies where all gradients are there, with many where all activations are. So the phase
     takes the largest of `lines`, one (fixed, row) for each instant that is a peak at some number of rows; ``fixed + row *
     rows`` lies above them all. The lines through operators are sums over all of them: `moved_bytes` has those of matrix
-    products too, which `matrix_bytes` gives apart.
+    products too, which `matrix_bytes` gives apart; `calls` has each operator by itself. `launches` are the operators that
+    the host hands over, views among them.
     """
 
     phase: PhaseName
@@ -68,6 +99,7 @@ class PhaseBound(Value):
     matrix_bytes_fixed: float = 0.0
     matrix_bytes_row: float = 0.0
     lines: tuple[tuple[float, float], ...] = ()
+    calls: tuple[CallLine, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

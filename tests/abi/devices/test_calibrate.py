@@ -54,7 +54,7 @@ def test_figures_of_this_processor_are_of_a_plausible_order(
     assert 1e-7 < device.launch_s < 1e-3
     assert (device.reached_rate, device.reached_bandwidth, device.context_bytes) == (1, 1, 0)
     assert device.source.startswith(f"measured, torch {found.torch}, ")
-    assert set(found.measured) == {"bandwidth", "rates", "launch_s"}
+    assert set(found.measured) == {"bandwidth", "rates", "launch_s", "step_s"}
     assert (device.name, device.memory_bytes, device.power_w) == (before.name, before.memory_bytes, before.power_w)
     assert found.seconds < 60
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from abi.errors import PlanInfeasible
-from abi.execution.decide import decide
+from abi.execution.decide import Peak, decide
 from abi.execution.search import search
 from abi.execution.types import ExecutionPlan, Footprint, Limits
 
@@ -32,7 +32,7 @@ def test_the_same_question_gives_the_same_bytes_in_another_process(made: Any) ->
     question = made.question(4, Limits(memory_bytes=300 * MIB, train_time_s=500.0))
     first = plan(question)
     assert plan(replace(question)).canonical() == first.canonical()
-    code = "import sys, pickle; from abi.execution.decide import decide; print(decide(pickle.load(sys.stdin.buffer), module='toy', versions={'torch': '2'}).id)"
+    code = "import sys, pickle; from abi.execution.decide import Peak, decide; print(decide(pickle.load(sys.stdin.buffer), module='toy', versions={'torch': '2'}).id)"
     done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(question), capture_output=True, check=True)
     assert done.stdout.decode().strip() == first.id
 
@@ -42,9 +42,9 @@ def test_a_winner_that_takes_more_than_its_line_makes_way(made: Any) -> None:
     before = plan(question).configuration
     asked: list[tuple[str, int]] = []
 
-    def trace(footprint: Footprint, rows: int) -> float:
+    def trace(footprint: Footprint, rows: int, _: int) -> Peak:
         asked.append((footprint.arithmetic, rows))
-        return (40 + 40 * rows) * MIB if footprint.arithmetic == before.arithmetic else 0.0
+        return Peak((40.0 + 40 * rows) * MIB if footprint.arithmetic == before.arithmetic else 0.0)
 
     after = plan(question, trace=trace)
     assert asked[0] == (before.arithmetic, before.micro_batch)
@@ -57,12 +57,35 @@ def test_a_winner_that_takes_more_than_its_line_makes_way(made: Any) -> None:
 def test_a_winner_on_its_line_is_traced_once(made: Any) -> None:
     asked: list[int] = []
 
-    def trace(footprint: Footprint, rows: int) -> float:
+    def trace(footprint: Footprint, rows: int, _: int) -> Peak:
         asked.append(rows)
-        return 0.0
+        return Peak(0.0)
 
     assert plan(made.question(), trace=trace) == plan(made.question())
     assert len(asked) == 1
+
+
+def test_a_winner_that_an_allocator_refuses_makes_way(made: Any) -> None:
+    question = made.question(1, Limits(memory_bytes=420 * MIB))
+    before = plan(question)
+    room = 420 * MIB - question.cluster.device.context_bytes
+
+    def trace(footprint: Footprint, rows: int, given: int) -> Peak:
+        assert given == room
+        mine = footprint.arithmetic == before.configuration.arithmetic
+        return Peak(1.0, refused=mine and rows == before.configuration.micro_batch)
+
+    after = plan(question, trace=trace)
+    assert after.configuration != before.configuration
+    assert after.predicted.memory_bound <= 420 * MIB
+
+
+def test_the_prediction_is_the_trace_of_the_winner(made: Any) -> None:
+    before = plan(made.question())
+    line = before.predicted.memory_bytes - before.cluster.device.context_bytes
+    after = plan(made.question(), trace=lambda *_: Peak(float(line - 3 * MIB)))
+    assert after.configuration == before.configuration
+    assert after.predicted.memory_bytes == before.predicted.memory_bytes - 3 * MIB
 
 
 def test_nothing_fits(made: Any) -> None:

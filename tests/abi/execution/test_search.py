@@ -58,8 +58,8 @@ def one(q: Question, f: Footprint, n: int, parallel: str, micro: int, workers: i
         wait = 2 * (n - 1) * (gradients / n / d.link + d.launch_s)
     if parallel == "fsdp":  # and the model one unit
         gather, scatter = ((n - 1) / n * size / d.link + (n - 1) * d.launch_s for size in (weights, gradients))
-        wait = times * (gather + max(gather - bb - bl, 0) + scatter)
-    working = busy + times * (fl + bl) + ol + wait
+        wait = times * (gather + max(gather - max(bb, bl), 0) + scatter)
+    working = max(busy, times * (fl + bl) + ol) + wait  # the host hands over what comes next while a GPU computes
     rows = q.job.global_batch / n
     loading = max(rows * q.rate.row_total_s(q.job.row_bytes) / workers, rows * q.job.row_bytes / d.host_link)
     step = max(working, loading)
@@ -83,7 +83,7 @@ def one(q: Question, f: Footprint, n: int, parallel: str, micro: int, workers: i
         "train": train,
         "energy": (d.idle_w + (d.power_w - d.idle_w) * min(busy / step, 1)) * train * n,
         "price": (d.price_per_hour or 0) * train / 3600 * n,
-        "latency": sum(evaluate),
+        "latency": max(evaluate),
     }
 
 

@@ -11,6 +11,7 @@ from abi.execution.allocator import allocated_peaks
 from abi.execution.batch import parse_batch
 from abi.execution.module import load
 from abi.execution.step import PHASES, Training, plain_kernels
+from abi.execution.target import Target
 from abi.execution.trace import record, trace
 
 X = parse_batch("input=f32[B,8]")
@@ -112,7 +113,7 @@ def test_bfloat16_halves_what_matrix_products_keep():
 
 def test_cuda_rounds_each_storage_up():
     training = Training(build=perceptron, batch=X)
-    exact, rounded = trace(training, 10), trace(training, 10, kind="gpu")
+    exact, rounded = trace(training, 10), trace(training, 10, target=Target(kind="gpu"))
     # 4 parameters, 8 moments and 4 counts; the batch, and the hidden layer twice
     small = 512 * (4 + 8 + 4) + 512 + 2 * 1024
     assert rounded.phases[0].peak_bytes >= small > exact.phases[0].peak_bytes

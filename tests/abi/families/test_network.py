@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from abi.families.artifact import Blueprint, build
-from abi.families.network import FeatureAttention, Network, dropout, outputs
+from abi.families.dropout import dropout
+from abi.families.network import FeatureAttention, Network, outputs
 from abi.families.preparation import prepare
 
 

@@ -57,6 +57,7 @@ def run_training(call: Call, plan: Plan, seed: int, title: str) -> Fitted[Model]
             seed=seed,
             watcher=curves,
             checkpoints=checkpoints,
+            profile=True,
         )
     keep_model(call, fitted.model, fitted.trained.artifact)
     checkpoints.clear()

@@ -105,10 +105,10 @@ class StepProfile(Value):
     uncounted: tuple[str, ...]
 
     @property
-    def step_s(self) -> float:
-        """Seconds of the parts of a step, which are timed one by one."""
-        times = {
-            stage: sum(w.seconds for w in self.work if w.stage == stage)
-            for stage in ("forward", "backward", "optimizer")
+    def seconds(self) -> dict[tuple[Stage, Part | None], float]:
+        """Of each piece in a whole step: a micro-batch's, as often as there are some; an evaluation stands apart."""
+        return {
+            (w.stage, w.part): w.seconds * (self.parts if w.stage in {"forward", "backward"} else 1)
+            for w in self.work
+            if w.stage != "evaluate"
         }
-        return self.parts * (times["forward"] + times["backward"]) + times["optimizer"]

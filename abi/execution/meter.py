@@ -10,10 +10,10 @@ from __future__ import annotations
 import resource
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from time import monotonic, perf_counter
 from typing import Any, Final
 
 import numpy as np
@@ -47,9 +47,9 @@ class Steps:
     def tick(self) -> None:
         """A step ended, and the next one begins."""
         if not self._gpu:
-            self._marks.append(time.perf_counter())
+            self._marks.append(perf_counter())
             return
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # torch does not annotate it
         event.record()
         self._marks.append(event)
 
@@ -107,11 +107,11 @@ class Meter:
         )
 
     def _watch(self) -> None:
-        looked = time.monotonic()
+        looked = monotonic()
         while not self._over.wait(SAMPLE_S):
             self._most = max(self._most, self._process.memory_info().rss)
-            if time.monotonic() - looked >= LOOK_S:
-                looked = time.monotonic()
+            if monotonic() - looked >= LOOK_S:
+                looked = monotonic()
                 self._energy.look()
 
 

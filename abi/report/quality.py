@@ -105,7 +105,7 @@ def actual(report: Report) -> dict[str, Any]:
         "bounded": any(row["bound"] != "–" for row in rows),
         "process": {
             None: "",
-            "mark": "the kernel's own mark",
+            "mark": "by the kernel's own mark",
             "samples": "sampled, as the process had been larger before",
         }[taken.process_by if taken is not None else None],
         "missing": [clean(said, 200) for said in taken.missing] if taken is not None else [],

@@ -175,7 +175,7 @@ def resources(report: Report) -> list[CostLine]:
         ("memory of the process", show_bytes, None, taken.process_bytes),
         ("energy", show_energy, None if ahead is None else ahead.energy_j, taken.energy_j),
     )
-    return [_line(name, show, ahead, None, got, None) for name, show, ahead, got in figures if got is not None]
+    return [_line(name, show, ahead, None, got, None, "–") for name, show, ahead, got in figures if got is not None]
 
 
 def _line(
@@ -185,13 +185,14 @@ def _line(
     bound: float | int | None,
     got: float | int,
     limit: float | int | None,
+    none: str = "no limit",
 ) -> CostLine:
     return CostLine(
         name=name,
         predicted="–" if predicted is None else show(predicted),
         bound="–" if bound is None else show(bound),
         measured=show(got),
-        limit="no limit" if limit is None else show(limit),
+        limit=none if limit is None else show(limit),
         ratio=got / predicted if predicted else None,
         used=got / limit if limit else None,
     )
@@ -267,6 +268,5 @@ def _actual(report: Report) -> Table:
     table = _table("cost", "planned", "measured", "envelope")
     for line in (*costs(report), *resources(report)):
         over = line.used is not None and line.used > 1
-        limit = "" if line.limit == "no limit" and line.predicted == "–" else line.limit
-        table.add_row(line.name, line.predicted, Text(line.measured, style="bold red" if over else ""), limit)
+        table.add_row(line.name, line.predicted, Text(line.measured, style="bold red" if over else ""), line.limit)
     return table

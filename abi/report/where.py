@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,7 +12,7 @@ from abi.report.axis import Axis
 from abi.report.content import Report
 from abi.report.summary import is_network
 from abi.report.wording import clean, number, percent, plural
-from abi.resources import Held, Stage, StageMemory, StepProfile, Work
+from abi.resources import Held, Part, Stage, StageMemory, StepProfile, Work
 from abi.types import Capacity, Execution, FeatureCapacity
 from abi.units import show_bandwidth, show_bytes, show_rate, show_seconds
 
@@ -112,21 +111,18 @@ def _shares(parts: list[tuple[str, int, Any]], show: Any) -> list[dict[str, Any]
 
 def _times(profile: StepProfile) -> list[dict[str, Any]]:
     stages = [stage for stage in STAGES if stage != "evaluate"]
-    seconds = {stage: [w for w in profile.work if w.stage == stage] for stage in stages}
-    axis = Axis.upto(sum(w.seconds for w in found) for found in seconds.values())
+    seconds = {stage: [(p, s) for (one, p), s in profile.seconds.items() if one == stage] for stage in stages}
+    axis = Axis.upto(sum(s for _, s in found) for found in seconds.values())
     rows = []
     for stage, found in seconds.items():
-        total = sum(w.seconds for w in found)
-        ordered = sorted(found, key=lambda w: ORDER.index(w.part or "update"))
-        parts: list[tuple[str, int, Any]] = [
-            (w.part or "all weights", ORDER.index(w.part or "update"), w.seconds) for w in ordered
-        ]
+        total = sum(s for _, s in found)
+        parts = sorted((ORDER.index(part or "update"), part or "all weights", s) for part, s in found)
         rows.append(
             {
                 "name": STAGES[stage],
                 "total": show_seconds(total),
                 "width": axis.at(total),
-                "parts": _shares(parts, show_seconds),
+                "parts": _shares([(name, colour, s) for colour, name, s in parts], show_seconds),
             }
         )
     return rows
@@ -135,13 +131,14 @@ def _times(profile: StepProfile) -> list[dict[str, Any]]:
 def _sentence(profile: StepProfile) -> str:
     fullest: StageMemory = max(profile.memory, key=lambda m: m.peak_bytes)
     most = max(fullest.held, key=lambda name: fullest.held[name])
-    slowest = max((w for w in profile.work if w.stage != "evaluate"), key=lambda w: w.seconds)
-    once = sum(w.seconds for w in profile.work if w.stage != "evaluate")
+    seconds = profile.seconds
+    stage, part = max(seconds, key=lambda piece: seconds[piece])
+    whole = sum(seconds.values())
     return (
         f"Memory is fullest in the {STAGES[fullest.stage]}: {show_bytes(fullest.peak_bytes)}, "
         f"{percent(fullest.held[most] / fullest.peak_bytes)} of it {_said(most)}. The longest piece of a step is "
-        f"the {STAGES[slowest.stage]}{f' of the {slowest.part}' if slowest.part else ''}, "
-        f"{percent(slowest.seconds / once)} of {show_seconds(once)}."
+        f"the {STAGES[stage]}{f' of the {part}' if part else ''}, "
+        f"{percent(seconds[stage, part] / whole)} of {show_seconds(whole)}."
     )
 
 
@@ -220,11 +217,10 @@ def _feature_bytes(given: FeatureCapacity, kind: str, capacity: Capacity, run: E
 
 def _time_by_width(profile: StepProfile, capacity: Capacity) -> float:
     """The share of a step that goes with the widths: the encoders, and the columns of the layer that reads them."""
-    work = [w for w in profile.work if w.stage != "evaluate"]
-    whole = sum(w.seconds for w in work)
-    first = total_width(capacity)
+    seconds = profile.seconds
+    whole, first = sum(seconds.values()), total_width(capacity)
     middle = first + max(0, capacity.blocks - 1) * capacity.block_width
-    reading = sum(w.seconds for w in work if w.part == ("middle" if capacity.blocks else "output"))
-    extraction = sum(w.seconds for w in work if w.part == "feature extraction")
-    share = (extraction + reading * first / middle) / whole if middle and whole else math.nan
-    return 0.0 if math.isnan(share) else share
+    reader: Part = "middle" if capacity.blocks else "output"
+    reading = sum(s for (_, part), s in seconds.items() if part == reader)
+    extraction = sum(s for (_, part), s in seconds.items() if part == "feature extraction")
+    return (extraction + reading * first / middle) / whole if middle and whole else 0.0

@@ -1,7 +1,7 @@
 """Where memory and time of a step go: one micro-batch of the very network, followed part by part.
 
-The step is run in three pieces (encoders, backbone, heads with the loss), each with its own backward pass over what the
-piece before it gave. Every storage is marked with the piece that made it, so that the fullest instant of each phase can
+The step is told apart in three pieces (encoders, backbone, heads with the loss), in the backward pass by hooks on what
+each piece gave to the next. Every storage is marked with the piece that made it, so that the fullest instant of each phase can
 be taken apart; the same pieces are then timed on their own, without anyone who follows.
 """
 
@@ -31,7 +31,7 @@ from abi.units import six_digits
 
 PARTS: Final[tuple[Part, ...]] = ("feature extraction", "middle", "output")
 LONGEST_S: Final = 0.5
-"""Seconds that the timing may take, beyond its first two steps."""
+"""Seconds after which no further step is timed."""
 REPEATS: Final = 7
 Enter = Callable[[Stage | None, Part | None], None]
 
@@ -111,21 +111,19 @@ class _Step:
         self.optimizer.zero_grad(set_to_none=True)
         enter("forward", "feature extraction")
         embedding = network.embed(self.cells)
+        _when_reached(embedding, lambda: enter("backward", "feature extraction"))
         enter("forward", "middle")
-        given = embedding.detach().requires_grad_()
-        thought = network.think(given)
+        thought = network.think(embedding)
+        _when_reached(thought, lambda: enter("backward", "middle"))
+        del embedding  # what needs it holds it, as without pieces
         enter("forward", "output")
-        asked = thought.detach().requires_grad_()
-        loss = members_loss(network.answer(asked), self.target, self.task, self.smoothing)
+        out = network.answer(thought)
+        del thought
+        loss = members_loss(out, self.target, self.task, self.smoothing)
+        del out
         enter("backward", "output")
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         del loss
-        enter("backward", "middle")
-        thought.backward(asked.grad)  # type: ignore[no-untyped-call]
-        del thought, asked
-        enter("backward", "feature extraction")
-        embedding.backward(given.grad)  # type: ignore[no-untyped-call]
-        del embedding, given
         enter("optimizer", None)
         self.optimizer.step()
         enter(None, None)
@@ -144,7 +142,12 @@ class _Step:
             enter(None, None)
 
 
-class _Marked(Recorder):
+def _when_reached(between: Tensor, do: Callable[[], None]) -> None:
+    """Once the backward pass has the gradient of what one piece gave to the next."""
+    between.register_hook(lambda _: do())  # type: ignore[no-untyped-call]  # torch does not annotate it
+
+
+class _Marked(Recorder):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """Follows storages with what each is for; `fullest` is what each phase held at its peak."""
 
     def __init__(self, step: _Step, kind: Any) -> None:
@@ -216,10 +219,10 @@ def _times(step: _Step, device: str) -> dict[tuple[Stage, Part | None], float]:
             on.append(((stage, part), time.perf_counter()))
 
     began = time.perf_counter()
-    for number in range(REPEATS):
+    for _ in range(REPEATS):
         step.run(enter)
         step.evaluate(enter)
-        if number and time.perf_counter() - began > LONGEST_S:
+        if time.perf_counter() - began > LONGEST_S:
             break
     return {key: float(np.median(times[1:] if len(times) > 1 else times)) for key, times in found.items()}
 

@@ -151,15 +151,17 @@ def costs(report: Report) -> list[CostLine]:
     plan, trained = report.plan, report.evaluation.trained
     actual = replace(trained.measured, latency_s=report.evaluation.latency_s)
     bound = trained.plan.bound if trained.predicted == trained.plan.predicted else None
-    return [
-        _line(name, show, *(getattr(part, field, None) for part in (trained.predicted, bound, actual, plan.envelope)))
-        for field, name, show in (
-            ("parameters", "parameters", show_count),
-            ("memory_bytes", "memory", show_bytes),
-            ("train_time_s", "training time", show_seconds),
-            ("latency_s", "latency of one row", show_seconds),
-        )
-    ]
+    lines = []
+    for field, name, show in (
+        ("parameters", "parameters", show_count),
+        ("memory_bytes", "memory", show_bytes),
+        ("train_time_s", "training time", show_seconds),
+        ("latency_s", "latency of one row", show_seconds),
+    ):
+        held = None if bound is None else getattr(bound, field)
+        predicted, got, limit = (getattr(part, field) for part in (trained.predicted, actual, plan.envelope))
+        lines.append(_line(name, show, predicted, held, got, limit))
+    return lines
 
 
 def resources(report: Report) -> list[CostLine]:

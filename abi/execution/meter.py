@@ -81,6 +81,7 @@ class Meter:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         if device.startswith("cuda"):
+            torch.cuda.empty_cache()  # what an earlier run left is not this one's
             torch.cuda.reset_peak_memory_stats(device)
 
     def close(self) -> None:

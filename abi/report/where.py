@@ -50,7 +50,7 @@ def where(report: Report) -> dict[str, Any]:
         return {"network": False}
     profile = trained.profile
     found: dict[str, Any] = {"network": True, "traced": profile is not None, "features": _features(report)}
-    found["left_out"] = max(0, len(plan.capacity.features) - TOP)
+    found["left_out"] = max(0, sum(f.width > 0 for f in plan.capacity.features) - TOP)
     if profile is None:
         found |= _memory([_formula(plan.capacity, plan.execution, trained.predicted.memory_bytes)])
         return found | {"sentence": "", "times": [], "pieces": [], "roofline": "", "device": ""}
@@ -204,11 +204,14 @@ def _features(report: Report) -> list[dict[str, Any]]:
             "time": "" if time is None else f"{percent(time * f.width / width)} of a step",
         }
         for f, kept, passing in sizes[:TOP]
+        if kept + passing
     ]
 
 
 def _feature_bytes(given: FeatureCapacity, kind: str, capacity: Capacity, run: Execution) -> tuple[int, int]:
     """Bytes of a feature's weights with what training keeps beside each, and of its cells and embeddings of a micro-batch."""
+    if not given.width:
+        return 0, 0
     columns = given.width * (capacity.block_width + capacity.members if capacity.blocks else capacity.members)
     kept = (given.parameters + columns) * FLOAT_BYTES * (MOMENTS + 1 + bool(run.average))
     cell = NUMERIC_BYTES if kind == "numeric" else CATEGORY_BYTES

@@ -41,6 +41,40 @@ def test_of_two_steps_the_second_counts(monkeypatch: pytest.MonkeyPatch) -> None
     assert Steps("cpu").kept() == []
 
 
+def test_steps_of_a_gpu_are_waited_for_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+
+    class Event:
+        """One that a device would pass after so many milliseconds."""
+
+        made = 0
+
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+            Event.made += 1
+            self.number = Event.made
+
+        def record(self) -> None:
+            """As torch's."""
+
+        def synchronize(self) -> None:
+            waited.append(self.number)
+
+        def elapsed_time(self, end: Event) -> float:
+            return 2.0**end.number - 2.0**self.number
+
+    monkeypatch.setattr(meter.torch.cuda, "Event", Event)
+    steps = Steps("cuda:0")
+    for _ in range(2):
+        steps.begin()
+        for _ in range(4):
+            steps.tick()
+    assert waited == [5]
+    # 2, 4, 8 and 16 ms, then 64, 128, 256 and 512; the first three are left out
+    assert steps.kept() == pytest.approx([0.016, 0.064, 0.128, 0.256, 0.512])
+    assert waited == [5, 10]
+
+
 def test_median_and_95th_percentile(monkeypatch: pytest.MonkeyPatch) -> None:
     with metered("cpu") as running:
         monkeypatch.setattr(running.steps, "kept", lambda: [float(n) for n in range(1, 22)])

@@ -103,6 +103,16 @@ def test_features_share_the_time_of_what_reads_them(report: Report) -> None:
     assert len(found["features"]) + found["left_out"] == len(plan.capacity.features)
 
 
+def test_a_feature_without_width_has_no_bar(report: Report) -> None:
+    trained, plan = report.evaluation.trained, report.evaluation.trained.plan
+    bare = tuple(replace(f, width=0, parameters=0) for f in plan.capacity.features[1:])
+    capacity = replace(plan.capacity, features=(plan.capacity.features[0], *bare))
+    trained = replace(trained, plan=replace(plan, capacity=capacity))
+    found = where(replace(report, evaluation=replace(report.evaluation, trained=trained)))
+    assert [row["name"] for row in found["features"]] == [plan.capacity.features[0].feature]
+    assert found["left_out"] == 0
+
+
 def test_plan_against_actual_has_what_no_limit_is_set_to(report: Report) -> None:
     step, slow, reserved, process = resources(report)
     assert (step.name, step.predicted, step.measured) == ("a step, median", "20 ms", "30 ms")

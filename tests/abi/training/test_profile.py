@@ -132,3 +132,24 @@ def test_without_room_for_a_second_network_there_is_none(case: Case, monkeypatch
 
     monkeypatch.setattr("abi.training.profile.copy.deepcopy", full)
     assert profiled(*case.given) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+def test_on_a_gpu_the_allocator_and_the_trace_agree(toy: Any) -> None:
+    table = toy.table(rows=20000, numeric=6)
+    fitted = toy.fitted(table, toy.config(training__members=16, training__block_width=256))
+    run = replace(fitted.trained.plan.execution, device="cuda", batch_rows=4096, epochs=8)
+    plan = replace(fitted.trained.plan, execution=run)
+    trained = train(plan, table.train, table.validation, toy.config(), seed=0, profile=True).trained
+    taken, profile = trained.resources, trained.profile
+    assert taken is not None
+    assert profile is not None
+    peak = max(m.peak_bytes for m in profile.memory)
+    assert taken.active_bytes == trained.measured.memory_bytes
+    # cuBLAS takes a workspace of some MiB that no trace sees
+    assert 0.9 * peak < taken.active_bytes < 1.1 * peak + 64 * 2**20  # type: ignore[operator]
+    assert taken.reserved_bytes >= taken.active_bytes  # type: ignore[operator]
+    assert 0 < taken.step_s <= taken.step_p95_s  # type: ignore[operator]
+    assert taken.energy_j is not None or taken.missing
+    assert all(w.seconds > 0 for w in profile.work)

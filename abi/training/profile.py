@@ -1,8 +1,8 @@
 """Where memory and time of a step go: one micro-batch of the very network, followed part by part.
 
-The step is told apart in three pieces (encoders, backbone, heads with the loss), in the backward pass by hooks on what
-each piece gave to the next. Every storage is marked with the piece that made it, so that the fullest instant of each phase can
-be taken apart; the same pieces are then timed on their own, without anyone who follows.
+A step has three pieces: encoders, backbone, heads with the loss. In the backward pass hooks on what each gave to the next
+tell them apart. Every storage is marked with the piece that made it, so that the fullest instant of each phase can be
+taken apart; then the same pieces are timed, with nobody following.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from abi.training.out_of_memory import is_out_of_memory, release
 from abi.types import Execution
 from abi.units import six_digits
 
-PARTS: Final[tuple[Part, ...]] = ("feature extraction", "middle", "output")
 LONGEST_S: Final = 0.5
 """Seconds after which no further step is timed."""
 REPEATS: Final = 7
@@ -85,7 +84,7 @@ def _profile(
 
 
 def _work(stage: Stage, part: Part | None, done: Recording, seconds: float) -> Work:
-    calls, flops, moved = (sum(costs[place] for costs in done.operators.values()) for place in range(3))
+    calls, flops, moved = (sum((costs[place] for costs in done.operators.values()), 0.0) for place in range(3))
     return Work(stage=stage, part=part, flops=flops, bytes=moved, calls=int(calls), seconds=six_digits(seconds))
 
 
@@ -144,7 +143,8 @@ class _Step:
 
 def _when_reached(between: Tensor, do: Callable[[], None]) -> None:
     """Once the backward pass has the gradient of what one piece gave to the next."""
-    between.register_hook(lambda _: do())  # type: ignore[no-untyped-call]  # torch does not annotate it
+    if between.requires_grad:
+        between.register_hook(lambda _: do())  # type: ignore[no-untyped-call]  # torch does not annotate it
 
 
 class _Marked(Recorder):  # type: ignore[no-untyped-call]  # torch does not annotate it

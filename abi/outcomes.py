@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from abi.resources import Resources, StepProfile
 from abi.types import Attention, Cost, Estimate, Family, LayerSplit, Plan
 from abi.values import Late, Value
 
@@ -88,7 +89,8 @@ class Trained(Value):
     `choice` is there where two families were trained. Trees have a line of `history` per round of boosting. Where the plan
     prunes, `kept` are the parameters that training left each feature (its encoder's, and its columns in the layer above)
     and `layers` those that it left each part of the network. `tried` is there where it is the uniform control, `revisions`
-    where memory ran out on the way.
+    where memory ran out on the way. `resources` are what it took besides; `profile` says where memory and time of a step
+    of the network went, where that was asked for.
     """
 
     plan: Plan
@@ -108,6 +110,8 @@ class Trained(Value):
     layers: LayerSplit | None = None
     tried: Late[Tried | None] = None
     revisions: Late[tuple[Revision, ...]] = ()
+    resources: Late[Resources | None] = None
+    profile: Late[StepProfile | None] = None
 
     @property
     def predicted(self) -> Cost:

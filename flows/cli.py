@@ -122,7 +122,7 @@ def plan(
 
     `abi plan ATTENTION.json` plans widths, layers and execution of the project's own networks. `abi plan --module
     package:factory --batch 'x=f32[B,128]' --gpus 2xL4 --global-batch 256` plans devices, precision, checkpointing,
-    micro-batch and workers of anyone's module.
+    micro-batch and workers of anyone's module; with --measure it also runs a few steps of it here.
 
     Args:
         source: What `abi fit --json` printed (a file, or - for stdin).

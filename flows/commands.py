@@ -75,15 +75,15 @@ def _dry_run(call: Call, problem_id: str, common: Common) -> None:
 
 
 def _answer(folder: Path, clock: Clock, started: float, out: Path | None, common: Common) -> None:
+    from abi.execution.meter import high_water
     from tasks.outputs import read_report, write_outputs
-    from tasks.recording import peak_memory_bytes
 
     written = folder / "run.json"
     result: dict[str, Any] = json.loads(written.read_bytes())
     result |= {
         "status": "reused" if written.stat().st_mtime < started else "completed",
         "timings_s": clock.seconds,
-        "peak_memory_bytes": peak_memory_bytes(),
+        "peak_memory_bytes": high_water(),
     }
     if out is not None:
         write_outputs(folder, result, out)

@@ -39,6 +39,7 @@ class ModuleFlags:
         steps: Optimizer steps of the training.
         objective: What to rank by: throughput, energy, cost or memory.
         what_if: Another envelope to solve for as well, as memory=16GiB,gpus=2; may be repeated.
+        measure: Also run a few steps of the plan on this machine, show predicted beside measured, and keep it for later plans.
         explain: Also say what a little more or less of each limit changes, and which alternatives lost.
     """
 
@@ -51,6 +52,7 @@ class ModuleFlags:
     steps: Annotated[int, Parameter(allow_leading_hyphen=True, converter=whole)] = 1000
     objective: str = "throughput"
     what_if: Annotated[list[str] | None, Parameter(negative="")] = None
+    measure: Annotated[bool, Parameter(negative="")] = False
     explain: Annotated[bool, Parameter(negative="")] = False
 
 
@@ -76,6 +78,7 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
     from flows.session import emit, settings_of, workspace_of
     from tasks import progress
     from tasks.execution import Asked, plans
+    from tasks.trial import expect_measurable, measure, show_measured
     from tasks.workspace import Workspace
 
     config = settings_of(common, [])
@@ -92,19 +95,26 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
         budget=tuple(budget),
         what_if=tuple(asked.what_if or ()),
     )
-    answers = plans(Workspace.open(workspace_of(common)), config, wanted)
+    ws = Workspace.open(workspace_of(common))
+    if asked.measure:
+        expect_measurable(ws, config, wanted)
+    answers = plans(ws, config, wanted)
     first = next(answers)
     try:
         other, refused = next(answers, None), None
     except PlanInfeasible as error:
         other, refused = None, error
+    measured = measure(ws, wanted, first) if asked.measure else None
     if common.json:
         also = {} if other is None else {"what_if": document(other), "difference": difference(first, other)}
+        also |= {} if measured is None else {"measured": measured.to_json()}
         emit(document(first) | also)
     elif not common.quiet:
         from tasks.execution_view import show_change, show_plan
 
         show_plan(first, explain=asked.explain, no_color=common.no_color)
+        if measured is not None:
+            show_measured(first, measured, no_color=common.no_color)
         if other is not None:
             show_change(first, other, no_color=common.no_color)
     if refused is not None:

@@ -79,6 +79,7 @@ def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
     from abi.execution.types import Job
     from abi.execution.what_if import changed
     from tasks.devices import cluster
+    from tasks.residuals import learned
 
     limits = parse_limits(asked.budget)
     devices = cluster(ws, config, asked.gpus)
@@ -108,6 +109,7 @@ def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
         loss=load_loss(asked.loss),
         objective=asked.objective,  # type: ignore[arg-type]  # expect_objective has seen to it
         module_name=asked.module,
+        learned=learned(ws, asked.module, devices.device),
     )
     parameters = posed.question.footprints[0].parameters
     progress.say(f"trace     {asked.module}: {parameters:,} parameters, {time.monotonic() - started:.1f} s")

@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-import resource
 import shlex
 import sys
 from pathlib import Path
@@ -17,7 +16,10 @@ import numpy as np
 
 from abi.attention.simplex import distance
 from abi.documents import document, find
+from abi.execution.meter import high_water
+from abi.families.network import outputs
 from abi.outcomes import Conditions, Evaluation, Move, Trained
+from abi.planning.forecast import Forecast, forecast
 from abi.problem import Checks
 from abi.report.content import Report
 from abi.report.content import Round as ReportRound
@@ -25,10 +27,12 @@ from abi.report.page import render
 from abi.report.summary import verdict
 from abi.sections import without_passwords
 from abi.training.rounds import best_round
+from abi.types import Cost
 from abi.values import Value
 from tasks import residuals
 from tasks.data import load_rows, open_reader
 from tasks.decisions import open_ledger
+from tasks.devices import cluster
 from tasks.fresh_process import frame_of, plain_rows
 from tasks.models import load_model
 from tasks.patience import insist
@@ -134,7 +138,7 @@ def compose(
         evaluation=evaluation,
         control_plan=control.plan if control is not None else None,
         timings_s={},
-        peak_memory_bytes=peak_memory_bytes(),
+        peak_memory_bytes=high_water(),
         provenance={
             "data": data_name,
             "snapshot SHA-256": snapshot.train.sha256,
@@ -150,7 +154,16 @@ def compose(
             "hardware": f"{platform.machine()}, {evaluation.trained.plan.execution.threads} threads, {evaluation.trained.plan.execution.device}",
         },
         config=without_passwords(call.settings.model_dump(mode="json")),
+        forecast=ahead(call, evaluation.trained),
     )
+
+
+def ahead(call: Call, trained: Trained) -> Forecast:
+    """What was to be expected of a training beside its plan's cost, on the device that it ran on."""
+    problem, run = trained.plan.attention.scores.problem, trained.plan.execution
+    here = cluster(call.ws, call.settings, "cpu" if trained.family == "trees" or run.device == "cpu" else "auto")
+    rows = len(load_rows(call, problem, "train"))
+    return forecast(trained, machine(call, problem), here, rows, outputs(problem.schema))
 
 
 def _with_provenance(report: Report, recorded: Recorded) -> Report:
@@ -184,7 +197,7 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
         output=output,
         requirements=[f"{name}=={_public(name)}" for name in SERVING],
         params=report.config,
-        metrics=_metrics(evaluation),
+        metrics=_metrics(evaluation, report.forecast),
         tags={
             "snapshot_sha256": problem.snapshot.train.sha256,
             "plan": kept.plan.id,
@@ -210,8 +223,8 @@ def _round(index: int, turn: ReportRound) -> Round:
         metrics={
             "validation_loss_best": trained.loss,
             **({} if trained.metric is None else {"validation_metric": trained.metric}),
-            "parameters": trained.measured.parameters,
-            "train_time_s": trained.measured.train_time_s,
+            **_costs(trained.measured),
+            **_taken(trained),
             "attention_entropy": turn.attention.entropy,
             "attention_effective_features": turn.attention.effective,
             "attention_moved": turn.attention.moved,
@@ -234,16 +247,30 @@ def _still_moving(turn: ReportRound) -> dict[str, float]:
     return found
 
 
-def _metrics(evaluation: Evaluation) -> dict[str, float]:
+def _metrics(evaluation: Evaluation, forecast: Forecast | None) -> dict[str, float]:
     flat = {f"test/{name}": e.value for name, e in evaluation.metrics.items()}
     for control in evaluation.controls:
         flat |= {f"{control.name}/{name}": e.value for name, e in control.metrics.items()}
         flat[f"gain/{control.name}"] = control.gain.difference.value
-    predicted, measured = evaluation.trained.predicted, evaluation.trained.measured
-    for name in ("parameters", "memory_bytes", "train_time_s", "latency_s"):
-        flat[f"predicted/{name}"] = float(getattr(predicted, name))
-        flat[f"measured/{name}"] = float(getattr(measured, name))
-    return flat
+    predicted = _costs(evaluation.trained.predicted)
+    if forecast is not None:
+        predicted |= {"step_s": forecast.step_s, "energy_j": forecast.energy_j}
+    measured = _costs(evaluation.trained.measured) | _taken(evaluation.trained)
+    flat |= {f"predicted/{name}": value for name, value in predicted.items()}
+    flat |= {f"measured/{name}": value for name, value in measured.items()}
+    both = predicted.keys() & measured.keys()
+    return flat | {f"ratio/{name}": measured[name] / predicted[name] for name in sorted(both) if predicted[name]}
+
+
+def _costs(cost: Cost) -> dict[str, float]:
+    return {name: float(getattr(cost, name)) for name in ("parameters", "memory_bytes", "train_time_s", "latency_s")}
+
+
+def _taken(trained: Trained) -> dict[str, float]:
+    """What was measured beside the cost; what this machine does not tell is left out."""
+    names = ("reserved_bytes", "process_bytes", "step_s", "step_p95_s", "energy_j")
+    found = {name: getattr(trained.resources, name, None) for name in names}
+    return {name: float(value) for name, value in found.items() if value is not None}
 
 
 def _example(call: Call, report: Report) -> Any:
@@ -257,12 +284,6 @@ def _example(call: Call, report: Report) -> Any:
 def _public(name: str) -> str:
     """The version without the local part that names a build (2.13.0+cpu)."""
     return importlib.metadata.version(name).split("+")[0]
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far."""
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes if sys.platform == "darwin" else kilobytes * 1024
 
 
 RECORD = Stage(record, named=True, cached=False)

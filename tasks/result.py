@@ -29,7 +29,8 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         family: network, trees or blend.
         choice: why that family, the network's share of a blend, and each candidate's validation loss and cost; null
             where one family alone was trained.
-        plan: id, features (feature -> width), trees (feature -> bins and contribution), predicted and measured cost.
+        plan: id, features (feature -> width), trees (feature -> bins and contribution), predicted and measured cost, and beside
+            them the forecast (step time, energy, the device's roof) and the resources that training took.
         model: name, version, uri.
         snapshot: md5, sha256 and rows of the training file.
         checks: how many passed, warned and failed.
@@ -73,6 +74,8 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
             else {},
             "predicted": kept.predicted.to_json(),
             "measured": kept.measured.to_json(),
+            "forecast": None if report.forecast is None else report.forecast.to_json(),
+            "resources": None if kept.resources is None else kept.resources.to_json(),
         },
         "rounds": len(report.rounds),
         "model": {"name": recorded.name, "version": recorded.version, "uri": recorded.uri},

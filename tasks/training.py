@@ -43,8 +43,11 @@ class FileCheckpoints:
         (self.ws.checkpoints / self.name).unlink(missing_ok=True)
 
 
-def run_training(call: Call, plan: Plan, seed: int, title: str) -> Fitted[Model]:
-    """Train and keep the model, signed; goes on from a checkpoint where a run was killed."""
+def run_training(call: Call, plan: Plan, seed: int, title: str, *, profile: bool = False) -> Fitted[Model]:
+    """Train and keep the model, signed; goes on from a checkpoint where a run was killed.
+
+    With `profile`, also find out where memory and time of a step go.
+    """
     problem = plan.attention.scores.problem
     checkpoints = FileCheckpoints(call.ws, f"{call.settings.digest('training')[:16]}-{plan.id}-{seed}.safetensors")
     folder = call.ws.runs / "tensorboard" / plan.id[:16] / str(seed)
@@ -57,6 +60,7 @@ def run_training(call: Call, plan: Plan, seed: int, title: str) -> Fitted[Model]
             seed=seed,
             watcher=curves,
             checkpoints=checkpoints,
+            profile=profile,
         )
     keep_model(call, fitted.model, fitted.trained.artifact)
     checkpoints.clear()
@@ -67,7 +71,8 @@ def train(call: Call, plan: str) -> str:
     """Plan -> Trained."""
     made = find(call.ws.get(plan), Plan)
     number = made.attention.round + 1
-    trained = run_training(call, made, call.settings.seed + made.attention.round, f"training round {number}").trained
+    seed = call.settings.seed + made.attention.round
+    trained = run_training(call, made, seed, f"training round {number}", profile=True).trained
     length = (
         f"{trained.best_epoch} rounds of boosting" if trained.family == "trees" else f"{len(trained.history)} epochs"
     )

@@ -10,6 +10,7 @@ from abi.devices.device import Cluster
 from abi.execution import energy
 from abi.execution.columns import PARALLELS, Columns, Numbers
 from abi.execution.communication import exposed_s
+from abi.execution.learned import Learned, of
 from abi.execution.loader import TYPICAL, WorkerRate, batch_bytes, choose_workers, loader_s
 from abi.execution.roofline import latency_s, phase_of, phase_time, time_margin, together
 from abi.execution.sharding import Sharing, bound_bytes, line_bytes
@@ -29,6 +30,7 @@ class Question:
         unit_bytes: parameters that FSDP gathers at a time; all of them where None.
         rate: of one loader worker.
         checkpoints: whether the module has blocks whose activations can be computed again.
+        learned: what earlier runs of the module on this device taught about bounds.
     """
 
     footprints: tuple[Footprint, ...]
@@ -39,6 +41,7 @@ class Question:
     unit_bytes: int | None = None
     rate: WorkerRate = TYPICAL
     checkpoints: bool = False
+    learned: tuple[Learned, ...] = ()
 
     @property
     def memory_limit(self) -> int:
@@ -94,6 +97,9 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
     line, upper = (line_bytes(footprint, sharing, micro_batch, accumulation, upper=upper) for upper in (False, True))
     binder = np.argmax(np.stack([arithmetic_s, bandwidth_s, launches_s, waiting_s]), axis=0)
     same = np.ones_like(micro_batch)
+    taught = of(question.learned, footprint.arithmetic)
+    least_bound, wider = (1.0, 1.0) if taught is None else (taught.memory, taught.time)
+    memory_bound = bound_bytes(footprint, upper, device.context_bytes)
     return Columns(
         footprint=number * same,
         devices=devices * same,
@@ -102,14 +108,14 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
         accumulation=accumulation,
         workers=workers,
         memory_bytes=np.ceil(line) + device.context_bytes,
-        memory_bound=bound_bytes(footprint, upper, device.context_bytes),
+        memory_bound=np.maximum(memory_bound, np.ceil(least_bound * line) + device.context_bytes),
         host_bytes=workers * batch_bytes(job, devices, micro_batch),
         step_s=step_s,
         compute_s=compute_s,
         communication_s=waiting_s,
         loader_s=loading_s,
         train_s=train_s,
-        train_bound_s=train_s * (1 + time_margin(footprint)),
+        train_bound_s=train_s * max(1 + time_margin(footprint), wider),
         latency_s=latency_s(footprint, device) * same,
         energy_j=energy.energy_j(device, devices, (arithmetic_s + bandwidth_s) / step_s, train_s),
         price=energy.price(device, devices, train_s),

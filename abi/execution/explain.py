@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from abi.errors import clip, listed
 from abi.execution.columns import BINDERS, PARALLELS
 from abi.execution.demands import SAID, demands, show_limit
+from abi.execution.learned import of, told
 from abi.execution.plainer import too_little
 from abi.execution.roofline import time_margin
 from abi.execution.search import Found, ranked, undominated
@@ -43,6 +44,7 @@ def reasons(found: Found) -> tuple[str, ...]:
         _limit(found, best),
         _counted(found),
         *_uncounted(found, best),
+        *_learned(found, best),
     ]
     return tuple(sentence for sentence in said if sentence)
 
@@ -175,6 +177,11 @@ def _limit(found: Found, best: int) -> str:
 def _counted(found: Found) -> str:
     whole, fit, kept = len(found.columns.devices), len(found.order), len(undominated(found))
     return f"Of {whole} configurations {fit} fit, and {kept} cannot be beaten in {found.question.objective} and memory at once."
+
+
+def _learned(found: Found, best: int) -> list[str]:
+    taught = of(found.question.learned, found.question.footprints[int(found.columns.footprint[best])].arithmetic)
+    return [] if taught is None else [told(taught)]
 
 
 def _uncounted(found: Found, best: int) -> list[str]:

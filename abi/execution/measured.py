@@ -1,27 +1,24 @@
 """Run a module that cannot be traced, on a few rows in a process of its own, and read its footprint off the allocator.
 
-The process is a fresh one (spawn), with limits of time and memory, so that a module that never ends or takes all memory
-takes nothing else down. What it prints is not shown.
+Limits of time and memory (`abi.execution.aside`) keep a module that never ends or takes all memory from taking anything
+else down.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import pickle
 from collections.abc import Sequence
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from typing import Final
 
 import psutil
 import torch
 
-from abi.errors import AbiError, UsageError, clip
+from abi.errors import UsageError, clip
 from abi.execution.allocator import allocated_peaks
+from abi.execution.aside import Ended, NotPassed, aside
 from abi.execution.footprint import WORKSPACE, fitted, phase_bytes
 from abi.execution.lines import rounded_up
-from abi.execution.module import built, said
+from abi.execution.module import built
 from abi.execution.recorder import Recorder, Recording
 from abi.execution.step import PHASES, Training
 from abi.execution.trace import WARM_UP_ROWS, sizes
@@ -55,49 +52,18 @@ def measured_footprint(
         UsageError: it does not run either, or not within the limits.
     """
     limit = memory_limit_bytes or int(psutil.virtual_memory().available * MEMORY_SHARE)
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
     try:
-        pickle.dumps(training)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        found: Footprint = aside(_run, training, tuple(rows), time_limit_s=time_limit_s, memory_limit_bytes=limit)
+    except NotPassed as error:
         msg = (
-            f"Expected a factory that a fresh process can import, got one that it cannot ({clip(said(error), 120)}), and "
+            f"Expected a factory that a fresh process can import, got one that it cannot ({error}), and "
             f"tracing said: {clip(reason, 300).rstrip('.')}: name it as package:factory."
         )
         raise UsageError(msg) from error
-    process = context.Process(target=_trial, args=(training, tuple(rows), limit, there), daemon=True)
-    process.start()
-    there.close()
-    try:
-        answer = here.recv() if here.poll(time_limit_s) else f"no answer in {time_limit_s:g} s"
-    except EOFError:
-        process.join()
-        answer = f"an end of its process with code {process.exitcode}"
-    finally:
-        process.kill()
-        process.join()
-        here.close()
-    if isinstance(answer, AbiError):
-        raise answer
-    if isinstance(answer, str):
-        msg = f"Expected a module that trains on {rows[0]} to {rows[-1]} rows of the batch, got {clip(answer, 400)}: run it by hand."
-        raise UsageError(msg)
-    assert isinstance(answer, Footprint)
-    return replace(answer, reason=reason)
-
-
-def _trial(training: Training, rows: Sequence[int], limit: int, answer: Connection) -> None:
-    """In the process: run, and send a Footprint, an error of the user's, or what went wrong."""
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
-    _limit_memory(limit)
-    try:
-        answer.send(_run(training, rows))
-    except AbiError as error:
-        answer.send(error)
-    except (Exception, SystemExit) as error:
-        answer.send(said(error))
+    except Ended as end:
+        msg = f"Expected a module that trains on {rows[0]} to {rows[-1]} rows of the batch, got {clip(str(end), 400)}: run it by hand."
+        raise UsageError(msg) from end
+    return replace(found, reason=reason)
 
 
 def _run(training: Training, rows: Sequence[int]) -> Footprint:
@@ -120,12 +86,3 @@ def _run(training: Training, rows: Sequence[int]) -> Footprint:
         peaks = allocated_peaks(training, number)
         above = max(above, *(peaks[phase] / phase_bytes(traced, phase, number) - 1 for phase in PHASES))
     return replace(traced, margin=rounded_up(traced.margin + above), method="measured")
-
-
-def _limit_memory(limit: int) -> None:
-    try:
-        import resource  # noqa: PLC0415 - not on every system
-    except ImportError:
-        return
-    used = psutil.Process().memory_info().data
-    resource.setrlimit(resource.RLIMIT_DATA, (used + limit, used + limit))

@@ -9,6 +9,7 @@ from abi.devices.device import Cluster
 from abi.execution.batch import Batch
 from abi.execution.costing import Question
 from abi.execution.decide import decide
+from abi.execution.learned import Learned
 from abi.execution.loader import TYPICAL, WorkerRate
 from abi.execution.module import Build, Loss, MakeOptimizer, default_loss
 from abi.execution.search import expect_job
@@ -52,6 +53,7 @@ def plan_module(
     objective: Objective = "throughput",
     module_name: str = "module",
     rate: WorkerRate = TYPICAL,
+    learned: tuple[Learned, ...] = (),
 ) -> ExecutionPlan:
     """Decide how to train a module: devices, parallelism, precision, checkpointing, micro-batch, workers.
 
@@ -66,6 +68,7 @@ def plan_module(
         objective: What to rank by.
         module_name: As the plan calls it.
         rate: Of one loader worker.
+        learned: What earlier runs taught about bounds (`abi.execution.learned`).
 
     Raises:
         UsageError: the arguments contradict each other.
@@ -82,6 +85,7 @@ def plan_module(
         objective=objective,
         module_name=module_name,
         rate=rate,
+        learned=learned,
     )
     return posed.plan()
 
@@ -98,9 +102,12 @@ def pose(
     objective: Objective,
     module_name: str,
     rate: WorkerRate = TYPICAL,
+    learned: tuple[Learned, ...] = (),
 ) -> Posed:
     """Trace the module under each arithmetic of the device; arguments as `plan_module`."""
-    bare = Question(footprints=(), cluster=cluster, limits=limits, job=job, objective=objective, rate=rate)
+    bare = Question(
+        footprints=(), cluster=cluster, limits=limits, job=job, objective=objective, rate=rate, learned=learned
+    )
     expect_job(bare)
     checkpoints, unit_bytes = look(build)
     tracer = Tracer(Training(build=build, batch=batch, loss=loss, optimizer=optimizer), cluster.device)

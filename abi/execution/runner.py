@@ -51,14 +51,19 @@ class Runner:
         if set(there.values()) != {rows * chosen.devices}:
             msg = f"Expected {rows * chosen.devices:,} rows in each argument, got {there}: give every process the whole global batch."
             raise UsageError(msg)
-        own = {name: tensor[self.rank * rows :][:rows].to(self.device) for name, tensor in arguments.items()}
+        own = {name: tensor[self.rank * rows :][:rows] for name, tensor in arguments.items()}
         self.module.train()
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for number in range(chosen.accumulation):
-            part = {name: tensor[number * chosen.micro_batch :][: chosen.micro_batch] for name, tensor in own.items()}
-            with self._last(number == chosen.accumulation - 1), self._autocast():
-                loss = self.training.loss(call(self.module, part), part) / chosen.accumulation
+            # moved one by one: the device holds the rows of one micro-batch, as planned
+            part = {
+                name: tensor[number * chosen.micro_batch :][: chosen.micro_batch].to(self.device)
+                for name, tensor in own.items()
+            }
+            with self._last(number == chosen.accumulation - 1):
+                with self._autocast():  # its copies of the weights are given back before the backward pass, as traced
+                    loss = self.training.loss(call(self.module, part), part) / chosen.accumulation
                 loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
             total += loss.detach()
         self.optimizer.step()

@@ -196,19 +196,20 @@ class Network(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def attend(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B K C"]:
-        """Attention and backbone.
+        """Attention and backbone."""
+        return self.answer(self.think(embedding))
+
+    def think(self, embedding: Float[Tensor, "B D"]) -> Tensor:
+        """Attention and the layers in the middle: (B K, H), or (B, D) where there are none.
 
         The members' adapters are folded into the first layer, which makes it one product (B, D) x (D, K H) in place of
         K scaled copies of the input.
         """
         kind = torch.bfloat16 if self.low_precision else torch.float32
         x = (embedding * self.attention()[self.feature_of]).to(kind)
-        hidden = self.hidden
         if not len(self.layers):
-            last = kind if self.training else torch.float32
-            return torch.as_tensor(
-                torch.einsum("bd,kdc->bkc", x.to(last), self.head.weight.to(last)).float() + self.head.bias
-            )
+            return torch.as_tensor(x)
+        hidden = self.hidden
         first, *others = self.layers.children()
         assert isinstance(first, nn.Linear)
         weight = self.adapter.weight.to(kind).unsqueeze(1) * first.weight.to(kind)
@@ -219,8 +220,16 @@ class Network(nn.Module):
             assert isinstance(layer, nn.Linear)
             x = nn.functional.linear(x, layer.weight.to(kind), layer.bias.to(kind)).relu_()
             x = dropout(x, self.share) if self.training and self.share else x
-        x = x.view(-1, self.members, hidden).transpose(0, 1)
-        last = kind if self.training else torch.float32
+        return torch.as_tensor(x)
+
+    def answer(self, x: Tensor) -> Float[Tensor, "B K C"]:
+        """The heads, over what `think` gave."""
+        last = x.dtype if self.training else torch.float32
+        if not len(self.layers):
+            return torch.as_tensor(
+                torch.einsum("bd,kdc->bkc", x.to(last), self.head.weight.to(last)).float() + self.head.bias
+            )
+        x = x.view(-1, self.members, self.hidden).transpose(0, 1)
         x = torch.bmm(x.to(last), self.head.weight.to(last)).transpose(0, 1)
         return torch.as_tensor(x.float() + self.head.bias)
 

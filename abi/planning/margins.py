@@ -1,8 +1,7 @@
 """How far what runs really took lay above what was predicted, as margins that plans keep inside their limits.
 
-A one-sided split conformal bound (Lei et al. 2018): of n earlier ratios of measured to predicted cost, the
-ceil((n + 1) level)-th smallest is not exceeded by the next with at least that probability, if runs are exchangeable.
-Residuals are of one family on one device, with one precision and version of torch.
+One-sided conformal bounds (`abi.conformal`) over ratios of measured to predicted cost, if runs are exchangeable. Residuals
+are of one family on one device, with one precision and version of torch.
 """
 
 from __future__ import annotations
@@ -12,14 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from abi.conformal import LEAST, LEVEL, coverage, quantile
 from abi.outcomes import Trained
 from abi.types import Cost, Envelope, Family
 from abi.units import six_digits
 from abi.values import Value
 
-LEVEL: Final = 0.9
-LEAST: Final = 9
-"""Fewer residuals than this have no such quantile."""
 RESOURCES: Final = ("memory_bytes", "train_time_s", "latency_s")
 
 
@@ -58,19 +55,12 @@ def margin(family: Family, residuals: Sequence[Mapping[str, float]], level: floa
     columns = {name: [r[name] for r in residuals if name in r] for name in RESOURCES}
     if min(len(ratios) for ratios in columns.values()) < LEAST:
         return None
-    held = [h for ratios in columns.values() for h in _held(ratios, level)]
     return Margin(
         family=family,
         runs=min(len(ratios) for ratios in columns.values()),
-        coverage=round(sum(held) / len(held), 4) if held else None,
+        coverage=coverage(list(columns.values()), level),
         **{name: max(1.0, quantile(ratios, level)) for name, ratios in columns.items()},
     )
-
-
-def quantile(ratios: Sequence[float], level: float) -> float:
-    """The ceil((n + 1) level)-th smallest; infinite where n is too small for it."""
-    place = math.ceil((len(ratios) + 1) * level)
-    return sorted(ratios)[place - 1] if place <= len(ratios) else math.inf
 
 
 def bounded(cost: Cost, margin: Margin | None) -> Cost:
@@ -106,7 +96,3 @@ def told(margin: Margin) -> str:
         f"Limits are kept by bounds: of {margin.runs} earlier trainings of a {margin.family} here, {LEVEL:.0%} took at most "
         f"{margin.memory_bytes:.2f}x the predicted memory, {margin.train_time_s:.2f}x the time and {margin.latency_s:.2f}x the latency{held}."
     )
-
-
-def _held(ratios: Sequence[float], level: float) -> list[bool]:
-    return [ratios[i] <= max(1.0, quantile(ratios[:i], level)) for i in range(LEAST, len(ratios))]

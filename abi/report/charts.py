@@ -13,17 +13,24 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from abi.outcomes import Calibration, Epoch
+from abi.planning.forecast import Forecast
 from abi.problem import Task
 from abi.report.wording import metric_name
+from abi.resources import Part, Work
+from abi.units import show_rate
 
 INK, MUTED, GRID, MODEL, OTHER = "#010101", "#020202", "#030303", "#040404", "#050505"
+THIRD, BASELINE = "#060606", "#070707"
 _COLOURS = {
     INK: "currentColor",
     MUTED: "var(--muted)",
     GRID: "var(--line)",
     MODEL: "var(--model)",
     OTHER: "var(--other)",
+    THIRD: "var(--third)",
+    BASELINE: "var(--baseline)",
 }
+_PARTS: dict[Part, str] = {"feature extraction": MODEL, "middle": THIRD, "output": BASELINE}
 _SIZE_IN = (4.7, 2.7)
 _STYLE = {
     "svg.fonttype": "none",
@@ -102,6 +109,43 @@ def calibration_curve(calibration: Calibration, task: Task) -> str:
         axes.set_ylabel("observed")
 
     return _svg("calibration", "Observed against predicted values", draw)
+
+
+def roofline(work: Sequence[Work], forecast: Forecast) -> str:
+    """Reached FLOPs per second of each piece over its FLOPs per byte, under the device's roof (Williams et al. 2009)."""
+    pieces = [w for w in work if w.part is not None and w.stage != "evaluate" and w.flops and w.bytes]
+    x = [w.flops / w.bytes for w in pieces]
+    ridge = forecast.rate / forecast.bandwidth
+    low, high = min([ridge / 20, *(v / 2 for v in x)]), max([ridge * 20, *(v * 2 for v in x)])
+    least = min([low * forecast.reached_bandwidth, *(w.flops / w.seconds / 2 for w in pieces)])
+
+    def draw(axes: Any) -> None:
+        for rate, bandwidth, style in (
+            (forecast.rate, forecast.bandwidth, "-"),
+            (forecast.reached_rate, forecast.reached_bandwidth, (0, (3, 3))),
+        ):
+            turn = rate / bandwidth
+            axes.plot([low, turn, high], [low * bandwidth, rate, rate], color=MUTED, linewidth=1.2, linestyle=style)
+        for w, at in zip(pieces, x, strict=True):
+            assert w.part is not None
+            axes.plot(
+                [at],
+                [w.flops / w.seconds],
+                marker="o" if w.stage == "forward" else "s",
+                markersize=7,
+                color=_PARTS[w.part],
+                linestyle="none",
+            )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlim(low, high)
+        axes.set_ylim(least, forecast.rate * 3)
+        axes.minorticks_off()
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_major_formatter(lambda value, _: show_rate(value))
+        axes.set_xlabel("FLOPs per byte of traffic")
+
+    return _svg("roofline", "Reached arithmetic of each piece of a step under the device's roof", draw)
 
 
 def _dots(points: Sequence[object]) -> dict[str, object]:

@@ -12,6 +12,7 @@ from abi.report import features, quality
 from abi.report.content import Report, without_credentials
 from abi.report.embed import pack
 from abi.report.excerpt import excerpt
+from abi.report.where import where
 from abi.report.wording import clean
 
 LIMIT_BYTES = 480_000
@@ -43,6 +44,7 @@ def render(report: Report) -> str:
         "attention": features.attention(report),
         "plan": features.plan(report),
         "actual": quality.actual(report),
+        "where": where(report),
         "quality": quality.quality(report),
         "provenance": quality.provenance(report),
         "style": Markup((folder / "style.css").read_text("utf-8")),  # noqa: S704 - our own file

@@ -10,7 +10,7 @@ from abi.outcomes import Control, Evaluation
 from abi.report import charts
 from abi.report.axis import Axis
 from abi.report.content import Report
-from abi.report.summary import compared, costs, headline, no_difference, standing, verdict
+from abi.report.summary import compared, costs, headline, no_difference, resources, standing, verdict
 from abi.report.wording import CONTROLS, LOWER_IS_BETTER, clean, interval, metric_name, number, percent, plural
 from abi.types import Estimate
 from abi.units import show_bytes, show_count, show_seconds
@@ -82,24 +82,33 @@ def _card(name: str, used: float | int, limit: float | int | None, show: Any) ->
 def actual(report: Report) -> dict[str, Any]:
     """Plan against actual."""
     rows = []
-    for name, predicted, measured, limit, ratio, used in costs(report):
-        over = used is not None and used > 1
+    for line in (*costs(report), *resources(report)):
+        over = line.used is not None and line.used > 1
         rows.append(
             {
-                "name": name,
-                "predicted": predicted,
-                "measured": measured,
-                "limit": limit,
-                "ratio": "–" if ratio is None else f"{number(ratio, 2)}×",
-                "used": "–" if used is None else percent(used),
+                "name": line.name,
+                "predicted": line.predicted,
+                "bound": line.bound,
+                "measured": line.measured,
+                "limit": line.limit,
+                "ratio": "–" if line.ratio is None else f"{number(line.ratio, 2)}×",
+                "used": "–" if line.used is None else percent(line.used),
                 "tone": "bad" if over else "plain",
-                "fill": None if used is None else min(round(100 * used, 1), _FULL_PERCENT),
+                "fill": None if line.used is None else min(round(100 * line.used, 1), _FULL_PERCENT),
             }
         )
+    taken = report.evaluation.trained.resources
     return {
         "rows": rows,
         "over": [row["name"] for row in rows if row["tone"] == "bad"],
         "limited": any(row["fill"] is not None for row in rows),
+        "bounded": any(row["bound"] != "–" for row in rows),
+        "process": {
+            None: "",
+            "mark": "by the kernel's own mark",
+            "samples": "sampled, as the process had been larger before",
+        }[taken.process_by if taken is not None else None],
+        "missing": [clean(said, 200) for said in taken.missing] if taken is not None else [],
     }
 
 

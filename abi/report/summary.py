@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,8 +14,8 @@ from rich.text import Text
 
 from abi.outcomes import Control, Evaluation, Gain
 from abi.report.wording import CONTROLS, clean, interval, metric_name, number, percent, plural
-from abi.types import Cost, Estimate, Plan
-from abi.units import show_bytes, show_count, show_seconds
+from abi.types import Estimate, Plan
+from abi.units import show_bytes, show_count, show_energy, show_seconds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -131,36 +133,71 @@ def is_even(plan: Plan) -> bool:
     return plan.allocation == "even" or plan.attention.even
 
 
-def costs(report: Report) -> list[tuple[str, str, str, str, float | None, float | None]]:
-    """Plan against actual: name, predicted, measured, limit, measured over predicted, measured over limit."""
-    plan, measured = report.plan, report.evaluation.trained.measured
-    actual = Cost(
-        parameters=measured.parameters,
-        memory_bytes=measured.memory_bytes,
-        train_time_s=measured.train_time_s,
-        latency_s=report.evaluation.latency_s,
-    )
-    rows = []
+@dataclass(frozen=True)
+class CostLine:
+    """One figure of plan against actual, as texts; ratios are of measured to predicted and to the limit."""
+
+    name: str
+    predicted: str
+    bound: str
+    measured: str
+    limit: str
+    ratio: float | None
+    used: float | None
+
+
+def costs(report: Report) -> list[CostLine]:
+    """Plan against actual: what the envelope limits."""
+    plan, trained = report.plan, report.evaluation.trained
+    actual = replace(trained.measured, latency_s=report.evaluation.latency_s)
+    bound = trained.plan.bound if trained.predicted == trained.plan.predicted else None
+    lines = []
     for field, name, show in (
         ("parameters", "parameters", show_count),
         ("memory_bytes", "memory", show_bytes),
         ("train_time_s", "training time", show_seconds),
         ("latency_s", "latency of one row", show_seconds),
     ):
-        predicted, got, limit = (
-            getattr(part, field) for part in (report.evaluation.trained.predicted, actual, plan.envelope)
-        )
-        rows.append(
-            (
-                name,
-                show(predicted),
-                show(got),
-                "no limit" if limit is None else show(limit),
-                got / predicted if predicted else None,
-                got / limit if limit else None,
-            )
-        )
-    return rows
+        held = None if bound is None else getattr(bound, field)
+        predicted, got, limit = (getattr(part, field) for part in (trained.predicted, actual, plan.envelope))
+        lines.append(_line(name, show, predicted, held, got, limit))
+    return lines
+
+
+def resources(report: Report) -> list[CostLine]:
+    """Plan against actual: what no limit is set to, where it was measured."""
+    taken, ahead = report.evaluation.trained.resources, report.forecast
+    if taken is None:
+        return []
+    step = "a round of boosting" if report.evaluation.trained.family == "trees" else "a step"
+    figures: tuple[tuple[str, Callable[[float | int], str], float | None, float | int | None], ...] = (
+        (f"{step}, median", show_seconds, None if ahead is None else ahead.step_s, taken.step_s),
+        (f"{step}, 95th percentile", show_seconds, None, taken.step_p95_s),
+        ("memory reserved on the GPU", show_bytes, None, taken.reserved_bytes),
+        ("memory of the process", show_bytes, None, taken.process_bytes),
+        ("energy", show_energy, None if ahead is None else ahead.energy_j, taken.energy_j),
+    )
+    return [_line(name, show, ahead, None, got, None, "–") for name, show, ahead, got in figures if got is not None]
+
+
+def _line(
+    name: str,
+    show: Callable[[float | int], str],
+    predicted: float | int | None,
+    bound: float | int | None,
+    got: float | int,
+    limit: float | int | None,
+    none: str = "no limit",
+) -> CostLine:
+    return CostLine(
+        name=name,
+        predicted="–" if predicted is None else show(predicted),
+        bound="–" if bound is None else show(bound),
+        measured=show(got),
+        limit=none if limit is None else show(limit),
+        ratio=got / predicted if predicted else None,
+        used=got / limit if limit else None,
+    )
 
 
 def kept(report: Report) -> str:
@@ -231,7 +268,7 @@ def _attention(report: Report) -> Table:
 
 def _actual(report: Report) -> Table:
     table = _table("cost", "planned", "measured", "envelope")
-    for name, predicted, measured, limit, _, used in costs(report):
-        over = used is not None and used > 1
-        table.add_row(name, predicted, Text(measured, style="bold red" if over else ""), limit)
+    for line in (*costs(report), *resources(report)):
+        over = line.used is not None and line.used > 1
+        table.add_row(line.name, line.predicted, Text(line.measured, style="bold red" if over else ""), line.limit)
     return table

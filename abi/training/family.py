@@ -15,6 +15,7 @@ from abi.families.trees import TreesModel
 from abi.metrics import Prediction, row_loss
 from abi.outcomes import Candidate, Choice
 from abi.problem import Task
+from abi.resources import both
 from abi.training import loop
 from abi.training.checkpoint import Checkpoints
 from abi.training.choice import asked_blend, keep, paired, standings, with_obstacle
@@ -45,6 +46,7 @@ class Rows:
     seed: int
     watcher: Watcher | None = None
     checkpoints: Checkpoints | None = None
+    profile: bool = False
 
 
 def train(
@@ -56,13 +58,14 @@ def train(
     seed: int,
     watcher: Watcher | None = None,
     checkpoints: Checkpoints | None = None,
+    profile: bool = False,
 ) -> Fitted[Model]:
-    """Train exactly what `plan` says.
+    """Train exactly what `plan` says; with `profile` also find out where memory and time of a network's step go.
 
     Raises:
         TrainingDiverged: a loss or gradient became NaN or infinite; the message names the cause.
     """
-    return FAMILIES[plan.family](plan, Rows(train, validation, config, seed, watcher, checkpoints))
+    return FAMILIES[plan.family](plan, Rows(train, validation, config, seed, watcher, checkpoints, profile))
 
 
 def _network(plan: Plan, rows: Rows) -> Fitted[Model]:
@@ -74,6 +77,7 @@ def _network(plan: Plan, rows: Rows) -> Fitted[Model]:
         seed=rows.seed,
         watcher=rows.watcher,
         checkpoints=rows.checkpoints,
+        profile=rows.profile,
     )
 
 
@@ -163,6 +167,7 @@ def _blend(
         measured=cost,
         attention=tuple(rounded(a) for a in mean),
         family="blend",
+        resources=both(network.trained.resources, held.trained.resources),
     )
     return (Fitted(model, trained, losses), weight), ""
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from abi.errors import TrainingDiverged
+from abi.execution.meter import Steps, metered
 from abi.families.artifact import CHUNK_ROWS, Blueprint, Model, build, compact, joined
 from abi.families.kept import kept_parameters
 from abi.families.network import Cells, Network
@@ -30,6 +31,7 @@ from abi.training.memory import peak_bytes
 from abi.training.objective import members_loss, row_losses, training_target
 from abi.training.out_of_memory import is_out_of_memory, release, revise
 from abi.training.pace import Pace, schedule
+from abi.training.profile import profiled
 from abi.training.watch import Unwatched, Watcher
 from abi.types import Cost, Execution, Plan
 from abi.units import show_count
@@ -63,11 +65,13 @@ def train(
     seed: int,
     watcher: Watcher | None = None,
     checkpoints: Checkpoints | None = None,
+    profile: bool = False,
 ) -> Fitted[Model]:
     """Train exactly what `plan` says and keep the weights of the epoch with the least validation loss.
 
     With a checkpoint, training goes on where it was; so it does, with smaller micro-batches, when memory runs out. On a machine that is slower than planned the schedule is shortened
-    (see `abi.training.pace`), so that training still ends inside its limit; otherwise it is repeatable bit by bit.
+    (see `abi.training.pace`), so that training still ends inside its limit; otherwise it is repeatable bit by bit. With
+    `profile` it is also found out where memory and time of a step go.
 
     Raises:
         TrainingDiverged: a loss or gradient became NaN or infinite; the message names the cause.
@@ -77,7 +81,9 @@ def train(
     while True:
         failed: BaseException | None = None
         try:
-            fitted = _attempt(replace(plan, execution=execution), train, validation, config, seed, watcher, checkpoints)
+            fitted = _attempt(
+                replace(plan, execution=execution), train, validation, config, seed, watcher, checkpoints, profile
+            )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -98,6 +104,7 @@ def _attempt(
     seed: int,
     watcher: Watcher,
     checkpoints: Checkpoints | None,
+    profile: bool,
 ) -> Fitted[Model]:
     execution, schema = plan.execution, plan.attention.scores.problem.schema
     torch.set_num_threads(execution.threads)
@@ -121,8 +128,12 @@ def _attempt(
         training_target(validation, schema, preparation).to(device),
     )
     network.to(device)
-    memory = _memory_before(network, data, execution, schema.task)
-    progress, stopped = _loop(network, data, plan, config, seed, watcher, checkpoints)
+    rows = (data.train, data.target, data.validation)
+    found = profiled(network, *rows, execution, schema.task) if profile else None
+    memory = None if device.type == "cuda" else peak_bytes(network, *rows, execution, schema.task)
+    with metered(execution.device) as meter:
+        progress, stopped = _loop(network, data, plan, config, seed, watcher, checkpoints, meter.steps)
+        resources = meter.read(memory)
     network.load_state_dict(progress.best)
     network.low_precision = False
     model = compact(Model(blueprint, network.cpu()))
@@ -140,7 +151,7 @@ def _attempt(
         metric=metric_of(schema.task, validation.target, prediction, config),
         measured=Cost(
             parameters=model.parameters,
-            memory_bytes=memory or torch.cuda.max_memory_allocated(),
+            memory_bytes=resources.active_bytes or 0,
             train_time_s=round(progress.seconds, 3),
             latency_s=predict_seconds(model, validation),
         ),
@@ -149,6 +160,8 @@ def _attempt(
         terms=_widest(model, plan),
         kept=tuple(int(k) for k in kept),
         layers=layers,
+        resources=resources,
+        profile=found,
     )
     return Fitted(model, trained, row_loss(schema.task, validation.target, prediction))
 
@@ -169,14 +182,6 @@ def _widest(model: Model, plan: Plan) -> tuple[TermWidth, ...]:
     return tuple(found)
 
 
-def _memory_before(network: Network, data: _Data, execution: Execution, task: Task) -> int:
-    """Peak bytes on the CPU; 0 on a GPU, whose allocator keeps count while training goes on."""
-    if execution.device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-        return 0
-    return peak_bytes(network, data.train, data.target, data.validation, execution, task)
-
-
 def _loop(
     network: Network,
     data: _Data,
@@ -185,6 +190,7 @@ def _loop(
     seed: int,
     watcher: Watcher,
     checkpoints: Checkpoints | None,
+    steps: Steps,
 ) -> tuple[Progress, Stopped]:
     execution, task = plan.execution, plan.attention.scores.problem.schema.task
     average = copy.deepcopy(network) if execution.average else None
@@ -203,6 +209,7 @@ def _loop(
     while stopped is None:
         network.train()
         epoch_began, losses = time.perf_counter(), torch.zeros((), device=data.target.device)
+        steps.begin()
         for part in torch.randperm(data.train.rows, generator=shuffle).tensor_split(_steps(data, execution)):
             index = part.to(data.target.device)
             rate = _set_rate(optimizer, execution.learning_rate * schedule(progress.share))
@@ -221,6 +228,7 @@ def _loop(
                 parameters = list(network.parameters())
             _average(average, network, execution.average, progress.step)
             watcher.step(progress.step, progress.step + pace.remaining)
+            steps.tick()
             if pace.over:
                 break
         progress.epoch += 1

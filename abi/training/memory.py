@@ -59,17 +59,23 @@ def peak_bytes(
     copies = 2 if execution.average else 1  # the best epoch's weights, and their average
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     return int(
-        followed + copies * weights + _bytes(train) + _bytes(validation) + target.numel() * target.element_size()
+        followed + copies * weights + bytes_of(train) + bytes_of(validation) + target.numel() * target.element_size()
     )
 
 
-def _bytes(cells: Cells) -> int:
+def tensors_of(cells: Cells) -> list[Tensor]:
+    """All that encoded rows consist of."""
     parts = [part for part in (cells.category, cells.shared) if part is not None]
     for text in cells.texts:
         parts += [text.text, text.ids, text.weights, text.offsets]
     if cells.numeric is not None:
         parts += [cells.numeric.row, cells.numeric.fraction]
-    return sum(part.numel() * part.element_size() for part in parts)
+    return parts
+
+
+def bytes_of(cells: Cells) -> int:
+    """Bytes of encoded rows."""
+    return sum(part.numel() * part.element_size() for part in tensors_of(cells))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 
 from abi.errors import TrainingDiverged
+from abi.execution.meter import Steps, metered
 from abi.families.encoding import layout, learn_encoding, matrix
 from abi.families.trees import TreesBlueprint, TreesModel, made
 from abi.metrics import row_loss
@@ -59,7 +60,7 @@ def train_trees(
     assert train.target is not None
     assert validation.target is not None
     start = time.perf_counter()
-    with _memory_added() as added:
+    with metered("cpu") as meter, _memory_added() as added:
         encoding, rows = learn_encoding(schema, size, train, seed)
         held = matrix(encoding, validation)
         places = layout(schema, encoding)
@@ -69,11 +70,14 @@ def train_trees(
         mean, deviation = encoding.target_mean, encoding.target_deviation
         whole = lightgbm.Dataset(rows, (train.target - mean) / deviation if schema.task == "regression" else train.target, categorical_feature=known, params=parameters)  # fmt: skip
         judge = whole.create_valid(held, (validation.target - mean) / deviation if schema.task == "regression" else validation.target)  # fmt: skip
-        growth = _Growth(size, plan.envelope.train_time_s, watcher or Unwatched(), start)
+        growth = _Growth(size, plan.envelope.train_time_s, watcher or Unwatched(), start, meter.steps)
+        meter.steps.begin()
         booster = lightgbm.train(
             parameters, whole, size.rounds, valid_sets=[judge], valid_names=["validation"], callbacks=[growth]
         )
         text = booster.model_to_string(num_iteration=growth.best)
+        memory_bytes = max(added[0], rows.nbytes + held.nbytes)
+        resources = meter.read(memory_bytes)
     seconds = time.perf_counter() - start
     blueprint = TreesBlueprint(family="trees", schema=schema, capacity=size, encoding=encoding, trees_sha256="")
     model = made(blueprint, text, plan.execution.threads)
@@ -90,13 +94,14 @@ def train_trees(
         metric=metric_of(schema.task, validation.target, prediction, config),
         measured=Cost(
             parameters=model.parameters,
-            memory_bytes=max(added[0], rows.nbytes + held.nbytes),
+            memory_bytes=memory_bytes,
             train_time_s=round(seconds, 3),
             latency_s=predict_seconds(model, validation),
         ),
         attention=tuple(w.weight for w in (own.weights if own is not None else plan.attention.weights)),
         history=tuple(growth.history),
         family="trees",
+        resources=resources,
     )
     return Fitted(model, trained, losses)
 
@@ -149,8 +154,10 @@ class _Growth:
     order = 30
     before_iteration = False
 
-    def __init__(self, size: TreesCapacity, limit_s: float | None, watcher: Watcher, start: float) -> None:
-        self._size, self._limit_s, self._watcher = size, limit_s, watcher
+    def __init__(
+        self, size: TreesCapacity, limit_s: float | None, watcher: Watcher, start: float, steps: Steps
+    ) -> None:
+        self._size, self._limit_s, self._watcher, self._steps = size, limit_s, watcher, steps
         self._start = self._last = start
         self._every = max(1, size.rounds // LINES)
         self._least = math.inf
@@ -167,6 +174,7 @@ class _Growth:
         """
         from lightgbm.callback import EarlyStopException  # noqa: PLC0415
 
+        self._steps.tick()
         loss, done, now = float(state.evaluation_result_list[0][2]), state.iteration + 1, time.perf_counter()
         if not math.isfinite(loss):
             msg = f"Validation loss became {loss} in round {done}: lower training.trees.learning_rate or check the data for extreme values."

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from abi.execution.types import ExecutionPlan
+from tasks.residuals import keep_execution
+from tasks.workspace import Workspace
 
 MODULE = """
 from torch import nn
@@ -189,6 +191,48 @@ def test_nothing_fits(plan):
     assert "within device memory 300 MiB, got none: the nearest that fit are memory=" in answer.sentence
     wider = answer.sentence.partition("are memory=")[2].split()[0]
     assert plan("--json", budget=f"memory={wider}").code == 0
+
+
+def test_a_plan_is_measured_here_and_kept(plan, tmp_path):
+    answer = plan("--measure", "--json", gpus="cpu", loss="toy_modules:loss", global_batch="64")
+    assert answer.code == 0, answer.err
+    value, measured = answer.json["value"], answer.json["measured"]
+    taken, cost = measured["trial"]["resources"], value["predicted"]
+    assert measured["ratios"]["memory"] == pytest.approx(taken["active_bytes"] / cost["memory_bytes"], rel=1e-5)
+    assert measured["ratios"]["time"] == pytest.approx(taken["step_s"] / cost["compute_s"], rel=1e-5)
+    assert taken["active_bytes"] <= cost["memory_bound"]
+    again = plan("--measure", "--no-color", gpus="cpu", loss="toy_modules:loss", global_batch="64")
+    assert again.code == 0, again.err
+    assert max(map(len, again.out.splitlines())) <= 80
+    for word in (
+        "measured",
+        "tensors",
+        "the process",
+        "one step, median",
+        "Kept: 2 runs of toy_modules:mlp",
+        "from 9 on",
+    ):
+        assert word in " ".join(again.out.split())
+    assert len(list((tmp_path / "ws" / "residuals").rglob("*.json"))) == 2
+
+
+def test_nine_runs_bound_the_next_plan(plan, tmp_path):
+    before = plan("--json", gpus="cpu").json["value"]
+    module, cost = ExecutionPlan.from_json(before), before["predicted"]
+    ws = Workspace.open(tmp_path / "ws")
+    for _ in range(9):
+        keep_execution(ws, module, peak_bytes=2 * cost["memory_bytes"], step_s=5 * cost["compute_s"])
+    after = plan("--json", gpus="cpu").json["value"]
+    assert after["configuration"] == before["configuration"]
+    assert after["predicted"]["memory_bound"] == pytest.approx(2 * cost["memory_bytes"], rel=1e-5)
+    assert after["predicted"]["train_bound_s"] == pytest.approx(5 * cost["train_s"], rel=1e-5)
+    assert any(reason.startswith("Bounds from runs: of 9 runs") for reason in after["reasons"])
+
+
+def test_what_is_only_described_is_not_measured(plan):
+    answer = plan("--measure", "--json", gpus="1xH200")
+    assert answer.code == 2
+    assert answer.sentence.startswith("abi: Expected 1xH200 in this machine to train on, got ")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -136,6 +138,22 @@ def test_one_json_object_with_every_field(first, place, versions):
     assert Path(result["report"]).read_text().startswith("<!")
     assert versions(place / "ws") == 1
     assert servers(place / "ws") == []
+
+
+def test_mlflow_has_what_was_measured_beside_what_was_predicted(first, place):
+    with closing(sqlite3.connect(place / "ws" / "mlflow.db")) as database:
+        asked = database.execute("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", (first.json["run_id"],))
+        found = dict(asked.fetchall())
+    plan = first.json["plan"]
+    assert found["measured/step_s"] == plan["resources"]["step_s"] > 0
+    assert found["measured/step_p95_s"] >= found["measured/step_s"]
+    assert found["measured/process_bytes"] > found["measured/memory_bytes"] > 0
+    assert found["predicted/step_s"] == plan["forecast"]["step_s"] > 0
+    assert found["predicted/energy_j"] > 0
+    assert ("measured/energy_j" in found) == (plan["resources"]["energy_j"] is not None)
+    for name in ("memory_bytes", "train_time_s", "latency_s", "step_s"):
+        assert found[f"ratio/{name}"] == pytest.approx(found[f"measured/{name}"] / found[f"predicted/{name}"])
+    assert 'id="where"' in Path(first.json["report"]).read_text()
 
 
 def test_what_is_said_meanwhile_is_short_and_plain(first):

@@ -32,6 +32,8 @@ class Card:
     mig: bool = False
     compute_slices: int = 0
     uuid: str = "GPU-0"
+    millijoules: list[int] = field(default_factory=list)
+    """What its counter of energy answers, one after the other."""
 
 
 class Library:
@@ -61,6 +63,12 @@ class Library:
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> Card:
         return self.cards[index]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: bytes) -> Card:
+        return next(card for card in self.cards if card.uuid.encode() == uuid)
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, card: Card) -> int:
+        return int(self._known(card.millijoules.pop(0) if card.millijoules else 0))
 
     def nvmlDeviceGetName(self, card: Card) -> str:
         return card.name

@@ -14,7 +14,7 @@ from abi.report.embed import pack, unpack
 from abi.report.page import render
 from abi.types import Envelope, Estimate, LayerSplit, Pruning, ScoreBlend, Trial
 
-SECTIONS = ["verdict", "checks", "scores", "attention", "plan", "actual", "quality", "provenance"]
+SECTIONS = ["verdict", "checks", "scores", "attention", "plan", "actual", "where", "quality", "provenance"]
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 

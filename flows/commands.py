@@ -36,15 +36,19 @@ def run(
     dry_run: bool,
     out: Path | None,
     common: Common,
+    gpus: str | None = None,
 ) -> None:
     """`abi run`."""
     from flows.retrain import Request, retrain
     from tasks.lineage import lineage
     from tasks.orchestration import in_prefect
+    from tasks.planning import expect_devices
     from tasks.preflight import preflight
     from tasks.telemetry import publishing
 
-    ws, call = open_call(common, name, data, budget)
+    ws, call = open_call(common, name, data, budget, gpus)
+    if not dry_run:
+        expect_devices(call)
     if out is not None:
         with disk_errors(out):
             out.mkdir(parents=True, exist_ok=True)
@@ -126,12 +130,12 @@ def score(source: str, target: str | None, test: Path | None, name: str | None, 
     print_value(ws.get(score_stage(call, ws.put(checks))), common)
 
 
-def stage(verb: str, source: str, common: Common, budget: list[str] | None = None) -> None:
+def stage(verb: str, source: str, common: Common, budget: list[str] | None = None, gpus: str | None = None) -> None:
     """`abi fit`, `plan`, `train` and `eval`: one value in, one value out."""
     needs, function = _verbs()[verb]
     value = read_value(source)
     find(value, needs)
-    ws, call = open_call(common, None, source, budget or [])
+    ws, call = open_call(common, None, source, budget or [], gpus)
     print_value(ws.get(function(call, ws.put(value))), common)
 
 

@@ -46,7 +46,7 @@ _BANDWIDTH: Final = """
     upsample_bilinear2d upsample_bilinear2d_backward upsample_bicubic2d upsample_bicubic2d_backward im2col col2im
     nll_loss_forward nll_loss_backward nll_loss2d_forward nll_loss2d_backward mse_loss mse_loss_backward
     smooth_l1_loss smooth_l1_loss_backward huber_loss huber_loss_backward binary_cross_entropy
-    binary_cross_entropy_backward glu glu_backward _weight_norm_interface _weight_norm_interface_backward
+    binary_cross_entropy_backward binary_cross_entropy_with_logits glu glu_backward _weight_norm_interface _weight_norm_interface_backward
     _fused_adam_ _fused_adamw_ _fused_sgd_ _fused_adagrad_ _foreach_norm where nonzero masked_select trace
     diagonal_copy _thnn_fused_lstm_cell _thnn_fused_lstm_cell_backward_impl _thnn_fused_gru_cell
     _thnn_fused_gru_cell_backward

@@ -22,7 +22,6 @@ from abi.execution.recurrent import followed
 from abi.execution.step import PHASES, Step, Training, plain_kernels
 from abi.execution.types import PhaseName, StepTrace
 
-WARM_UP_ROWS = 2
 TIME_LIMIT_S = 120.0
 """Of a module's traces: it ends the loop of a module that has no end."""
 
@@ -54,7 +53,7 @@ def record(
             recorded: list[dict[PhaseName, Recording]] = []
             try:
                 step = training.made(module, fake=True)
-                step.train(training.batch.make(WARM_UP_ROWS), recorder.enter)
+                training.warm_up(step, recorder.enter)
                 for number in rows:
                     with followed(step.module) as recurrent:
                         recorded.append(_both(step, recorder, number))

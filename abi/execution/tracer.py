@@ -8,21 +8,22 @@ from typing import get_args
 from abi.devices.device import Arithmetic, Device
 from abi.execution.costing import Question
 from abi.execution.demands import demands, with_limit
-from abi.execution.footprint import footprint
+from abi.execution.footprint import ROWS, footprint, phase_bytes
 from abi.execution.plainer import within_reach
 from abi.execution.search import search
 from abi.execution.sensitivity import STEP
-from abi.execution.step import Training
+from abi.execution.step import PHASES, Training
 from abi.execution.trace import trace
 from abi.execution.types import Footprint
 
 
 @dataclass(frozen=True)
 class Tracer:
-    """Traces one training on one kind of device, each footprint once."""
+    """Traces one training on one kind of device, each footprint once, at these numbers of rows."""
 
     training: Training
     device: Device
+    rows: tuple[int, ...] = ROWS
     known: dict[tuple[Arithmetic, bool], Footprint] = field(default_factory=dict)
 
     def footprints(self, *, checkpointing: bool) -> tuple[Footprint, ...]:
@@ -34,6 +35,8 @@ class Tracer:
         """The most that a footprint's step takes at a number of rows; nothing where it was measured and not traced."""
         if of.method == "measured":
             return 0.0  # running it at its real size is what a plan is made to avoid
+        if rows in of.traced_rows:
+            return max(phase_bytes(of, phase, rows) for phase in PHASES)
         traced = trace(self._training(of.arithmetic, of.checkpointing), rows, kind=self.device.kind)
         return float(max(phase.peak_bytes for phase in traced.phases))
 
@@ -42,7 +45,7 @@ class Tracer:
         if key not in self.known:
             like = self.known.get(("float32", checkpointing)) if arithmetic == "tf32" else None
             self.known[key] = (
-                footprint(self._training(arithmetic, checkpointing), kind=self.device.kind)
+                footprint(self._training(arithmetic, checkpointing), rows=self.rows, kind=self.device.kind)
                 if like is None
                 else replace(like, arithmetic=arithmetic)  # the tensors are the same
             )

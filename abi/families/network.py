@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import torch
@@ -92,9 +92,12 @@ class FeatureAttention(nn.Module):
         return (log_a.exp() * (log_a - self.log_prior)).sum()
 
 
-def dropout(x: Tensor, share: float) -> Tensor:
-    """Inverted dropout in steps of 1/256: one 64-bit draw serves eight cells, several times faster on a CPU."""
-    if x.device.type != "cpu":
+def dropout(x: Tensor, share: float, kind: Literal["cpu", "gpu"] | None = None) -> Tensor:
+    """Inverted dropout; on a CPU in steps of 1/256: one 64-bit draw serves eight cells, several times faster.
+
+    `kind` is that of the device whose operators run, where `x` lies on another.
+    """
+    if (kind or x.device.type) != "cpu":
         return nn.functional.dropout(x, share)
     cut = min(round(share * 256), 255)
     draws = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
@@ -142,6 +145,8 @@ class Network(nn.Module):
         )
         self.members, self.share, self.low_precision = capacity.members, dropout, low_precision
         self.term_dropout = 0.0
+        self.traced_for: Literal["cpu", "gpu"] | None = None
+        """The kind of device whose operators run, where that is not the one that its tensors lie on."""
         width, hidden = sum(widths), capacity.block_width
         self.hidden = hidden
         self.attention = FeatureAttention(torch.from_numpy(prior.astype(np.float32)))
@@ -223,11 +228,11 @@ class Network(nn.Module):
         weight = self.adapter.weight.to(kind).unsqueeze(1) * first.weight.to(kind)
         x = nn.functional.linear(x, weight.view(self.members * hidden, -1))
         x = x.view(-1, hidden).add(first.bias.to(kind)).relu_()
-        x = dropout(x, self.share) if self.training and self.share else x
+        x = dropout(x, self.share, self.traced_for) if self.training and self.share else x
         for layer in others:
             assert isinstance(layer, nn.Linear)
             x = nn.functional.linear(x, layer.weight.to(kind), layer.bias.to(kind)).relu_()
-            x = dropout(x, self.share) if self.training and self.share else x
+            x = dropout(x, self.share, self.traced_for) if self.training and self.share else x
         x = x.view(-1, self.members, hidden).transpose(0, 1)
         last = kind if self.training else torch.float32
         x = torch.bmm(x.to(last), self.head.weight.to(last)).transpose(0, 1)

@@ -15,11 +15,14 @@ from torch import Tensor, nn
 from abi.errors import TrainingDiverged
 from abi.families.artifact import CHUNK_ROWS, Blueprint, Model, build, compact, joined
 from abi.families.kept import kept_parameters
+from abi.families.losses import members_loss
 from abi.families.network import Cells, Network
 from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
 from abi.metrics import row_loss
 from abi.outcomes import Epoch, Revision, TermWidth, Trained
+from abi.planning.limits import training_seconds
+from abi.planning.on_devices import on_devices
 from abi.problem import Schema, Task
 from abi.training.checkpoint import Checkpoints, Progress, last_epoch, pack, restore_weights, unpack
 from abi.training.decay import FeatureDecay
@@ -27,7 +30,7 @@ from abi.training.dropping import Dropping
 from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
-from abi.training.objective import members_loss, row_losses, training_target
+from abi.training.objective import row_losses, training_target
 from abi.training.out_of_memory import is_out_of_memory, release, revise
 from abi.training.pace import Pace, schedule
 from abi.training.watch import Unwatched, Watcher
@@ -197,7 +200,7 @@ def _loop(
     shuffle = torch.Generator().manual_seed(seed)
     progress = Progress() if saved is None else unpack(saved, network, average, optimizer, shuffle)
     dropping = Dropping(network, plan.capacity, data.train, progress.share)
-    pace = Pace(execution.epochs * _steps(data, execution), plan.envelope.train_time_s, progress)
+    pace = Pace(execution.epochs * _steps(data, execution), _seconds(plan), progress)
     last_save = time.perf_counter()
     stopped: Stopped | None = None
     while stopped is None:
@@ -250,6 +253,12 @@ def _backward(
         (total * share if share < 1 else total).backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         loss, whole = loss + own.detach() * share, whole + total.detach() * share
     return loss, whole
+
+
+def _seconds(plan: Plan) -> float | None:
+    """The limit of time, or what energy and cost leave of it."""
+    planned = on_devices(plan)
+    return training_seconds(plan.envelope, None if planned is None else planned.cluster)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -20,9 +20,10 @@ from abi.errors import PlanInfeasible
 from abi.execution.columns import Numbers
 from abi.execution.costing import Question
 from abi.execution.decide import decide
+from abi.execution.demands import SAID, demands, show_price
 from abi.execution.energy import HOUR_S
-from abi.execution.nearest import Nearest
 from abi.execution.roofline import phase_of, phase_time
+from abi.execution.search import enumerate_all
 from abi.execution.tracer import Tracer
 from abi.execution.types import (
     ExecutionPlan,
@@ -74,12 +75,15 @@ def plan_on_devices(
         UsageError: energy or cost is limited, and the device's power or price is not known.
     """
     assert machine.cluster is not None
-    tight, said = on_device(envelope, machine.cluster), list[str]()
+    tight, said = on_device(envelope, machine), list[str]()
+    refused: PlanInfeasible | None = None
     for _ in range(TRIES):
         try:
             plan = make(tight)
         except PlanInfeasible as error:
-            msg = f"{error}{told(envelope, machine.cluster)}"
+            if refused is not None:  # by its trace, which says more than limits that were made for it
+                break
+            msg = f"{error}{told(envelope, machine)}"
             raise PlanInfeasible(msg, error.parameters, error.nearest) from None
         asked = _question(plan, envelope, machine, precision, kl, train_rows, validation_rows)
         try:
@@ -90,12 +94,11 @@ def plan_on_devices(
                 trace=asked.tracer.peak_bytes,
             )
         except PlanInfeasible as error:
-            refused = error
-            near = [n for n in error.nearest if isinstance(n, Nearest)]
-            tight = _tightened(tight, plan.predicted, asked.question, near)
-            said = said or [_again(asked.question, near)]
+            refused, over = error, _over(asked.question)
+            tight, said = _tightened(tight, plan.predicted, over), said or [_again(over)]
             continue
         return _with(plan, envelope, found, asked, machine, said)
+    assert refused is not None
     raise refused
 
 
@@ -171,33 +174,23 @@ def _limits(envelope: Envelope, device: Device, validation_s: float) -> Limits:
     )
 
 
-def _over(question: Question, near: list[Nearest]) -> dict[str, float]:
-    """By how much the trace asks for more than each limit, in the nearest envelope with as many devices."""
-    first = next((n.question for n in near if n.question.cluster.count == question.cluster.count), None)
-    if first is None:
-        return {"memory": 1 / LEAST_TIGHTER}
-    found = {"memory": first.memory_limit / question.memory_limit}
-    for name, field in (
-        ("train_time", "train_time_s"),
-        ("energy", "energy_j"),
-        ("cost", "cost"),
-        ("latency", "latency_s"),
-    ):
-        limit = getattr(question.limits, field)
-        if limit is not None:
-            found[name] = getattr(first.limits, field) / limit
-    return {name: ratio for name, ratio in found.items() if ratio > 1}
+def _over(question: Question) -> dict[str, float]:
+    """By how much the configuration that comes nearest to all limits passes each of them; those that it passes."""
+    asked = demands(question, enumerate_all(question))
+    ratios = np.stack([np.maximum(demand.asked / demand.limit, 1.0) for demand in asked.values()])
+    nearest = int(np.argmin(np.log(ratios).sum(axis=0)))
+    found = {name: float(ratio[nearest]) for name, ratio in zip(asked, ratios, strict=True) if ratio[nearest] > 1}
+    return found or {"memory": 1.0}  # only with the margin that its last trace asked for
 
 
-def _tightened(tight: Envelope, predicted: Cost, question: Question, near: list[Nearest]) -> Envelope:
-    """Limits for `make_plan` that its last network's predictions exceed by as much as its trace did."""
-    over = _over(question, near)
+def _tightened(tight: Envelope, predicted: Cost, over: Mapping[str, float]) -> Envelope:
+    """Limits for `make_plan` that its last network's predictions pass by as much as its trace passed the envelope's."""
     slower = max((ratio for name, ratio in over.items() if name in {"train_time", "energy", "cost"}), default=0.0)
 
     def less(limit: float | None, was: float, ratio: float) -> float | None:
         if not ratio:
             return limit
-        return min(was if limit is None else min(limit, was), was) / ratio * LEAST_TIGHTER
+        return min(was, was if limit is None else limit) / ratio * LEAST_TIGHTER
 
     memory = less(tight.memory_bytes, predicted.memory_bytes, over.get("memory", 0.0))
     return replace(
@@ -208,9 +201,9 @@ def _tightened(tight: Envelope, predicted: Cost, question: Question, near: list[
     )
 
 
-def _again(question: Question, near: list[Nearest]) -> str:
-    over = max(_over(question, near).items(), key=lambda item: item[1], default=("memory", 1.0))
-    return f"Traced, the first network that seemed to fit needed {over[1]:.2f}x the limit of {over[0]}, so that it was planned again, smaller."
+def _again(over: Mapping[str, float]) -> str:
+    name = max(over, key=lambda at: over[at])
+    return f"Traced, the first network that seemed to fit asked for {over[name]:.2f}x the limit of {SAID[name]}, so it was planned again, smaller or shorter."
 
 
 def _with(
@@ -263,7 +256,7 @@ def _with(
 def _said(answer: OnDevices, machine: Machine) -> list[str]:
     run, device, there = answer.predicted, answer.cluster.device, machine.cluster
     assert there is not None
-    price = "" if run.price is None else f", {run.price:.2g} of money"
+    price = "" if run.price is None else f", a cost of {show_price(run.price)}"
     fewer = (
         f" {there.count - answer.cluster.count} of the {there.count} devices stay idle: a step of {answer.job.global_batch} rows is not divided by more."
         if answer.cluster.count < there.count

@@ -58,7 +58,7 @@ def plan_family(
         msg = f"Expected numbers and categories for training.family={asked}, got text in {listed(texts)}: use training.family=network or auto."
         raise UsageError(msg)
 
-    seconds = on_device(envelope, machine.cluster).train_time_s
+    seconds = on_device(envelope, machine).train_time_s
     narrowed = replace(envelope, train_time_s=seconds, energy_j=None, cost=None)
 
     def network(limits: Envelope) -> Plan:

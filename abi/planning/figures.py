@@ -6,6 +6,7 @@ bandwidth and launches (`abi.execution.roofline`), and the same three constants 
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from abi.devices.device import Arithmetic, Cluster, Device
 from abi.errors import UsageError
 from abi.execution.footprint import WORKSPACE, fitted
-from abi.execution.roofline import latency_s, phase_of, phase_time
+from abi.execution.roofline import PhaseTime, latency_s, phase_of, phase_time
 from abi.execution.trace import record
 from abi.execution.types import Footprint
 from abi.families.network import multiply_accumulates
@@ -38,11 +39,13 @@ def machine_of(cluster: Cluster, asked: str, threads: int | None) -> Machine:
     """
     device = cluster.device
     precision = precision_of(device, asked)
-    rows_of, seconds = [], []
+    rows_of, seconds, busy = [], [], []
     predict_s = 0.0
     for rows, hidden, blocks in REFERENCES:
         traced = _traced(device, precision, rows, hidden, blocks)
-        seconds.append(step_s(traced, device, precision, rows))
+        step = step_time(traced, device, precision, rows)
+        seconds.append(float(step.total_s[0]))
+        busy.append(float(step.busy_s[0] / step.total_s[0]))
         predict_s = latency_s(traced, device)  # of the deepest, which is the last
         width = FEATURES * WIDTH
         units = rows * (MEMBERS * hidden * blocks + width)
@@ -60,6 +63,7 @@ def machine_of(cluster: Cluster, asked: str, threads: int | None) -> Machine:
         memory_bytes=device.memory_bytes - device.context_bytes,
         cluster=cluster,
         source=f"figures of {device.name}",
+        busy=six_digits(sum(busy) / len(busy)),
     )
 
 
@@ -75,13 +79,13 @@ def precision_of(device: Device, asked: str) -> Precision:
     return "bfloat16" if asked != "float32" and "bfloat16" in device.rates else "float32"
 
 
-def step_s(traced: Footprint, device: Device, arithmetic: Arithmetic, rows: int) -> float:
-    """Seconds of a training step."""
+def step_time(traced: Footprint, device: Device, arithmetic: Arithmetic, rows: int) -> PhaseTime:
+    """A training step on so many rows."""
     at = np.array([float(rows)])
-    phases = (
+    phases = [
         phase_time(phase_of(traced, name), device, arithmetic, at) for name in ("forward", "backward", "optimizer")
-    )
-    return float(sum(phase.total_s[0] for phase in phases))
+    ]
+    return PhaseTime(*(sum(getattr(phase, part.name) for phase in phases) for part in fields(PhaseTime)))
 
 
 def _traced(device: Device, precision: Precision, rows: int, hidden: int, blocks: int) -> Footprint:

@@ -4,56 +4,81 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from abi.devices.device import Cluster, Device
-from abi.errors import UsageError
+from abi.devices.device import Device
+from abi.errors import PlanInfeasible, UsageError
 from abi.execution.energy import HOUR_S
-from abi.types import Envelope
-from abi.units import show_energy, show_seconds
+from abi.planning.machine import Machine
+from abi.planning.on_devices import on_devices
+from abi.types import Envelope, Plan
+from abi.units import show_bytes, show_energy, show_seconds
 
 
-def on_device(envelope: Envelope, cluster: Cluster | None) -> Envelope:
-    """Limits of a training on one of the devices, which draws its full power at most.
+def on_device(envelope: Envelope, machine: Machine) -> Envelope:
+    """Limits of a training on one of the machine's devices, as it is expected to draw power.
 
     Raises:
         UsageError: energy or cost is limited, and the device's power or price is not known.
+        PlanInfeasible: its driver and libraries alone take more memory.
     """
-    if cluster is None:
+    if machine.cluster is None:
         if envelope.energy_j is not None or envelope.cost is not None:
             name = "energy" if envelope.energy_j is not None else "cost"
             msg = f"Expected devices beside a limit of {name}, got none: set training.gpus, as auto or 2xL4."
             raise UsageError(msg)
         return envelope
-    device = cluster.device
+    device = machine.cluster.device
     room = device.memory_bytes if envelope.memory_bytes is None else min(envelope.memory_bytes, device.memory_bytes)
-    seconds = [s for s in (envelope.train_time_s, *_seconds(envelope, device).values()) if s is not None]
+    if room <= device.context_bytes:
+        msg = f"Expected a limit of memory above the {show_bytes(device.context_bytes)} that driver and libraries of {device.name} take, got memory={show_bytes(room)}: raise it."
+        raise PlanInfeasible(msg)
+    seconds = [
+        s
+        for s in (envelope.train_time_s, *_seconds(envelope, device, _power_w(machine, device)).values())
+        if s is not None
+    ]
     return replace(
         envelope,
-        memory_bytes=max(1, room - device.context_bytes),
+        memory_bytes=room - device.context_bytes,
         train_time_s=min(seconds, default=None),
         energy_j=None,
         cost=None,
     )
 
 
-def training_seconds(envelope: Envelope, cluster: Cluster | None) -> float | None:
-    """Seconds after which a training would pass its limit of time, energy or cost."""
-    return envelope.train_time_s if cluster is None else on_device(envelope, cluster).train_time_s
+def training_seconds(plan: Plan) -> float | None:
+    """Seconds after which a training would pass its limit of time, energy or cost, at the plan's power and devices."""
+    envelope, planned = plan.envelope, on_devices(plan)
+    if planned is None:
+        return envelope.train_time_s
+    run, seconds = planned.predicted, [] if envelope.train_time_s is None else [envelope.train_time_s]
+    if envelope.energy_j is not None:
+        seconds.append(envelope.energy_j * run.train_s / run.energy_j)
+    if envelope.cost is not None and run.price:
+        seconds.append(envelope.cost * run.train_s / run.price)
+    return min(seconds, default=None)
 
 
-def told(envelope: Envelope, cluster: Cluster | None) -> str:
+def told(envelope: Envelope, machine: Machine) -> str:
     """What energy and cost allow, as the end of a sentence; empty where neither is limited."""
-    if cluster is None:
+    if machine.cluster is None:
         return ""
-    device, seconds = cluster.device, _seconds(envelope, cluster.device)
+    device = machine.cluster.device
+    power = _power_w(machine, device)
     said = {
-        "energy": f"energy={show_energy(envelope.energy_j or 0)} is {{}} at {device.power_w:g} W",
+        "energy": f"energy={show_energy(envelope.energy_j or 0)} is {{}} at {power:.3g} W",
         "cost": f"cost={envelope.cost} is {{}} at {device.price_per_hour} an hour",
     }
-    parts = [said[name].format(show_seconds(value)) for name, value in seconds.items()]
+    parts = [said[name].format(show_seconds(value)) for name, value in _seconds(envelope, device, power).items()]
     return f" On {device.name} {' and '.join(parts)}." if parts else ""
 
 
-def _seconds(envelope: Envelope, device: Device) -> dict[str, float]:
+def _power_w(machine: Machine, device: Device) -> float:
+    """Watts in training: all of its power where nothing is known of its steps."""
+    share = 1.0 if machine.busy is None else machine.busy
+    return device.idle_w + (device.power_w - device.idle_w) * share
+
+
+def _seconds(envelope: Envelope, device: Device, power_w: float) -> dict[str, float]:
     """Limit of energy and of cost -> seconds of one device.
 
     Raises:
@@ -64,7 +89,7 @@ def _seconds(envelope: Envelope, device: Device) -> dict[str, float]:
         if device.power_w <= 0:
             msg = f"Expected the power of {device.name} beside a limit of energy, got none: set devices.{device.name}.power."
             raise UsageError(msg)
-        found["energy"] = envelope.energy_j / device.power_w
+        found["energy"] = envelope.energy_j / power_w
     if envelope.cost is not None:
         if not device.price_per_hour:
             msg = f"Expected a price per hour of {device.name} beside a limit of cost, got {device.price_per_hour if device.price_per_hour is not None else 'none'}: set devices.{device.name}.price_per_hour."

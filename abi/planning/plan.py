@@ -463,7 +463,7 @@ def _reasons(
     fewer = (
         ""
         if execution.epochs == start.epochs
-        else f", fewer than the usual {start.epochs} to stay within {show_seconds(envelope.train_time_s or 0)}"
+        else f", fewer than the usual {start.epochs} to stay within {show_seconds(envelope.train_time_s or 0) if machine.cluster is None else 'the envelope'}"
     )
     parts = (
         ""

@@ -22,7 +22,6 @@ from abi.inputs.text import TextEncoder
 from abi.metrics import row_loss
 from abi.outcomes import Epoch, Revision, TermWidth, Trained
 from abi.planning.limits import training_seconds
-from abi.planning.on_devices import on_devices
 from abi.problem import Schema, Task
 from abi.training.checkpoint import Checkpoints, Progress, last_epoch, pack, restore_weights, unpack
 from abi.training.decay import FeatureDecay
@@ -200,7 +199,7 @@ def _loop(
     shuffle = torch.Generator().manual_seed(seed)
     progress = Progress() if saved is None else unpack(saved, network, average, optimizer, shuffle)
     dropping = Dropping(network, plan.capacity, data.train, progress.share)
-    pace = Pace(execution.epochs * _steps(data, execution), _seconds(plan), progress)
+    pace = Pace(execution.epochs * _steps(data, execution), training_seconds(plan), progress)
     last_save = time.perf_counter()
     stopped: Stopped | None = None
     while stopped is None:
@@ -253,12 +252,6 @@ def _backward(
         (total * share if share < 1 else total).backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         loss, whole = loss + own.detach() * share, whole + total.detach() * share
     return loss, whole
-
-
-def _seconds(plan: Plan) -> float | None:
-    """The limit of time, or what energy and cost leave of it."""
-    planned = on_devices(plan)
-    return training_seconds(plan.envelope, None if planned is None else planned.cluster)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:

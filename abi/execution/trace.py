@@ -38,9 +38,11 @@ def trace(training: Training, rows: int, *, kind: Literal["gpu", "cpu"] = "cpu")
 
 
 def record(
-    training: Training, rows: Sequence[int], *, kind: Literal["gpu", "cpu"] = "cpu"
+    training: Training, rows: Sequence[int], *, kind: Literal["gpu", "cpu"] = "cpu", evaluated: bool = True
 ) -> tuple[list[dict[PhaseName, Recording]], dict[str, int]]:
     """Every phase at each number of rows, after a step that is not recorded; then bytes that are always there.
+
+    Without `evaluated` the training step alone.
 
     Returns:
         Per number of rows, phase -> recording; and `parameters` (a count), `parameter_bytes`, `gradient_bytes`,
@@ -56,7 +58,7 @@ def record(
                 training.warm_up(step, recorder.enter)
                 for number in rows:
                     with followed(step.module) as recurrent:
-                        recorded.append(_both(step, recorder, number))
+                        recorded.append(_both(step, recorder, number, evaluated=evaluated))
                 fixed, each = recurrent.taken(rows[-1])
                 more = {"recurrent_bytes": math.ceil(fixed), "recurrent_row_bytes": math.ceil(each)}
                 return recorded, sizes(step) | more
@@ -80,12 +82,13 @@ def sizes(step: Step) -> dict[str, int]:
     }
 
 
-def _both(step: Step, recorder: Recorder, rows: int) -> dict[PhaseName, Recording]:
+def _both(step: Step, recorder: Recorder, rows: int, *, evaluated: bool) -> dict[PhaseName, Recording]:
     recorder.phases = {}
     arguments = step.training.batch.make(rows)
     recorder.follow(t for t in arguments.values() if isinstance(t, Tensor))
     step.train(arguments, recorder.enter)
-    step.evaluate(arguments, recorder.enter)
+    if evaluated:
+        step.evaluate(arguments, recorder.enter)
     return dict(recorder.phases)
 
 

@@ -6,23 +6,23 @@ bandwidth and launches (`abi.execution.roofline`), and the same three constants 
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Literal
 
 import numpy as np
 
 from abi.devices.device import Arithmetic, Cluster, Device
 from abi.errors import UsageError
-from abi.execution.footprint import WORKSPACE, fitted
-from abi.execution.roofline import PhaseTime, latency_s, phase_of, phase_time
+from abi.execution.footprint import bound_of
+from abi.execution.roofline import PhaseTime, phase_time
 from abi.execution.trace import record
-from abi.execution.types import Footprint
+from abi.execution.types import PhaseBound, PhaseName
 from abi.families.network import multiply_accumulates
 from abi.planning.machine import Machine
 from abi.planning.measure import FEATURES, MEMBERS, REFERENCES, WIDTH, constants, reference
 from abi.planning.traced import training_of_reference
 from abi.units import six_digits
 
+Phases = dict[PhaseName, PhaseBound]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -40,16 +40,15 @@ def machine_of(cluster: Cluster, asked: str, threads: int | None) -> Machine:
     device = cluster.device
     precision = precision_of(device, asked)
     rows_of, seconds, busy = [], [], []
-    predict_s = 0.0
     for rows, hidden, blocks in REFERENCES:
         traced = _traced(device, precision, rows, hidden, blocks)
-        step = step_time(traced, device, precision, rows)
-        seconds.append(float(step.total_s[0]))
-        busy.append(float(step.busy_s[0] / step.total_s[0]))
-        predict_s = latency_s(traced, device)  # of the deepest, which is the last
+        times = [_time(phase, device, precision, rows) for phase in traced.values()]
+        seconds.append(sum(float(time.total_s[0]) for time in times))
+        busy.append(sum(float(time.busy_s[0]) for time in times) / seconds[-1])
         width = FEATURES * WIDTH
         units = rows * (MEMBERS * hidden * blocks + width)
         rows_of.append([1.0, units, 3 * rows * multiply_accumulates(width, MEMBERS, blocks, hidden, 1)])
+    one = _traced(device, precision, 1, *REFERENCES[-1][1:], evaluated=True)["evaluate"]  # the deepest takes longest
     call, activation, mac = constants(rows_of, seconds)
     return Machine(
         device="cuda" if device.kind == "gpu" else "cpu",
@@ -59,7 +58,7 @@ def machine_of(cluster: Cluster, asked: str, threads: int | None) -> Machine:
         call_s=six_digits(max(call, device.launch_s)),
         activation_s=six_digits(activation),
         mac_s=six_digits(max(mac, 1e-18)),
-        predict_call_s=six_digits(predict_s),
+        predict_call_s=six_digits(float(_time(one, device, precision, 1).total_s[0])),
         memory_bytes=device.memory_bytes - device.context_bytes,
         cluster=cluster,
         source=f"figures of {device.name}",
@@ -79,19 +78,14 @@ def precision_of(device: Device, asked: str) -> Precision:
     return "bfloat16" if asked != "float32" and "bfloat16" in device.rates else "float32"
 
 
-def step_time(traced: Footprint, device: Device, arithmetic: Arithmetic, rows: int) -> PhaseTime:
-    """A training step on so many rows."""
-    at = np.array([float(rows)])
-    phases = [
-        phase_time(phase_of(traced, name), device, arithmetic, at) for name in ("forward", "backward", "optimizer")
-    ]
-    return PhaseTime(*(sum(getattr(phase, part.name) for phase in phases) for part in fields(PhaseTime)))
+def _traced(
+    device: Device, precision: Precision, rows: int, hidden: int, blocks: int, *, evaluated: bool = False
+) -> Phases:
+    """A step of a reference network at one number of rows: all that it takes is fixed."""
+    training = training_of_reference(*reference(hidden, blocks), kind=device.kind).changed(arithmetic=precision)
+    recorded, _ = record(training, (rows,), kind=device.kind, evaluated=evaluated)
+    return {phase: bound_of(phase, [recording], (rows,)) for phase, recording in recorded[0].items()}
 
 
-def _traced(device: Device, precision: Precision, rows: int, hidden: int, blocks: int) -> Footprint:
-    """One reference step at its number of rows; the deepest also at a row, which is what predicting one takes."""
-    training = training_of_reference(*reference(hidden, blocks), kind=device.kind)
-    numbers = (1, rows) if (rows, hidden, blocks) == REFERENCES[-1] else (rows,)
-    changed = training.changed(arithmetic=precision)
-    recorded, sizes = record(changed, numbers, kind=device.kind)
-    return fitted(changed, recorded, numbers, sizes, WORKSPACE)
+def _time(phase: PhaseBound, device: Device, arithmetic: Arithmetic, rows: int) -> PhaseTime:
+    return phase_time(phase, device, arithmetic, np.array([float(rows)]))

@@ -77,7 +77,7 @@ def measure(device: str, precision: Literal["float32", "bfloat16"], threads: int
     )
 
 
-def constants(rows_of: Sequence[Sequence[float]], seconds: Sequence[float]) -> tuple[float, float, float]:
+def constants(rows_of: Sequence[Sequence[float | int]], seconds: Sequence[float]) -> tuple[float, float, float]:
     """Seconds of a call, of a unit and of a multiply-accumulate, by non-negative least squares over the reference steps.
 
     Args:

@@ -17,7 +17,6 @@ import numpy as np
 
 from abi.devices.device import Cluster, Device
 from abi.errors import PlanInfeasible
-from abi.execution.columns import Numbers
 from abi.execution.costing import Question
 from abi.execution.decide import decide
 from abi.execution.demands import SAID, demands, show_price
@@ -129,16 +128,19 @@ def _question(
     copies = 1 + bool(execution.average)
     resident = (train_rows + validation_rows) * rows.row_bytes + copies * footprints[0].parameter_bytes
     chunk = min(execution.batch_rows, validation_rows) or 1
-    validation_s = execution.epochs * max(_validation_s(f, device, validation_rows, chunk) for f in footprints)
+    seconds, joules = (
+        execution.epochs * max(part)
+        for part in zip(*(_validation(f, device, validation_rows, chunk) for f in footprints), strict=True)
+    )
     question = Question(
         footprints=footprints,
         cluster=replace(cluster, device=device),
-        limits=_limits(envelope, device, validation_s),
+        limits=_limits(envelope, device, seconds, joules),
         job=Job(global_batch=execution.batch_rows, steps=execution.steps, row_bytes=rows.row_bytes),
         resident_bytes=resident,
         sharded=False,
     )
-    return _Asked(question, tracer, validation_s)
+    return _Asked(question, tracer, seconds)
 
 
 def _divided(cluster: Cluster, batch_rows: int) -> Cluster:
@@ -155,21 +157,25 @@ def _restricted(device: Device, machine: Machine, precision: str) -> Device:
     return replace(device, rates={name: rate for name, rate in device.rates.items() if name in kept})
 
 
-def _validation_s(footprint: Footprint, device: Device, rows: int, chunk: int) -> float:
-    at: Numbers = np.array([float(chunk)])
-    one = phase_time(phase_of(footprint, "evaluate"), device, footprint.arithmetic, at)
-    return float(one.total_s[0]) * math.ceil(rows / chunk)
+def _validation(footprint: Footprint, device: Device, rows: int, chunk: int) -> tuple[float, float]:
+    """Seconds and joules of one pass over the validation rows."""
+    time = phase_time(phase_of(footprint, "evaluate"), device, footprint.arithmetic, np.array([float(chunk)]))
+    times = math.ceil(rows / chunk)
+    seconds, busy = (times * float(part[0]) for part in (time.total_s, time.busy_s))
+    return seconds, device.idle_w * seconds + (device.power_w - device.idle_w) * busy
 
 
-def _limits(envelope: Envelope, device: Device, validation_s: float) -> Limits:
+def _limits(envelope: Envelope, device: Device, seconds: float, joules: float) -> Limits:
+    """What validation leaves of the envelope."""
+
     def left(limit: float | None, taken: float) -> float | None:
         return None if limit is None else max(limit - taken, LEAST_LEFT * limit)
 
     return Limits(
         memory_bytes=envelope.memory_bytes,
-        train_time_s=left(envelope.train_time_s, validation_s),
-        energy_j=left(envelope.energy_j, validation_s * device.power_w),
-        cost=left(envelope.cost, validation_s * (device.price_per_hour or 0.0) / HOUR_S),
+        train_time_s=left(envelope.train_time_s, seconds),
+        energy_j=left(envelope.energy_j, joules),
+        cost=left(envelope.cost, seconds * (device.price_per_hour or 0.0) / HOUR_S),
         latency_s=envelope.latency_s,
     )
 
@@ -187,7 +193,7 @@ def _tightened(tight: Envelope, predicted: Cost, over: Mapping[str, float]) -> E
     """Limits for `make_plan` that its last network's predictions pass by as much as its trace passed the envelope's."""
     slower = max((ratio for name, ratio in over.items() if name in {"train_time", "energy", "cost"}), default=0.0)
 
-    def less(limit: float | None, was: float, ratio: float) -> float | None:
+    def less(limit: float | int | None, was: float | int, ratio: float) -> float | int | None:
         if not ratio:
             return limit
         return min(was, was if limit is None else limit) / ratio * LEAST_TIGHTER

@@ -39,12 +39,11 @@ def machine_of(cluster: Cluster, asked: str, threads: int | None) -> Machine:
     """
     device = cluster.device
     precision = precision_of(device, asked)
-    rows_of, seconds, busy = [], [], []
+    rows_of, seconds = [], []
     for rows, hidden, blocks in REFERENCES:
         traced = _traced(device, precision, rows, hidden, blocks)
         times = [_time(phase, device, precision, rows) for phase in traced.values()]
         seconds.append(sum(float(time.total_s[0]) for time in times))
-        busy.append(sum(float(time.busy_s[0]) for time in times) / seconds[-1])
         width = FEATURES * WIDTH
         units = rows * (MEMBERS * hidden * blocks + width)
         rows_of.append([1.0, units, 3 * rows * multiply_accumulates(width, MEMBERS, blocks, hidden, 1)])
@@ -62,7 +61,6 @@ def machine_of(cluster: Cluster, asked: str, threads: int | None) -> Machine:
         memory_bytes=device.memory_bytes - device.context_bytes,
         cluster=cluster,
         source=f"figures of {device.name}",
-        busy=six_digits(sum(busy) / len(busy)),
     )
 
 

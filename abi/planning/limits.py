@@ -14,7 +14,9 @@ from abi.units import show_bytes, show_energy, show_seconds
 
 
 def on_device(envelope: Envelope, machine: Machine) -> Envelope:
-    """Limits of a training on one of the machine's devices, as it is expected to draw power.
+    """Limits of a training on one of the machine's devices, which draws no less than its idle power.
+
+    How much more it draws is for the trace to say: where that is too much, limits are tightened.
 
     Raises:
         UsageError: energy or cost is limited, and the device's power or price is not known.
@@ -31,11 +33,7 @@ def on_device(envelope: Envelope, machine: Machine) -> Envelope:
     if room <= device.context_bytes:
         msg = f"Expected a limit of memory above the {show_bytes(device.context_bytes)} that driver and libraries of {device.name} take, got memory={show_bytes(room)}: raise it."
         raise PlanInfeasible(msg)
-    seconds = [
-        s
-        for s in (envelope.train_time_s, *_seconds(envelope, device, _power_w(machine, device)).values())
-        if s is not None
-    ]
+    seconds = [s for s in (envelope.train_time_s, *_seconds(envelope, device).values()) if s is not None]
     return replace(
         envelope,
         memory_bytes=room - device.context_bytes,
@@ -63,22 +61,15 @@ def told(envelope: Envelope, machine: Machine) -> str:
     if machine.cluster is None:
         return ""
     device = machine.cluster.device
-    power = _power_w(machine, device)
     said = {
-        "energy": f"energy={show_energy(envelope.energy_j or 0)} is {{}} at {power:.3g} W",
+        "energy": f"energy={show_energy(envelope.energy_j or 0)} is {{}} at its idle power of {device.idle_w:g} W",
         "cost": f"cost={envelope.cost} is {{}} at {device.price_per_hour} an hour",
     }
-    parts = [said[name].format(show_seconds(value)) for name, value in _seconds(envelope, device, power).items()]
+    parts = [said[name].format(show_seconds(value)) for name, value in _seconds(envelope, device).items()]
     return f" On {device.name} {' and '.join(parts)}." if parts else ""
 
 
-def _power_w(machine: Machine, device: Device) -> float:
-    """Watts in training: all of its power where nothing is known of its steps."""
-    share = 1.0 if machine.busy is None else machine.busy
-    return device.idle_w + (device.power_w - device.idle_w) * share
-
-
-def _seconds(envelope: Envelope, device: Device, power_w: float) -> dict[str, float]:
+def _seconds(envelope: Envelope, device: Device) -> dict[str, float]:
     """Limit of energy and of cost -> seconds of one device.
 
     Raises:
@@ -89,7 +80,7 @@ def _seconds(envelope: Envelope, device: Device, power_w: float) -> dict[str, fl
         if device.power_w <= 0:
             msg = f"Expected the power of {device.name} beside a limit of energy, got none: set devices.{device.name}.power."
             raise UsageError(msg)
-        found["energy"] = envelope.energy_j / power_w
+        found["energy"] = envelope.energy_j / (device.idle_w or device.power_w)
     if envelope.cost is not None:
         if not device.price_per_hour:
             msg = f"Expected a price per hour of {device.name} beside a limit of cost, got {device.price_per_hour if device.price_per_hour is not None else 'none'}: set devices.{device.name}.price_per_hour."

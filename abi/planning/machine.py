@@ -25,8 +25,7 @@ class Machine(Value):
     """Constants of one device, and what earlier runs on it taught about predictions.
 
     `activation_s` is per row and hidden unit of every member and block. `cluster` are the devices that were asked for, if
-    any were; `source` says where constants come from that were not measured (`abi.planning.figures`), `busy` in which share of
-    a step such a device computes or copies.
+    any were; `source` says where constants come from that were not measured (`abi.planning.figures`).
     """
 
     device: str
@@ -41,7 +40,6 @@ class Machine(Value):
     margins: Late[tuple[Margin, ...]] = ()
     cluster: Late[Cluster | None] = None
     source: Late[str] = ""
-    busy: Late[float | None] = None
 
     def margin(self, family: Family) -> Margin | None:
         """What plans of that family keep inside their limits; None where too little is known."""

@@ -145,7 +145,7 @@ class Rows:
                     whole(rows, dtype=torch.int64),
                     whole(length, dtype=torch.int64),
                     whole(length, dtype=torch.float32),
-                    whole(2, dtype=torch.int64),
+                    torch.tensor([0, length], device=device),
                     rows * length,
                 )
                 for length in self.lengths

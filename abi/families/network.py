@@ -97,7 +97,9 @@ def dropout(x: Tensor, share: float, kind: Literal["cpu", "gpu"] | None = None) 
 
     `kind` is that of the device whose operators run, where `x` lies on another.
     """
-    if (kind or x.device.type) != "cpu":
+    if kind == "gpu":
+        return torch.native_dropout(x, share, train=True)[0]
+    if x.device.type != "cpu":
         return nn.functional.dropout(x, share)
     cut = min(round(share * 256), 255)
     draws = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)

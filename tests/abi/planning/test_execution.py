@@ -100,14 +100,14 @@ def test_where_the_trace_asks_for_more_it_is_planned_again(make: Any) -> None:
     assert any(r.startswith("Traced, the first network that seemed to fit asked for") for r in faster.reasons)
 
 
-@pytest.mark.parametrize("share", [0.9, 0.5])
-def test_energy_and_cost_are_kept(make: Any, share: float) -> None:
+@pytest.mark.parametrize(("limit", "share"), [("energy_j", 0.5), ("cost", 0.9)])
+def test_energy_and_cost_are_kept(make: Any, limit: str, share: float) -> None:
     run = _answer(make()).predicted
-    for limit, taken in (("energy_j", run.energy_j), ("cost", run.price)):
-        plan = make(Envelope(**{limit: share * taken}))
-        spent = _answer(plan).predicted
-        assert {"energy_j": spent.energy_j, "cost": spent.price}[limit] <= share * taken
-        assert getattr(plan.envelope, limit) == share * taken
+    most = share * {"energy_j": run.energy_j, "cost": run.price}[limit]
+    plan = make(Envelope(**{limit: most}))
+    spent = _answer(plan).predicted
+    assert 0.7 * most < {"energy_j": spent.energy_j, "cost": spent.price}[limit] <= most
+    assert getattr(plan.envelope, limit) == most
 
 
 def test_nothing_fits(make: Any) -> None:

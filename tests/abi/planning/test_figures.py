@@ -25,6 +25,11 @@ def _endless(**changed: Any) -> Cluster:
     return _cluster(rates=rates, bandwidth=1e30, **changed)
 
 
+@pytest.fixture(scope="module")
+def made() -> Machine:
+    return machine_of(_cluster(), "auto", None)
+
+
 def test_where_only_launches_cost_time_all_constants_are_launches() -> None:
     one, two = (machine_of(_endless(launch_s=s), "float32", None) for s in (1e-5, 2e-5))
     assert two.call_s == pytest.approx(2 * one.call_s, rel=1e-5)
@@ -45,8 +50,7 @@ def test_without_launches_the_time_is_inverse_to_rate_and_bandwidth() -> None:
     assert quick.mac_s == pytest.approx(slow.mac_s / 4, rel=1e-4)
 
 
-def test_it_says_what_it_is_of_and_is_the_same_every_time() -> None:
-    made = machine_of(_cluster(), "auto", None)
+def test_it_says_what_it_is_of_and_is_the_same_every_time(made: Machine) -> None:
     assert (made.device, made.name, made.precision, made.threads) == ("cuda", "L4", "bfloat16", 16)
     assert made.memory_bytes == find("L4").memory_bytes - find("L4").context_bytes
     assert Machine.from_json(made.to_json()) == made

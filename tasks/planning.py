@@ -20,7 +20,7 @@ from abi.planning.measure import find_device, find_precision, measure
 from abi.problem import Problem
 from abi.types import Allocation, Attention, Envelope, Family, Plan
 from abi.units import show_bytes, show_count, show_seconds
-from tasks.data import load_rows
+from tasks.data import count_rows
 from tasks.devices import cluster
 from tasks.progress import say
 from tasks.residuals import margins
@@ -105,8 +105,8 @@ def divide(
         config,
         machine(call, problem),
         allocation=allocation,
-        train_rows=len(load_rows(call, problem, "train")),
-        validation_rows=len(load_rows(call, problem, "validation")),
+        train_rows=count_rows(call, problem, "train"),
+        validation_rows=count_rows(call, problem, "validation"),
         family=family,
     )
 

@@ -106,7 +106,7 @@ def in_process(attention: Attention, config: Config, repeats: int) -> dict[str, 
     cluster = described_cluster(GPUS, 2, {}, GPUS)
     machine = machine_of(cluster, "auto", None)
     envelope = Envelope(parameters=2_000_000, memory_bytes=2**31, train_time_s=3600.0, energy_j=3.6e6)
-    rows = {"train_rows": 4080, "validation_rows": 720}
+    rows: dict[str, Any] = {"train_rows": 4080, "validation_rows": 720}
 
     def divided(limits: Envelope = envelope) -> Plan:
         return make_plan(attention, limits, config, machine, **rows)

@@ -47,8 +47,8 @@ class BagCells:
 
     def to(self, device: torch.device) -> BagCells:
         """The same on another device."""
-        parts = (part.to(device) for part in (self.text, self.ids, self.weights, self.offsets))
-        return BagCells(*parts, self.total)
+        text, ids, weights, offsets = (p.to(device) for p in (self.text, self.ids, self.weights, self.offsets))
+        return BagCells(text, ids, weights, offsets, self.total)
 
     def gather(self) -> tuple[Tensor, Tensor, Tensor]:
         """(term ids, weights, first cell of each row) of the rows, one after another."""

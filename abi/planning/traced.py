@@ -55,7 +55,7 @@ class ClippedAdamW(torch.optim.AdamW):
     def step(self, closure: Any = None) -> Any:
         """Clip, then step."""
         parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters], foreach=True)  # type: ignore[misc]  # they are there
+        norm = nn.utils.get_total_norm([p.grad for p in parameters], foreach=True)
         nn.utils.clip_grads_with_norm_(parameters, CLIP, norm, foreach=True)
         return super().step(closure)
 

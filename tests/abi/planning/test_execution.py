@@ -69,6 +69,7 @@ def test_what_it_costs_is_what_the_trace_says(make: Any) -> None:
     assert plan.bound.memory_bytes == run.memory_bound > run.memory_bytes
     assert plan.predicted.train_time_s == pytest.approx(run.train_s + answer.validation_s, rel=1e-5)
     assert run.loader_s == run.host_bytes == 0
+    assert run.price is not None
     assert run.price == pytest.approx(0.7 * run.train_s * answer.configuration.devices / 3600)
     assert training_seconds(plan) is None
     costly = replace(plan, envelope=Envelope(cost=2 * run.price, energy_j=3 * run.energy_j))
@@ -102,11 +103,10 @@ def test_where_the_trace_asks_for_more_it_is_planned_again(make: Any) -> None:
 
 @pytest.mark.parametrize(("limit", "share"), [("energy_j", 0.5), ("cost", 0.9)])
 def test_energy_and_cost_are_kept(make: Any, limit: str, share: float) -> None:
-    run = _answer(make()).predicted
-    most = share * {"energy_j": run.energy_j, "cost": run.price}[limit]
+    taken = {"energy_j": "energy_j", "cost": "price"}[limit]
+    most: Any = share * getattr(_answer(make()).predicted, taken)
     plan = make(Envelope(**{limit: most}))
-    spent = _answer(plan).predicted
-    assert 0.7 * most < {"energy_j": spent.energy_j, "cost": spent.price}[limit] <= most
+    assert 0.7 * most < getattr(_answer(plan).predicted, taken) <= most
     assert getattr(plan.envelope, limit) == most
 
 

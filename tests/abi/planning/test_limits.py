@@ -20,7 +20,8 @@ LIMIT = 2**31
 def _machine(toy: Any, **changed: Any) -> Machine:
     device = replace(find("L4"), power_w=100.0, idle_w=20.0, context_bytes=10, **changed)
     cluster = Cluster(device=device, count=1, host_memory_bytes=2**36, host_cores=8)
-    return replace(toy.machine, cluster=cluster)
+    here: Machine = toy.machine
+    return replace(here, cluster=cluster)
 
 
 def test_energy_lasts_at_most_at_idle_power(toy: Any) -> None:
@@ -67,7 +68,7 @@ def test_without_devices_nothing_changes_and_energy_is_refused(toy: Any) -> None
         ({"cost": 1.0}, {"price_per_hour": 0.0}, "Expected a price per hour of L4 beside a limit of cost, got 0.0"),
     ],
 )
-def test_a_price_has_to_be_known(toy: Any, limit: dict[str, float], changed: dict[str, float], sentence: str) -> None:
+def test_a_price_has_to_be_known(toy: Any, limit: dict[str, Any], changed: dict[str, float], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         on_device(Envelope(**limit), _machine(toy, **changed))
 

@@ -27,7 +27,8 @@ def _tensors(cells: Cells) -> list[torch.Tensor]:
 
 
 def _plan(toy: Any, table: Any, **attention: Any) -> Plan:
-    return toy.plan(table.problem, attention=toy.attention(table.problem, terms=table.terms, **attention))
+    made: Plan = toy.plan(table.problem, attention=toy.attention(table.problem, terms=table.terms, **attention))
+    return made
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -105,5 +106,5 @@ def test_a_gpus_dropout_keeps_a_smaller_mask(toy: Any) -> None:
     config = toy.config(training__members=8, training__block_width=128)
     plan = toy.plan(toy.table().problem, config)
     plan = replace(plan, execution=replace(plan.execution, dropout=0.3))
-    gpu, cpu = (footprint(training_of(plan, kind, 0.01)) for kind in ("gpu", "cpu"))  # type: ignore[arg-type]
+    gpu, cpu = (footprint(training_of(plan, kind, 0.01)) for kind in ("gpu", "cpu"))
     assert phase_bytes(gpu, "backward", 500) < phase_bytes(cpu, "backward", 500)

@@ -98,7 +98,7 @@ def plan_on_devices(
             continue
         return _with(plan, envelope, found, asked, machine, said)
     assert refused is not None
-    raise refused
+    raise PlanInfeasible(str(refused), plan.predicted.parameters, refused.nearest)
 
 
 @dataclass(frozen=True)

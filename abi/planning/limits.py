@@ -82,8 +82,9 @@ def _seconds(envelope: Envelope, device: Device) -> dict[str, float]:
             raise UsageError(msg)
         found["energy"] = envelope.energy_j / (device.idle_w or device.power_w)
     if envelope.cost is not None:
-        if not device.price_per_hour:
-            msg = f"Expected a price per hour of {device.name} beside a limit of cost, got {device.price_per_hour if device.price_per_hour is not None else 'none'}: set devices.{device.name}.price_per_hour."
+        if device.price_per_hour is None:
+            msg = f"Expected a price per hour of {device.name} beside a limit of cost, got none: set devices.{device.name}.price_per_hour."
             raise UsageError(msg)
-        found["cost"] = envelope.cost * HOUR_S / device.price_per_hour
+        if device.price_per_hour:
+            found["cost"] = envelope.cost * HOUR_S / device.price_per_hour
     return found

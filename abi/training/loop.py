@@ -22,6 +22,7 @@ from abi.inputs.text import TextEncoder
 from abi.metrics import row_loss
 from abi.outcomes import Epoch, Revision, TermWidth, Trained
 from abi.planning.limits import training_seconds
+from abi.planning.on_devices import on_devices
 from abi.problem import Schema, Task
 from abi.training.checkpoint import Checkpoints, Progress, last_epoch, pack, restore_weights, unpack
 from abi.training.decay import FeatureDecay
@@ -116,6 +117,9 @@ def _attempt(
     network = build(blueprint, low_precision=execution.precision == "bfloat16", masks=fitting.masks)
     network.term_dropout = execution.term_dropout
     device = torch.device(execution.device)
+    planned = on_devices(plan)
+    if planned is not None and device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = planned.configuration.arithmetic == "tf32"
     data = _Data(
         network.encode(train, fitting).to(device),
         training_target(train, schema, preparation).to(device),

@@ -25,7 +25,7 @@ from pydantic_settings import (
 from abi.errors import UsageError
 from abi.hardware import DeviceConfig
 from abi.operations import AuditConfig, GatesConfig, MonitorConfig, ScheduleConfig, SigningConfig, TelemetryConfig
-from abi.sections import MEBIBYTE, Bytes, Count, Seconds, Section, Share
+from abi.sections import MEBIBYTE, Bytes, Count, Energy, Seconds, Section, Share
 from abi.types import Envelope
 
 if TYPE_CHECKING:
@@ -119,6 +119,10 @@ class EnvelopeConfig(Section):
     """Training time of the kept model."""
     latency: Seconds | None = None
     """Time to predict one row."""
+    energy: Energy | None = None
+    """What the devices of a training may draw, as 1kWh, by the device's power."""
+    cost: float | None = Field(default=None, gt=0, lt=math.inf)
+    """What their time may cost, in the currency of the device's price_per_hour."""
 
     def limits(self) -> Envelope:
         """The same limits as the value that plans carry."""
@@ -127,6 +131,8 @@ class EnvelopeConfig(Section):
             memory_bytes=self.memory,
             train_time_s=self.train_time,
             latency_s=self.latency,
+            energy_j=self.energy,
+            cost=self.cost,
         )
 
 
@@ -178,6 +184,8 @@ class TrainingConfig(Section):
     """Rows of one step."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """A GPU is used where there is one."""
+    gpus: str | None = Field(default=None, max_length=100)
+    """Devices to plan for by their figures, as 2xL4, auto or cpu; null plans for this machine as it was measured."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """bfloat16 where the processor computes it natively."""
     checkpoint: Seconds = 15.0

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from abi.errors import AbiError
-from abi.units import MOST_BYTES, parse_bandwidth, parse_bytes, parse_count, parse_power, parse_rate, parse_seconds
+from abi.units import (
+    MOST_BYTES,
+    parse_bandwidth,
+    parse_bytes,
+    parse_count,
+    parse_energy,
+    parse_power,
+    parse_rate,
+    parse_seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +59,7 @@ Bytes = Annotated[int, _unit(_bare(MEBIBYTE, parse_bytes)), Field(le=MOST_BYTES)
 Seconds = Annotated[float, _unit(_bare(1e-6, parse_seconds)), _written(1e-6, "s")]
 Bandwidth = Annotated[float, _unit(_bare(1e6, parse_bandwidth)), _written(1e6, "B/s")]
 Rate = Annotated[float, _unit(_bare(1e9, parse_rate)), _written(1e9, "FLOPS")]
+Energy = Annotated[float, _unit(_bare(1e3, parse_energy)), _written(1e3, "J")]
 Watts = Annotated[float, _unit(_bare(1.0, parse_power)), _written(1.0, "W")]
 Share = Annotated[float, Field(ge=0, lt=1)]
 

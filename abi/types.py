@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from abi.problem import Problem
 from abi.values import Floats, Late, Value
@@ -202,12 +202,14 @@ class Attention(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class Envelope(Value):
-    """What may be spent; None is no limit."""
+    """What may be spent; None is no limit. Memory is of each device, `cost` in the currency of the device's price."""
 
     parameters: int | None = None
     memory_bytes: int | None = None
     train_time_s: float | None = None
     latency_s: float | None = None
+    energy_j: Late[float | None] = None
+    cost: Late[float | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -365,7 +367,8 @@ class Plan(Value):
 
     `family` "auto" trains both families and decides on validation rows; `capacity` is `NO_NETWORK` where there are
     only trees, `trees` None where there is only a network. Where there are both, `parts` says what each would cost alone.
-    `bound` is what the limits were held against, where earlier runs taught a margin over predictions.
+    `bound` is what the limits were held against, where earlier runs taught a margin over predictions, or a trace gave one.
+    `execution_plan` is how the network is run on the devices that were asked for (`abi.planning.on_devices`).
     """
 
     attention: Attention
@@ -379,3 +382,4 @@ class Plan(Value):
     trees: TreesCapacity | None = None
     parts: dict[Family, Cost] | None = None
     bound: Late[Cost | None] = None
+    execution_plan: Late[dict[str, Any] | None] = None

@@ -9,8 +9,9 @@ import torch
 
 from abi.data.columns import Columns
 from abi.families.artifact import Model, joined
+from abi.families.losses import members_loss
 from abi.training.fitted import Fitted
-from abi.training.objective import members_loss, row_losses, training_target
+from abi.training.objective import row_losses, training_target
 
 TUNED = 0.4
 """Epochs of tuning after pruning, as a share of the plan's."""

@@ -89,9 +89,9 @@ def _rows_per_s(training: Training, one: Configuration, limit: int) -> float:
 
 
 def _seconds(step: Step, arguments: dict[str, Any], one: Configuration) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     start.record()
     step.train_parts([arguments] * one.accumulation, nothing)
     end.record()
     torch.cuda.synchronize()
-    return start.elapsed_time(end) / 1e3
+    return float(start.elapsed_time(end)) / 1e3

@@ -93,6 +93,7 @@ class OwnNetwork:
             torch.zeros(TERMS_PER_TEXT, dtype=torch.int64, device=device),
             torch.ones(TERMS_PER_TEXT, device=device),
             torch.tensor([0, TERMS_PER_TEXT, TERMS_PER_TEXT], device=device),
+            TERMS_PER_TEXT * rows,
         )
         return {
             "cells": Cells(

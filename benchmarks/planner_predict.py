@@ -64,7 +64,7 @@ def predict(name: str, rows: int, cluster: Cluster) -> Predicted:
     found = footprint(training, target=Target.of(device))
     seconds = time.perf_counter() - start
     line, bound = peak_bytes(found, rows), bound_bytes(found, rows)
-    phases = {bound.phase: max(f + row * rows for f, row in bound.lines) for bound in found.phases}
+    phases: dict[str, float] = {bound.phase: max(f + row * rows for f, row in bound.lines) for bound in found.phases}
     whole, reserved, refused = line, 0, False
     if gpu and found.method == "traced":
         exact = trace(training, rows, target=Target.of(device), limit=int(bound)).phases

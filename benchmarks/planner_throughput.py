@@ -21,12 +21,13 @@ from abi.config import Config, load_config
 from abi.data.columns import Columns
 from abi.data.memory import read_memory
 from abi.families.artifact import Blueprint, build
+from abi.families.losses import members_loss
 from abi.families.preparation import prepare
 from abi.planning.family import plan_family
 from abi.planning.measure import find_device, find_precision, measure
 from abi.scoring.score import score
 from abi.training.loop import train
-from abi.training.objective import members_loss, training_target
+from abi.training.objective import training_target
 from abi.types import Plan
 
 ROWS: Final = 30_000
@@ -102,7 +103,7 @@ def by_hand(plan: Plan, rows: Columns, validation: Columns) -> float:
     for _ in range(EPOCHS):
         start = time.perf_counter()
         network.train()
-        for part in torch.randperm(cells.rows, device=place).split(execution.batch_rows):
+        for part in torch.split(torch.randperm(cells.rows, device=place), execution.batch_rows):
             optimizer.zero_grad(set_to_none=True)
             members_loss(network(cells.take(part)), target[part], schema.task).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -110,7 +111,7 @@ def by_hand(plan: Plan, rows: Columns, validation: Columns) -> float:
         with torch.no_grad():
             losses = [
                 members_loss(network(held.take(part)), held_target[part], schema.task)
-                for part in torch.arange(held.rows, device=place).split(8192)
+                for part in torch.split(torch.arange(held.rows, device=place), 8192)
             ]
             float(torch.stack(losses).mean())
         taken.append(time.perf_counter() - start)

@@ -35,6 +35,7 @@ def run(
     test: Path | None = None,
     name: str | None = None,
     budget: Annotated[list[str] | None, Parameter(negative="")] = None,
+    gpus: str | None = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
     common: Common = Common(),
@@ -46,14 +47,16 @@ def run(
         target: Column to predict.
         test: File with held-out rows; a part of DATA is held out where it is not given.
         name: Name of the registered model (default: the data file's).
-        budget: A limit, as parameters=200k, memory=8GiB, train_time=10min or latency=2ms; may be repeated.
+        budget: A limit, as parameters=200k, memory=8GiB, train_time=10min, latency=2ms, energy=1kWh or cost=0.5; may be
+            repeated.
+        gpus: Devices of this machine to train on, as auto, cpu or 1xL4; with --dry-run any to plan for.
         dry_run: Check the data and show the plan; train and register nothing.
         out: Folder that also gets metrics.json, plots and the report, for DVC.
         common: Flags that every command takes.
     """
     from flows import commands
 
-    commands.run(data, target, test, name, budget or [], dry_run, out, common)
+    commands.run(data, target, test, name, budget or [], dry_run, out, common, gpus)
 
 
 @app.command
@@ -126,8 +129,8 @@ def plan(
 
     Args:
         source: What `abi fit --json` printed (a file, or - for stdin).
-        budget: A limit, as parameters=200k; with --module memory=8GiB, host_memory, train_time, energy=2kWh, cost or
-            latency; may be repeated.
+        budget: A limit, as parameters=200k, memory=8GiB, train_time=2h, latency=2ms, energy=2kWh or cost=0.5; with --module
+            no parameters, but host_memory; may be repeated.
         asked: What is said of a module.
         common: Flags that every command takes.
     """
@@ -136,7 +139,7 @@ def plan(
     if plan_module.is_asked(source, asked):
         plan_module.plan(asked, budget or [], common)
     else:
-        commands.stage("plan", source or "", common, budget or [])
+        commands.stage("plan", source or "", common, budget or [], asked.gpus)
 
 
 @app.command

@@ -36,15 +36,19 @@ def run(
     dry_run: bool,
     out: Path | None,
     common: Common,
+    gpus: str | None = None,
 ) -> None:
     """`abi run`."""
     from flows.retrain import Request, retrain
     from tasks.lineage import lineage
     from tasks.orchestration import in_prefect
+    from tasks.planning import expect_devices
     from tasks.preflight import preflight
     from tasks.telemetry import publishing
 
-    ws, call = open_call(common, name, data, budget)
+    ws, call = open_call(common, name, data, budget, gpus)
+    if not dry_run:
+        expect_devices(call)
     if out is not None:
         with disk_errors(out):
             out.mkdir(parents=True, exist_ok=True)
@@ -126,25 +130,36 @@ def score(source: str, target: str | None, test: Path | None, name: str | None, 
     print_value(ws.get(score_stage(call, ws.put(checks))), common)
 
 
-def stage(verb: str, source: str, common: Common, budget: list[str] | None = None) -> None:
+def stage(verb: str, source: str, common: Common, budget: list[str] | None = None, gpus: str | None = None) -> None:
     """`abi fit`, `plan`, `train` and `eval`: one value in, one value out."""
-    needs, function = _verbs()[verb]
+    needs, function = _verb(verb)
     value = read_value(source)
     find(value, needs)
-    ws, call = open_call(common, None, source, budget or [])
+    ws, call = open_call(common, None, source, budget or [], gpus)
     print_value(ws.get(function(call, ws.put(value))), common)
 
 
-def _verbs() -> dict[str, tuple[type[Value], Any]]:
-    from tasks.attention import fit, move
-    from tasks.evaluation import evaluate
-    from tasks.planning import plan
+def _verb(name: str) -> tuple[type[Value], Any]:
+    """What a verb needs, and its stage; each stage's libraries are imported for it alone."""
+    if name == "fit":
+        from tasks.attention import fit
+
+        return Scores, fit
+    if name == "plan":
+        from tasks.planning import plan
+
+        return Attention, plan
     from tasks.training import train, train_control
+
+    if name == "train":
+        return Plan, train
+    from tasks.attention import move
+    from tasks.evaluation import evaluate
 
     def compare(call: Call, trained: str) -> str:
         return evaluate(call, train_control(call, move(call, trained)), trained)
 
-    return {"fit": (Scores, fit), "plan": (Attention, plan), "train": (Plan, train), "eval": (Trained, compare)}
+    return Trained, compare
 
 
 def report(source: str, out: Path | None, common: Common) -> None:

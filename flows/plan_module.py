@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
@@ -34,7 +34,7 @@ class ModuleFlags:
         batch: Its arguments, as 'x=f32[B,128]' or 'ids=i64[B,64]<30522,labels=i64[B]<2'; B is the number of rows.
         loss: A function of its output and arguments, as package:function (default: the output's loss, or its mean square).
         optimizer: sgd, adamw, adafactor, or package:function of the parameters.
-        gpus: Devices that may be used, as 2xL4, auto or cpu.
+        gpus: Devices that may be used, as 2xL4, auto or cpu; they need not be here.
         global_batch: Rows of one optimizer step over all devices; it stays what is asked for.
         steps: Optimizer steps of the training.
         objective: What to rank by: throughput, energy, cost or memory.
@@ -47,7 +47,7 @@ class ModuleFlags:
     batch: str | None = None
     loss: str | None = None
     optimizer: str = "adamw"
-    gpus: str = "auto"
+    gpus: str | None = None
     global_batch: Annotated[int | None, Parameter(allow_leading_hyphen=True, converter=whole)] = None
     steps: Annotated[int, Parameter(allow_leading_hyphen=True, converter=whole)] = 1000
     objective: str = "throughput"
@@ -65,7 +65,7 @@ def is_asked(source: str | None, asked: ModuleFlags) -> bool:
     if asked.module is None and source is None:
         msg = "Expected what `abi fit --json` printed, or --module package:factory, got neither: name one."
         raise UsageError(msg)
-    if source is not None and asked != ModuleFlags():
+    if source is not None and replace(asked, gpus=None) != ModuleFlags():
         msg = f"Expected either {source} or the flags of a module, got both: leave one out."
         raise UsageError(msg)
     return asked.module is not None
@@ -90,7 +90,7 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
         steps=asked.steps,
         optimizer=asked.optimizer,
         loss=asked.loss,
-        gpus=asked.gpus,
+        gpus=asked.gpus or "auto",
         objective=asked.objective,
         budget=tuple(budget),
         what_if=tuple(asked.what_if or ()),

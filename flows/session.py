@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flows.common import Common
 
 STDIN = "/dev/stdin"
-BUDGETS = ("parameters", "memory", "train_time", "latency")
+BUDGETS = ("parameters", "memory", "train_time", "latency", "energy", "cost")
 DEFAULT_WORKSPACE = Path(".abi")
 
 
@@ -29,9 +29,11 @@ def workspace_of(common: Common) -> Path:
     return common.workspace or DEFAULT_WORKSPACE
 
 
-def open_call(common: Common, name: str | None, source: str, budget: list[str]) -> tuple[Workspace, Call]:
+def open_call(
+    common: Common, name: str | None, source: str, budget: list[str], gpus: str | None = None
+) -> tuple[Workspace, Call]:
     """Workspace and call; sets up what a person sees."""
-    config = settings_of(common, budget)
+    config = settings_of(common, budget, gpus)
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
     ws = Workspace.open(workspace_of(common))
     return ws, Call.of(ws, model_name(config.name if name is None else name, source), config)
@@ -50,9 +52,10 @@ def model_name(name: str | None, source: str) -> str:
     return re.sub(r"[^\w-]+", "_", generic or stem)[:100] or "model"
 
 
-def settings_of(common: Common, budget: list[str]) -> Config:
+def settings_of(common: Common, budget: list[str], gpus: str | None = None) -> Config:
     """Settings with those of the flags laid over them."""
-    return load_config(common.config, flag_settings(common, budget))
+    named = {} if gpus is None else {"training.gpus": gpus}
+    return load_config(common.config, flag_settings(common, budget) | named)
 
 
 def flag_settings(common: Common, budget: list[str]) -> dict[str, object]:

@@ -50,5 +50,7 @@ def move(call: Call, *rounds: str) -> str:
     return call.ws.put(Move(trained=last, attention=moved, continues=continues, reason=reason, convergence=convergence))
 
 
-FIT = Stage(fit, sections=("scoring", "attention", "training", "envelope", "iterate", "evaluation.metric", "seed"))
-MOVE = Stage(move, sections=("attention", "training", "envelope", "iterate", "evaluation.metric", "seed"))
+FIT = Stage(
+    fit, sections=("scoring", "attention", "training", "envelope", "devices", "iterate", "evaluation.metric", "seed")
+)
+MOVE = Stage(move, sections=("attention", "training", "envelope", "devices", "iterate", "evaluation.metric", "seed"))

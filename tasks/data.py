@@ -37,6 +37,11 @@ def load_rows(call: Call, problem: Problem, role: Role) -> Columns:
     return _rows(call.ws, call.settings.tracking.remote, problem.id, role, _Held(problem))
 
 
+def count_rows(call: Call, problem: Problem, role: Role) -> int:
+    """How many rows of a role there are; only the target is read."""
+    return _count(call.ws, call.settings.tracking.remote, problem.id, role, _Held(problem))
+
+
 def expect_columns(problem: Problem, table: Table, place: str | Path, *, with_target: bool = False) -> None:
     """See that new rows have what the model reads.
 
@@ -68,3 +73,9 @@ class _Held:
 def _rows(ws: Workspace, remote: str | None, problem_id: str, role: Role, held: _Held) -> Columns:  # noqa: ARG001 - problem_id is the key
     train, test = fetch_snapshot(ws, held.problem.snapshot, remote)
     return Reader(held.problem, train, test).load(role)
+
+
+@functools.lru_cache(maxsize=16)
+def _count(ws: Workspace, remote: str | None, problem_id: str, role: Role, held: _Held) -> int:  # noqa: ARG001 - as above
+    train, test = fetch_snapshot(ws, held.problem.snapshot, remote)
+    return len(Reader(held.problem, train, test).of(()).load(role))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from abi.execution.demands import show_price
 from abi.execution.what_if import difference
 from abi.execution.wording import describe
 from abi.units import show_bytes, show_count, show_energy, show_seconds
@@ -76,8 +77,8 @@ def _figures(plan: ExecutionPlan) -> Iterator[tuple[str, str, str, str]]:
         "" if limits.energy_j is None else show_energy(limits.energy_j),
     )
     if cost.price is not None:
-        limit = "" if limits.cost is None else f"{limits.cost:.2f}"
-        yield "cost", f"{cost.price:.2f}", f"{cost.price * wider:.2f}", limit
+        limit = "" if limits.cost is None else show_price(limits.cost)
+        yield "cost", show_price(cost.price), show_price(cost.price * wider), limit
     yield (
         "latency of one row",
         show_seconds(cost.latency_s),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
-from abi.config import Config
+from abi.config import Config, TrainingConfig
+from abi.devices.device import Cluster
 from abi.documents import find
 from abi.outcomes import Move
+from abi.planning.asked import asked_devices, expect_here, is_here, torch_name
 from abi.planning.even import even_plans as plans_of_control
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
@@ -17,7 +20,8 @@ from abi.planning.measure import find_device, find_precision, measure
 from abi.problem import Problem
 from abi.types import Allocation, Attention, Envelope, Family, Plan
 from abi.units import show_bytes, show_count, show_seconds
-from tasks.data import load_rows
+from tasks.data import count_rows
+from tasks.devices import cluster
 from tasks.progress import say
 from tasks.residuals import margins
 from tasks.stage import Call, Stage
@@ -26,21 +30,63 @@ from tasks.stage import Call, Stage
 def machine(call: Call, problem: Problem) -> Machine:
     """The constants of this machine, measured once, with the margins that earlier runs taught.
 
+    Those of devices that `training.gpus` names and that are not here follow from their figures.
+
     One problem under the same settings is planned with the same constants from its first plan on, however many runs end
     meanwhile: what it decides can be decided again.
     """
     settings = call.settings.training
-    device = find_device(settings.device)
+    asked = devices(call)
+    if asked is not None and not is_here(asked, call.settings.devices):
+        name = (
+            f"{asked.device.name}-{asked.id[:16]}-{settings.precision}-{settings.threads or 'all'}-{torch.__version__}"
+        )
+        return _kept(call, problem, name, lambda: _described(asked, settings))
+    device = find_device(settings.device) if asked is None else torch_name(asked)
     precision = find_precision(settings.precision, device)
-    name = f"{device.replace(':', '-')}-{precision}-{settings.threads or 'all'}-{torch.__version__}.json"
-    own = call.ws.root / "machines" / f"{problem.id[:16]}-{call.settings.digest()[:16]}-{name}"
-    if not own.is_file():
-        path = call.ws.root / f"machine-{name}"
+    name = f"{device.replace(':', '-')}-{precision}-{settings.threads or 'all'}-{torch.__version__}"
+
+    def measured() -> Machine:
+        path = call.ws.root / f"machine-{name}.json"
         if not path.is_file():
             call.ws.write(path, json.dumps(measure(device, precision, settings.threads).to_json(), indent=1).encode())
         here = Machine.from_json(json.loads(path.read_bytes()))
-        call.ws.write(own, json.dumps(replace(here, margins=margins(call.ws, device, precision)).to_json()).encode())
+        return replace(here, margins=margins(call.ws, device, precision), cluster=asked)
+
+    return _kept(call, problem, name if asked is None else f"{asked.id[:16]}-{name}", measured)
+
+
+def _kept(call: Call, problem: Problem, name: str, make: Callable[[], Machine]) -> Machine:
+    """As it was for the first plan of this problem under these settings."""
+    own = call.ws.root / "machines" / f"{problem.id[:16]}-{call.settings.digest()[:16]}-{name}.json"
+    if not own.is_file():
+        call.ws.write(own, json.dumps(make().to_json()).encode())
     return Machine.from_json(json.loads(own.read_bytes()))
+
+
+def devices(call: Call) -> Cluster | None:
+    """The devices that are asked for; None where nothing asks for any.
+
+    Raises:
+        UsageError: none is known by that name, or the settings contradict each other.
+    """
+    config = call.settings
+    return asked_devices(config, lambda text: cluster(call.ws, config, text))
+
+
+def expect_devices(call: Call) -> None:
+    """See that this machine has what is asked for, before anything is trained on it.
+
+    Raises:
+        UsageError: it does not.
+    """
+    expect_here(devices(call), call.settings.devices)
+
+
+def _described(asked: Cluster, settings: TrainingConfig) -> Machine:
+    from abi.planning.figures import machine_of  # tracing imports much
+
+    return machine_of(asked, settings.precision, settings.threads)
 
 
 def divide(
@@ -59,8 +105,8 @@ def divide(
         config,
         machine(call, problem),
         allocation=allocation,
-        train_rows=len(load_rows(call, problem, "train")),
-        validation_rows=len(load_rows(call, problem, "validation")),
+        train_rows=count_rows(call, problem, "train"),
+        validation_rows=count_rows(call, problem, "validation"),
         family=family,
     )
 
@@ -86,4 +132,4 @@ def plan(call: Call, attention: str) -> str:
     return call.ws.put(made)
 
 
-PLAN = Stage(plan, sections=("envelope", "training"))
+PLAN = Stage(plan, sections=("envelope", "training", "devices"))

@@ -12,6 +12,7 @@ from rich.table import Table
 from abi.errors import clip
 from abi.monitored import Drift
 from abi.outcomes import Evaluation, Trained
+from abi.planning.on_devices import on_devices
 from abi.problem import Checks
 from abi.report.summary import verdict
 from abi.report.wording import blend_sentence, split_name
@@ -115,7 +116,9 @@ def _plan(value: Plan) -> tuple[Table | None, list[str]]:
             table.add_row(clip(f.feature), str(f.width), str(f.bins or f.rows), show_count(f.parameters), f.reason)
     cost = value.predicted
     total = f"{show_count(cost.parameters)} parameters, {show_bytes(cost.memory_bytes)}, {show_seconds(cost.train_time_s)} of training, {show_seconds(cost.latency_s)} per row"
-    return table, [*_more(len(value.attention.weights)), *value.reasons, f"Predicted: {total}."]
+    planned = on_devices(value)
+    runs = () if planned is None else planned.reasons
+    return table, [*_more(len(value.attention.weights)), *value.reasons, *runs, f"Predicted: {total}."]
 
 
 def _trained(value: Trained) -> tuple[Table | None, list[str]]:

@@ -8,6 +8,8 @@ from abi.attention.fit import fit
 from abi.documents import find
 from abi.families.family import Model
 from abi.outcomes import Move, Trained, Tried
+from abi.planning.asked import expect_here
+from abi.planning.on_devices import on_devices
 from abi.training.family import train as train_plan
 from abi.training.fitted import Fitted
 from abi.training.pilots import choose_control
@@ -48,6 +50,8 @@ def run_training(call: Call, plan: Plan, seed: int, title: str, *, profile: bool
 
     With `profile`, also find out where memory and time of a step go.
     """
+    planned = on_devices(plan)
+    expect_here(None if planned is None else planned.cluster, call.settings.devices)
     problem = plan.attention.scores.problem
     checkpoints = FileCheckpoints(call.ws, f"{call.settings.digest('training')[:16]}-{plan.id}-{seed}.safetensors")
     folder = call.ws.runs / "tensorboard" / plan.id[:16] / str(seed)
@@ -121,4 +125,4 @@ def has_model(ws: Workspace, value_id: str) -> bool:
 
 _READ = ("training", "attention", "evaluation.metric", "seed")
 TRAIN = Stage(train, sections=_READ, kept=has_model)
-TRAIN_CONTROL = Stage(train_control, sections=(*_READ, "envelope", "iterate"), kept=has_model)
+TRAIN_CONTROL = Stage(train_control, sections=(*_READ, "envelope", "devices", "iterate"), kept=has_model)

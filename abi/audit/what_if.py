@@ -21,10 +21,10 @@ from abi.training.trees_pilots import fit_again
 from abi.types import Attention, Cost, Plan
 from abi.values import Value
 
-ENVELOPE: Final = ("parameters", "memory", "train_time", "latency")
+ENVELOPE: Final = ("parameters", "memory", "train_time", "latency", "energy", "cost")
 TEMPERATURE: Final = "attention.temperature"
 ATTENTION: Final = (TEMPERATURE, "attention.floor", "attention.cap", "attention.caution", "attention.movement")
-MEASURED: Final = ("training.device", "training.precision", "training.threads", "training.checkpoint")
+MEASURED: Final = ("training.device", "training.precision", "training.threads", "training.checkpoint", "training.gpus")
 """Settings that a plan follows only through what was measured on a machine."""
 
 

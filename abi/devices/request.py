@@ -58,13 +58,13 @@ def described_cluster(name: str, count: int, own: Own, text: str) -> Cluster:
     return Cluster(device=device, count=count, host_memory_bytes=count * memory, host_cores=count * cores)
 
 
-def expect_here(cluster: Cluster, found: Iterable[Cluster] | None = None) -> None:
+def expect_here(cluster: Cluster, found: Iterable[Cluster] | None = None, own: Own | None = None) -> None:
     """See that this machine has these devices: asked where training would run here.
 
     Raises:
         UsageError: it has none of them, or fewer, or torch cannot use them.
     """
-    clusters = tuple(detect.found() if found is None else found)
+    clusters = tuple(detect.found(own) if found is None else found)
     have = sum(c.count for c in clusters if c.device.name == cluster.device.name)
     if have >= cluster.count:
         if cluster.device.kind == "gpu" and found is None and not importlib.import_module("torch").cuda.is_available():
@@ -72,7 +72,11 @@ def expect_here(cluster: Cluster, found: Iterable[Cluster] | None = None) -> Non
             raise UsageError(msg)
         return
     there = ", ".join(f"{c.count}x{c.device.name}" for c in clusters) or "none"
-    remedy = "ask for `auto`, or only plan for it" if have == 0 else f"ask for at most {have}x{cluster.device.name}"
+    remedy = (
+        "ask for `auto`, or only plan for it, with `abi plan` or --dry-run"
+        if have == 0
+        else f"ask for at most {have}x{cluster.device.name}"
+    )
     msg = f"Expected {cluster.count}x{cluster.device.name} in this machine to train on, got {there}: {remedy}."
     raise UsageError(msg)
 

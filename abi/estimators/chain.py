@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import torch
 
 from abi.attention.fit import fit
+from abi.devices.request import parse
+from abi.planning.asked import asked_devices, expect_here, torch_name
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
@@ -24,7 +26,7 @@ from abi.training.trees_pilots import fit_families
 from abi.units import show_count, show_seconds
 
 if TYPE_CHECKING:
-    from abi.config import Config, TrainingConfig
+    from abi.config import Config
     from abi.data.reader import Reader
     from abi.families.family import Model
     from abi.outcomes import Trained
@@ -60,7 +62,7 @@ def retrain(reader: Reader, config: Config, say: Say) -> Outcome:
     say(f"score: {sum(f.carries_signal for f in scores.features)} of {len(scores.features)} features carry signal")
     decides = len(validation_rows) >= DECIDING_ROWS
     with _torch_state_kept(find_device(config.training.device)):
-        machine = _machine(config.training, len(train_rows))
+        machine = _machine(config, len(train_rows))
 
         def divide(attention: Attention, family: Family | None = None) -> Plan:
             return plan_family(
@@ -99,11 +101,14 @@ def retrain(reader: Reader, config: Config, say: Say) -> Outcome:
     return Outcome(model=models[best], kept=rounds[best], rounds=tuple(rounds), scores=scores)
 
 
-def _machine(settings: TrainingConfig, rows: int) -> Machine:
+def _machine(config: Config, rows: int) -> Machine:
     """The constants of this machine; small tables get one thread where none is asked for: their steps are too short to share."""
-    device = find_device(settings.device)
+    settings = config.training
+    asked = asked_devices(config, lambda text: parse(text, config.devices))
+    expect_here(asked, config.devices)
+    device = find_device(settings.device) if asked is None else torch_name(asked)
     threads = settings.threads or (1 if rows < SMALL_ROWS else torch.get_num_threads())
-    return _measured(device, find_precision(settings.precision, device), threads)
+    return replace(_measured(device, find_precision(settings.precision, device), threads), cluster=asked)
 
 
 _measured = functools.cache(measure)

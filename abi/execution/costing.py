@@ -31,6 +31,9 @@ class Question:
         rate: of one loader worker.
         checkpoints: whether the module has blocks whose activations can be computed again.
         learned: what earlier runs of the module on this device taught about bounds.
+        resident_bytes: of the data and what else lies on each device beside the step, where rows need no loader; None: loader
+            workers bring them from the host.
+        sharded: whether FSDP may be used: a module whose weights are read beside the layers that own them cannot be.
     """
 
     footprints: tuple[Footprint, ...]
@@ -42,6 +45,8 @@ class Question:
     rate: WorkerRate = TYPICAL
     checkpoints: bool = False
     learned: tuple[Learned, ...] = ()
+    resident_bytes: int | None = None
+    sharded: bool = True
 
     @property
     def memory_limit(self) -> int:
@@ -90,8 +95,14 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
         footprint, device, parallel, devices, unit_bytes, forward.total_s, backward.total_s, accumulation
     )
     working_s = compute_s + waiting_s
-    workers = choose_workers(job, question.cluster, devices, micro_batch, working_s, question.host_limit, question.rate)
-    loading_s = loader_s(job, question.cluster, devices, workers, question.rate)
+    if question.resident_bytes is None:
+        workers = choose_workers(
+            job, question.cluster, devices, micro_batch, working_s, question.host_limit, question.rate
+        )
+        loading_s = loader_s(job, question.cluster, devices, workers, question.rate)
+    else:
+        workers, loading_s = np.zeros_like(micro_batch), np.zeros_like(micro_batch)
+    held = device.context_bytes + (question.resident_bytes or 0)
     step_s = np.maximum(working_s, loading_s)
     train_s = job.steps * step_s
     line, upper = (line_bytes(footprint, sharing, micro_batch, accumulation, upper=upper) for upper in (False, True))
@@ -99,7 +110,7 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
     same = np.ones_like(micro_batch)
     taught = of(question.learned, footprint.arithmetic)
     least_bound, wider = (1.0, 1.0) if taught is None else (taught.memory, taught.time)
-    memory_bound = bound_bytes(footprint, upper, device.context_bytes)
+    memory_bound = bound_bytes(footprint, upper, held)
     return Columns(
         footprint=number * same,
         devices=devices * same,
@@ -107,8 +118,8 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
         micro_batch=micro_batch,
         accumulation=accumulation,
         workers=workers,
-        memory_bytes=np.ceil(line) + device.context_bytes,
-        memory_bound=np.maximum(memory_bound, np.ceil(least_bound * line) + device.context_bytes),
+        memory_bytes=np.ceil(line) + held,
+        memory_bound=np.maximum(memory_bound, np.ceil(least_bound * line) + held),
         host_bytes=workers * batch_bytes(job, devices, micro_batch),
         step_s=step_s,
         compute_s=compute_s,

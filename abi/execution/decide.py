@@ -18,10 +18,10 @@ from abi.execution.types import ExecutionPlan, Footprint
 
 @dataclass(frozen=True)
 class Peak:
-    """Bytes at the peak of a step (0 where it was not traced), and whether an allocator would have refused them."""
+    """Bytes at the peak of a step (0 where it was not traced), and where an allocator refused them, how many it needs."""
 
     bytes: float
-    refused: bool = False
+    needed: float = 0.0
 
 
 Trace = Callable[[Footprint, int, int], Peak]
@@ -62,7 +62,7 @@ def _accepted(question: Question, trace: Trace | None) -> tuple[Found, int]:
     Returns:
         What was found, and by how many bytes the winner's trace lies above its line (below, where it is negative).
     """
-    room = question.memory_limit - question.cluster.device.context_bytes
+    room = question.memory_limit - question.cluster.device.context_bytes - (question.resident_bytes or 0)
     seen: set[tuple[int, int]] = set()
     while True:
         found = search(question)
@@ -78,8 +78,8 @@ def _accepted(question: Question, trace: Trace | None) -> tuple[Found, int]:
         line = float(line_bytes(footprint, alone, np.array([float(rows)]), np.ones(1), upper=False)[0])
         peak = trace(footprint, rows, room)
         above = peak.bytes / line - 1
-        if peak.refused:
-            above = max(above, (room + 1) / line - 1)
+        if peak.needed:
+            above = max(above, max(peak.needed, room + 1.0) / line - 1)
         if above <= footprint.margin:
             return found, round(peak.bytes - line) if peak.bytes else 0
         wider = replace(footprint, margin=above)

@@ -36,6 +36,8 @@ SAID = {
     "latency": "latency",
 }
 
+CENTS = 0.1
+"""From this price on, hundredths are enough."""
 _SIZES = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _TIMES = (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3), ("us", 1e-6))
 _WRITTEN: dict[str, tuple[tuple[str, float], ...]] = {
@@ -120,13 +122,19 @@ def show_limit(name: str, value: float | int) -> str:
         return show_bytes(value)
     if name in {"train_time", "latency"}:
         return show_seconds(value)
-    return show_energy(value) if name == "energy" else f"{value:.2f}"
+    return show_energy(value) if name == "energy" else show_price(value)
+
+
+def show_price(value: float | int) -> str:
+    """Two digits after the point, or three that say something."""
+    return f"{value:.2f}" if value >= CENTS else f"{value:.3g}"
 
 
 def write_limit(name: str, value: float | int) -> str:
     """At least `value`, with three or four digits, as users would write it: ``1.31GiB``."""
     if name == "cost":
-        return f"{math.ceil(value * 100) / 100:.2f}"
+        digits = 2 if value >= CENTS else 2 - math.floor(math.log10(value))
+        return f"{math.ceil(value * 10**digits) / 10**digits:.{digits}f}"
     unit, size = next((unit, size) for unit, size in _WRITTEN[name] if value >= size or size == _WRITTEN[name][-1][1])
     text = math.ceil(value / size * 100) / 100
     return f"{text:g}{unit}" if text < 1e4 else f"{math.ceil(text)}{unit}"  # noqa: PLR2004 - :g would write an exponent

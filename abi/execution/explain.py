@@ -119,7 +119,8 @@ def _parallel(found: Found, best: int) -> str:
     other = _first(found, (c.parallel == 3 - mine) & (c.devices == c.devices[best]))
     why = {1: "every device keeps the whole model", 2: "each device keeps its part of the model"}[mine]
     against = _versus(found, best, other, lambda row: PARALLELS[int(c.parallel[row])].upper())
-    return f"Parallelism: {PARALLELS[mine].upper()}, {why}; {against}."
+    head = f"Parallelism: {PARALLELS[mine].upper()}, {why}"
+    return f"{head}; {against}." if against else f"{head}."
 
 
 def _arithmetic(found: Found, best: int) -> str:
@@ -159,6 +160,8 @@ def _micro_batch(found: Found, best: int) -> str:
 def _workers(found: Found, best: int) -> str:
     c = found.columns
     count, loading, working = int(c.workers[best]), c.loader_s[best], c.compute_s[best] + c.communication_s[best]
+    if found.question.resident_bytes is not None:
+        return "Workers: none, as all rows lie on each device."
     head = f"Workers: {count} of each device"
     if loading <= working:
         return f"{head}, the fewest that keep up: {show_seconds(loading)} to load what takes {show_seconds(working)} to compute."

@@ -80,30 +80,8 @@ def fitted(
     margin: float,
 ) -> Footprint:
     """Lines through recordings at several numbers of rows."""
-    phases, over = [], 0.0
-    for phase in PHASES:
-        recordings = [at[phase] for at in recorded]
-        lines, residual = alive_lines(recordings, rows)
-        over = max(over, residual)
-        matrix_flops = upper_line([_total(r, 1, matrix=True) for r in recordings], rows)
-        matrix_bytes = upper_line([_total(r, 2, matrix=True) for r in recordings], rows)
-        moved = upper_line([_total(r, 2) for r in recordings], rows)
-        phases.append(
-            PhaseBound(
-                phase=phase,
-                fixed_bytes=max(0.0, *(fixed for fixed, _ in lines)),
-                row_bytes=max(row for _, row in lines),
-                matrix_flops_fixed=matrix_flops[0],
-                matrix_flops_row=matrix_flops[1],
-                moved_bytes_fixed=moved[0],
-                moved_bytes_row=moved[1],
-                matrix_bytes_fixed=matrix_bytes[0],
-                matrix_bytes_row=matrix_bytes[1],
-                launches=float(max(r.dispatched for r in recordings)),
-                lines=lines,
-                calls=call_lines(recordings, rows),
-            )
-        )
+    over = max(alive_lines([at[phase] for at in recorded], rows)[1] for phase in PHASES)
+    phases = [bound_of(phase, [at[phase] for at in recorded], rows) for phase in PHASES]
     return Footprint(
         arithmetic=training.arithmetic,
         checkpointing=training.checkpointing,
@@ -115,6 +93,28 @@ def fitted(
         parameter_bytes=sizes["parameter_bytes"],
         gradient_bytes=sizes["gradient_bytes"],
         optimizer_bytes=sizes["optimizer_bytes"],
+    )
+
+
+def bound_of(phase: PhaseName, recordings: Sequence[Recording], rows: Sequence[int]) -> PhaseBound:
+    """One phase at any number of rows, from recordings at these."""
+    lines, _ = alive_lines(recordings, rows)
+    matrix_flops = upper_line([_total(r, 1, matrix=True) for r in recordings], rows)
+    matrix_bytes = upper_line([_total(r, 2, matrix=True) for r in recordings], rows)
+    moved = upper_line([_total(r, 2) for r in recordings], rows)
+    return PhaseBound(
+        phase=phase,
+        fixed_bytes=max(0.0, *(fixed for fixed, _ in lines)),
+        row_bytes=max(row for _, row in lines),
+        matrix_flops_fixed=matrix_flops[0],
+        matrix_flops_row=matrix_flops[1],
+        moved_bytes_fixed=moved[0],
+        moved_bytes_row=moved[1],
+        matrix_bytes_fixed=matrix_bytes[0],
+        matrix_bytes_row=matrix_bytes[1],
+        launches=float(max(r.dispatched for r in recordings)),
+        lines=lines,
+        calls=call_lines(recordings, rows),
     )
 
 

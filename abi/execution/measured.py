@@ -21,7 +21,7 @@ from abi.execution.lines import rounded_up
 from abi.execution.module import built
 from abi.execution.recorder import Recorder, Recording
 from abi.execution.step import PHASES, Training
-from abi.execution.trace import WARM_UP_ROWS, sizes
+from abi.execution.trace import sizes
 from abi.execution.types import Footprint, PhaseName
 
 ROWS: Final = (2, 4, 8)
@@ -73,7 +73,7 @@ def _run(training: Training, rows: Sequence[int]) -> Footprint:
     with recorder:
         step = training.made(built(training.build))
         recorder.follow([*step.module.parameters(), *step.module.buffers()])
-        step.train(training.batch.make(WARM_UP_ROWS), recorder.enter)
+        training.warm_up(step, recorder.enter)
         for number in rows:
             arguments = training.batch.make(number)
             step.train(arguments, recorder.enter)

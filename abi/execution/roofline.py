@@ -35,9 +35,15 @@ class PhaseTime:
     overlapped: bool
 
     @property
+    def busy_s(self) -> Numbers:
+        """Seconds that the device computes or copies."""
+        busy: Numbers = self.arithmetic_s + self.bandwidth_s
+        return busy
+
+    @property
     def total_s(self) -> Numbers:
         """Seconds of the phase."""
-        return together(self.arithmetic_s + self.bandwidth_s, self.launches_s, overlapped=self.overlapped)
+        return together(self.busy_s, self.launches_s, overlapped=self.overlapped)
 
 
 def together(busy_s: Numbers, launches_s: Numbers, *, overlapped: bool) -> Numbers:

@@ -111,7 +111,7 @@ def enumerate_all(question: Question) -> Columns:
         if job.global_batch % devices:
             continue
         micro_batch = np.array(divisors(job.global_batch // devices), dtype=float)
-        for parallel in PARALLELS[:1] if devices == 1 else PARALLELS[1:]:
+        for parallel in PARALLELS[:1] if devices == 1 else PARALLELS[1:] if question.sharded else PARALLELS[1:2]:
             parts += [
                 cost(question, number, devices, parallel, micro_batch) for number in range(len(question.footprints))
             ]

@@ -79,7 +79,7 @@ def _gradients_in(footprint: Footprint, fixed_bytes: float) -> float:
     return min(max(left, 0.0), float(footprint.gradient_bytes))
 
 
-def bound_bytes(footprint: Footprint, line: Numbers, context_bytes: int) -> Numbers:
+def bound_bytes(footprint: Footprint, line: Numbers, held_bytes: int) -> Numbers:
     """What a configuration is accepted by: the line with its margin, and what is taken before the first tensor."""
-    whole: Numbers = np.ceil((1 + footprint.margin) * line) + context_bytes
+    whole: Numbers = np.ceil((1 + footprint.margin) * line) + held_bytes
     return whole

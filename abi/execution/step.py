@@ -21,6 +21,7 @@ from abi.execution.module import Build, Loss, MakeOptimizer, built, call, defaul
 from abi.execution.types import PhaseName
 
 PHASES: Final[tuple[PhaseName, ...]] = ("forward", "backward", "optimizer", "evaluate")
+WARM_UP_ROWS: Final = 2
 Enter = Callable[[PhaseName | None], None]
 
 
@@ -35,6 +36,7 @@ class Training:
         optimizer: a name of `OPTIMIZERS`, or a function of the parameters.
         arithmetic: bfloat16 runs the forward pass under autocast; tf32 keeps tensors in float32.
         checkpointing: activations are computed again in the backward pass.
+        autocast: whether bfloat16 is autocast's; a module that multiplies in bfloat16 by itself needs none.
     """
 
     build: Build
@@ -43,12 +45,17 @@ class Training:
     optimizer: str | MakeOptimizer = "adamw"
     arithmetic: Arithmetic = "float32"
     checkpointing: bool = False
+    autocast: bool = True
 
     def made(self, module: nn.Module, *, fake: bool = False) -> Step:
         """The step over a module that was built; the module itself is changed by checkpointing and training."""
         if self.checkpointing:
             apply_checkpointing(module, preserve_random_state=not fake)
         return Step(self, module, optimizer_of(self.optimizer, module))
+
+    def warm_up(self, step: Step, enter: Enter) -> None:
+        """What brings the optimizer's state, and all that a first step makes, into being."""
+        step.train(self.batch.make(WARM_UP_ROWS), enter)
 
     def changed(self, **fields: Any) -> Training:
         """The same with other fields."""
@@ -91,7 +98,7 @@ class Step:
         enter(None)
 
     def _autocast(self) -> AbstractContextManager[object]:
-        if self.training.arithmetic != "bfloat16":
+        if self.training.arithmetic != "bfloat16" or not self.training.autocast:
             return nullcontext()
         return torch.autocast(next(self.module.parameters()).device.type, torch.bfloat16)
 

@@ -24,7 +24,6 @@ from abi.execution.step import PHASES, Step, Training, plain_kernels
 from abi.execution.target import PROCESSOR, Target
 from abi.execution.types import PhaseName, StepTrace
 
-WARM_UP_ROWS = 2
 AGAIN = 25
 """Operators' worth of the host's time for each block that is computed again: random state is kept and put back."""
 TIME_LIMIT_S = 120.0
@@ -49,9 +48,16 @@ def trace(training: Training, rows: int, *, target: Target = PROCESSOR, limit: i
 
 
 def record(
-    training: Training, rows: Sequence[int], *, target: Target = PROCESSOR, limit: int | None = None
+    training: Training,
+    rows: Sequence[int],
+    *,
+    target: Target = PROCESSOR,
+    limit: int | None = None,
+    evaluated: bool = True,
 ) -> tuple[list[dict[PhaseName, Recording]], dict[str, int]]:
     """Every phase at each number of rows, after a step that is not recorded; then bytes that are always there.
+
+    Without `evaluated` the training step alone.
 
     Returns:
         Per number of rows, phase -> recording; and `parameters` (a count), `parameter_bytes`, `gradient_bytes`,
@@ -65,10 +71,10 @@ def record(
             recorded: list[dict[PhaseName, Recording]] = []
             try:
                 step = training.made(module, fake=True)
-                step.train(training.batch.make(WARM_UP_ROWS), recorder.enter)
+                training.warm_up(step, recorder.enter)
                 for number in rows:
                     with followed(step.module) as recurrent:
-                        recorded.append(_both(step, recorder, number))
+                        recorded.append(_both(step, recorder, number, evaluated=evaluated))
                 fixed, each = recurrent.taken(rows[-1])
                 more = {"recurrent_bytes": math.ceil(fixed), "recurrent_row_bytes": math.ceil(each)}
                 return recorded, sizes(step) | more
@@ -92,12 +98,13 @@ def sizes(step: Step) -> dict[str, int]:
     }
 
 
-def _both(step: Step, recorder: Recorder, rows: int) -> dict[PhaseName, Recording]:
+def _both(step: Step, recorder: Recorder, rows: int, *, evaluated: bool) -> dict[PhaseName, Recording]:
     recorder.phases = {}
     arguments = step.training.batch.make(rows)
     recorder.follow(t for t in arguments.values() if isinstance(t, Tensor))
     step.train(arguments, recorder.enter)
-    step.evaluate(arguments, recorder.enter)
+    if evaluated:
+        step.evaluate(arguments, recorder.enter)
     if step.training.checkpointing:
         recorder.phases["backward"].dispatched += AGAIN * len(repeated_blocks(step.module))
     return dict(recorder.phases)

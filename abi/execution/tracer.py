@@ -9,11 +9,11 @@ from abi.devices.device import Arithmetic, Device
 from abi.execution.costing import Question
 from abi.execution.decide import Peak
 from abi.execution.demands import demands, with_limit
-from abi.execution.footprint import footprint
+from abi.execution.footprint import footprint, phase_bytes
 from abi.execution.plainer import within_reach
 from abi.execution.search import search
 from abi.execution.sensitivity import STEP
-from abi.execution.step import Training
+from abi.execution.step import PHASES, Training
 from abi.execution.target import Target
 from abi.execution.trace import trace
 from abi.execution.types import Footprint
@@ -21,10 +21,11 @@ from abi.execution.types import Footprint
 
 @dataclass(frozen=True)
 class Tracer:
-    """Traces one training on one kind of device, each footprint once."""
+    """Traces one training on one kind of device, each footprint once, at these numbers of rows."""
 
     training: Training
     device: Device
+    rows: tuple[int, ...] | None = None
     known: dict[tuple[Arithmetic, bool], Footprint] = field(default_factory=dict)
 
     def footprints(self, *, checkpointing: bool) -> tuple[Footprint, ...]:
@@ -42,17 +43,20 @@ class Tracer:
         """
         if of.method == "measured":
             return Peak(0.0)  # running it at its real size is what a plan is made to avoid
+        if rows in of.traced_rows and self.device.kind == "cpu":
+            return Peak(max(phase_bytes(of, phase, rows) for phase in PHASES))
         training = self._training(of.arithmetic, of.checkpointing)
         traced = trace(training, rows, target=Target.of(self.device), limit=room).phases
         taken = max(phase.allocated_bytes or phase.peak_bytes for phase in traced)
-        return Peak(float(taken), any(phase.refused for phase in traced))
+        needed = max(phase.reserved_bytes for phase in traced)
+        return Peak(float(taken), float(needed) if any(phase.refused for phase in traced) else 0.0)
 
     def _footprint(self, arithmetic: Arithmetic, checkpointing: bool) -> Footprint:
         key = arithmetic, checkpointing
         if key not in self.known:
             like = self.known.get(("float32", checkpointing)) if arithmetic == "tf32" else None
             self.known[key] = (
-                footprint(self._training(arithmetic, checkpointing), target=Target.of(self.device))
+                footprint(self._training(arithmetic, checkpointing), rows=self.rows, target=Target.of(self.device))
                 if like is None
                 else replace(like, arithmetic=arithmetic)  # the tensors are the same
             )

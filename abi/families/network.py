@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from tabm import ElementwiseAffine, LinearEnsemble
 from torch import Tensor, nn
 
 from abi.families.dropout import dropout
+from abi.families.ensemble import ElementwiseAffine, LinearEnsemble
 from abi.families.preparation import Fitting, Lexicon, Preparation, parts_of
 from abi.families.sparse import add_masks
 from abi.inputs.categorical import EXTRA_ROWS, CategoryEncoder, look_up

@@ -28,27 +28,35 @@ _SEED: Final = 0x7E47
 
 @dataclass(frozen=True)
 class BagCells:
-    """Encoded texts: row -> text -> its terms (CSR)."""
+    """Encoded texts: row -> text -> its terms (CSR).
+
+    `total` are the terms of all rows together: known before the network runs, whose step then depends on shapes alone.
+    """
 
     text: Int[Tensor, " rows"]
     ids: Int[Tensor, " cells"]
     weights: Float[Tensor, " cells"]
     offsets: Int[Tensor, " ends"]
+    total: int
 
     def take(self, index: Int[Tensor, " taken"]) -> BagCells:
         """The rows at `index`; the texts themselves are shared."""
-        return BagCells(self.text.index_select(0, index), self.ids, self.weights, self.offsets)
+        text = self.text.index_select(0, index)
+        total = int((self.offsets[text + 1] - self.offsets[text]).sum())
+        return BagCells(text, self.ids, self.weights, self.offsets, total)
 
     def to(self, device: torch.device) -> BagCells:
         """The same on another device."""
-        return BagCells(*(part.to(device) for part in (self.text, self.ids, self.weights, self.offsets)))
+        text, ids, weights, offsets = (p.to(device) for p in (self.text, self.ids, self.weights, self.offsets))
+        return BagCells(text, ids, weights, offsets, self.total)
 
     def gather(self) -> tuple[Tensor, Tensor, Tensor]:
         """(term ids, weights, first cell of each row) of the rows, one after another."""
         start, end = self.offsets[self.text], self.offsets[self.text + 1]
         lengths = end - start
         first = torch.cumsum(lengths, 0) - lengths
-        at = torch.arange(int(lengths.sum()), device=start.device) + torch.repeat_interleave(start - first, lengths)
+        shift = torch.repeat_interleave(start - first, lengths, output_size=self.total)
+        at = torch.arange(self.total, device=start.device) + shift
         return self.ids[at], self.weights[at], first
 
 
@@ -128,6 +136,7 @@ class TextEncoder(nn.Module):
             torch.from_numpy(bags.ids),
             torch.from_numpy(bags.weights),
             torch.from_numpy(offsets),
+            int((offsets[number + 1] - offsets[number]).sum()),
         )
 
     def forward(self, cells: BagCells, drop: float = 0.0) -> Float[Tensor, "rows width"]:

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Final
 
 from abi.errors import PlanInfeasible, UsageError, listed
+from abi.planning.limits import on_device
 from abi.planning.machine import Machine
 from abi.planning.margins import Margin, bounded, told
 from abi.planning.plan import make_plan
@@ -57,15 +58,28 @@ def plan_family(
         msg = f"Expected numbers and categories for training.family={asked}, got text in {listed(texts)}: use training.family=network or auto."
         raise UsageError(msg)
 
+    seconds = on_device(envelope, machine).train_time_s
+    narrowed = replace(envelope, train_time_s=seconds, energy_j=None, cost=None)
+
     def network(limits: Envelope) -> Plan:
-        made = make_plan(
-            attention, limits, config, machine, allocation=allocation, train_rows=train_rows, validation_rows=validation_rows
-        )  # fmt: skip
+        def make(narrow: Envelope) -> Plan:
+            return make_plan(
+                attention, narrow, config, machine, allocation=allocation, train_rows=train_rows, validation_rows=validation_rows
+            )  # fmt: skip
+
+        if machine.cluster is None:
+            made = make(limits)
+        else:
+            from abi.planning.execution import plan_on_devices  # noqa: PLC0415 - tracing imports much
+
+            made = plan_on_devices(
+                make, limits, machine, precision=config.training.precision, kl=config.attention.kl, train_rows=train_rows, validation_rows=validation_rows
+            )  # fmt: skip
         return _within(replace(made, envelope=envelope), machine.margin("network"))
 
     def trees() -> TreesPlan:
         return plan_trees(
-            attention, envelope, config.training.trees, machine,
+            attention, narrowed, config.training.trees, machine,
             allocation=allocation, train_rows=train_rows, validation_rows=validation_rows,
         )  # fmt: skip
 

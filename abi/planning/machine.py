@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from abi.devices.device import Cluster
 from abi.planning.margins import Margin
 from abi.types import Family
 from abi.values import Late, Value
@@ -21,9 +22,10 @@ from abi.values import Late, Value
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Value):
-    """Measured constants of one device, and what earlier runs on it taught about predictions.
+    """Constants of one device, and what earlier runs on it taught about predictions.
 
-    `activation_s` is per row and hidden unit of every member and block.
+    `activation_s` is per row and hidden unit of every member and block. `cluster` are the devices that were asked for, if
+    any were; `source` says where constants come from that were not measured (`abi.planning.figures`).
     """
 
     device: str
@@ -36,6 +38,8 @@ class Machine(Value):
     predict_call_s: float
     memory_bytes: int
     margins: Late[tuple[Margin, ...]] = ()
+    cluster: Late[Cluster | None] = None
+    source: Late[str] = ""
 
     def margin(self, family: Family) -> Margin | None:
         """What plans of that family keep inside their limits; None where too little is known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -60,11 +61,7 @@ def measure(device: str, precision: Literal["float32", "bfloat16"], threads: int
         units = rows * (MEMBERS * hidden * blocks + width)
         rows_of.append([1.0, units, 3 * rows * multiply_accumulates(width, MEMBERS, blocks, hidden, 1)])
         costs.append(step_s)
-    matrix = np.array(rows_of)
-    scale = matrix.max(axis=0)
-    # relative residuals: the small steps count as much as the large ones
-    constants, _ = nnls(matrix / scale / np.array(costs)[:, None], np.ones(len(costs)))
-    call, activation, mac = constants / scale
+    call, activation, mac = constants(rows_of, costs)
     torch.set_rng_state(state)
     gpu = device.startswith("cuda")
     return Machine(
@@ -80,7 +77,23 @@ def measure(device: str, precision: Literal["float32", "bfloat16"], threads: int
     )
 
 
-def _reference(rows: int, hidden: int, blocks: int, *, low_precision: bool) -> tuple[Network, Columns]:
+def constants(rows_of: Sequence[Sequence[float | int]], seconds: Sequence[float]) -> tuple[float, float, float]:
+    """Seconds of a call, of a unit and of a multiply-accumulate, by non-negative least squares over the reference steps.
+
+    Args:
+        rows_of: 1, units and multiply-accumulates of each step.
+        seconds: of each step.
+    """
+    matrix = np.array(rows_of)
+    scale = matrix.max(axis=0)
+    # relative residuals: the small steps count as much as the large ones
+    found, _ = nnls(matrix / scale / np.array(seconds)[:, None], np.ones(len(seconds)))
+    call, activation, mac = (found / scale).tolist()
+    return call, activation, mac
+
+
+def reference(hidden: int, blocks: int) -> tuple[Schema, Capacity]:
+    """A reference network's features and size."""
     names = [f"x{i}" for i in range(FEATURES)]
     schema = Schema(
         target="y",
@@ -98,6 +111,11 @@ def _reference(rows: int, hidden: int, blocks: int, *, low_precision: bool) -> t
         block_width=hidden,
         layers=LayerSplit(feature_extraction=0, middle=0, output=0),
     )
+    return schema, capacity
+
+
+def _reference(rows: int, hidden: int, blocks: int, *, low_precision: bool) -> tuple[Network, Columns]:
+    schema, capacity = reference(hidden, blocks)
     preparation = Preparation(edges=(tuple(np.linspace(0, 1, 33).tolist()),) * FEATURES, vocabularies=())
     prior = np.full(FEATURES, 1 / FEATURES)
     network = Network(schema, capacity, preparation, prior, dropout=0.1, low_precision=low_precision)

@@ -408,7 +408,7 @@ def _plan(
         capacity=with_decay(capacity, attention, start.attended_decay) if decays else capacity,
         execution=execution,
         predicted=predict_cost(capacity, execution, work, machine),
-        reasons=_reasons(capacity, even, backbone, start, execution, envelope, work, allocation),
+        reasons=_reasons(capacity, even, backbone, start, execution, envelope, work, allocation, machine),
     )
 
 
@@ -435,6 +435,7 @@ def _reasons(
     envelope: Envelope,
     work: Workload,
     allocation: Allocation,
+    machine: Machine,
 ) -> tuple[str, ...]:
     total, split = start_parameters(capacity), capacity.layers
     even_width = 0 if even is None else max(f.width for f in even.features)
@@ -462,11 +463,11 @@ def _reasons(
     fewer = (
         ""
         if execution.epochs == start.epochs
-        else f", fewer than the usual {start.epochs} to stay within {show_seconds(envelope.train_time_s or 0)}"
+        else f", fewer than the usual {start.epochs} to stay within {show_seconds(envelope.train_time_s or 0) if machine.cluster is None else 'the envelope'}"
     )
     parts = (
         ""
-        if execution.micro_batch is None
+        if execution.micro_batch is None or machine.cluster is not None
         else f", each in parts of {execution.micro_batch} to stay within {show_bytes(envelope.memory_bytes or 0)}"
     )
     average = f", weights averaged with decay {execution.average:g}" if execution.average else ""
@@ -475,9 +476,10 @@ def _reasons(
         if capacity.pruning is None
         else f" Training starts with these {show_count(total)} weights and drops the least useful ones, in whichever part, until {show_count(capacity.pruning.parameters)} are left."
     )
+    runs = f"Runs on {execution.device} with {execution.threads} threads in {execution.precision}{', which this device computes natively' if execution.precision == 'bfloat16' else ''}."
     return (
         first,
         f"Layers: {shares}; the backbone is {size}, {why}.{pruned}",
-        f"Runs on {execution.device} with {execution.threads} threads in {execution.precision}{', which this device computes natively' if execution.precision == 'bfloat16' else ''}.",
+        *((runs,) if machine.cluster is None else ()),  # what is traced says where it runs
         f"{execution.epochs} epochs of {show_count(work.train_rows)} rows in steps of {execution.batch_rows}{parts}{fewer}; peak rate {execution.learning_rate:g}, {execution.encoder_factor:g}x for the encoders{average}.",
     )

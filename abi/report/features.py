@@ -15,7 +15,7 @@ from abi.report.summary import capacities, compared, is_even, is_network
 from abi.report.summary import kept as family
 from abi.report.wording import blend_sentence, clean, metric_name, number, percent, plural, split_name
 from abi.types import Attention, Capacity, FeatureCapacity, FeatureScore, LayerSplit, Plan
-from abi.units import show_bytes, show_count, show_seconds
+from abi.units import show_bytes, show_count, show_energy, show_seconds
 
 TOP = 20
 TOP_TEXTS = 6
@@ -451,6 +451,8 @@ def _envelope(of: Plan) -> str:
         (of.envelope.memory_bytes, show_bytes, "memory"),
         (of.envelope.train_time_s, show_seconds, "training"),
         (of.envelope.latency_s, show_seconds, "per prediction"),
+        (of.envelope.energy_j, show_energy, "of energy"),
+        (of.envelope.cost, str, "of cost"),
     )
     said = [f"{show(limit)} {what}" for limit, show, what in limits if limit is not None]
     return ", ".join(said) or "no limits"

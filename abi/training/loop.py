@@ -16,11 +16,14 @@ from abi.errors import TrainingDiverged
 from abi.execution.meter import Steps, metered
 from abi.families.artifact import CHUNK_ROWS, Blueprint, Model, build, compact, joined
 from abi.families.kept import kept_parameters
+from abi.families.losses import members_loss
 from abi.families.network import Cells, Network
 from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
 from abi.metrics import row_loss
 from abi.outcomes import Epoch, Revision, TermWidth, Trained
+from abi.planning.limits import training_seconds
+from abi.planning.on_devices import on_devices
 from abi.problem import Schema, Task
 from abi.training.checkpoint import Checkpoints, Progress, last_epoch, pack, restore_weights, unpack
 from abi.training.decay import FeatureDecay
@@ -28,7 +31,7 @@ from abi.training.dropping import Dropping
 from abi.training.fitted import Fitted, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
-from abi.training.objective import members_loss, row_losses, training_target
+from abi.training.objective import row_losses, training_target
 from abi.training.out_of_memory import is_out_of_memory, release, revise
 from abi.training.pace import Pace, schedule
 from abi.training.profile import profiled
@@ -121,6 +124,9 @@ def _attempt(
     network = build(blueprint, low_precision=execution.precision == "bfloat16", masks=fitting.masks)
     network.term_dropout = execution.term_dropout
     device = torch.device(execution.device)
+    planned = on_devices(plan)
+    if planned is not None and device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = planned.configuration.arithmetic == "tf32"
     data = _Data(
         network.encode(train, fitting).to(device),
         training_target(train, schema, preparation).to(device),
@@ -203,7 +209,7 @@ def _loop(
     shuffle = torch.Generator().manual_seed(seed)
     progress = Progress() if saved is None else unpack(saved, network, average, optimizer, shuffle)
     dropping = Dropping(network, plan.capacity, data.train, progress.share)
-    pace = Pace(execution.epochs * _steps(data, execution), plan.envelope.train_time_s, progress)
+    pace = Pace(execution.epochs * _steps(data, execution), training_seconds(plan), progress)
     last_save = time.perf_counter()
     stopped: Stopped | None = None
     while stopped is None:

@@ -16,9 +16,9 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from abi.families.artifact import CHUNK_ROWS, joined
+from abi.families.losses import members_loss
 from abi.families.network import Cells, Network
 from abi.problem import Task
-from abi.training.objective import members_loss
 from abi.types import Execution
 
 

@@ -19,12 +19,13 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from abi.execution.recorder import Recorder, Recording
+from abi.execution.target import Target
 from abi.families.artifact import CHUNK_ROWS, joined
+from abi.families.losses import members_loss
 from abi.families.network import Cells, Network
 from abi.problem import Task
 from abi.resources import Held, Part, Stage, StageMemory, StepProfile, Work
 from abi.training.memory import bytes_of, tensors_of
-from abi.training.objective import members_loss
 from abi.training.out_of_memory import is_out_of_memory, release
 from abi.types import Execution
 from abi.units import six_digits
@@ -61,7 +62,7 @@ def _profile(
     copies = (2 if execution.average else 1) * _size(network.parameters())
     data = bytes_of(train) + bytes_of(validation) + target.numel() * target.element_size()
     step.run(lambda _, __: None)  # the optimizer's state is made
-    recorder = _Marked(step, "gpu" if execution.device.startswith("cuda") else "cpu")
+    recorder = _Marked(step, Target(kind="gpu" if execution.device.startswith("cuda") else "cpu"))
     with recorder:
         step.run(recorder.mark)
         step.evaluate(recorder.mark)
@@ -150,13 +151,13 @@ def _when_reached(between: Tensor, do: Callable[[], None]) -> None:
 class _Marked(Recorder):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """Follows storages with what each is for; `fullest` is what each phase held at its peak."""
 
-    def __init__(self, step: _Step, kind: Any) -> None:
+    def __init__(self, step: _Step, target: Target) -> None:
         self.marks: dict[int, Held] = {}
         self.fullest: dict[Stage, dict[str, int]] = {}
         self.recorded: dict[tuple[Stage, Part | None], Recording] = {}
         self._most: dict[Stage, int] = {}
         self._now: tuple[Stage, Part | None] | None = None
-        super().__init__(kind=kind)
+        super().__init__(target=target)
         self._held = list(step.network.parameters())
         states = [v for state in step.optimizer.state.values() for v in state.values() if isinstance(v, Tensor)]
         self._owned("weights", [*self._held, *step.network.buffers()])
@@ -197,7 +198,7 @@ class _Marked(Recorder):  # type: ignore[no-untyped-call]  # torch does not anno
     def _sums(self) -> dict[str, int]:
         gradients = {p.grad.untyped_storage()._cdata for p in self._held if p.grad is not None}
         sums: dict[str, int] = {}
-        for key, (_, size) in self._known.items():
+        for key, (_, size, _) in self._known.items():
             name = "gradients" if key in gradients else self.marks.get(key, "update")
             sums[name] = sums.get(name, 0) + size
         return sums

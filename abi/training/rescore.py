@@ -18,8 +18,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from abi.families.artifact import Model, joined
+from abi.families.losses import members_loss
 from abi.training.fitted import rounded
-from abi.training.objective import members_loss, row_losses, training_target
+from abi.training.objective import row_losses, training_target
 from abi.types import Estimate, FeatureScore, Scores
 
 if TYPE_CHECKING:

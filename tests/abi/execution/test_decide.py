@@ -73,7 +73,7 @@ def test_a_winner_that_an_allocator_refuses_makes_way(made: Any) -> None:
     def trace(footprint: Footprint, rows: int, given: int) -> Peak:
         assert given == room
         mine = footprint.arithmetic == before.configuration.arithmetic
-        return Peak(1.0, refused=mine and rows == before.configuration.micro_batch)
+        return Peak(1.0, room + 1.0 if mine and rows == before.configuration.micro_batch else 0.0)
 
     after = plan(question, trace=trace)
     assert after.configuration != before.configuration

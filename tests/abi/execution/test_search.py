@@ -232,3 +232,20 @@ def test_a_job_that_contradicts_itself(made: Any, changed: dict[str, Any], sente
 def test_an_objective_that_is_none(made: Any) -> None:
     with pytest.raises(UsageError, match=r"Expected an objective of throughput, energy, cost, memory, got 'speed'\."):
         expect_objective("speed", made.device())
+
+
+def test_rows_that_lie_on_each_device_need_no_workers_and_take_its_memory(made: Any) -> None:
+    usual, resident = (search(made.question(count=2, resident_bytes=b)) for b in (None, 7 * made.mib))
+    assert (resident.columns.workers == 0).all()
+    assert (resident.columns.loader_s == 0).all()
+    assert (resident.columns.host_bytes == 0).all()
+    assert (usual.columns.workers >= 1).all()
+    for name in ("memory_bytes", "memory_bound"):
+        more = getattr(resident.columns, name) - getattr(usual.columns, name)
+        assert (more == 7 * made.mib).all()
+
+
+def test_what_cannot_be_sharded_is_run_by_ddp_alone(made: Any) -> None:
+    found = search(made.question(count=2, sharded=False))
+    kinds = {(c.devices, c.parallel) for c in map(found.configuration, range(len(found.columns.devices)))}
+    assert kinds == {(1, "none"), (2, "ddp")}

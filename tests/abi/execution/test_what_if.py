@@ -6,7 +6,7 @@ import pytest
 
 from abi.errors import UsageError
 from abi.execution.decide import decide
-from abi.execution.demands import parse_limits
+from abi.execution.demands import parse_limit, parse_limits, show_limit, write_limit
 from abi.execution.types import Limits
 from abi.execution.what_if import changed, difference
 
@@ -76,3 +76,13 @@ def test_limits_with_units() -> None:
         host_memory_bytes=10**9,
     )
     assert parse_limits([]) == Limits()
+
+
+@pytest.mark.parametrize(
+    ("price", "shown", "written"),
+    [(12.503, "12.50", "12.51"), (0.1, "0.10", "0.10"), (0.012341, "0.0123", "0.0124"), (5e-5, "5e-05", "0.0000500")],
+)
+def test_a_small_cost_keeps_three_digits_and_is_written_rounded_up(price: float, shown: str, written: str) -> None:
+    assert show_limit("cost", price) == shown
+    assert write_limit("cost", price) == written
+    assert parse_limit("cost", written) >= price

@@ -89,7 +89,7 @@ def test_no_rows_no_terms_no_cells() -> None:
 def test_gradients_are_those_of_a_dense_table_times_its_mask() -> None:
     encoder = _encoder(0.5).double()
     cells = _cells(encoder)
-    cells = BagCells(cells.text, cells.ids, cells.weights.double(), cells.offsets)
+    cells = BagCells(cells.text, cells.ids, cells.weights.double(), cells.offsets, cells.total)
     target = torch.randn(6, WIDTH, dtype=torch.float64)
     (encoder(cells) * target).sum().backward()
     mask = torch.zeros(TERMS * WIDTH, dtype=torch.float64)
@@ -109,7 +109,7 @@ def test_gradients_are_those_of_a_dense_table_times_its_mask() -> None:
 def test_gradients_by_finite_differences_step_after_step() -> None:
     encoder = _encoder(0.5).double()
     cells = _cells(encoder, (0, 3))
-    cells = BagCells(cells.text, cells.ids, cells.weights.double(), cells.offsets)
+    cells = BagCells(cells.text, cells.ids, cells.weights.double(), cells.offsets, cells.total)
     for _ in range(3):  # the kept table carries nothing from the step before
         encoder.values.grad = None
         encoder(cells)[:, 0].sum().backward()

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from abi.families.artifact import joined
+from abi.families.losses import members_loss
 from abi.families.preparation import Preparation
-from abi.training.objective import members_loss, row_losses, training_target
+from abi.training.objective import row_losses, training_target
 
 
 def test_binary_members_by_hand() -> None:

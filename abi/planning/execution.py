@@ -1,0 +1,279 @@
+"""How a plan's network is run on the devices that were asked for: traced, searched, planned again where it does not fit.
+
+What `make_plan` predicts of memory and time is a model with three constants, good enough to divide the envelope. The very
+network that it found is then followed operator by operator, and every way to run it is costed (`abi.execution`). Where none
+fits, the network is planned again with limits that are smaller by as much as its trace was larger.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from abi.devices.device import Cluster, Device
+from abi.errors import PlanInfeasible
+from abi.execution.costing import Question
+from abi.execution.decide import decide
+from abi.execution.demands import SAID, demands, show_price
+from abi.execution.energy import HOUR_S
+from abi.execution.roofline import phase_of, phase_time
+from abi.execution.search import enumerate_all
+from abi.execution.tracer import Tracer
+from abi.execution.types import (
+    ExecutionPlan,
+    Footprint,
+    Job,
+    Limits,
+)
+from abi.execution.wording import describe
+from abi.planning.limits import on_device, told
+from abi.planning.machine import Machine
+from abi.planning.on_devices import OnDevices
+from abi.planning.traced import rows_of, training_of
+from abi.types import Cost, Envelope, Plan
+from abi.units import show_bytes, show_energy, show_seconds, six_digits
+
+TRIES: Final = 6
+"""So often a network is planned again; each is smaller than the one before."""
+LEAST_TIGHTER: Final = 0.98
+"""Each time limits shrink at least by this."""
+LEAST_ROWS: Final = 2
+"""Memory of these networks is linear in rows: two traces say all. The other has the largest micro-batch of all devices."""
+LEAST_LEFT: Final = 0.01
+"""Of a limit, where validation alone would take more."""
+
+
+def plan_on_devices(
+    make: Callable[[Envelope], Plan],
+    envelope: Envelope,
+    machine: Machine,
+    *,
+    precision: str,
+    kl: float,
+    train_rows: int,
+    validation_rows: int,
+) -> Plan:
+    """Plan a network, then how it is run; again with tighter limits while its trace does not fit.
+
+    Args:
+        make: an envelope -> the plan of a network in it.
+        envelope: what may be spent.
+        machine: with the devices.
+        precision: training.precision.
+        kl: the penalty on attention's divergence, which is a part of the loss.
+        train_rows: rows to train on.
+        validation_rows: rows to judge by.
+
+    Raises:
+        PlanInfeasible: nothing fits, or nothing that was tried.
+        UsageError: energy or cost is limited, and the device's power or price is not known.
+    """
+    assert machine.cluster is not None
+    tight, said = on_device(envelope, machine), list[str]()
+    refused: PlanInfeasible | None = None
+    for _ in range(TRIES):
+        try:
+            plan = make(tight)
+        except PlanInfeasible as error:
+            if refused is not None:  # by its trace, which says more than limits that were made for it
+                break
+            msg = f"{error}{told(envelope, machine)}"
+            raise PlanInfeasible(msg, error.parameters, error.nearest) from None
+        asked = _question(plan, envelope, machine, precision, kl, train_rows, validation_rows)
+        try:
+            found = decide(
+                asked.question,
+                module="network",
+                versions={"torch": importlib.metadata.version("torch")},
+                trace=asked.tracer.peak,
+            )
+        except PlanInfeasible as error:
+            refused, over = error, _over(asked.question)
+            tight, said = _tightened(tight, plan.predicted, over), said or [_again(over)]
+            continue
+        return _with(plan, envelope, found, asked, machine, said)
+    assert refused is not None
+    raise PlanInfeasible(str(refused), plan.predicted.parameters, refused.nearest)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    question: Question
+    tracer: Tracer
+    validation_s: float
+
+
+def _question(
+    plan: Plan,
+    envelope: Envelope,
+    machine: Machine,
+    precision: str,
+    kl: float,
+    train_rows: int,
+    validation_rows: int,
+) -> _Asked:
+    """Trace the plan's network under each arithmetic that it may be trained in."""
+    assert machine.cluster is not None
+    execution, cluster = plan.execution, _divided(machine.cluster, plan.execution.batch_rows)
+    device = _restricted(cluster.device, machine, precision)
+    largest = max(execution.batch_rows // cluster.count, LEAST_ROWS + 1)
+    tracer = Tracer(training_of(plan, kl), device, rows=(LEAST_ROWS, largest))
+    footprints = tracer.footprints(checkpointing=False)
+    rows = rows_of(plan)
+    copies = 1 + bool(execution.average)
+    resident = (train_rows + validation_rows) * rows.row_bytes + copies * footprints[0].parameter_bytes
+    chunk = min(execution.batch_rows, validation_rows) or 1
+    seconds, joules = (
+        execution.epochs * max(part)
+        for part in zip(*(_validation(f, device, validation_rows, chunk) for f in footprints), strict=True)
+    )
+    question = Question(
+        footprints=footprints,
+        cluster=replace(cluster, device=device),
+        limits=_limits(envelope, device, seconds, joules),
+        job=Job(global_batch=execution.batch_rows, steps=execution.steps, row_bytes=rows.row_bytes),
+        resident_bytes=resident,
+        sharded=False,
+    )
+    return _Asked(question, tracer, seconds)
+
+
+def _divided(cluster: Cluster, batch_rows: int) -> Cluster:
+    """As many of the devices as divide a step's rows."""
+    count = max(n for n in range(1, cluster.count + 1) if batch_rows % n == 0)
+    return replace(cluster, count=count)
+
+
+def _restricted(device: Device, machine: Machine, precision: str) -> Device:
+    """The device with the arithmetics that networks may be trained in: measured constants are of one."""
+    if precision == "auto" and machine.source:
+        return device
+    kept = [machine.precision] if not machine.source or precision == "bfloat16" else ["float32"]
+    return replace(device, rates={name: rate for name, rate in device.rates.items() if name in kept})
+
+
+def _validation(footprint: Footprint, device: Device, rows: int, chunk: int) -> tuple[float, float]:
+    """Seconds and joules of one pass over the validation rows."""
+    time = phase_time(phase_of(footprint, "evaluate"), device, footprint.arithmetic, np.array([float(chunk)]))
+    times = math.ceil(rows / chunk)
+    seconds, busy = (times * float(part[0]) for part in (time.total_s, time.busy_s))
+    return seconds, device.idle_w * seconds + (device.power_w - device.idle_w) * busy
+
+
+def _limits(envelope: Envelope, device: Device, seconds: float, joules: float) -> Limits:
+    """What validation leaves of the envelope."""
+
+    def left(limit: float | None, taken: float) -> float | None:
+        return None if limit is None else max(limit - taken, LEAST_LEFT * limit)
+
+    return Limits(
+        memory_bytes=envelope.memory_bytes,
+        train_time_s=left(envelope.train_time_s, seconds),
+        energy_j=left(envelope.energy_j, joules),
+        cost=left(envelope.cost, seconds * (device.price_per_hour or 0.0) / HOUR_S),
+        latency_s=envelope.latency_s,
+    )
+
+
+def _over(question: Question) -> dict[str, float]:
+    """By how much the configuration that comes nearest to all limits passes each of them; those that it passes."""
+    asked = demands(question, enumerate_all(question))
+    ratios = np.stack([np.maximum(demand.asked / demand.limit, 1.0) for demand in asked.values()])
+    nearest = int(np.argmin(np.log(ratios).sum(axis=0)))
+    found = {name: float(ratio[nearest]) for name, ratio in zip(asked, ratios, strict=True) if ratio[nearest] > 1}
+    return found or {"memory": 1.0}  # only with the margin that its last trace asked for
+
+
+def _tightened(tight: Envelope, predicted: Cost, over: Mapping[str, float]) -> Envelope:
+    """Limits for `make_plan` that its last network's predictions pass by as much as its trace passed the envelope's."""
+    slower = max((ratio for name, ratio in over.items() if name in {"train_time", "energy", "cost"}), default=0.0)
+
+    def less(limit: float | int | None, was: float | int, ratio: float) -> float | int | None:
+        if not ratio:
+            return limit
+        return min(was, was if limit is None else limit) / ratio * LEAST_TIGHTER
+
+    memory = less(tight.memory_bytes, predicted.memory_bytes, over.get("memory", 0.0))
+    return replace(
+        tight,
+        memory_bytes=None if memory is None else max(1, int(memory)),
+        train_time_s=less(tight.train_time_s, predicted.train_time_s, slower),
+        latency_s=less(tight.latency_s, predicted.latency_s, over.get("latency", 0.0)),
+    )
+
+
+def _again(over: Mapping[str, float]) -> str:
+    name = max(over, key=lambda at: over[at])
+    return f"Traced, the first network that seemed to fit asked for {over[name]:.2f}x the limit of {SAID[name]}, so it was planned again, smaller or shorter."
+
+
+def _with(
+    plan: Plan, envelope: Envelope, found: ExecutionPlan, asked: _Asked, machine: Machine, said: list[str]
+) -> Plan:
+    choice, run = found.configuration, found.predicted
+    answer = OnDevices(
+        cluster=replace(found.cluster, device=machine.cluster.device),  # type: ignore[union-attr]  # it is there
+        limits=found.limits,
+        job=found.job,
+        configuration=choice,
+        predicted=run,
+        resident_bytes=asked.question.resident_bytes or 0,
+        validation_s=six_digits(asked.validation_s),
+        reasons=found.reasons,
+        sensitivities=found.sensitivities,
+        alternatives=found.alternatives,
+        versions=found.versions,
+    )
+    execution = replace(
+        plan.execution,
+        precision="bfloat16" if choice.arithmetic == "bfloat16" else "float32",
+        micro_batch=choice.micro_batch,
+    )
+    made = replace(
+        plan,
+        envelope=envelope,
+        execution=execution,
+        execution_plan=answer.to_json(),
+        reasons=(*plan.reasons, *_said(answer, machine), *said),
+    )
+    if not machine.source:  # measured constants say more of time than figures do
+        return made
+    wider = run.train_bound_s / run.train_s
+    predicted = Cost(
+        parameters=plan.predicted.parameters,
+        memory_bytes=run.memory_bytes,
+        train_time_s=six_digits(run.train_s + asked.validation_s),
+        latency_s=six_digits(run.latency_s),
+    )
+    bound = replace(
+        predicted,
+        memory_bytes=run.memory_bound,
+        train_time_s=six_digits((run.train_s + asked.validation_s) * wider),
+        latency_s=six_digits(run.latency_s * wider),
+    )
+    return replace(made, predicted=predicted, bound=bound)
+
+
+def _said(answer: OnDevices, machine: Machine) -> list[str]:
+    run, device, there = answer.predicted, answer.cluster.device, machine.cluster
+    assert there is not None
+    price = "" if run.price is None else f", a cost of {show_price(run.price)}"
+    fewer = (
+        f" {there.count - answer.cluster.count} of the {there.count} devices stay idle: a step of {answer.job.global_batch} rows is not divided by more."
+        if answer.cluster.count < there.count
+        else ""
+    )
+    alone = (
+        " Networks of the project are trained in one process so far, on one of them."
+        if answer.configuration.devices > 1
+        else ""
+    )
+    return [
+        f"Runs on {answer.cluster.count} x {device.name}: {describe(answer.configuration)}; at most {show_bytes(run.memory_bound)} of "
+        f"each device's {show_bytes(device.memory_bytes)}, {show_seconds(run.step_s)} a step, {show_energy(run.energy_j)}{price}, by the traced network.{fewer}{alone}"
+    ]

@@ -1,0 +1,155 @@
+"""Own networks on devices that are only described."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from abi.devices.request import described_cluster
+from abi.documents import document, read_document
+from abi.errors import PlanInfeasible
+from abi.planning.family import plan_family
+from abi.planning.figures import machine_of
+from abi.planning.limits import training_seconds
+from abi.planning.machine import Machine
+from abi.planning.on_devices import OnDevices, on_devices
+from abi.types import Envelope, Plan
+
+MEBIBYTE = 2**20
+OWN = {"L4": {"price_per_hour": 0.7}}
+
+
+@pytest.fixture(scope="module")
+def machine() -> Machine:
+    return machine_of(described_cluster("L4", 2, OWN, "2xL4"), "auto", None)
+
+
+@pytest.fixture(scope="module")
+def make(toy: Any, machine: Machine) -> Any:
+    def plan(envelope: Envelope | None = None, table: Any = None, machine: Machine = machine, **settings: Any) -> Plan:
+        rows, given = settings.pop("rows", 2000), table or toy.table(numeric=4, categorical=2)
+        attention = toy.attention(given.problem, [0.9, *[0.3] * (len(given.problem.schema.features) - 1)], 0.3, terms=given.terms)  # fmt: skip
+        asked = {"training__family": "network", "training__device": "auto", "training__epochs": None, **settings}
+        return plan_family(
+            attention, envelope or Envelope(), toy.config(**asked), machine, train_rows=rows, validation_rows=300
+        )
+
+    return plan
+
+
+def _answer(plan: Plan) -> OnDevices:
+    found = on_devices(plan)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("kind", ["table", "text"])
+def test_a_step_takes_the_recipes_rows_however_it_is_run(make: Any, toy: Any, kind: str) -> None:
+    plan = make(table=None if kind == "table" else toy.texts(numeric=1))
+    answer = _answer(plan)
+    choice = answer.configuration
+    assert choice.micro_batch * choice.accumulation * choice.devices == plan.execution.batch_rows == 128
+    assert answer.job.global_batch == 128
+    assert answer.job.steps == plan.execution.steps
+    assert choice.workers == 0
+    assert plan.execution.micro_batch == choice.micro_batch
+    assert plan.execution.device == "cuda"
+    assert choice.parallel in {"none", "ddp"}  # their weights are read beside the layers that own them
+    assert "Workers: none, as all rows lie on each device." in answer.reasons
+
+
+def test_what_it_costs_is_what_the_trace_says(make: Any) -> None:
+    plan = make()
+    answer = _answer(plan)
+    run = answer.predicted
+    assert plan.predicted.memory_bytes == run.memory_bytes > answer.cluster.device.context_bytes + answer.resident_bytes
+    assert plan.bound is not None
+    assert plan.bound.memory_bytes == run.memory_bound > run.memory_bytes
+    assert plan.predicted.train_time_s == pytest.approx(run.train_s + answer.validation_s, rel=1e-5)
+    assert run.loader_s == run.host_bytes == 0
+    assert run.price is not None
+    assert run.price == pytest.approx(0.7 * run.train_s * answer.configuration.devices / 3600)
+    assert training_seconds(plan) is None
+    costly = replace(plan, envelope=Envelope(cost=2 * run.price, energy_j=3 * run.energy_j))
+    assert training_seconds(costly) == pytest.approx(2 * run.train_s)
+
+
+def test_the_same_question_is_answered_byte_for_byte_and_read_back(make: Any) -> None:
+    one, two = make(), make()
+    assert one.canonical() == two.canonical()
+    back = read_document(document(one))
+    assert isinstance(back, Plan)
+    assert _answer(back) == _answer(one)
+
+
+def test_where_the_trace_asks_for_more_it_is_planned_again(make: Any) -> None:
+    usual = make(rows=60_000)
+    answer = _answer(usual)
+    context, needed = answer.cluster.device.context_bytes, answer.predicted.memory_bound
+    envelope = Envelope(memory_bytes=context + int(0.9 * (needed - context)))
+    plan = make(envelope, rows=60_000)
+    assert plan.bound is not None
+    assert plan.bound.memory_bytes <= context + int(0.9 * (needed - context))
+    assert plan.envelope == envelope
+    time = usual.predicted.train_time_s
+    faster = make(Envelope(train_time_s=time / 2), rows=60_000)
+    assert faster.bound is not None
+    assert faster.bound.train_time_s <= time / 2
+    assert faster.execution.epochs < usual.execution.epochs
+    assert any(r.startswith("Traced, the first network that seemed to fit asked for") for r in faster.reasons)
+
+
+@pytest.mark.parametrize(("limit", "share"), [("energy_j", 0.5), ("cost", 0.9)])
+def test_energy_and_cost_are_kept(make: Any, limit: str, share: float) -> None:
+    taken = {"energy_j": "energy_j", "cost": "price"}[limit]
+    most: Any = share * getattr(_answer(make()).predicted, taken)
+    plan = make(Envelope(**{limit: most}))
+    assert 0.7 * most < getattr(_answer(plan).predicted, taken) <= most
+    assert getattr(plan.envelope, limit) == most
+
+
+def test_nothing_fits(make: Any) -> None:
+    with pytest.raises(PlanInfeasible, match=r"Expected .* On L4 energy=0.001 J is .* at its idle power of"):
+        make(Envelope(energy_j=1e-3))
+    with pytest.raises(PlanInfeasible, match="Expected a limit of memory above"):
+        make(Envelope(memory_bytes=MEBIBYTE))
+
+
+def test_devices_that_do_not_divide_a_step_stay_idle(make: Any) -> None:
+    plan = make(rows=101)  # one step of 101 rows, a prime
+    assert _answer(plan).cluster.count == 1
+    assert any("1 of the 2 devices stay idle: a step of 101 rows" in reason for reason in plan.reasons)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("float32", {"float32"}), ("bfloat16", {"bfloat16"})])
+def test_a_precision_that_is_asked_for_is_taken(make: Any, asked: str, kept: set[str]) -> None:
+    plan = make(training__precision=asked)
+    answer = _answer(plan)
+    assert answer.configuration.arithmetic == plan.execution.precision == asked
+    assert {other.configuration.arithmetic for other in answer.alternatives} <= kept
+
+
+def test_constants_that_were_measured_here_stay_the_prediction(make: Any, toy: Any) -> None:
+    here = replace(toy.machine, cluster=described_cluster("L4", 1, OWN, "L4"))
+    plan, bare = make(machine=here), make(machine=toy.machine)
+    assert plan.predicted == bare.predicted
+    assert plan.bound is None
+    assert _answer(plan).configuration.arithmetic == toy.machine.precision
+    assert bare.execution_plan is None
+
+
+def test_values_from_before_have_no_new_fields(make: Any, toy: Any) -> None:
+    plain = make(machine=toy.machine).to_json()
+    assert "execution_plan" not in plain
+    assert {"energy_j", "cost"}.isdisjoint(plain["envelope"])
+    assert Plan.from_json(plain).to_json() == plain
+
+
+def test_both_families_are_planned_where_both_are_asked_for(make: Any) -> None:
+    plan = make(Envelope(energy_j=1e5), training__family="auto")
+    assert plan.trees is not None
+    assert plan.parts is not None
+    assert plan.predicted.parameters == plan.parts["network"].parameters + plan.parts["trees"].parameters
+    assert _answer(plan).configuration.workers == 0

@@ -2,6 +2,7 @@
 
     python benchmarks/planner.py memory                  # every configuration, several minutes
     python benchmarks/planner.py memory --only bert      # those whose name has it
+    python benchmarks/planner.py solve                   # dividing an envelope: seconds, and how far from the optimum
 
 `memory` predicts the allocator's peak of a training step, and of an evaluation, at a number of rows that was not traced,
 and runs it for real on the CPU: networks of the project and modules that are not, each with SGD, AdamW or Adafactor.
@@ -27,6 +28,7 @@ os.environ |= {
 
 import numpy as np
 from planner_models import others, own
+from planner_solve import solved
 from results_file import write_results
 
 from abi.execution.allocator import allocated_peaks
@@ -103,12 +105,12 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     """Read the part and its options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["memory"])
+    parser.add_argument("part", choices=["memory", "solve"])
     parser.add_argument("--only", default="", help="configurations whose name has this")
     parser.add_argument("--rows", type=int, default=ROWS, help="rows of the step that is predicted")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")  # of other people's models
-    figures = memory(chosen.only, chosen.rows)
+    figures = memory(chosen.only, chosen.rows) if chosen.part == "memory" else solved()
     if not chosen.only:
         print(write_results(f"planner-{chosen.part}", figures))
 

@@ -10,6 +10,7 @@ import torch
 from abi.config import Config
 from abi.documents import find
 from abi.outcomes import Move
+from abi.planning.allocate import SOLVER
 from abi.planning.even import even_plans as plans_of_control
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
@@ -39,7 +40,10 @@ def machine(call: Call, problem: Problem) -> Machine:
         if not path.is_file():
             call.ws.write(path, json.dumps(measure(device, precision, settings.threads).to_json(), indent=1).encode())
         here = Machine.from_json(json.loads(path.read_bytes()))
-        call.ws.write(own, json.dumps(replace(here, margins=margins(call.ws, device, precision)).to_json()).encode())
+        call.ws.write(
+            own,
+            json.dumps(replace(here, margins=margins(call.ws, device, precision), solver=SOLVER).to_json()).encode(),
+        )
     return Machine.from_json(json.loads(own.read_bytes()))
 
 

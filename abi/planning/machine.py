@@ -23,7 +23,8 @@ from abi.values import Late, Value
 class Machine(Value):
     """Measured constants of one device, and what earlier runs on it taught about predictions.
 
-    `activation_s` is per row and hidden unit of every member and block.
+    `activation_s` is per row and hidden unit of every member and block. `solver` is the number of the one that divides
+    widths on it (`abi.planning.allocate.SOLVER`): what was planned before there was a second one has none.
     """
 
     device: str
@@ -36,6 +37,7 @@ class Machine(Value):
     predict_call_s: float
     memory_bytes: int
     margins: Late[tuple[Margin, ...]] = ()
+    solver: Late[int | None] = None
 
     def margin(self, family: Family) -> Margin | None:
         """What plans of that family keep inside their limits; None where too little is known."""

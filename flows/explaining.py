@@ -118,7 +118,7 @@ def _settings(items: list[str]) -> dict[str, str]:
 
 def _print(plain: object, parts: Any, common: Common) -> None:
     from flows.session import emit
-    from tasks import stories
+    from tasks import parts, stories
 
     if common.json:
         emit(plain)

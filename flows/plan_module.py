@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
@@ -63,7 +63,7 @@ def is_asked(source: str | None, asked: ModuleFlags) -> bool:
     if asked.module is None and source is None:
         msg = "Expected what `abi fit --json` printed, or --module package:factory, got neither: name one."
         raise UsageError(msg)
-    if source is not None and asked != ModuleFlags():
+    if source is not None and replace(asked, what_if=None, explain=False) != ModuleFlags():
         msg = f"Expected either {source} or the flags of a module, got both: leave one out."
         raise UsageError(msg)
     return asked.module is not None

@@ -94,6 +94,7 @@ def make_plan(
         text_alone=text_alone,
         many_valued=any(shares_rows(f) for f in schema.features),
     )
+    trail.bins = start.bins
     terms = {t.feature: len(t.terms) for t in attention.scores.terms}
     limited = any(f.kind == "text" or shares_rows(f) for f in schema.features)
     sizes = list(sizes_of(start))

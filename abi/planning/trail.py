@@ -50,12 +50,14 @@ class Trail:
         sizes: even splits.
         splits: attention's, on one or several backbones.
         solved: divisions of widths.
+        bins: of a numeric feature at the even width.
     """
 
     solver: int | None = SOLVER
     sizes: list[TriedSize] = field(default_factory=list)
     splits: list[TriedSplit] = field(default_factory=list)
     solved: list[Solved] = field(default_factory=list)
+    bins: int = 0
 
     def divide(
         self,

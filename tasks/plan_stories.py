@@ -68,17 +68,18 @@ def of_change(found: PlanChange) -> list[Part]:
     return [*parts, *change_lines(found), cost_line("Predicted", found.predicted)]
 
 
-def change_lines(found: PlanChange) -> list[str]:
+def change_lines(found: PlanChange, *, attention: bool = True) -> list[str]:
     """The layers, the backbone, the trees, the envelope and the execution, where they differ."""
+    moved = f"attention  {percent(found.total_variation)} moved (total variation); expected gain {both(found.gain, lambda x: number(x, 3))}"
     lines = [
-        f"attention  {percent(found.total_variation)} moved (total variation); expected gain {both(found.gain, lambda x: number(x, 3))}",
+        *([moved] if attention else []),
         f"layers     {', '.join(f'{said} {both(found.layers[name], show_count)}' for name, said in LAYERS.items())}",
         f"backbone   {_listed(found.backbone)}",
     ]
     for name, pairs in (("trees", found.trees), ("envelope", found.envelope), ("execution", found.execution)):
         if pairs:
             lines.append(f"{name:<10} {_listed(pairs)}")
-    if found.family[0] != found.family[1]:
+    if attention and found.family[0] != found.family[1]:
         lines.append(f"family     {both(found.family)}")
     return lines
 

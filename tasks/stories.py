@@ -14,11 +14,14 @@ from abi.report.wording import METRICS, blend_sentence, interval, metric_name, n
 from abi.types import Estimate, Trial
 from abi.units import show_count
 from tasks.parts import SHOWN, Part, both, cost_line, left_out, new_table
+from tasks.plan_stories import change_lines, next_step
 
 if TYPE_CHECKING:
     from abi.audit.diff import FeatureDiff, RunDiff
     from abi.audit.explain import Event, Explanation, RoundStory
     from abi.audit.what_if import WhatIf
+    from abi.planning.steps import NextStep
+    from abi.types import FeatureCapacity
     from tasks.replay import Replayed
 
 ID = 12
@@ -74,6 +77,9 @@ def of_explanation(told: Explanation) -> list[Part]:
         parts.append(f"           {blend_sentence(told.blend)}")
     for turn in told.rounds:
         parts += _turn(turn, told)
+    parts += [f"{'next' if i == 0 else '':<10} {_next(step, told)}" for i, step in enumerate(told.next)]
+    if (said := _even(told)) is not None:
+        parts.append(f"even split {said}")
     parts += [
         f"slice      {clip(s.group)}: {_estimate(s.metric)} on {plural(s.rows, 'held-out row')}" for s in told.slices
     ]
@@ -124,6 +130,7 @@ def of_diff(found: RunDiff) -> list[Part]:
         *left_out(len(found.features)),
         cost_line("Predicted", found.predicted),
         cost_line("Measured", found.measured),
+        *change_lines(found.plan, attention=False),
         quality,
     ]
     if not found.same_test:
@@ -163,8 +170,7 @@ def _turn(turn: RoundStory, told: Explanation) -> list[str]:
         )
     if turn.capacity is not None:
         c = turn.capacity
-        what = f"{c.bins} bins" if c.bins else f"{c.rows} rows" if c.rows else "no table"
-        lines.append(f"           width {c.width}, {what}, {show_count(c.parameters)} parameters: {c.reason}")
+        lines.append(f"           width {c.width}, {_encoded(c)}, {show_count(c.parameters)} parameters: {c.reason}")
     if turn.trees is not None:
         t = turn.trees
         own = "" if turn.trees_weight is None else f" attention {percent(turn.trees_weight)},"
@@ -180,6 +186,26 @@ def _turn(turn: RoundStory, told: Explanation) -> list[str]:
     if turn.trees_ablation is not None:
         lines.append(f"           ablation in the trees: {_estimate(turn.trees_ablation, sign=True)}")
     return lines
+
+
+def _next(step: NextStep, told: Explanation) -> str:
+    part = f"{step.part}: " if len(told.next) > 1 else ""
+    return f"{part}{next_step(step)}"
+
+
+def _even(told: Explanation) -> str | None:
+    """What it would have had then."""
+    said = []
+    if told.even is not None:
+        c = told.even
+        said.append(f"width {c.width}, {_encoded(c)}, {show_count(c.parameters)} parameters")
+    if told.even_trees is not None:
+        said.append(f"{told.even_trees.bins} bins in the trees, where all count the same")
+    return f"would have given it {' and '.join(said)}; attention {percent(1 / told.features)}" if said else None
+
+
+def _encoded(c: FeatureCapacity) -> str:
+    return f"{c.bins} bins" if c.bins else f"{c.rows} rows" if c.rows else "no table"
 
 
 def _split(told: Explanation) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from abi.errors import PlanInfeasible
 from abi.planning.backbone import FEW_MEMBERS, GOOD_WIDTH, few_members
-from abi.planning.compare import LIMITS, gain_words
+from abi.planning.compare import LIMITS, changes, gain_words
 from abi.planning.planner import Planner
 from abi.planning.prices import SAID, SHOW, LimitPrice, binding, limit_prices
 from abi.planning.relaxation import relax
@@ -140,13 +140,10 @@ def _even(planner: Planner, attention: Attention, family: Family | None, plan: P
         even = planner.divide(attention, family, allocation="even")
     except PlanInfeasible:
         return [Lost(what="the even split", why="fits the envelope in no size")]
-    if expected_gain(even) <= 0:
-        return []
-    gain = relative_gain(plan, even)
-    cost = (
-        f"{show_count(even.predicted.parameters)} parameters, {show_seconds(even.predicted.train_time_s)} of training"
-    )
-    return [Lost(what="the even split", why=f"{gain:+.1%} expected gain at {cost}")]
+    cost = even.predicted
+    spent = f"{show_count(cost.parameters)} parameters, {show_seconds(cost.train_time_s)} of training"
+    said = ", ".join(filter(None, (changes(plan, even), gain_words(plan, even))))
+    return [Lost(what="the even split", why=f"{said}, at {spent}")]
 
 
 def _members(planner: Planner, attention: Attention, family: Family | None, plan: Plan) -> list[Lost]:

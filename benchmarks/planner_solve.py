@@ -36,7 +36,7 @@ MACHINE = Machine(
 )  # fmt: skip
 
 
-def attention(count: int, seed: int = 0, **split: bool) -> Attention:
+def attention(count: int, seed: int = 0, *, frugal: bool = False, pruned: bool = False) -> Attention:
     """Of `count` features: three fifths numbers, the others categories; three tenths of them carry no signal."""
     random = np.random.default_rng(seed)
     numbers = random.random(count) < 0.6
@@ -61,7 +61,7 @@ def attention(count: int, seed: int = 0, **split: bool) -> Attention:
             for f, v, h in zip(features, values, heard, strict=True)
         ),
     )  # fmt: skip
-    return fit(scores, 0.2, load_config(settings={}).attention, **split)
+    return fit(scores, 0.2, load_config(settings={}).attention, frugal=frugal, pruned=pruned)
 
 
 def plans() -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ from abi.types import Attention, Cost, Envelope, Family, Plan
 from abi.units import show_count
 
 SHOWN: Final = 3
+TRIED: Final = 6
+"""Of the even splits' costs, about so many are tried where there is too little to show."""
 HALVINGS: Final = 4
 """How often what lies between the envelope and the least known to do is halved, where a split of attention's may need less."""
 CLOSE: Final = 1.05
@@ -66,7 +68,7 @@ def nearest(planner: Planner, attention: Attention, family: Family | None, envel
     costs = [tried.cost for tried in trail.sizes]
     exact = (family or planner.config.training.family) == "network" and not attention.frugal
     found = list(_least(envelope, solve, costs, exact=exact))
-    found += _larger(envelope, solve, found)
+    found += _larger(envelope, solve, costs, found)
     return tuple(sorted(found, key=lambda n: (n.relaxed, n.text)))[:SHOWN]
 
 
@@ -187,22 +189,27 @@ def _relaxed(envelope: Envelope, wider: Envelope) -> float:
     return sum(math.log(new / old) for old, new in pairs if old is not None and new is not None)
 
 
-def _larger(envelope: Envelope, solve: Solve, found: Sequence[Nearest]) -> list[Nearest]:
-    """More of what the nearest way raises, where that is another plan."""
+def _larger(envelope: Envelope, solve: Solve, costs: Sequence[Cost], found: Sequence[Nearest]) -> list[Nearest]:
+    """More of what the nearest way raises, where that is another plan: so many times it, or what even splits take."""
     if not found or len(found) >= SHOWN:
         return []
     first = min(found, key=lambda n: (n.relaxed, n.text))
     names = [n for n, field in LIMITS.items() if getattr(first.envelope, field) != getattr(envelope, field)]
+    times = [_times(first.envelope, names, t) for t in LARGER]
+    even = sorted((_raised(first.envelope, names, c) for c in costs), key=lambda e: _relaxed(envelope, e))
     more: list[Nearest] = []
     seen = [n.plan.predicted for n in found]
-    for times in LARGER:
-        wide = first.envelope
-        for name in names:
-            wide = with_limit(wide, name, times * getattr(wide, LIMITS[name]))
+    for wide in [*times, *even[:: max(1, len(even) // TRIED)]]:
+        if len(found) + len(more) >= SHOWN:
+            break
         larger = _written(envelope, names, wide, solve)
         if larger is not None and larger.plan.predicted not in seen:
             seen.append(larger.plan.predicted)
             more.append(larger)
-        if len(found) + len(more) >= SHOWN:
-            break
     return more
+
+
+def _times(envelope: Envelope, names: Sequence[str], times: float) -> Envelope:
+    for name in names:
+        envelope = with_limit(envelope, name, times * getattr(envelope, LIMITS[name]))
+    return envelope

@@ -59,7 +59,8 @@ def binding(prices: tuple[LimitPrice, ...]) -> LimitPrice | None:
 def with_limit(envelope: Envelope, name: str, value: float | int | None) -> Envelope:
     """The same envelope with another limit, or without it."""
     whole = name in {"parameters", "memory"}
-    return replace(envelope, **{LIMITS[name]: None if value is None else max(1, int(value)) if whole else value})
+    limit = None if value is None else max(1, int(value)) if whole else value
+    return replace(envelope, **{LIMITS[name]: limit})  # type: ignore[arg-type]  # whole where it has to be
 
 
 def _price(plan: Plan, solve: Solve, name: str) -> LimitPrice:

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from abi.attention.fit import fit
 from abi.config import load_config
@@ -21,6 +22,8 @@ from abi.problem import DataFile, Feature, Problem, Schema, Snapshot, Split
 from abi.types import Attention, Envelope, FeatureScore, Scores
 
 SIZES = (500, 2000)
+EXACT = 100
+"""Up to so many features the optimum is found as well."""
 WIDTHS = (1, 2, 4, 8, 12, 16, 24, 32)
 ENVELOPES = {
     "no limit": lambda _: Envelope(),
@@ -95,6 +98,22 @@ def division(count: int, share: float, seed: int, widths: tuple[int, ...] = WIDT
     return knapsack(ladders, weights, budget, 100, limit, None)
 
 
+def exact_worth(sack: Knapsack) -> float:
+    """The optimum by integer programming that stops at no gap; the bound is then the worth."""
+    solved = milp(
+        -sack.gain,
+        integrality=np.ones(len(sack.gain)),
+        bounds=Bounds(0, 1),
+        constraints=[
+            LinearConstraint(sack.one_each(), 1, 1),
+            LinearConstraint(np.vstack([sack.price, sack.width]), ub=1),
+        ],
+        options={"mip_rel_gap": 0.0},
+    )
+    assert solved.status == 0, solved.message
+    return -float(solved.fun)
+
+
 def best_worth(sack: Knapsack) -> float:
     """By trying everything."""
     every = itertools.product(*(range(len(rungs)) for rungs in sack.ladders))
@@ -104,7 +123,7 @@ def best_worth(sack: Knapsack) -> float:
 def divisions() -> list[dict[str, Any]]:
     """Seconds of one division, and how far its worth lies below the relaxation's bound, and below the optimum."""
     found = []
-    for count in (4, 6, 20, 100, *SIZES):
+    for count in (4, 6, 20, 64, 65, 100, *SIZES):
         seconds, gaps, below = [], [], []
         for seed, share in itertools.product(range(3), (0.02, 0.1, 0.3)):
             sack = division(count, share, seed, WIDTHS[:6] if count <= 6 else WIDTHS)
@@ -115,8 +134,9 @@ def divisions() -> list[dict[str, Any]]:
             assert places is not None
             assert relaxed is not None
             gaps.append(1 - sack.worth(places) / relaxed.bound)
-            if count <= 6:
-                below.append(1 - sack.worth(places) / best_worth(sack))
+            if count <= EXACT:
+                optimum = best_worth(sack) if count <= 6 else exact_worth(sack)
+                below.append(1 - sack.worth(places) / optimum)
         row = {
             "features": count, "seconds": round(float(np.median(seconds)), 4), "slowest_s": round(max(seconds), 4),
             "gap_to_bound": round(max(gaps), 6), "gap_to_optimum": round(max(below), 6) if below else None,

@@ -17,6 +17,7 @@ from abi.planning.family import plan_family
 from abi.planning.knapsack import Knapsack, knapsack
 from abi.planning.ladder import Step
 from abi.planning.machine import Machine
+from abi.planning.quiet import silent_stdout
 from abi.planning.relaxation import relax
 from abi.problem import DataFile, Feature, Problem, Schema, Snapshot, Split
 from abi.types import Attention, Envelope, FeatureScore, Scores
@@ -100,16 +101,17 @@ def division(count: int, share: float, seed: int, widths: tuple[int, ...] = WIDT
 
 def exact_worth(sack: Knapsack) -> float:
     """The optimum by integer programming that stops at no gap; the bound is then the worth."""
-    solved = milp(
-        -sack.gain,
-        integrality=np.ones(len(sack.gain)),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(sack.one_each(), 1, 1),
-            LinearConstraint(np.vstack([sack.price, sack.width]), ub=1),
-        ],
-        options={"mip_rel_gap": 0.0},
-    )
+    with silent_stdout():
+        solved = milp(
+            -sack.gain,
+            integrality=np.ones(len(sack.gain)),
+            bounds=Bounds(0, 1),
+            constraints=[
+                LinearConstraint(sack.one_each(), 1, 1),
+                LinearConstraint(np.vstack([sack.price, sack.width]), ub=1),
+            ],
+            options={"mip_rel_gap": 0.0},
+        )
     assert solved.status == 0, solved.message
     return -float(solved.fun)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abi.documents import find
-from abi.errors import UsageError, clip, listed
+from abi.errors import TrackingError, UsageError, clip, listed
 from abi.types import Plan
 from flows.session import STDIN, read_value
 from tasks.runs import is_reference, load_run, newest_run
@@ -60,24 +60,33 @@ def resolve(
         return load_run(ws, config, run), what
     newest = newest_run(ws, config)
     known = [] if newest is None else [f.name for f in newest.problem.schema.features]
-    named = _run(ws, config, what) if is_reference(what) else None
+    named = _run(ws, config, what, patient=what not in known) if is_reference(what) else None
     if named is not None and what in known:
         msg = f"Expected a feature or a run, got {clip(what)!r}, which is both: say `abi explain {what} --run RUN` or `abi explain {what} FEATURE`."
         raise UsageError(msg)
     if named is not None:
         return named, None
-    if newest is None or (what not in known and is_reference(what)):
-        return load_run(ws, config, what), None  # its error says what a run is called
-    if what not in known:
-        near = difflib.get_close_matches(what, known, n=3, cutoff=0.5)
-        hint = f"did you mean {listed(near)}?" if near else f"the features are {listed(known)}."
-        msg = f"Expected a run, or a feature of the newest run {newest.title}, got {clip(what)!r}: {hint}"
+    if what in known:
+        assert newest is not None
+        return newest, what
+    near = difflib.get_close_matches(what, known, n=3, cutoff=0.5)
+    if newest is None and not is_reference(what):
+        msg = f"Expected a run in {ws.root} that {clip(what)!r} is a feature of, found none: run `abi run` first, or name its --workspace or --run."
         raise UsageError(msg)
-    return newest, what
+    if newest is None or (is_reference(what) and not near):
+        return load_run(ws, config, what), None  # its error says what a run is called
+    hint = f"did you mean {listed(near)}?" if near else f"the features are {listed(known)}."
+    msg = f"Expected a run, or a feature of the newest run {newest.title}, got {clip(what)!r}: {hint}"
+    raise UsageError(msg)
 
 
-def _run(ws: Workspace, config: Config, reference: str) -> RunRecord | None:
+def _run(ws: Workspace, config: Config, reference: str, *, patient: bool) -> RunRecord | None:
+    """The run of that name; a word that is a feature as well need not wait for an MLflow that does not answer."""
     try:
         return load_run(ws, config, reference)
     except UsageError:
+        return None
+    except TrackingError:
+        if patient:
+            raise
         return None

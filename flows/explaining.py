@@ -80,8 +80,9 @@ def explain(
     ws, config = _open(common)
     record, name = resolve(ws, config, what, feature, run)
     if name is None:
-        why = explain_run(record)
-        _print(why.to_json(), [record.title, *plan_stories.of_plan(why)], common)
+        why, notes = explain_run(record)
+        plain = {"run_id": record.run_id, "model": record.title, **why.to_json(), "notes": notes}
+        _print(plain, [record.title, *notes, *plan_stories.of_plan(why)], common)
         return
     entries = ledger_entries(ws, config, record)
     told = tell(record, name, entries, drifts_of(ws, entries))

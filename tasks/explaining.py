@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from abi.audit.record import RunRecord
 
 
-def explain_run(run: RunRecord) -> PlanExplanation:
-    """Explain the kept round's plan, by the constants, settings and rows that the run recorded.
+def explain_run(run: RunRecord) -> tuple[PlanExplanation, list[str]]:
+    """Explain the kept round's plan, by the constants, settings and rows that the run recorded; with what to know of it.
 
     Raises:
         UsageError: the run did not record them.
@@ -22,4 +22,11 @@ def explain_run(run: RunRecord) -> PlanExplanation:
     if found is None:
         msg = f"Expected a run that recorded its settings and machine, got {run.title}, which is older: run it again first."
         raise UsageError(msg)
-    return explain_plan(*found)
+    planner, attention, family = found
+    same = planner.divide(attention, family).id == run.rounds[run.kept].plan.id
+    notes = (
+        []
+        if same
+        else ["The code plans otherwise than when the run was recorded: this is of the plan that it makes now."]
+    )
+    return explain_plan(planner, attention, family), notes

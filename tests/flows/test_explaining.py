@@ -276,6 +276,7 @@ def test_a_run_alone_is_about_its_plan(abi, recorded):
         told = abi("explain", reference, "--workspace", recorded, "--json").json
         assert {s["feature"] for s in told["steps"]} == {"size", "weight", "colour"}
         assert told["bound"]
+        assert (told["model"], told["notes"]) == ("network/1", [])
     out = abi("explain", "trees/1", "--workspace", recorded).out
     assert out.startswith("trees/1\n")
     assert "what lost" in out
@@ -284,8 +285,9 @@ def test_a_run_alone_is_about_its_plan(abi, recorded):
 def test_what_neither_a_run_nor_a_feature_is_called(abi, recorded, tmp_path):
     for words, said in (
         (["sise"], "Expected a run, or a feature of the newest run text/1, got 'sise': did you mean 'size', 'said'?"),
-        (["nothing like it"], "the features are 'size', 'weight', 'colour' and 'said"),
+        (["nothing like it"], "the features are 'size', 'weight', 'colour', 'said'."),
         (["auto/9"], "Expected one run 'auto/9' in"),
+        (["abcdef99"], "Expected one run 'abcdef99' in"),
         (["auto/1", "size", "--run", "trees/1"], "Expected one run, got 'auto/1' and --run 'trees/1'"),
         (["size", "--run", "what is this"], "Expected a run id of at least 4 digits"),
     ):
@@ -294,6 +296,7 @@ def test_what_neither_a_run_nor_a_feature_is_called(abi, recorded, tmp_path):
         assert said in answer.sentence
     answer = abi("explain", "size", "--workspace", tmp_path / "empty")
     assert answer.code == 2
+    assert "Expected a run in" in answer.sentence
 
 
 def test_a_word_that_is_a_feature_and_a_run_has_to_be_told_apart(abi, copied):

@@ -48,9 +48,8 @@ def next_step(step: NextStep) -> str:
     """One feature's next step in words."""
     if step.next is None:
         return f"none: {step.why}"
-    unit = "bins" if step.part == "trees" else "cells" if step.parameters and step.next > 64 else "width"  # noqa: PLR2004 - a text's least
     price = show_bytes(step.memory_bytes) if step.part == "trees" else f"{show_count(step.parameters)} parameters"
-    return f"{unit} {step.now} -> {step.next} for {price} more, {_gain(step.gain)} expected gain"
+    return f"{step.unit} {step.now} -> {step.next} for {price} more, {_gain(step.gain)} expected gain"
 
 
 def of_change(found: PlanChange) -> list[Part]:
@@ -105,12 +104,13 @@ def _steps(steps: list[NextStep], part: str) -> Table:
     unit = "per KiB" if trees else "per 1k parameters"
     table = new_table("feature", "attention", "bins" if trees else "width", "next", "price", "expected gain", unit)
     for s in steps[:SHOWN]:
+        said = " cells" if s.unit == "cells" else ""
         if s.next is None:
-            table.add_row(clip(s.feature), percent(s.attention), str(s.now), "none", "", "", s.why)
+            table.add_row(clip(s.feature), percent(s.attention), f"{s.now}{said}", "none", "", "", s.why)
             continue
         price = show_bytes(s.memory_bytes) if trees else show_count(s.parameters)
         gains = (_gain(s.gain), _gain(s.gain_per_unit))
-        table.add_row(clip(s.feature), percent(s.attention), str(s.now), str(s.next), price, *gains)
+        table.add_row(clip(s.feature), percent(s.attention), f"{s.now}{said}", f"{s.next}{said}", price, *gains)
     return table
 
 

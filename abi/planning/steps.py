@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from abi.families.network import outputs
 from abi.planning.backbone import Backbone, per_width_of
 from abi.planning.knapsack import Knapsack, knapsack
 from abi.planning.ladder import MAX_ROWS, ladder
@@ -26,7 +27,8 @@ class NextStep(Value):
 
     Attributes:
         feature: its name.
-        part: "network", where rungs are widths (or a text's cells), or "trees", where they are bins.
+        part: "network" or "trees".
+        unit: what rungs are of: width, cells of a text's table, or bins of trees.
         attention: of that part.
         now: what it has.
         next: what it would have; None on the last rung.
@@ -39,6 +41,7 @@ class NextStep(Value):
 
     feature: str
     part: Literal["network", "trees"]
+    unit: Literal["width", "cells", "bins"]
     attention: float
     now: int
     next: int | None
@@ -73,8 +76,7 @@ def division(plan: Plan, trail: Trail) -> Solved | None:
         if at is None:
             return None
         places.append(at)
-    schema = scores.problem.schema
-    out = len(schema.classes) if schema.task == "multiclass" else 1
+    out = outputs(scores.problem.schema)
     backbone = Backbone(capacity.members, capacity.blocks, capacity.block_width)
     weights = [w.weight for w in plan.attention.weights]
     budget = sum(f.parameters for f in capacity.features)
@@ -108,6 +110,7 @@ def _step(plan: Plan, sack: Knapsack, i: int, at: int, whole: float) -> NextStep
     return NextStep(
         feature=weight.feature,
         part="network",
+        unit="cells" if cells else "width",
         attention=weight.weight,
         now=here.entries if cells else here.width,
         next=None if above is None else above.entries if cells else above.width,
@@ -135,6 +138,7 @@ def _of_trees(plan: Plan) -> list[NextStep]:
             NextStep(
                 feature=given.feature,
                 part="trees",
+                unit="bins",
                 attention=weight.weight,
                 now=given.bins,
                 next=None if last else given.bins + 1,

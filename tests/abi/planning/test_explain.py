@@ -151,6 +151,18 @@ def test_the_even_split_has_next_steps_too(toy: Any) -> None:
     assert explain_plan(planner, attention).division is None  # nothing was divided
 
 
+def test_a_text_s_next_step_is_in_cells(toy: Any) -> None:
+    table = toy.texts()
+    attention = toy.attention(table.problem, [0.9], 0.3, frugal=True, terms=table.terms)
+    planner, trail = _planner(toy), Trail()
+    plan = planner.divide(attention, trail=trail)
+    (step,) = next_steps(plan, trail)
+    (given,) = plan.capacity.features
+    assert step.unit == "cells"
+    assert given.entries >= step.now  # what the rungs left over went to it as well
+    assert step.next is None or step.next == 2 * step.now or step.next == given.rows * given.width
+
+
 def test_trees_next_bin_by_hand(toy: Any) -> None:
     planner, attention, trail = _planner(toy, "trees"), _attention(toy), Trail()
     plan = planner.divide(attention, trail=trail)

@@ -89,7 +89,9 @@ def described(plan: Plan) -> str:
         size = f"{c.blocks} x {c.block_width} with {c.members}" if c.blocks else f"a head with {c.members}"
         said.append(f"{size} member{'s' if c.members > 1 else ''}")
     if plan.trees is not None:
-        said.append(f"{plan.trees.rounds} round{'s' if plan.trees.rounds > 1 else ''} of {plan.trees.leaves} leaves")
+        t = plan.trees
+        bins = show_count(sum(f.bins for f in t.features))
+        said.append(f"{t.rounds} round{'s' if t.rounds > 1 else ''} of {t.leaves} leaves and {bins} bins")
     return f"{' beside '.join(said)}, {show_count(plan.predicted.parameters)} parameters"
 
 

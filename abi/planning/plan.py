@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ from abi.planning.ladder import (
     EVEN_TEXT_WIDTH,
     EVEN_WIDTH,
     MAX_ROWS,
+    Step,
     ladder,
     shares_rows,
     step,
@@ -102,12 +104,18 @@ def make_plan(
     if limited:
         few = sizes[::COARSER] if start.blocks else [s for s in sizes if s[1] >= GOOD_WIDTH]
         tried += [(most, *size) for most in FEWER_ROWS for size in few]
+
+    @functools.cache
+    def rungs(width: int, most: int) -> list[Step]:
+        """Of the even split at `width`, with rows for the `most` frequent values of a category."""
+        return [step(f, widest(f, width), start.bins, terms.get(f.name, 0), most) for f in schema.features]
+
     smallest: tuple[Cost, str] | None = None
     for most, backbone, width in tried:
         bound = (most, backbone, width) != tried[0]
         if bound and config.training.epochs is None:
             start = replace(start, epochs=max(start.epochs, BOUND_EPOCHS))
-        even = _even(schema.features, backbone, width, start.bins, work.outputs, terms, most)
+        even = _even(schema.features, rungs(width, most), backbone, work.outputs)
         execution, cost, short = _fitting(even, start, work, envelope, machine)
         trail.sizes.append(TriedSize(backbone, width, most, cost, short))
         if short is None:
@@ -132,18 +140,9 @@ def make_plan(
     raise PlanInfeasible(msg, cost.parameters)
 
 
-def _even(
-    features: Sequence[Feature],
-    backbone: Backbone,
-    width: int,
-    bins: int,
-    out: int,
-    terms: Mapping[str, int],
-    most: int,
-) -> Capacity:
-    """The even split at `width`, with rows for the `most` frequent values of a category."""
+def _even(features: Sequence[Feature], rungs: Sequence[Step], backbone: Backbone, out: int) -> Capacity:
+    """The even split with these rungs."""
     reason = "the even split gives every feature the same width, or one unit per distinct value where it has fewer"
-    rungs = [step(f, widest(f, width), bins, terms.get(f.name, 0), most) for f in features]
     allotments = [Allotment(step=rung, next_width=None, next_parameters=None) for rung in rungs]
     return capacity_of(features, allotments, backbone, out, [reason] * len(features))
 

@@ -2,13 +2,15 @@
 
     python benchmarks/planner.py all                     # every part that this device allows; `make bench-planner`
     python benchmarks/planner.py memory --only bert      # configurations whose name has it
+    python benchmarks/planner.py solve                   # dividing an envelope: seconds, and how far from the optimum
 
 `memory`: peak bytes of a training step and of an evaluation, at numbers of rows that were not traced, against the
 allocator's own count: networks of the project and modules that are not, with SGD, AdamW or Adafactor. On a GPU also the
 seconds of a step after `abi calibrate`, the large modules, and whether a step runs when the allocator may reserve no more
 than the bound. On a processor recurrent layers run without oneDNN, as they are traced: oneDNN's own keep a workspace
 that no trace can see. `choice` (GPU): the plan's throughput beside the best of all configurations, each run.
-`throughput`: the project's own training beside a loop by hand. What was not measured is said at the end. Figures go to
+`throughput`: the project's own training beside a loop by hand. `solve`: dividing an envelope, its time and how far from
+the optimum it ends. What was not measured is said at the end. Figures go to
 ``results/planner-<part>-<device>-<date>.json``.
 """
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 import warnings
 from typing import Any, Final
 
@@ -31,6 +34,7 @@ import torch
 from planner_choice import CASES, choice
 from planner_measure import fits, on_cpu, on_gpu
 from planner_predict import Predicted, all_predicted, configurations
+from planner_solve import solved
 from planner_throughput import throughput
 from results_file import write_results
 
@@ -38,7 +42,7 @@ from abi.devices.calibrate import calibrate
 from abi.devices.detect import found as devices_here
 from abi.devices.device import Cluster
 
-PARTS: Final = ("memory", "choice", "throughput")
+PARTS: Final = ("memory", "choice", "throughput", "solve")
 ON_GPU_ALONE: Final = {
     "choice": "configurations run one by one on a GPU",
     "step": "seconds of a step, and whether it runs at its bound",
@@ -59,13 +63,20 @@ def here() -> Cluster:
     )  # fmt: skip
 
 
-def memory(cluster: Cluster, only: str, at_bound: bool) -> dict[str, Any]:
+def memory(cluster: Cluster, only: str, *, at_bound: bool, limit_s: float | None) -> dict[str, Any]:
     """Every configuration, then the summary of each group."""
     gpu = cluster.device.kind == "gpu"
     known = {name: one for name, one in configurations(gpu=gpu).items() if only in name}
     wanted = [(name, rows) for name, (_, _, rows) in known.items()]
     found: list[dict[str, Any]] = []
-    for (name, rows), predicted in zip(wanted, all_predicted(wanted, cluster), strict=True):
+    predictions = all_predicted(wanted, cluster)
+    if gpu:  # what is timed is not disturbed by traces
+        predictions = iter(list(predictions))
+    began = time.monotonic()
+    for (name, rows), predicted in zip(wanted, predictions, strict=True):
+        if limit_s is not None and time.monotonic() - began > limit_s:
+            print(f"not measured, as {limit_s:g} s are over: {len(wanted) - len(found)} configurations from {name} on")
+            break
         group, training, _ = known[name]
         actual = on_gpu(training, rows) if gpu else on_cpu(training, rows, recurrent=name.startswith(("lstm", "gru")))
         result = compared(name, group, rows, predicted, actual.phases, actual.step_bytes) | {
@@ -163,6 +174,7 @@ def main() -> None:
     parser.add_argument(
         "--cases", type=int, default=len(CASES), help="so many modules whose configurations are all run"
     )
+    parser.add_argument("--limit", type=float, help="seconds after which `memory` begins no further configuration")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")  # of other people's models
     cluster = here()
@@ -171,13 +183,13 @@ def main() -> None:
     missing = dict(ON_GPU_ALONE) if not gpu else {}
     for part in parts:
         if part == "memory":
-            figures: Any = memory(cluster, chosen.only, at_bound=gpu)
+            figures: Any = memory(cluster, chosen.only, at_bound=gpu, limit_s=chosen.limit)
         elif part == "choice":
             if not gpu:
                 continue
             figures = choice(cluster, chosen.cases)
         else:
-            figures = throughput()
+            figures = throughput() if part == "throughput" else solved()
         if not chosen.only:
             kept = {"device": cluster.device.to_json(), "torch": torch.__version__, "figures": figures}
             print(write_results(f"planner-{part}-{cluster.device.kind}", kept))

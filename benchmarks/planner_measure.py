@@ -13,7 +13,7 @@ import torch
 
 from abi.execution.allocator import allocated_peaks
 from abi.execution.checkpointing import apply_checkpointing
-from abi.execution.module import built, optimizer_of
+from abi.execution.module import optimizer_of
 from abi.execution.step import PHASES, Step, Training, plain_kernels
 
 LEAST_RUNS, MOST_RUNS, MOST_S = 3, 30, 0.4
@@ -62,7 +62,8 @@ def emptied() -> None:
 
 def started(training: Training, place: str) -> Step:
     """The module on its device with its optimizer."""
-    module = built(training.build).to(place)
+    with torch.device(place):
+        module = training.build()
     if training.checkpointing:
         apply_checkpointing(module)
     return Step(training, module, optimizer_of(training.optimizer, module))

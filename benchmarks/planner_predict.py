@@ -46,13 +46,14 @@ class Predicted:
 @cache
 def configurations(*, gpu: bool) -> dict[str, tuple[str, Training, int]]:
     """Name -> group, training and rows; the large ones where there is a GPU, also at a quarter of their rows."""
-    found = {name: ("own", training, ROWS) for name, training in own()}
-    found |= {name: ("others", training, ROWS) for name, training in others()}
+    found: dict[str, tuple[str, Training, int]] = {}
     if gpu:
         for name, training, rows in large():
             group = "own" if name.startswith("network") else "others"
             found[name] = (group, training, rows)
             found[f"{name} quarter"] = (group, training, rows // 4)
+    found |= {name: ("own", training, ROWS) for name, training in own()}
+    found |= {name: ("others", training, ROWS) for name, training in others()}
     return found
 
 
@@ -90,7 +91,7 @@ def seconds_of(found: Footprint, rows: int, cluster: Cluster) -> tuple[float, st
 
 def all_predicted(wanted: Iterable[tuple[str, int]], cluster: Cluster) -> Iterator[Predicted]:
     """In their order, each as soon as it is there; a processor's are traced one by one, beside what is measured."""
-    workers = max(1, (os.cpu_count() or 2) // 2) if cluster.device.kind == "gpu" else 1
+    workers = max(1, (os.cpu_count() or 2) - 1) if cluster.device.kind == "gpu" else 1
     names, rows = zip(*wanted, strict=True)
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)

@@ -125,21 +125,23 @@ def plan(
 
     `abi plan ATTENTION.json` plans widths, layers and execution of the project's own networks. `abi plan --module
     package:factory --batch 'x=f32[B,128]' --gpus 2xL4 --global-batch 256` plans devices, precision, checkpointing,
-    micro-batch and workers of anyone's module; with --measure it also runs a few steps of it here.
+    micro-batch and workers of anyone's module; with --measure it also runs a few steps of it here. With --explain both say
+    what binds, what a little more of each limit would buy, and what lost; --what-if memory=16GiB shows the plan in another
+    envelope beside it.
 
     Args:
         source: What `abi fit --json` printed (a file, or - for stdin).
         budget: A limit, as parameters=200k, memory=8GiB, train_time=2h, latency=2ms, energy=2kWh or cost=0.5; with --module
             no parameters, but host_memory; may be repeated.
-        asked: What is said of a module.
+        asked: What is said of a module; --gpus, --explain and --what-if go with both.
         common: Flags that every command takes.
     """
-    from flows import commands, plan_module
+    from flows import plan_module, plan_own
 
     if plan_module.is_asked(source, asked):
         plan_module.plan(asked, budget or [], common)
     else:
-        commands.stage("plan", source or "", common, budget or [], asked.gpus)
+        plan_own.plan(source or "", asked, budget or [], common)
 
 
 @app.command

@@ -14,7 +14,7 @@ from abi.errors import UsageError
 from abi.outcomes import Evaluation, Trained
 from abi.problem import Checks
 from abi.sections import without_passwords
-from abi.types import Attention, Plan, Scores
+from abi.types import Plan, Scores
 from abi.values import Value
 from flows.session import emit, open_call, print_value, read_plain, read_value, settings_of, workspace_of
 from tasks import progress
@@ -67,13 +67,13 @@ def run(
 
 def _dry_run(call: Call, problem_id: str, common: Common) -> None:
     from tasks.checks import validate
-    from tasks.planning import divide
+    from tasks.planning import divide_or_name
     from tasks.preflight import dry_run_attention
     from tasks.scoring import score
 
     ws = call.ws
     checks = validate(call, problem_id)
-    plan = divide(call, dry_run_attention(find(ws.get(score(call, checks)), Scores), call.settings))
+    plan = divide_or_name(call, dry_run_attention(find(ws.get(score(call, checks)), Scores), call.settings))
     progress.say("dry run   nothing was trained or registered; a run also tries other temperatures")
     print_value(plan, common)
 
@@ -130,12 +130,12 @@ def score(source: str, target: str | None, test: Path | None, name: str | None, 
     print_value(ws.get(score_stage(call, ws.put(checks))), common)
 
 
-def stage(verb: str, source: str, common: Common, budget: list[str] | None = None, gpus: str | None = None) -> None:
-    """`abi fit`, `plan`, `train` and `eval`: one value in, one value out."""
+def stage(verb: str, source: str, common: Common) -> None:
+    """`abi fit`, `train` and `eval`: one value in, one value out."""
     needs, function = _verb(verb)
     value = read_value(source)
     find(value, needs)
-    ws, call = open_call(common, None, source, budget or [], gpus)
+    ws, call = open_call(common, None, source, [])
     print_value(ws.get(function(call, ws.put(value))), common)
 
 
@@ -145,10 +145,6 @@ def _verb(name: str) -> tuple[type[Value], Any]:
         from tasks.attention import fit
 
         return Scores, fit
-    if name == "plan":
-        from tasks.planning import plan
-
-        return Attention, plan
     from tasks.training import train, train_control
 
     if name == "train":

@@ -32,6 +32,7 @@ def replay(
     from abi.audit.what_if import what_if as decide_again
     from flows.session import emit
     from tasks import stories
+    from tasks.parts import show
     from tasks.replay import replay_run
     from tasks.runs import load_run
 
@@ -46,46 +47,71 @@ def replay(
     if common.json:
         emit({"run_id": record.run_id, "model": record.title, "decisions": plain, "notes": replayed.notes})
     elif not common.quiet:
-        stories.show(stories.of_replay(replayed), no_color=common.no_color)
+        show(stories.of_replay(replayed), no_color=common.no_color)
     rules.verdict(replayed.decisions)
     if not all(d.same for d in replayed.decisions):
         sys.exit(1)
 
 
-def explain(run: str, feature: str, *, common: Common = Common()) -> None:
+def explain(
+    what: str,
+    feature: str | None = None,
+    *,
+    run: str | None = None,
+    common: Common = Common(),
+) -> None:
     """Tell the whole story of one feature: its data, scores, attention, what it was given and why, what it was worth.
 
+    `abi explain age` is about the newest run in the workspace, `abi explain RUN age` about that run; `abi explain RUN` tells
+    of its plan what binds, what a little more would buy, each feature's next step, and what lost.
+
     Args:
-        run: Run id (or its beginning), NAME/VERSION or models:/NAME/VERSION.
-        feature: Name of the feature.
+        what: A feature, or a run: its id (or the beginning), NAME/VERSION or models:/NAME/VERSION.
+        feature: Name of the feature, where WHAT is a run.
+        run: The run, where WHAT is a feature (default: the newest).
         common: Flags that every command takes.
     """
     from abi.audit.explain import explain as tell
-    from tasks import stories
-    from tasks.runs import drifts_of, ledger_entries, load_run
+    from flows.explained import resolve
+    from tasks import plan_stories, stories
+    from tasks.explaining import explain_run
+    from tasks.runs import drifts_of, ledger_entries
 
     ws, config = _open(common)
-    record = load_run(ws, config, run)
+    record, name = resolve(ws, config, what, feature, run)
+    if name is None:
+        why, notes = explain_run(record)
+        plain = {"run_id": record.run_id, "model": record.title, **why.to_json(), "notes": notes}
+        _print(plain, [record.title, *notes, *plan_stories.of_plan(why)], common)
+        return
     entries = ledger_entries(ws, config, record)
-    told = tell(record, feature, entries, drifts_of(ws, entries))
+    told = tell(record, name, entries, drifts_of(ws, entries))
     _print(told.to_json(), stories.of_explanation(told), common)
 
 
 def diff(before: str, after: str, *, common: Common = Common()) -> None:
-    """Compare two runs: data, settings and code, and with them attention, allocation, cost and quality.
+    """Compare two runs or two plans: data, settings and code, and with them attention, allocation, cost and quality.
+
+    Of plans from files there are no data and no quality: what each feature has, layers, execution and predicted cost.
 
     Args:
-        before: Run id (or its beginning), NAME/VERSION or models:/NAME/VERSION.
-        after: The same of the other run.
+        before: Run id (or its beginning), NAME/VERSION, models:/NAME/VERSION, or a file that `abi plan --json` printed.
+        after: The same of the other.
         common: Flags that every command takes.
     """
     from abi.audit.diff import diff as compare
-    from tasks import stories
-    from tasks.runs import load_run
+    from abi.planning.compare import compare as compare_plans
+    from flows.explained import side
+    from tasks import plan_stories, stories
 
     ws, config = _open(common)
-    found = compare(load_run(ws, config, before), load_run(ws, config, after))
-    _print(found.to_json(), stories.of_diff(found), common)
+    one, other = side(ws, config, before), side(ws, config, after)
+    if one.run is not None and other.run is not None:
+        found = compare(one.run, other.run)
+        _print(found.to_json(), stories.of_diff(found), common)
+        return
+    changed = compare_plans(one.plan, other.plan, (one.title, other.title))
+    _print(changed.to_json(), plan_stories.of_change(changed), common)
 
 
 def register(app: App) -> None:
@@ -118,9 +144,9 @@ def _settings(items: list[str]) -> dict[str, str]:
 
 def _print(plain: object, parts: Any, common: Common) -> None:
     from flows.session import emit
-    from tasks import stories
+    from tasks.parts import show
 
     if common.json:
         emit(plain)
     elif not common.quiet:
-        stories.show(parts, no_color=common.no_color)
+        show(parts, no_color=common.no_color)

@@ -65,7 +65,7 @@ def is_asked(source: str | None, asked: ModuleFlags) -> bool:
     if asked.module is None and source is None:
         msg = "Expected what `abi fit --json` printed, or --module package:factory, got neither: name one."
         raise UsageError(msg)
-    if source is not None and replace(asked, gpus=None) != ModuleFlags():
+    if source is not None and replace(asked, gpus=None, what_if=None, explain=False) != ModuleFlags():
         msg = f"Expected either {source} or the flags of a module, got both: leave one out."
         raise UsageError(msg)
     return asked.module is not None

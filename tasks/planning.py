@@ -11,15 +11,19 @@ import torch
 from abi.config import Config, TrainingConfig
 from abi.devices.device import Cluster
 from abi.documents import find
+from abi.errors import PlanInfeasible
 from abi.outcomes import Move
+from abi.planning.allocate import SOLVER
 from abi.planning.asked import asked_devices, expect_here, is_here, torch_name
 from abi.planning.even import even_plans as plans_of_control
-from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
+from abi.planning.nearest import nearest, refused
+from abi.planning.planner import Planner
 from abi.problem import Problem
 from abi.types import Allocation, Attention, Envelope, Family, Plan
 from abi.units import show_bytes, show_count, show_seconds
+from abi.values import Value
 from tasks.data import count_rows
 from tasks.devices import cluster
 from tasks.progress import say
@@ -51,7 +55,7 @@ def machine(call: Call, problem: Problem) -> Machine:
         if not path.is_file():
             call.ws.write(path, json.dumps(measure(device, precision, settings.threads).to_json(), indent=1).encode())
         here = Machine.from_json(json.loads(path.read_bytes()))
-        return replace(here, margins=margins(call.ws, device, precision), cluster=asked)
+        return replace(here, margins=margins(call.ws, device, precision), cluster=asked, solver=SOLVER)
 
     return _kept(call, problem, name if asked is None else f"{asked.id[:16]}-{name}", measured)
 
@@ -86,7 +90,7 @@ def expect_devices(call: Call) -> None:
 def _described(asked: Cluster, settings: TrainingConfig) -> Machine:
     from abi.planning.figures import machine_of  # tracing imports much
 
-    return machine_of(asked, settings.precision, settings.threads)
+    return replace(machine_of(asked, settings.precision, settings.threads), solver=SOLVER)
 
 
 def divide(
@@ -98,16 +102,33 @@ def divide(
     settings: Config | None = None,
 ) -> Plan:
     """Attention -> plan, under the envelope of the settings or another; `family` once it has been decided."""
-    problem, config = attention.scores.problem, settings or call.settings
-    return plan_family(
-        attention,
-        envelope or config.envelope.limits(),
-        config,
+    return planner(call, attention.scores.problem, settings).divide(
+        attention, family, allocation=allocation, envelope=envelope
+    )
+
+
+def divide_or_name(
+    call: Call, attention: Attention, family: Family | None = None, envelope: Envelope | None = None
+) -> Plan:
+    """The same, for what a person asked: where nothing fits, the nearest envelopes that hold a plan are looked for.
+
+    Raises:
+        PlanInfeasible: it names them.
+    """
+    try:
+        return divide(call, attention, family=family, envelope=envelope)
+    except PlanInfeasible as error:
+        limits = envelope or call.settings.envelope.limits()
+        raise refused(error, nearest(planner(call, attention.scores.problem), attention, family, limits)) from None
+
+
+def planner(call: Call, problem: Problem, settings: Config | None = None) -> Planner:
+    """What divides envelopes for that problem on this machine."""
+    return Planner(
         machine(call, problem),
-        allocation=allocation,
-        train_rows=count_rows(call, problem, "train"),
-        validation_rows=count_rows(call, problem, "validation"),
-        family=family,
+        count_rows(call, problem, "train"),
+        count_rows(call, problem, "validation"),
+        settings or call.settings,
     )
 
 
@@ -118,13 +139,21 @@ def even_plans(call: Call, attention: Attention, family: Family) -> list[Plan]:
     )
 
 
+def asked_of(value: Value) -> tuple[Attention, Family | None]:
+    """What attention, or the Move that gave it, asks a plan for; the family where it has been decided.
+
+    Raises:
+        UsageError: the value comes before attention.
+    """
+    if isinstance(value, Move):
+        return value.attention, value.trained.family
+    return find(value, Attention), None
+
+
 def plan(call: Call, attention: str) -> str:
     """Attention, or the Move that gave it -> Plan."""
-    value = call.ws.get(attention)
-    if isinstance(value, Move):
-        made = divide(call, value.attention, family=value.trained.family)
-    else:
-        made = divide(call, find(value, Attention))
+    wanted, family = asked_of(call.ws.get(attention))
+    made = divide_or_name(call, wanted, family)
     cost = made.predicted
     say(
         f"plan      {show_count(cost.parameters)} parameters, {show_bytes(cost.memory_bytes)}, about {show_seconds(cost.train_time_s)} of training"

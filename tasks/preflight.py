@@ -15,7 +15,7 @@ from abi.errors import PlanInfeasible
 from abi.problem import Problem
 from abi.types import Attention, FeatureScore, Scores
 from tasks.data import pose
-from tasks.planning import divide
+from tasks.planning import divide, divide_or_name
 from tasks.snapshot import take_snapshot
 from tasks.stage import Call
 
@@ -39,7 +39,7 @@ def preflight(call: Call, train: str, test: str | None, target: str) -> str:
     try:
         divide(call, fit(unscored, None, config), "even")
     except PlanInfeasible:
-        divide(call, fit(unscored, None, config, frugal=True))
+        divide_or_name(call, fit(unscored, None, config, frugal=True))
     return problem_id
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abi.audit.record import RunRecord
@@ -18,8 +19,6 @@ from tasks.tracking import Tracking
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from abi.audit.entry import Entry
     from abi.config import Config
 
@@ -67,6 +66,19 @@ def load_run(ws: Workspace, config: Config, reference: str) -> RunRecord:
         moves=tuple(move for move in moves if isinstance(move, Move)),
         conditions=conditions if isinstance(conditions, Conditions) else None,
     )
+
+
+def is_reference(text: str) -> bool:
+    """Whether a run may be called so."""
+    return bool(VERSION.fullmatch(text) or RUN_ID.fullmatch(text))
+
+
+def newest_run(ws: Workspace, config: Config) -> RunRecord | None:
+    """The run that was recorded last in this workspace; None where there is none."""
+    written = [(path.stat().st_mtime_ns, str(path)) for path in ws.runs.glob("*/run.json")]
+    if not written:
+        return None
+    return load_run(ws, config, _known(Path(max(written)[1])).run_id)
 
 
 def ledger_entries(ws: Workspace, config: Config, run: RunRecord) -> list[Entry]:

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from abi.audit.gist import gist
 from abi.errors import clip
 from abi.outcomes import Gain
 from abi.report.wording import METRICS, blend_sentence, interval, metric_name, number, percent, plural, split_name
-from abi.types import Cost, Estimate, Trial
-from abi.units import show_bytes, show_count, show_seconds
+from abi.types import Estimate, Trial
+from abi.units import show_count
+from tasks.parts import SHOWN, Part, both, cost_line, left_out, new_table
+from tasks.plan_stories import change_lines, next_step
 
 if TYPE_CHECKING:
     from abi.audit.diff import FeatureDiff, RunDiff
     from abi.audit.explain import Event, Explanation, RoundStory
     from abi.audit.what_if import WhatIf
+    from abi.planning.steps import NextStep
+    from abi.types import FeatureCapacity
     from tasks.replay import Replayed
 
-SHOWN = 40
 ID = 12
-Part = Table | str
-
-
-def show(parts: Sequence[Part], *, no_color: bool = False) -> None:
-    """Print lines and tables."""
-    console = Console(no_color=no_color, highlight=False)
-    for part in parts:
-        if isinstance(part, Table):
-            console.print(part)
-        else:
-            console.print(part, markup=False, soft_wrap=True)
 
 
 def of_replay(found: Replayed) -> list[Part]:
     """A line for each decision."""
-    table = _table("decision", "recorded", "recomputed", "")
+    table = new_table("decision", "recorded", "recomputed", "")
     for d in found.decisions:
         said = (
             "identical" if d.same else f"not replayed: {d.why}" if d.recomputed is None else f"differs: {d.difference}"
@@ -52,18 +43,18 @@ def of_what_if(found: WhatIf) -> list[Part]:
     """What would change, the feature whose attention moves most first."""
     trees = any(f.contribution != (None, None) for f in found.features)
     columns = ["attention", "width", "parameters", *(["contribution", "bins"] if trees else [])]
-    table = _table("feature", *columns)
+    table = new_table("feature", *columns)
     ranked = sorted(found.features, key=lambda f: -abs(f.attention[1] - f.attention[0]))
     for f in ranked[:SHOWN]:
-        cells = [_pair(f.attention, percent), _pair(f.width), _pair(f.parameters)]
-        table.add_row(clip(f.feature), *cells, *([_pair(f.contribution, percent), _pair(f.bins)] if trees else []))
+        cells = [both(f.attention, percent), both(f.width), both(f.parameters)]
+        table.add_row(clip(f.feature), *cells, *([both(f.contribution, percent), both(f.bins)] if trees else []))
     asked = ", ".join(f"{key}={value}" for key, value in found.changes.items())
     return [
         f"With {asked}, round {found.round} would have been planned so (nothing was trained):",
         table,
-        *_more(len(ranked)),
-        f"Attention moves by {percent(found.moved)}; family {_pair(found.family)}.",
-        *_costs("Predicted", found.predicted),
+        *left_out(len(ranked)),
+        f"Attention moves by {percent(found.moved)}; family {both(found.family)}.",
+        cost_line("Predicted", found.predicted),
         *found.reasons,
     ]
 
@@ -86,6 +77,9 @@ def of_explanation(told: Explanation) -> list[Part]:
         parts.append(f"           {blend_sentence(told.blend)}")
     for turn in told.rounds:
         parts += _turn(turn, told)
+    parts += [f"{'next' if i == 0 else '':<10} {_next(step, told)}" for i, step in enumerate(told.next)]
+    if (said := _even(told)) is not None:
+        parts.append(f"even split {said}")
     parts += [
         f"slice      {clip(s.group)}: {_estimate(s.metric)} on {plural(s.rows, 'held-out row')}" for s in told.slices
     ]
@@ -120,7 +114,7 @@ def of_diff(found: RunDiff) -> list[Part]:
     )
     libraries = ", ".join(f"{name} {a} -> {b}" for name, (a, b) in found.libraries.items())
     table = _features(found)
-    quality = _table("metric", found.before, found.after, "")
+    quality = new_table("metric", found.before, found.after, "")
     for m in found.metrics:
         meet = "" if m.overlap is None else "intervals overlap" if m.overlap else "intervals apart"
         quality.add_row(metric_name(m.metric), _estimate(m.before), _estimate(m.after), meet)
@@ -131,11 +125,12 @@ def of_diff(found: RunDiff) -> list[Part]:
         f"data       {'the same snapshot' if found.same_data else 'another snapshot'}, {rows}{'; ' + schema if schema else ''}",
         f"settings   {said}",
         f"code       {code}{'; ' + libraries if libraries else ''}",
-        f"attention  {percent(found.total_variation)} moved (total variation), Jensen-Shannon distance {number(found.jensen_shannon, 3)}; temperature {_pair(found.split)}; family {_pair(found.family)}",
+        f"attention  {percent(found.total_variation)} moved (total variation), Jensen-Shannon distance {number(found.jensen_shannon, 3)}; temperature {both(found.split)}; family {both(found.family)}",
         table,
-        *_more(len(found.features)),
-        *_costs("Predicted", found.predicted),
-        *_costs("Measured", found.measured),
+        *left_out(len(found.features)),
+        cost_line("Predicted", found.predicted),
+        cost_line("Measured", found.measured),
+        *change_lines(found.plan, attention=False),
         quality,
     ]
     if not found.same_test:
@@ -153,9 +148,9 @@ def _features(found: RunDiff) -> Table:
         "contribution": lambda f: (f.contribution, percent),
     }
     there = {name: of for name, of in columns.items() if any(of(f)[0] != (None, None) for f in found.features)}
-    table = _table("feature", *there)
+    table = new_table("feature", *there)
     for f in found.features[:SHOWN]:
-        table.add_row(clip(f.feature), *(_pair(*of(f)) for of in there.values()))
+        table.add_row(clip(f.feature), *(both(*of(f)) for of in there.values()))
     return table
 
 
@@ -175,8 +170,7 @@ def _turn(turn: RoundStory, told: Explanation) -> list[str]:
         )
     if turn.capacity is not None:
         c = turn.capacity
-        what = f"{c.bins} bins" if c.bins else f"{c.rows} rows" if c.rows else "no table"
-        lines.append(f"           width {c.width}, {what}, {show_count(c.parameters)} parameters: {c.reason}")
+        lines.append(f"           width {c.width}, {_encoded(c)}, {show_count(c.parameters)} parameters: {c.reason}")
     if turn.trees is not None:
         t = turn.trees
         own = "" if turn.trees_weight is None else f" attention {percent(turn.trees_weight)},"
@@ -192,6 +186,26 @@ def _turn(turn: RoundStory, told: Explanation) -> list[str]:
     if turn.trees_ablation is not None:
         lines.append(f"           ablation in the trees: {_estimate(turn.trees_ablation, sign=True)}")
     return lines
+
+
+def _next(step: NextStep, told: Explanation) -> str:
+    part = f"{step.part}: " if len(told.next) > 1 else ""
+    return f"{part}{next_step(step)}"
+
+
+def _even(told: Explanation) -> str | None:
+    """What it would have had then."""
+    said = []
+    if told.even is not None:
+        c = told.even
+        said.append(f"width {c.width}, {_encoded(c)}, {show_count(c.parameters)} parameters")
+    if told.even_trees is not None:
+        said.append(f"{told.even_trees.bins} bins in the trees, where all count the same")
+    return f"would have given it {' and '.join(said)}; attention {percent(1 / told.features)}" if said else None
+
+
+def _encoded(c: FeatureCapacity) -> str:
+    return f"{c.bins} bins" if c.bins else f"{c.rows} rows" if c.rows else "no table"
 
 
 def _split(told: Explanation) -> str:
@@ -227,26 +241,6 @@ def _when(event: Event) -> str:
     return event.time[:16].replace("T", " ")
 
 
-def _costs(head: str, pair: tuple[Cost, Cost]) -> list[str]:
-    shown = {
-        "parameters": show_count,
-        "memory_bytes": show_bytes,
-        "train_time_s": show_seconds,
-        "latency_s": show_seconds,
-    }
-    names = {"memory_bytes": "memory", "train_time_s": "training", "latency_s": "per row"}
-    told = [
-        f"{names.get(name, name)} {_pair((getattr(pair[0], name), getattr(pair[1], name)), show)}"
-        for name, show in shown.items()
-    ]
-    return [f"{head}: {', '.join(told)}."]
-
-
-def _pair(pair: tuple[Any, Any], show: Any = str) -> str:
-    one, other = ("none" if value is None else show(value) for value in pair)
-    return one if one == other else f"{one} -> {other}"
-
-
 def _estimate(estimate: Estimate | None, *, sign: bool = False) -> str:
     return "none" if estimate is None else "{} ({})".format(*interval(estimate, sign))
 
@@ -255,14 +249,3 @@ def _gain(gain: Gain | None) -> str:
     return (
         "none" if gain is None else f"{METRICS.get(gain.metric, gain.metric)} {_estimate(gain.difference, sign=True)}"
     )
-
-
-def _more(count: int) -> list[str]:
-    return [f"… and {count - SHOWN} more (--json has all)"] if count > SHOWN else []
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left", overflow="fold")
-    return table

@@ -11,6 +11,7 @@ from scipy.spatial.distance import jensenshannon
 
 from abi.audit.record import RunRecord
 from abi.outcomes import Gain
+from abi.planning.compare import PlanChange, compare
 from abi.training.revise import trees_view
 from abi.types import Attention, Cost, Estimate, Plan
 from abi.values import Value
@@ -80,6 +81,7 @@ class RunDiff(Value):
         measured: cost.
         metrics: held-out quality.
         gains: over the controls.
+        plan: layers, backbone, trees, envelope and execution of the kept plans.
     """
 
     before: str
@@ -100,6 +102,7 @@ class RunDiff(Value):
     measured: tuple[Cost, Cost]
     metrics: tuple[MetricDiff, ...]
     gains: tuple[GainDiff, ...]
+    plan: PlanChange
 
 
 def diff(before: RunRecord, after: RunRecord) -> RunDiff:
@@ -138,6 +141,7 @@ def diff(before: RunRecord, after: RunRecord) -> RunDiff:
             GainDiff(control=name, before=_gain(before, name), after=_gain(after, name))
             for name in dict.fromkeys(c.name for c in (*first.controls, *second.controls))
         ),
+        plan=compare(first.trained.plan, second.trained.plan, (before.title, after.title)),
     )
 
 

@@ -9,12 +9,25 @@ from typing import Any, Final, Literal
 
 from abi.audit.entry import Entry
 from abi.audit.record import RunRecord
-from abi.errors import UsageError, clip, listed
+from abi.errors import PlanInfeasible, UsageError, clip, listed
 from abi.monitored import Drift
 from abi.outcomes import Slice, TermWidth, Trained
+from abi.planning.planner import Planner
+from abi.planning.steps import NextStep, by_feature, next_steps
+from abi.planning.trail import Trail
 from abi.problem import Feature
 from abi.training.revise import trees_view
-from abi.types import Attention, Estimate, FeatureCapacity, FeatureScore, ScoreBlend, TreeFeature, Trial
+from abi.types import (
+    Attention,
+    Estimate,
+    Family,
+    FeatureCapacity,
+    FeatureScore,
+    Plan,
+    ScoreBlend,
+    TreeFeature,
+    Trial,
+)
 from abi.values import Value
 
 APPROVING: Final = ("registration", "gates", "promotion", "approval", "rollback", "quarantine")
@@ -93,6 +106,10 @@ class Explanation(Value):
         trees_trials: of a blend, the same of the trees' own attention.
         blend: the fitted blend of score terms, where it was kept.
         rounds: one story for each.
+        next: what the kept plan would have given it next, its price and what that is expected to bring; of a blend in both
+            families. Empty where the run did not record what its plans rest on, or the code plans otherwise now.
+        even: what the even split of the same envelope would have given it in the network; None where there was none.
+        even_trees: the same in the trees.
         family: of the kept model.
         loss: validation loss of the kept model, to hold the ablation against.
         slices: held-out quality on the feature's groups.
@@ -114,6 +131,9 @@ class Explanation(Value):
     trees_trials: tuple[Trial, ...]
     blend: ScoreBlend | None
     rounds: tuple[RoundStory, ...]
+    next: tuple[NextStep, ...]
+    even: FeatureCapacity | None
+    even_trees: TreeFeature | None
     family: str
     loss: float
     slices: tuple[Slice, ...]
@@ -147,6 +167,7 @@ def explain(
     place = names.index(feature)
     kept = run.evaluation.trained
     first = _as_kept(kept, run.rounds[0].plan.attention)
+    even = _even(run)
     return Explanation(
         run_id=run.run_id,
         model=run.title,
@@ -161,6 +182,9 @@ def explain(
         trees_trials=first.trees.trials if first.trees is not None and kept.family == "blend" else (),
         blend=first.blend,
         rounds=tuple(_round(run, i, place) for i in range(len(run.rounds))),
+        next=tuple(s for s in by_feature(_steps(run), feature) if kept.family in {"blend", s.part}),
+        even=even.capacity.features[place] if even and even.capacity.features and kept.family != "trees" else None,
+        even_trees=even.trees.features[place] if even and even.trees and kept.family != "network" else None,
         family=kept.family,
         loss=kept.loss,
         slices=tuple(s for s in run.evaluation.slices if s.feature == feature),
@@ -176,6 +200,40 @@ def explain(
             _event(e, e.detail) for e in entries if e.kind in APPROVING and e.detail.get("version") == run.version
         ),
     )
+
+
+def planned(run: RunRecord) -> tuple[Planner, Attention, Family | None] | None:
+    """What the kept round's plan was made by and of; None where the run did not record it."""
+    if run.conditions is None:
+        return None
+    before = run.moves[run.kept - 1] if run.kept else None
+    family = None if before is None else before.trained.family
+    return Planner.of(run.conditions), run.rounds[run.kept].plan.attention, family
+
+
+def _steps(run: RunRecord) -> tuple[NextStep, ...]:
+    """Of all features, where the plan comes out as it was recorded."""
+    found = planned(run)
+    if found is None:
+        return ()
+    planner, attention, family = found
+    trail = Trail(planner.machine.solver)
+    try:
+        made = planner.divide(attention, family, trail=trail)
+    except PlanInfeasible:
+        return ()
+    return next_steps(made, trail) if made.id == run.rounds[run.kept].plan.id else ()
+
+
+def _even(run: RunRecord) -> Plan | None:
+    found = planned(run)
+    if found is None:
+        return None
+    planner, attention, family = found
+    try:
+        return planner.divide(attention, family, allocation="even")
+    except PlanInfeasible:
+        return None
 
 
 def _as_kept(trained: Trained, attention: Attention) -> Attention:

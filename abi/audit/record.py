@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from abi.config import Config
 from abi.outcomes import Conditions, Evaluation, Move, Trained
-from abi.planning.family import plan_family
-from abi.planning.machine import Machine
 from abi.problem import Checks, Problem, Snapshot
 from abi.training.rounds import best_round
-from abi.types import Allocation, Attention, Envelope, Family, Plan, Scores
+from abi.types import Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,44 +64,3 @@ class RunRecord:
         """Index of the round whose model was kept."""
         ids = [t.id for t in self.rounds]
         return ids.index(self.evaluation.trained.id) if self.evaluation.trained.id in ids else best_round(self.rounds)
-
-
-@dataclass(frozen=True)
-class Planner:
-    """Divides envelopes as the run did: with its machine's constants and its numbers of rows."""
-
-    machine: Machine
-    train_rows: int
-    validation_rows: int
-    config: Config
-
-    @classmethod
-    def of(cls, conditions: Conditions, change: Callable[[Config], Config] = lambda config: config) -> Planner:
-        """The planner of a run; `change` alters its settings."""
-        return cls(
-            Machine.from_json(conditions.machine),
-            conditions.train_rows,
-            conditions.validation_rows,
-            change(Config.restore(conditions.settings)),
-        )
-
-    def divide(
-        self,
-        attention: Attention,
-        family: Family | None = None,
-        *,
-        allocation: Allocation = "attention",
-        envelope: Envelope | None = None,
-        config: Config | None = None,
-    ) -> Plan:
-        """Attention -> plan; `envelope` and `config` in place of those of the run."""
-        return plan_family(
-            attention,
-            envelope or self.config.envelope.limits(),
-            config or self.config,
-            self.machine,
-            allocation=allocation,
-            train_rows=self.train_rows,
-            validation_rows=self.validation_rows,
-            family=family,
-        )

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 from abi.attention.fit import fit
 from abi.audit.difference import first_difference
-from abi.audit.record import Planner, RunRecord
+from abi.audit.record import RunRecord
 from abi.data.infer import pose
 from abi.data.reader import Reader
 from abi.data.table import Tabular
 from abi.errors import AbiError, AuditBroken
 from abi.outcomes import Convergence, Move, Trained
 from abi.planning.even import even_plans
+from abi.planning.planner import Planner
 from abi.problem import Problem
 from abi.scoring.score import score
 from abi.training.choice import asked_blend, keep_again, pick_control, with_obstacle

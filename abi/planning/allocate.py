@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import heapq
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from jaxtyping import Bool
 from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array
 
-from abi.planning.ladder import Step, measured_utility
+from abi.planning.knapsack import Knapsack, climb, knapsack
+from abi.planning.ladder import Step
+from abi.planning.quiet import silent_stdout
+from abi.planning.relaxation import open_rungs, relax
 
+SOLVER: Final = 2
+"""Number of the way that splits are solved now. A run's machine has the one that it was planned by, so that its decisions
+come out the same when they are made again: without a number it is the first, which had no relaxation."""
+SMALL: Final = 64
+"""Up to so many features integer programming alone takes no time."""
 EXACT_FEATURES: Final = 600
-"""Up to here the problem is solved exactly; 600 features take about a second."""
+"""Up to here the first solver was exact; above, it only climbed."""
 GAP: Final = 1e-4
+NEAR: Final = 5e-4
+"""Of many features, a split this near to the bound is taken as it is: all of them differ by less than a rung."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +43,12 @@ def allocate(
     per_width: int,
     width_limit: int | None = None,
     curves: Sequence[Sequence[float]] | None = None,
+    solver: int | None = SOLVER,
 ) -> tuple[Allotment, ...] | None:
     """Maximise sum_i a_i * utility_i(width_i) under the budget; every feature keeps at least its first rung.
 
     A multiple-choice knapsack with two constraints: parameters, and the total width, which time, memory and latency
-    grow with. Without rungs its solution is width_i ~ a_i / cost_i. Solved by HiGHS up to 600 features; above that by
-    climbing the ladder with the best gain per cost first, which is optimal up to the last rung (Fox 1966, "Discrete
-    optimization via marginal analysis").
+    grow with. Without rungs its solution is width_i ~ a_i / cost_i.
 
     Args:
         ladders: rungs per feature.
@@ -52,104 +57,63 @@ def allocate(
         per_width: parameters that a unit of width costs in the first layer.
         width_limit: most total width, where there is a limit.
         curves: what a trained model showed of each feature (see `measured_utility`); log2(1 + width) where it is empty.
+        solver: which one; see `SOLVER`.
 
     Returns:
         What each feature got, or None where the first rungs alone exceed the budget.
     """
-    width_limit = width_limit or sum(rungs[-1].width for rungs in ladders)
-    known = curves or [()] * len(ladders)
-    gains = [
-        [weight * measured_utility(rung.units, curve) for rung in rungs]
-        for weight, rungs, curve in zip(weights, ladders, known, strict=True)
-    ]
-    prices = [[rung.parameters(per_width) for rung in rungs] for rungs in ladders]
-    if sum(p[0] for p in prices) > budget or sum(rungs[0].width for rungs in ladders) > width_limit:
+    sack = knapsack(ladders, weights, budget, per_width, width_limit, curves)
+    places = solve(sack, solver)
+    return None if places is None else allotments(sack, places)
+
+
+def solve(sack: Knapsack, solver: int | None = SOLVER) -> list[int] | None:
+    """The rung of each feature, or None where the first ones do not fit.
+
+    Up to `SMALL` features by integer programming alone. Of more, the linear relaxation with whole rungs is taken where it
+    is `NEAR` its own bound; if not, integer programming goes over the rungs that a better split could still have.
+    """
+    if not sack.holds(sack.lowest):
         return None
-    places = _exact(ladders, prices, gains, budget, width_limit) if len(ladders) <= EXACT_FEATURES else None
-    places = _climb(ladders, prices, gains, budget, width_limit, places or [0] * len(ladders))
-    return tuple(_allotment(rungs, place, per_width) for rungs, place in zip(ladders, places, strict=True))
+    if solver is None or len(sack.ladders) <= SMALL:
+        exact = _integer(sack) if len(sack.ladders) <= EXACT_FEATURES else None
+        return climb(sack, exact or sack.lowest)
+    relaxed = relax(sack)
+    if relaxed is None:
+        return climb(sack, sack.lowest)
+    worth = sack.worth(relaxed.places)
+    if worth >= (1 - NEAR) * relaxed.bound:
+        return relaxed.places
+    found = _integer(sack, open_rungs(sack, relaxed, worth))
+    better = relaxed.places if found is None else climb(sack, found)
+    return better if sack.worth(better) > worth else relaxed.places
 
 
-def _exact(
-    ladders: Sequence[Sequence[Step]],
-    prices: Sequence[Sequence[int]],
-    gains: Sequence[Sequence[float]],
-    budget: int,
-    width_limit: int,
-) -> list[int] | None:
+def allotments(sack: Knapsack, places: Sequence[int]) -> tuple[Allotment, ...]:
+    """What these rungs give each feature."""
+    return tuple(_allotment(rungs, place, sack.per_width) for rungs, place in zip(sack.ladders, places, strict=True))
+
+
+def _integer(sack: Knapsack, among: Bool[np.ndarray, " rungs"] | None = None) -> list[int] | None:
     """The rung of each feature by mixed-integer programming, or None where the solver gives up."""
-    owner = np.repeat(np.arange(len(ladders)), [len(rungs) for rungs in ladders])
-    price = np.concatenate([np.array(p, dtype=float) for p in prices])
-    width = np.array([rung.width for rungs in ladders for rung in rungs], dtype=float)
-    gain = np.array([worth for of_feature in gains for worth in of_feature])
-    one_each = coo_array((np.ones(len(owner)), (owner, np.arange(len(owner)))))
-    with _silent_stdout():
+    rungs = np.arange(len(sack.owner)) if among is None else np.flatnonzero(among)
+    with silent_stdout():
         solved = milp(
-            -gain,
-            integrality=np.ones(len(owner)),
+            -sack.gain[rungs],
+            integrality=np.ones(len(rungs)),
             bounds=Bounds(0, 1),
             constraints=[
-                LinearConstraint(one_each, 1, 1),
-                LinearConstraint(price[None, :] / budget, ub=1),
-                LinearConstraint(width[None, :] / width_limit, ub=1),
+                LinearConstraint(sack.one_each(rungs), 1, 1),
+                LinearConstraint(sack.price[None, rungs], ub=1),
+                LinearConstraint(sack.width[None, rungs], ub=1),
             ],
             options={"mip_rel_gap": GAP},
         )
     if solved.x is None:
         return None
-    chosen = solved.x.reshape(-1) > 0.5  # noqa: PLR2004 - a rounded 0 or 1
-    places = [int(np.flatnonzero(chosen[owner == i])[0]) for i in range(len(ladders))]
-    spent = sum(p[at] for p, at in zip(prices, places, strict=True))
-    laid = sum(rungs[at].width for rungs, at in zip(ladders, places, strict=True))
-    return places if spent <= budget and laid <= width_limit else None
-
-
-@contextmanager
-def _silent_stdout() -> Iterator[None]:
-    """HiGHS 1.12 leaves a trace line on the process's stdout, where a command's JSON goes."""
-    sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 1)
-        yield
-    finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def _climb(
-    ladders: Sequence[Sequence[Step]],
-    prices: Sequence[Sequence[int]],
-    gains: Sequence[Sequence[float]],
-    budget: int,
-    width_limit: int,
-    places: list[int],
-) -> list[int]:
-    """Spend what is left from `places` on: the best gain per cost first, cost being the scarcer share of the two."""
-    places = list(places)
-    left = budget - sum(p[at] for p, at in zip(prices, places, strict=True))
-    room = width_limit - sum(rungs[at].width for rungs, at in zip(ladders, places, strict=True))
-
-    def climb(i: int) -> tuple[float, int, int, int] | None:
-        at = places[i]
-        if at + 1 >= len(ladders[i]):
-            return None
-        here, above = ladders[i][at], ladders[i][at + 1]
-        price, wider = prices[i][at + 1] - prices[i][at], above.width - here.width
-        worth = gains[i][at + 1] - gains[i][at]
-        return -worth / max(price / budget, wider / width_limit), i, price, wider
-
-    heap = [found for i in range(len(ladders)) if (found := climb(i))]
-    heapq.heapify(heap)
-    while heap:
-        _, i, price, wider = heapq.heappop(heap)
-        if price > left or wider > room:
-            continue
-        left, room, places[i] = left - price, room - wider, places[i] + 1
-        if found := climb(i):
-            heapq.heappush(heap, found)
-    return places
+    chosen = rungs[solved.x.reshape(-1) > 0.5]  # noqa: PLR2004 - a rounded 0 or 1
+    places: list[int] = (chosen - sack.starts).tolist()
+    return places if sack.holds(places) else None
 
 
 def _allotment(rungs: Sequence[Step], place: int, per_width: int) -> Allotment:

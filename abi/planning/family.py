@@ -11,6 +11,7 @@ from abi.planning.limits import on_device
 from abi.planning.machine import Machine
 from abi.planning.margins import Margin, bounded, told
 from abi.planning.plan import make_plan
+from abi.planning.trail import Trail
 from abi.planning.trees import TreesPlan, plan_trees
 from abi.types import NO_NETWORK, Allocation, Attention, Cost, Envelope, Execution, Family, Plan
 
@@ -33,6 +34,7 @@ def plan_family(
     validation_rows: int,
     allocation: Allocation = "attention",
     family: Family | None = None,
+    trail: Trail | None = None,
 ) -> Plan:
     """Divide the envelope for a network, for trees, or for both.
 
@@ -47,6 +49,7 @@ def plan_family(
         validation_rows: rows to judge by.
         allocation: "even" is the uniform control.
         family: in place of `training.family`, once it has been decided.
+        trail: is left what was tried for the network, for an explanation.
 
     Raises:
         PlanInfeasible: nothing fits; the message names the smallest that would do.
@@ -64,7 +67,8 @@ def plan_family(
     def network(limits: Envelope) -> Plan:
         def make(narrow: Envelope) -> Plan:
             return make_plan(
-                attention, narrow, config, machine, allocation=allocation, train_rows=train_rows, validation_rows=validation_rows
+                attention, narrow, config, machine,
+                allocation=allocation, train_rows=train_rows, validation_rows=validation_rows, trail=trail,
             )  # fmt: skip
 
         if machine.cluster is None:

@@ -25,7 +25,9 @@ class Machine(Value):
     """Constants of one device, and what earlier runs on it taught about predictions.
 
     `activation_s` is per row and hidden unit of every member and block. `cluster` are the devices that were asked for, if
-    any were; `source` says where constants come from that were not measured (`abi.planning.figures`).
+    any were; `source` says where constants come from that were not measured (`abi.planning.figures`). `solver` is the
+    number of the one that divides widths on it (`abi.planning.allocate.SOLVER`): what was planned before there was a
+    second one has none.
     """
 
     device: str
@@ -40,6 +42,7 @@ class Machine(Value):
     margins: Late[tuple[Margin, ...]] = ()
     cluster: Late[Cluster | None] = None
     source: Late[str] = ""
+    solver: Late[int | None] = None
 
     def margin(self, family: Family) -> Margin | None:
         """What plans of that family keep inside their limits; None where too little is known."""

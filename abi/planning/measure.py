@@ -16,6 +16,7 @@ from scipy.optimize import nnls
 from abi.data.columns import Columns
 from abi.families.network import Network, multiply_accumulates
 from abi.families.preparation import Preparation
+from abi.planning.allocate import SOLVER
 from abi.planning.machine import Machine
 from abi.problem import Feature, Schema
 from abi.types import Capacity, FeatureCapacity, LayerSplit
@@ -74,6 +75,7 @@ def measure(device: str, precision: Literal["float32", "bfloat16"], threads: int
         mac_s=six_digits(max(mac, 1e-15)),
         predict_call_s=six_digits(predict_s),
         memory_bytes=torch.cuda.mem_get_info()[0] if gpu else psutil.virtual_memory().total,
+        solver=SOLVER,
     )
 
 

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from abi.errors import PlanInfeasible
-from abi.families.network import multiply_accumulates, outputs
-from abi.planning.allocate import Allotment, allocate
-from abi.planning.backbone import FEW_MEMBERS, GOOD_WIDTH, Backbone, backbones_of, per_width_of, sizes_of
+from abi.families.network import outputs
+from abi.planning.allocate import Allotment
+from abi.planning.backbone import GOOD_WIDTH, Backbone, sizes_of
 from abi.planning.cost import (
     Workload,
     epoch_seconds,
-    layers,
     parameters,
     predict_cost,
     start_parameters,
     total_width,
 )
 from abi.planning.decay import with_decay
+from abi.planning.frugal import frugal_splits
 from abi.planning.ladder import (
     EVEN_TEXT_WIDTH,
     EVEN_WIDTH,
     MAX_ROWS,
-    NOTHING,
     Step,
     ladder,
     shares_rows,
     step,
     widest,
-    with_cells,
 )
 from abi.planning.machine import Machine
 from abi.planning.margins import bounded, tightened
 from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
+from abi.planning.split import attended, capacity_of, curves_of, macs_of
+from abi.planning.trail import Trail, TriedSize, TriedSplit
 from abi.problem import Feature
-from abi.types import Allocation, Attention, Capacity, Cost, Envelope, Execution, FeatureCapacity, Plan, Pruning
+from abi.types import Allocation, Attention, Capacity, Cost, Envelope, Execution, Plan
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:
@@ -54,12 +55,6 @@ COARSER: Final = 3
 """Of the sizes, every so many-th is tried with fewer rows."""
 MACS_SLACK: Final = 1.02
 """A frugal split may have another backbone, at no more than so many times the even split's multiply-accumulates."""
-STARTS: Final = (4, 2)
-"""A frugal network starts training with up to so many times the weights that it ends with,"""
-WORTH_PRUNING: Final = 1.5
-"""unless one of fewer times its final size is already the largest that the rows ask for."""
-FIXED_SHARE: Final = 0.4
-"""Of the parameters that are left, what no training drops (biases, adapters, texts) may be this much."""
 
 
 def make_plan(
@@ -71,16 +66,19 @@ def make_plan(
     allocation: Allocation = "attention",
     train_rows: int,
     validation_rows: int,
+    trail: Trail | None = None,
 ) -> Plan:
     """Divide the envelope.
 
     First the even split: the largest backbone and even width that fit. Its parameters and its cost are then what
     the attention's split may spend, so that it has no more parameters and, but for texts alone, no more
-    multiply-accumulates (2% of slack; dropped weights do not count). Both train on the same schedule.
+    multiply-accumulates (2% of slack; dropped weights do not count). Both train on the same schedule. What is tried on the
+    way is left in `trail`.
 
     Raises:
         PlanInfeasible: nothing fits; the message names the smallest that would do.
     """
+    trail = Trail(machine.solver) if trail is None else trail
     schema = attention.scores.problem.schema
     numeric = sum(f.kind == "numeric" for f in schema.features)
     work = Workload(
@@ -98,6 +96,7 @@ def make_plan(
         text_alone=text_alone,
         many_valued=any(shares_rows(f) for f in schema.features),
     )
+    trail.bins = start.bins
     terms = {t.feature: len(t.terms) for t in attention.scores.terms}
     limited = any(f.kind == "text" or shares_rows(f) for f in schema.features)
     sizes = list(sizes_of(start))
@@ -105,25 +104,33 @@ def make_plan(
     if limited:
         few = sizes[::COARSER] if start.blocks else [s for s in sizes if s[1] >= GOOD_WIDTH]
         tried += [(most, *size) for most in FEWER_ROWS for size in few]
+
+    @functools.cache
+    def rungs(width: int, most: int) -> list[Step]:
+        """Of the even split at `width`, with rows for the `most` frequent values of a category."""
+        return [step(f, widest(f, width), start.bins, terms.get(f.name, 0), most) for f in schema.features]
+
     smallest: tuple[Cost, str] | None = None
     for most, backbone, width in tried:
         bound = (most, backbone, width) != tried[0]
         if bound and config.training.epochs is None:
             start = replace(start, epochs=max(start.epochs, BOUND_EPOCHS))
-        even = _even(schema.features, backbone, width, start.bins, work.outputs, terms, most)
+        even = _even(schema.features, rungs(width, most), backbone, work.outputs)
         execution, cost, short = _fitting(even, start, work, envelope, machine)
+        trail.sizes.append(TriedSize(backbone, width, most, cost, short))
         if short is None:
             return _finish(
-                attention, envelope, allocation, even, backbone, start, execution, work, machine, most, bound
+                attention, envelope, allocation, even, backbone, start, execution, work, machine, most, bound, trail
             )
         smallest = (cost, short)
     assert smallest is not None
     cost, short = smallest
     if allocation == "attention" and attention.frugal:
-        for capacity, backbone in _frugal(
-            attention, start, work, envelope.parameters or cost.parameters, None, larger=True
+        for capacity, backbone in frugal_splits(
+            attention, start, work, envelope.parameters or cost.parameters, None, trail, larger=True
         ):
-            execution, _, lacking = _fitting(capacity, start, work, envelope, machine)
+            execution, asked, lacking = _fitting(capacity, start, work, envelope, machine)
+            trail.splits.append(TriedSplit(capacity, asked, lacking))
             if lacking is None:
                 return _plan(attention, envelope, allocation, capacity, None, backbone, start, execution, work, machine)
     msg = (
@@ -133,163 +140,11 @@ def make_plan(
     raise PlanInfeasible(msg, cost.parameters)
 
 
-def _capacity(
-    features: Sequence[Feature], allotments: Sequence[Allotment], backbone: Backbone, out: int, reasons: Sequence[str]
-) -> Capacity:
-    width = sum(a.step.width for a in allotments)
-    encoders = sum(a.step.encoder_parameters for a in allotments)
-    return Capacity(
-        features=tuple(
-            FeatureCapacity(
-                feature=f.name,
-                width=a.step.width,
-                bins=a.step.bins,
-                rows=a.step.rows,
-                parameters=a.step.parameters(per_width_of(backbone, out)),
-                reason=reason,
-                shared=a.step.shared,
-                entries=a.step.entries,
-                start_entries=a.step.start_entries,
-            )
-            for f, a, reason in zip(features, allotments, reasons, strict=True)
-        ),
-        members=backbone.members,
-        blocks=backbone.blocks,
-        block_width=backbone.width,
-        layers=layers(encoders, len(features), width, backbone.members, backbone.blocks, backbone.width, out),
-    )
-
-
-def _even(
-    features: Sequence[Feature],
-    backbone: Backbone,
-    width: int,
-    bins: int,
-    out: int,
-    terms: Mapping[str, int],
-    most: int,
-) -> Capacity:
-    """The even split at `width`, with rows for the `most` frequent values of a category."""
+def _even(features: Sequence[Feature], rungs: Sequence[Step], backbone: Backbone, out: int) -> Capacity:
+    """The even split with these rungs."""
     reason = "the even split gives every feature the same width, or one unit per distinct value where it has fewer"
-    rungs = [step(f, widest(f, width), bins, terms.get(f.name, 0), most) for f in features]
     allotments = [Allotment(step=rung, next_width=None, next_parameters=None) for rung in rungs]
-    return _capacity(features, allotments, backbone, out, [reason] * len(features))
-
-
-def _attended(attention: Attention, allotted: Sequence[Allotment], backbone: Backbone, out: int) -> Capacity:
-    """The capacity that these allotments make."""
-    features = attention.scores.problem.schema.features
-    reasons = [_reason(a, w.weight, len(features)) for a, w in zip(allotted, attention.weights, strict=True)]
-    return _capacity(features, allotted, backbone, out, reasons)
-
-
-def _frugal(
-    attention: Attention, start: Recipe, work: Workload, budget: int, macs: float | None, *, larger: bool
-) -> Iterator[tuple[Capacity, Backbone]]:
-    """Capacities of `budget` parameters and `macs` multiply-accumulates, in order of preference.
-
-    First, where attention is pruned and the rows ask for a `larger` network than fits, such as start larger and lose
-    weights while they train; then such as train whole.
-    """
-    smaller = replace(start, members=min(start.members, FEW_MEMBERS))
-    if start.blocks and attention.pruned and larger:
-        for times in STARTS:
-            for backbone, allotted in _divide(attention, smaller, work, times * budget, None):
-                whole = _attended(attention, allotted, backbone, work.outputs)
-                if start_parameters(whole) < WORTH_PRUNING * budget:
-                    break
-                if _undroppable(whole, work.outputs) <= FIXED_SHARE * budget:
-                    most = _macs(whole, work) if macs is None else int(macs)
-                    yield replace(whole, pruning=Pruning(parameters=budget, macs=most)), backbone
-                    break
-    ids = any(shares_rows(f) for f in attention.scores.problem.schema.features)
-    for backbone, allotted in _divide(attention, smaller if larger and not ids else start, work, budget, macs):
-        yield _attended(attention, allotted, backbone, work.outputs), backbone
-
-
-def _macs(capacity: Capacity, work: Workload) -> int:
-    """Multiply-accumulates of a row through the backbone, with all its weights."""
-    return multiply_accumulates(
-        total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
-    )
-
-
-def _undroppable(capacity: Capacity, out: int) -> int:
-    """Parameters of attention, adapters, biases and texts."""
-    members, texts = capacity.members, sum(f.entries for f in capacity.features)
-    biases = capacity.blocks * capacity.block_width + members * out
-    return len(capacity.features) + members * total_width(capacity) + biases + texts
-
-
-def _divide(
-    attention: Attention, start: Recipe, work: Workload, budget: int, macs: float | None
-) -> Iterator[tuple[Backbone, tuple[Allotment, ...]]]:
-    """Frugal splits of `budget` parameters and `macs` multiply-accumulates per row, broadest backbone first.
-
-    A backbone is passed over while the features that get something would have less than `GOOD_WIDTH` on average; the
-    last that fits at all comes in the end. Where none holds all features that carry signal, some of these get nothing, on
-    the narrowest backbones first. None where no feature carries signal.
-    """
-    scores = attention.scores
-    features, out = scores.problem.schema.features, work.outputs
-    terms = {t.feature: len(t.terms) for t in scores.terms}
-    silent = [not f.carries_signal for f in scores.features]
-    if all(silent):
-        return
-    ladders = [
-        (NOTHING,) if none else ladder(f, start.bins, frugal=True, terms=terms.get(f.name, 0))
-        for f, none in zip(features, silent, strict=True)
-    ]
-    weights = [0.0 if none else w.weight for w, none in zip(attention.weights, silent, strict=True)]
-
-    def allotted(backbone: Backbone, rungs: Sequence[Sequence[Step]]) -> tuple[Allotment, ...] | None:
-        fixed = layers(0, len(features), 0, backbone.members, backbone.blocks, backbone.width, out)
-        left = budget - fixed.feature_extraction - fixed.middle - fixed.output
-        room = None
-        if macs is not None and backbone.blocks:
-            room = int(macs / backbone.members / backbone.width - (backbone.blocks - 1) * backbone.width - out)
-        if left <= 0 or (room is not None and room <= 0):
-            return None
-        found = allocate(rungs, weights, left, per_width_of(backbone, out), room, _curves(attention))
-        if found is None or not any(a.step.width for a in found):
-            return None
-        return _filled(found, left, per_width_of(backbone, out))
-
-    narrow: list[tuple[Backbone, tuple[Allotment, ...]]] = []
-    fits = False
-    for backbone in backbones_of(start):
-        filled = allotted(backbone, ladders)
-        if filled is None:
-            continue
-        fits = True
-        active = [a for a in filled if a.step.width]
-        if sum(a.step.width for a in active) >= GOOD_WIDTH * len(active) or not backbone.blocks:
-            yield backbone, filled
-        else:
-            narrow.append((backbone, filled))
-    yield from narrow
-    if fits:
-        return
-    some = [rungs if rungs == (NOTHING,) else (NOTHING, *rungs) for rungs in ladders]
-    for backbone in reversed(backbones_of(start)):
-        filled = allotted(backbone, some)
-        if filled is not None:
-            yield backbone, filled
-
-
-def _filled(allotted: Sequence[Allotment], budget: int, per_width: int) -> tuple[Allotment, ...]:
-    """Texts take what the rungs left over, in cells."""
-    texts = [i for i, a in enumerate(allotted) if a.step.entries]
-    left = budget - sum(a.step.parameters(per_width) for a in allotted)
-    result = list(allotted)
-    for i in texts:
-        if allotted[i].next_width is not None:
-            result[i] = replace(allotted[i], step=with_cells(allotted[i].step, left // len(texts)))
-    return tuple(result)
-
-
-def _curves(attention: Attention) -> list[tuple[float, ...]]:
-    return [f.curve for f in attention.scores.features]
+    return capacity_of(features, allotments, backbone, out, [reason] * len(features))
 
 
 def _fitting(
@@ -365,14 +220,17 @@ def _finish(
     machine: Machine,
     most: int,
     bound: bool,
+    trail: Trail,
 ) -> Plan:
     capacity, chosen = even, backbone
     if allocation == "attention" and not attention.even:
         budget = parameters(even)
         if attention.frugal:
-            macs = MACS_SLACK * _macs(even, work)
-            for divided, other in _frugal(attention, start, work, budget, macs, larger=bound):
-                if _short(_bound(divided, execution, work, machine), envelope, execution) is None:
+            macs = MACS_SLACK * macs_of(even, work)
+            for divided, other in frugal_splits(attention, start, work, budget, macs, trail, larger=bound):
+                asked = _bound(divided, execution, work, machine)
+                trail.splits.append(TriedSplit(divided, asked, _short(asked, envelope, execution)))
+                if trail.splits[-1].short is None:
                     capacity, chosen = divided, other
                     break
         else:
@@ -382,9 +240,9 @@ def _finish(
             weights = [w.weight for w in attention.weights]
             room = sum(f.parameters for f in even.features)
             limit = total_width(even)
-            found_ = allocate(ladders, weights, room, per_width_of(backbone, work.outputs), limit, _curves(attention))
+            found_ = trail.divide(backbone, work.outputs, ladders, weights, room, limit, curves_of(attention))
             assert found_ is not None, "the even split fits, so the first rungs do"
-            capacity = _attended(attention, found_, backbone, work.outputs)
+            capacity = attended(attention, found_, backbone, work.outputs)
     return _plan(attention, envelope, allocation, capacity, even, chosen, start, execution, work, machine)
 
 
@@ -409,20 +267,6 @@ def _plan(
         execution=execution,
         predicted=predict_cost(capacity, execution, work, machine),
         reasons=_reasons(capacity, even, backbone, start, execution, envelope, work, allocation, machine),
-    )
-
-
-def _reason(allotment: Allotment, weight: float, features: int) -> str:
-    if not allotment.step.width and allotment.next_width is None:
-        return "tells no more about the target than a shuffled target does, and gets nothing"
-    if not allotment.step.width:
-        return f"gets nothing: its first {show_count(allotment.next_parameters or 0)} parameters bring more elsewhere"
-    ratio = weight * features
-    lead = f"attention {weight:.1%}, {ratio:.1f}x the even share"
-    if allotment.next_width is None:
-        return f"{lead}; the widest rung"
-    return (
-        f"{lead}; width {allotment.next_width} would cost {show_count(allotment.next_parameters or 0)} parameters more"
     )
 
 

@@ -13,6 +13,7 @@ from abi.attention.fit import fit
 from abi.config import Config, load_config
 from abi.data.columns import Codes, Columns
 from abi.inputs.terms import count_terms
+from abi.planning.allocate import SOLVER
 from abi.planning.machine import Machine
 from abi.planning.plan import make_plan
 from abi.problem import DataFile, Feature, Problem, Schema, Snapshot, Split, Task
@@ -58,6 +59,7 @@ class Toy:
         mac_s=1e-11,
         predict_call_s=2e-4,
         memory_bytes=2**34,
+        solver=SOLVER,
     )
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,89 @@ def test_what_would_be_under_another_envelope(abi, recorded):
     assert refused.code == 5
     assert "Expected an envelope that the smallest network for 3 features fits into" in refused.sentence
     assert "nothing was trained" in abi(*words, "latency=1s").out
+
+
+def test_a_feature_alone_is_of_the_newest_run_or_of_the_one_that_is_named(abi, recorded):
+    newest = abi("explain", "size", "--workspace", recorded, "--json").json
+    assert newest["model"] == "text/1"  # the last of `RUNS`
+    for words in (["size", "--run", "network/1"], ["network/1", "size"], ["network/1", "--feature", "size"]):
+        told = abi("explain", *words, "--workspace", recorded, "--json").json
+        assert (told["model"], told["feature"]["name"]) == ("network/1", "size")
+
+
+@pytest.mark.parametrize("name", list(RUNS))
+def test_a_feature_s_story_has_its_next_step_and_what_the_even_split_would_have_given(abi, recorded, name):
+    told = abi("explain", f"{name}/1", "size", "--workspace", recorded, "--json").json
+    parts = {"trees": {"trees"}, "network": {"network"}}.get(told["family"], {"network", "trees"})
+    assert {step["part"] for step in told["next"]} == parts
+    kept = next(r for r in told["rounds"] if r["kept"])
+    for step in told["next"]:
+        given = kept["trees"]["bins"] if step["part"] == "trees" else kept["capacity"]["width"]
+        assert step["now"] == given
+    if told["family"] == "trees":
+        assert told["even_trees"]["contribution"] == 1
+    else:
+        assert told["even"]["width"] >= 1
+    out = abi("explain", f"{name}/1", "size", "--workspace", recorded).out
+    assert "next       " in out
+    assert "even split would have given it " in out
+
+
+def test_a_run_alone_is_about_its_plan(abi, recorded):
+    _, plain = _run_json(recorded, "network")
+    for reference in ("network/1", plain["run_id"][:12]):
+        told = abi("explain", reference, "--workspace", recorded, "--json").json
+        assert {s["feature"] for s in told["steps"]} == {"size", "weight", "colour"}
+        assert told["bound"]
+        assert (told["model"], told["notes"]) == ("network/1", [])
+    out = abi("explain", "trees/1", "--workspace", recorded).out
+    assert out.startswith("trees/1\n")
+    assert "what lost" in out
+
+
+def test_what_neither_a_run_nor_a_feature_is_called(abi, recorded, tmp_path):
+    for words, said in (
+        (["sise"], "Expected a run, or a feature of the newest run text/1, got 'sise': did you mean 'size', 'said'?"),
+        (["nothing like it"], "the features are 'size', 'weight', 'colour', 'said'."),
+        (["auto/9"], "Expected one run 'auto/9' in"),
+        (["abcdef99"], "Expected one run 'abcdef99' in"),
+        (["auto/1", "size", "--run", "trees/1"], "Expected one run, got 'auto/1' and --run 'trees/1'"),
+        (["size", "--run", "what is this"], "Expected a run id of at least 4 digits"),
+    ):
+        answer = abi("explain", *words, "--workspace", recorded)
+        assert answer.code == 2, words
+        assert said in answer.sentence
+    answer = abi("explain", "size", "--workspace", tmp_path / "empty")
+    assert answer.code == 2
+    assert "Expected a run in" in answer.sentence
+
+
+def test_a_word_that_is_a_feature_and_a_run_has_to_be_told_apart(abi, copied):
+    path, plain = _run_json(copied, "network")
+    plain["run_id"] = "cafe" + plain["run_id"][4:]
+    path.write_text(json.dumps(plain))
+    from tasks import runs
+
+    with pytest.MonkeyPatch.context() as patch:
+        newest = runs.load_run(Workspace.open(copied), load_config(None, {}), "text/1")
+        schema = newest.problem.schema
+        renamed = replace(schema, features=(replace(schema.features[0], name="cafe"), *schema.features[1:]))
+        checks = replace(newest.checks, problem=replace(newest.problem, schema=renamed))
+        patch.setattr("flows.explained.newest_run", lambda ws, config: replace(newest, checks=checks))
+        answer = abi("explain", "cafe", "--workspace", copied)
+    assert answer.code == 2
+    assert "Expected a feature or a run, got 'cafe', which is both" in answer.sentence
+
+
+def test_diff_of_runs_has_layers_and_execution_and_takes_a_plan_in_a_file_beside_a_run(abi, recorded, tmp_path):
+    found = abi("diff", "network/1", "auto/1", "--workspace", recorded, "--json").json
+    assert set(found["plan"]["layers"]) == {"feature_extraction", "middle", "output"}
+    assert found["plan"]["backbone"]["members"][0] == 2
+    out = abi("diff", "network/1", "auto/1", "--workspace", recorded).out
+    assert "\nlayers     feature extraction " in out
+    _, plain = _run_json(recorded, "network")
+    value = json.loads((recorded / "values" / f"{plain['values']['round-1']}.json").read_bytes())
+    (tmp_path / "round.json").write_text(json.dumps(value))
+    beside = abi("diff", tmp_path / "round.json", "network/1", "--workspace", recorded, "--json").json
+    assert (beside["before"], beside["after"]) == ("round.json", "network/1")
+    assert {f["feature"] for f in beside["features"]} == {"size", "weight", "colour"}

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 from abi.attention.fit import fit
-from abi.audit.record import Planner, RunRecord
+from abi.audit.record import RunRecord
 from abi.config import Config, load_config
 from abi.data.memory import read_memory, to_arrow
 from abi.data.reader import Reader
 from abi.outcomes import Conditions, Control, Evaluation, Gain, Move, Tried
 from abi.planning.even import even_plans
+from abi.planning.planner import Planner
 from abi.problem import Checks
 from abi.scoring.score import score
 from abi.training.choice import pick_control

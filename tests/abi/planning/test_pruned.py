@@ -13,7 +13,8 @@ from abi.errors import PlanInfeasible
 from abi.families.network import multiply_accumulates
 from abi.planning.backbone import FEW_MEMBERS
 from abi.planning.cost import parameters, start_parameters
-from abi.planning.plan import MACS_SLACK, STARTS, WORTH_PRUNING, make_plan
+from abi.planning.frugal import STARTS, WORTH_PRUNING
+from abi.planning.plan import MACS_SLACK, make_plan
 from abi.types import Capacity, Envelope, Plan
 
 kinds = st.lists(st.sampled_from(["numeric", "categorical", "boolean"]), min_size=2, max_size=6)

@@ -1,0 +1,74 @@
+"""Rungs -> the capacity that they make, with the reason of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from abi.families.network import multiply_accumulates
+from abi.planning.allocate import Allotment
+from abi.planning.backbone import Backbone, per_width_of
+from abi.planning.cost import Workload, layers, total_width
+from abi.problem import Feature
+from abi.types import Attention, Capacity, FeatureCapacity
+from abi.units import show_count
+
+
+def capacity_of(
+    features: Sequence[Feature], allotments: Sequence[Allotment], backbone: Backbone, out: int, reasons: Sequence[str]
+) -> Capacity:
+    """A network of `backbone` whose features have these rungs; `out` outputs."""
+    width = sum(a.step.width for a in allotments)
+    encoders = sum(a.step.encoder_parameters for a in allotments)
+    return Capacity(
+        features=tuple(
+            FeatureCapacity(
+                feature=f.name,
+                width=a.step.width,
+                bins=a.step.bins,
+                rows=a.step.rows,
+                parameters=a.step.parameters(per_width_of(backbone, out)),
+                reason=reason,
+                shared=a.step.shared,
+                entries=a.step.entries,
+                start_entries=a.step.start_entries,
+            )
+            for f, a, reason in zip(features, allotments, reasons, strict=True)
+        ),
+        members=backbone.members,
+        blocks=backbone.blocks,
+        block_width=backbone.width,
+        layers=layers(encoders, len(features), width, backbone.members, backbone.blocks, backbone.width, out),
+    )
+
+
+def attended(attention: Attention, allotted: Sequence[Allotment], backbone: Backbone, out: int) -> Capacity:
+    """The capacity that these allotments make."""
+    features = attention.scores.problem.schema.features
+    reasons = [_reason(a, w.weight, len(features)) for a, w in zip(allotted, attention.weights, strict=True)]
+    return capacity_of(features, allotted, backbone, out, reasons)
+
+
+def macs_of(capacity: Capacity, work: Workload) -> int:
+    """Multiply-accumulates of a row through the backbone, with all its weights."""
+    return multiply_accumulates(
+        total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
+    )
+
+
+def curves_of(attention: Attention) -> list[tuple[float, ...]]:
+    """What a trained model showed of each feature's widths; empty where nothing was measured."""
+    return [f.curve for f in attention.scores.features]
+
+
+def _reason(allotment: Allotment, weight: float, features: int) -> str:
+    if not allotment.step.width and allotment.next_width is None:
+        return "tells no more about the target than a shuffled target does, and gets nothing"
+    if not allotment.step.width:
+        return f"gets nothing: its first {show_count(allotment.next_parameters or 0)} parameters bring more elsewhere"
+    ratio = weight * features
+    lead = f"attention {weight:.1%}, {ratio:.1f}x the even share"
+    if allotment.next_width is None:
+        return f"{lead}; the widest rung"
+    return (
+        f"{lead}; width {allotment.next_width} would cost {show_count(allotment.next_parameters or 0)} parameters more"
+    )

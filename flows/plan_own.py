@@ -1,0 +1,55 @@
+"""`abi plan ATTENTION.json`: the envelope divided; on request why, and what another envelope would give."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from abi.errors import PlanInfeasible
+
+if TYPE_CHECKING:
+    from flows.common import Common
+    from flows.plan_module import ModuleFlags
+
+
+def plan(source: str, asked: ModuleFlags, budget: list[str], common: Common) -> None:
+    """Plan, explain, and answer what if; nothing is trained."""
+    from abi.documents import document
+    from abi.planning.compare import compare
+    from abi.planning.explain import explain_plan
+    from abi.planning.what_if import changed
+    from abi.types import Plan
+    from flows.session import emit, open_call, read_value
+    from tasks import parts, plan_stories
+    from tasks.planning import asked_of, divide_or_name, planner
+    from tasks.planning import plan as make
+    from tasks.terminal import show
+
+    what_if, explain = asked.what_if or [], asked.explain
+    value = read_value(source)
+    attention, family = asked_of(value)
+    ws, call = open_call(common, None, source, budget, asked.gpus)
+    other = changed(call.settings.envelope.limits(), what_if) if what_if else None
+    made = ws.get(make(call, ws.put(value)))
+    assert isinstance(made, Plan)
+    told = explain_plan(planner(call, attention.scores.problem), attention, family) if explain else None
+    after, refused = None, None
+    try:
+        after = None if other is None else divide_or_name(call, attention, family, other)
+    except PlanInfeasible as error:
+        refused = error
+    found = None if after is None else compare(made, after, ("plan", ", ".join(what_if)))
+    if common.json:
+        also = {} if told is None else {"explanation": told.to_json()}
+        if after is not None and found is not None:
+            also |= {"what_if": document(after), "difference": found.to_json()}
+        emit(document(made) | also)
+    elif not common.quiet:
+        show(made, no_color=common.no_color)
+        if told is not None:
+            parts.show(["", *plan_stories.of_plan(told)], no_color=common.no_color)
+        if after is not None and found is not None:
+            print(f"\nWhat if {', '.join(what_if)}:")
+            show(after, no_color=common.no_color)
+            parts.show(["", *plan_stories.of_change(found)], no_color=common.no_color)
+    if refused is not None:
+        raise refused

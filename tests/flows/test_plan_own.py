@@ -1,0 +1,146 @@
+"""`abi plan ATTENTION.json` with --explain and --what-if, and `abi diff` of plans in files."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import cli
+
+
+@pytest.fixture(scope="module")
+def fitted(frame: Any, quick: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a workspace and `a.json`, what `abi fit --json` printed."""
+    folder = tmp_path_factory.mktemp("own")
+    frame().to_csv(folder / "shop.csv", index=False)
+    flags = ["--workspace", str(folder / "ws"), *quick, "--set", "training.family=network", "--json", "-q"]
+    _write(folder / "s.json", ["score", str(folder / "shop.csv"), "--target", "label", *flags])
+    _write(folder / "a.json", ["fit", str(folder / "s.json"), *flags])
+    return folder
+
+
+def _write(path: Path, words: list[str]) -> None:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert cli.execute(words) == 0
+    path.write_text(out.getvalue())
+
+
+@pytest.fixture(name="plan")
+def _plan(abi: Any, fitted: Path, quick: list[str]) -> Any:
+    def run(*words: object, family: str = "network") -> Any:
+        flags = ["--workspace", fitted / "ws", *quick, "--set", f"training.family={family}", "-q"]
+        return abi("plan", fitted / "a.json", *words, *flags)
+
+    return run
+
+
+def test_explain_says_what_binds_what_limits_are_worth_the_next_steps_and_what_lost(plan):
+    answer = plan("--explain", "--budget", "parameters=8k", "--json")
+    assert answer.code == 0, answer.err
+    told = answer.json["explanation"]
+    assert answer.json["kind"] == "Plan"
+    assert told["binding"] == "parameters"
+    assert [p["limit"] for p in told["prices"]] == ["parameters", "memory", "train_time"]
+    assert {s["feature"] for s in told["steps"]} == {f["feature"] for f in answer.json["value"]["capacity"]["features"]}
+    assert (
+        "the even split" in {a["what"] for a in told["alternatives"]}
+        or answer.json["value"]["attention"]["temperature"] is None
+    )
+
+
+def test_explain_is_printed_for_every_family(abi, fitted, quick):
+    for family, words in (("network", ["per 1k parameters"]), ("trees", ["per KiB"]), ("auto", ["per 1k", "per KiB"])):
+        answer = abi(
+            "plan", fitted / "a.json", "--explain", "--workspace", fitted / "ws", *quick,
+            "--set", f"training.family={family}", "--budget", "parameters=8k",
+        )  # fmt: skip
+        assert answer.code == 0, answer.err
+        for word in ("Binding limit: parameters", "memory: +5% (", "next", *words):
+            assert word in answer.out, (family, word)
+
+
+def test_the_plan_that_is_explained_is_trained_as_it_is(plan, abi, fitted, quick):
+    plain, told = plan("--json").json, plan("--json", "--explain", "--what-if", "parameters=9k").json
+    assert {key: told[key] for key in plain} == plain
+    (fitted / "told.json").write_text(json.dumps(told))
+    answer = abi("train", fitted / "told.json", "--workspace", fitted / "ws", *quick, "--set", "training.family=network", "--json", "-q")  # fmt: skip
+    assert answer.code == 0, answer.err
+    assert answer.json["value"]["plan"] == plain["value"]
+
+
+def test_what_if_shows_both_plans_and_what_differs(plan):
+    answer = plan("--what-if", "parameters=6k,memory=1GiB", "--json")
+    assert answer.code == 0, answer.err
+    other = answer.json["what_if"]["value"]
+    assert other["envelope"]["parameters"] == 6000
+    assert other["envelope"]["memory_bytes"] == 2**30
+    assert other["predicted"]["parameters"] <= 6000
+    assert answer.json["difference"]["envelope"]["parameters"] == [250_000, 6000]
+    assert answer.json["difference"]["predicted"] == [answer.json["value"]["predicted"], other["predicted"]]
+
+
+def test_what_if_nothing_fits_the_first_plan_is_shown_and_the_nearest_are_named(plan):
+    answer = plan("--what-if", "parameters=3", "--json")
+    assert answer.code == 5
+    assert answer.json["kind"] == "Plan"
+    assert "The nearest that fit: parameters=" in answer.err
+    assert answer.err.count("abi: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--what-if", "gpus=2"], "other devices are planned for with --module"),
+        (["--what-if", "memory=2"], "use one of the units"),
+        (["--what-if", "parameters=0"], "Expected a count above zero"),
+        (["--what-if", "parameters=1k", "--what-if", "parameters=2k"], "they contradict each other"),
+        (["--budget", "parameters=-1"], "parameters"),
+        (["--steps", "7"], "or the flags of a module, got both"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence(plan, words, said):
+    answer = plan(*words)
+    assert answer.code == 2
+    assert said in answer.sentence
+
+
+def test_diff_of_plans_in_files_names_features_layers_execution_and_cost(plan, abi, command, fitted):
+    for name, limit in (("one", "20k"), ("two", "6k")):
+        (fitted / f"{name}.json").write_text(plan("--json", "--budget", f"parameters={limit}").out)
+    files = fitted / "one.json", fitted / "two.json"
+    answer = abi("diff", *files, "--workspace", fitted / "ws")
+    assert answer.code == 0, answer.err
+    for word in (
+        "one.json -> two.json",
+        "layers",
+        "backbone",
+        "envelope   parameters 20k -> 6k",
+        "Predicted: parameters",
+    ):
+        assert word in answer.out
+    found = abi("diff", *files, "--workspace", fitted / "ws", "--json").json
+    plans = [json.loads(path.read_text())["value"] for path in files]
+    assert found["predicted"] == [p["predicted"] for p in plans]
+    widths = [{f["feature"]: f["width"] for f in p["capacity"]["features"]} for p in plans]
+    assert {f["feature"]: f["width"] for f in found["features"]} == {
+        name: [widths[0][name], widths[1][name]] for name in widths[0]
+    }
+    same = abi("diff", files[0], files[0], "--workspace", fitted / "ws")
+    assert "the same plan" in same.out
+    piped = command("diff", files[0], "-", "--workspace", fitted / "ws", "--json", stdin=files[1].read_text())
+    assert json.loads(piped.out)["features"] == found["features"]
+
+
+def test_what_is_no_plan_is_refused(abi, fitted):
+    answer = abi("diff", fitted / "a.json", fitted / "a.json", "--workspace", fitted / "ws")
+    assert answer.code == 2
+    assert "Expected a value that holds Plan, got Attention" in answer.sentence
+    answer = abi("diff", fitted / "none.json", fitted / "a.json", "--workspace", fitted / "ws")
+    assert answer.code == 2
+    assert "there is no such file" in answer.sentence

@@ -3,6 +3,9 @@
     python benchmarks/planner.py all                     # every part that this device allows; `make bench-planner`
     python benchmarks/planner.py memory --only bert      # configurations whose name has it
     python benchmarks/planner.py solve                   # dividing an envelope: seconds, and how far from the optimum
+    python benchmarks/planner.py predict H200.json --device H200      # on any machine,
+    python benchmarks/planner.py measure there.json --predictions H200.json   # on the one that has it,
+    python benchmarks/planner.py compare there.json                   # and both beside each other, on any machine again
 
 `memory`: peak bytes of a training step and of an evaluation, at numbers of rows that were not traced, against the
 allocator's own count: networks of the project and modules that are not, with SGD, AdamW or Adafactor. On a GPU also the
@@ -10,16 +13,18 @@ seconds of a step after `abi calibrate`, the large modules, and whether a step r
 than the bound. On a processor recurrent layers run without oneDNN, as they are traced: oneDNN's own keep a workspace
 that no trace can see. `choice` (GPU): the plan's throughput beside the best of all configurations, each run.
 `throughput`: the project's own training beside a loop by hand. `solve`: dividing an envelope, its time and how far from
-the optimum it ends. What was not measured is said at the end. Figures go to
-``results/planner-<part>-<device>-<date>.json``.
+the optimum it ends. What was not measured is said. Figures go to ``results/planner-<part>-<kind>-<date>.json``.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 import warnings
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 os.environ |= {
@@ -31,7 +36,7 @@ os.environ |= {
 
 import numpy as np
 import torch
-from planner_choice import CASES, choice
+from planner_choice import judged, run_all
 from planner_measure import fits, on_cpu, on_gpu
 from planner_predict import Predicted, all_predicted, configurations
 from planner_solve import solved
@@ -39,58 +44,82 @@ from planner_throughput import throughput
 from results_file import write_results
 
 from abi.devices.calibrate import calibrate
+from abi.devices.calibration import Calibration
 from abi.devices.detect import found as devices_here
 from abi.devices.device import Cluster
+from abi.devices.request import parse
+from abi.execution.step import PHASES
 
 PARTS: Final = ("memory", "choice", "throughput", "solve")
-ON_GPU_ALONE: Final = {
-    "choice": "configurations run one by one on a GPU",
-    "step": "seconds of a step, and whether it runs at its bound",
-    "large": "BERT-base, GPT-2, T5-small, ViT-base, ResNet-50, Whisper-base and others at their usual sizes",
-}
+APART: Final = ("predict", "measure", "compare")
+ON_GPU_ALONE: Final = (
+    "configurations run one by one on a GPU",
+    "seconds of a step, and whether it runs at its bound",
+    "BERT-base, GPT-2, T5-small, ViT-base, ResNet-50, Whisper-base and others at their usual sizes",
+)
 
 
-def here() -> Cluster:
+def here() -> tuple[Cluster, Calibration | None]:
     """The first device of this machine that torch can use; a GPU is calibrated first."""
     clusters = devices_here()
     if not torch.cuda.is_available():
-        return clusters[-1]
+        return clusters[-1], None
     measured = calibrate("cuda:0", clusters[0].device)
     print(f"calibrated in {measured.seconds} s: {measured.device}", flush=True)
-    return Cluster(
-        device=measured.device, count=1, host_memory_bytes=clusters[0].host_memory_bytes,
-        host_cores=clusters[0].host_cores,
-    )  # fmt: skip
+    return replace(clusters[0], count=1, device=measured.device), measured
 
 
-def memory(cluster: Cluster, only: str, *, at_bound: bool, limit_s: float | None) -> dict[str, Any]:
-    """Every configuration, then the summary of each group."""
+def wanted(only: str, *, gpu: bool) -> list[tuple[str, int]]:
+    """Names and rows."""
+    return [(name, rows) for name, (_, _, rows) in configurations(gpu=gpu).items() if only in name]
+
+
+def predict(cluster: Cluster, only: str) -> dict[str, Predicted]:
+    """Every configuration, from traces."""
+    asked = wanted(only, gpu=cluster.device.kind == "gpu")
+    return dict(zip([name for name, _ in asked], all_predicted(asked, cluster), strict=True))
+
+
+def measure(cluster: Cluster, only: str, bounds: dict[str, int], limit_s: float | None) -> dict[str, dict[str, Any]]:
+    """What really happens, one by one; at its bound where there is one. What fails is told and left out."""
     gpu = cluster.device.kind == "gpu"
-    known = {name: one for name, one in configurations(gpu=gpu).items() if only in name}
-    wanted = [(name, rows) for name, (_, _, rows) in known.items()]
-    found: list[dict[str, Any]] = []
-    predictions = all_predicted(wanted, cluster)
-    if gpu:  # what is timed is not disturbed by traces
-        predictions = iter(list(predictions))
-    began = time.monotonic()
-    for (name, rows), predicted in zip(wanted, predictions, strict=True):
+    began, found, asked = time.monotonic(), dict[str, dict[str, Any]](), wanted(only, gpu=gpu)
+    for name, rows in asked:
         if limit_s is not None and time.monotonic() - began > limit_s:
-            print(f"not measured, as {limit_s:g} s are over: {len(wanted) - len(found)} configurations from {name} on")
+            print(f"not measured, as {limit_s:g} s are over: {len(asked) - len(found)} configurations from {name} on")
             break
-        group, training, _ = known[name]
-        actual = on_gpu(training, rows) if gpu else on_cpu(training, rows, recurrent=name.startswith(("lstm", "gru")))
-        result = compared(name, group, rows, predicted, actual.phases, actual.step_bytes) | {
-            "reserved": actual.reserved, "reserved_predicted": predicted.reserved,
-        }  # fmt: skip
-        if actual.step_s is not None:
+        training = configurations(gpu=gpu)[name][1]
+        recurrent = name.startswith(("lstm", "gru"))
+        try:
+            actual = on_gpu(training, rows) if gpu else on_cpu(training, rows, recurrent=recurrent)
+            there = {"rows": rows, "phases": actual.phases, "reserved": actual.reserved, "step_s": actual.step_s}
+            if gpu and name in bounds:
+                there["fits"] = fits(training, rows, bounds[name])
+        except (RuntimeError, ValueError) as error:
+            print(f"{name}: failed with {type(error).__name__}: {str(error)[:200]}", flush=True)
+            continue
+        found[name] = there
+        if gpu:
+            print(f"{name:50} {rows:6} {max(actual.phases.values()) / 2**20:9.1f} MiB {1e3 * (actual.step_s or 0):8.2f} ms {there.get('fits', '')}", flush=True)  # fmt: skip
+    return found
+
+
+def compare(predictions: dict[str, Predicted], actual: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Every configuration, then the summary of each group."""
+    found: list[dict[str, Any]] = []
+    for name, there in actual.items():
+        predicted = predictions[name]
+        step = max(there["phases"][phase] for phase in PHASES[:3])
+        group = configurations(gpu=bool(there["reserved"]))[name][0]
+        result = compared(name, group, there["rows"], predicted, there["phases"], step)
+        if there["step_s"] is not None:
             result |= {
-                "step_s": actual.step_s, "step_predicted_s": predicted.step_s, "bound_by": predicted.bound_by,
-                "step_error": round(predicted.step_s / actual.step_s - 1, 4),
+                "reserved": there["reserved"], "reserved_predicted": predicted.reserved, "step_s": there["step_s"],
+                "step_predicted_s": predicted.step_s, "bound_by": predicted.bound_by,
+                "step_error": round(predicted.step_s / there["step_s"] - 1, 4),
             }  # fmt: skip
-        if gpu and at_bound:
-            result |= {"refused": predicted.refused}
-            if not predicted.refused:
-                result |= {"fits": fits(training, rows, int(predicted.bound_bytes))}
+        if "fits" in there:
+            result |= {"refused": predicted.refused, "fits": there["fits"]}
         found.append(result)
         show(result)
     groups = sorted({result["group"] for result in found})
@@ -169,32 +198,74 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     """Read the part and its options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=[*PARTS, "all"])
+    parser.add_argument("part", choices=[*PARTS, "all", *APART])
+    parser.add_argument("file", nargs="?", type=Path, help="of predictions or measurements")
     parser.add_argument("--only", default="", help="configurations whose name has this")
-    parser.add_argument(
-        "--cases", type=int, default=len(CASES), help="so many modules whose configurations are all run"
-    )
-    parser.add_argument("--limit", type=float, help="seconds after which `memory` begins no further configuration")
+    parser.add_argument("--device", help="of the catalogue, for `predict`")
+    parser.add_argument("--predictions", type=Path, help="whose bounds `measure` runs at")
+    parser.add_argument("--limit", type=float, help="seconds after which `measure` begins no further configuration")
+    parser.add_argument("--choice-limit", type=float, help="the same of the choice")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")  # of other people's models
-    cluster = here()
-    gpu = cluster.device.kind == "gpu"
-    parts = PARTS if chosen.part == "all" else (chosen.part,)
-    missing = dict(ON_GPU_ALONE) if not gpu else {}
-    for part in parts:
+    if chosen.part in APART:
+        apart(chosen)
+        return
+    cluster, measured = here()
+    gpu = measured is not None
+    for part in PARTS if chosen.part == "all" else (chosen.part,):
         if part == "memory":
-            figures: Any = memory(cluster, chosen.only, at_bound=gpu, limit_s=chosen.limit)
+            predictions = predict(cluster, chosen.only)
+            bounds = {name: int(one.bound_bytes) for name, one in predictions.items() if not one.refused}
+            figures: Any = compare(predictions, measure(cluster, chosen.only, bounds, chosen.limit))
         elif part == "choice":
             if not gpu:
                 continue
-            figures = choice(cluster, chosen.cases)
+            figures = judged(run_all(cluster, chosen.choice_limit), cluster)
         else:
             figures = throughput() if part == "throughput" else solved()
         if not chosen.only:
-            kept = {"device": cluster.device.to_json(), "torch": torch.__version__, "figures": figures}
-            print(write_results(f"planner-{part}-{cluster.device.kind}", kept))
-    for what in missing.values():
-        print(f"not measured, as there is no GPU here: {what}")
+            keep(part, cluster, figures)
+    if not gpu:
+        for what in ON_GPU_ALONE:
+            print(f"not measured, as there is no GPU here: {what}")
+
+
+def apart(chosen: argparse.Namespace) -> None:
+    """Predictions on one machine, measurements on another."""
+    if chosen.part == "predict":
+        cluster = parse(chosen.device)
+        found = {name: one._asdict() for name, one in predict(cluster, chosen.only).items()}
+        chosen.file.write_text(json.dumps(found, indent=1))
+    elif chosen.part == "measure":
+        cluster, measured = here()
+        bounds = {}
+        if chosen.predictions:
+            known = {name: Predicted(**one) for name, one in json.loads(chosen.predictions.read_text()).items()}
+            bounds = {name: int(one.bound_bytes) for name, one in known.items() if not one.refused}
+        there: dict[str, Any] = {"cluster": cluster.to_json(), "torch": torch.__version__}
+        there["calibration"] = None if measured is None else measured.to_json()
+        for part in ("actual", "choice", "throughput"):
+            if part == "actual":
+                there[part] = measure(cluster, chosen.only, bounds, chosen.limit)
+            elif part == "choice" and measured is not None:
+                there[part] = run_all(cluster, chosen.choice_limit)
+            elif part == "throughput":
+                there[part] = throughput()
+            chosen.file.write_text(json.dumps(there, indent=1))
+    else:
+        there = json.loads(chosen.file.read_text())
+        cluster = Cluster.from_json(there["cluster"])
+        keep("memory", cluster, compare(predict(cluster, chosen.only), there["actual"]), there["torch"])
+        if there.get("choice"):
+            keep("choice", cluster, judged(there["choice"], cluster), there["torch"])
+        if there.get("throughput"):
+            keep("throughput", cluster, there["throughput"], there["torch"])
+
+
+def keep(part: str, cluster: Cluster, figures: Any, with_torch: str = torch.__version__) -> None:
+    """Write the figures of one part."""
+    kept = {"device": cluster.device.to_json(), "torch": with_torch, "figures": figures}
+    print(write_results(f"planner-{part}-{cluster.device.kind}", kept))
 
 
 if __name__ == "__main__":

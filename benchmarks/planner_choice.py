@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,63 +12,80 @@ from planner_models import large
 
 from abi.devices.device import Arithmetic, Cluster
 from abi.errors import PlanInfeasible
-from abi.execution.checkpointing import offers_checkpointing
-from abi.execution.module import built
 from abi.execution.plan import plan_module
 from abi.execution.step import Step, Training
 from abi.execution.types import Configuration, Job, Limits
 
-CASES: Final = (("bert base", 256, 6), ("gpt2 small", 64, 8), ("vit base", 128, 4), ("mlp 4096x8", 8192, 4))
+CASES: Final = (("bert base", 256, 6), ("mlp 4096x8", 8192, 4), ("gpt2 small", 64, 8), ("vit base", 128, 4))
 """Module, global batch, GiB that may be used."""
-ARITHMETICS: Final[tuple[Arithmetic, ...]] = ("float32", "tf32", "bfloat16")
-LEAST_MICRO: Final = 32
-"""As parts of the global batch: smaller micro-batches are not run."""
+ARITHMETICS: Final[tuple[Arithmetic, ...]] = ("bfloat16", "tf32", "float32")
+PARTS: Final = 16
+"""Of the global batch: smaller micro-batches are not run."""
 
 
-def choice(cluster: Cluster, cases: int) -> list[dict[str, Any]]:
-    """For each case the plan's throughput beside the best that was found by running all."""
+def run_all(cluster: Cluster, limit_s: float | None = None) -> dict[str, dict[str, float]]:
+    """Case -> configuration -> rows per second, 0 where memory ran out; cases that did not come to their end are left out."""
     trainings = {name: training for name, training, _ in large()}
-    one = replace(cluster, count=1)
-    return [_case(name, trainings[name], batch, gib * 2**30, one) for name, batch, gib in CASES[:cases]]
+    began, found = time.monotonic(), dict[str, dict[str, float]]()
+    for name, batch, gib in CASES:
+        limit, ran = gib * 2**30 - cluster.device.context_bytes, dict[str, float]()
+        for one in _configurations(batch, cluster):
+            if limit_s is not None and time.monotonic() - began > limit_s:
+                print(f"not measured, as {limit_s:g} s are over: configurations of {name} and what follows", flush=True)
+                return found
+            ran[said(one)] = _rows_per_s(trainings[name], one, limit)
+        found[name] = ran
+        best = max(ran, key=lambda key: ran[key])
+        print(f"{name}: {len(ran)} configurations, best {best} with {ran[best]:.0f} rows/s", flush=True)
+    return found
 
 
-def _case(name: str, training: Training, batch: int, memory: int, cluster: Cluster) -> dict[str, Any]:
-    limits, job = Limits(memory_bytes=memory), Job(global_batch=batch, steps=1000, row_bytes=0)
+def judged(ran: dict[str, dict[str, float]], cluster: Cluster) -> list[dict[str, Any]]:
+    """What the planner chooses, beside the best of those that were run; and beside the defaults: float32, all rows at once."""
+    trainings, one = {name: training for name, training, _ in large()}, replace(cluster, count=1)
+    return [_judged(name, trainings[name], batch, gib, ran[name], one) for name, batch, gib in CASES if name in ran]
+
+
+def _judged(
+    name: str, training: Training, batch: int, gib: int, ran: dict[str, float], cluster: Cluster
+) -> dict[str, Any]:
+    limits, job = Limits(memory_bytes=gib * 2**30), Job(global_batch=batch, steps=1000, row_bytes=1)
+    best = max(ran, key=lambda key: ran[key])
+    found: dict[str, Any] = {
+        "name": name, "memory_gib": gib, "global_batch": batch, "configurations": len(ran),
+        "out_of_memory": sum(not value for value in ran.values()), "best": best, "best_rows_per_s": round(ran[best], 1),
+    }  # fmt: skip
     try:
         plan = plan_module(training.build, training.batch, limits, cluster, job)
     except PlanInfeasible as error:
-        return {"name": name, "refused": str(error)}
-    there = offers_checkpointing(built(training.build))
-    ran: dict[str, float] = {}
-    for kind in ARITHMETICS:
-        if kind not in cluster.device.rates:
-            continue
-        for again in (False, True) if there else (False,):
-            micro = batch
-            while micro >= max(1, batch // LEAST_MICRO):
-                one = Configuration(
-                    devices=1, parallel="none", arithmetic=kind, checkpointing=again, micro_batch=micro,
-                    accumulation=batch // micro, workers=0,
-                )  # fmt: skip
-                ran[_said(one)] = _rows_per_s(training, one, memory - cluster.device.context_bytes)
-                micro //= 2
-    chosen = plan.configuration
-    own = ran.get(_said(chosen)) or _rows_per_s(training, chosen, memory - cluster.device.context_bytes)
-    best = max(ran, key=lambda key: ran[key])
-    result = {
-        "name": name, "memory_gib": memory / 2**30, "global_batch": batch, "configurations": len(ran),
-        "out_of_memory": sum(not value for value in ran.values()), "chosen": _said(chosen), "chosen_rows_per_s": round(own, 1),
-        "best": best, "best_rows_per_s": round(ran[best], 1), "share_of_best": round(own / ran[best], 4),
+        return found | {"refused": str(error)}
+    chosen = said(plan.configuration)
+    defaults = max((rate for key, rate in ran.items() if key.startswith("float32 ")), default=0.0)
+    found |= {
+        "chosen": chosen, "chosen_rows_per_s": round(ran.get(chosen, -1.0), 1), "share_of_best": round(ran.get(chosen, -1.0) / ran[best], 4),
         "predicted_rows_per_s": round(plan.predicted.rows_per_s, 1),
-        "default_rows_per_s": round(ran.get(_said(replace(chosen, arithmetic="float32", checkpointing=False, micro_batch=batch, accumulation=1)), 0.0), 1),
+        "times_best_in_float32": round(ran.get(chosen, -1.0) / defaults, 2) if defaults else None,
     }  # fmt: skip
-    print(f"{name:14} {result}", flush=True)
-    return result
+    print(found, flush=True)
+    return found
 
 
-def _said(one: Configuration) -> str:
-    again = " checkpointed" if one.checkpointing else ""
-    return f"{one.arithmetic}{again} {one.micro_batch} x {one.accumulation}"
+def said(one: Configuration) -> str:
+    """As ``bfloat16 checkpointed 64 x 4``."""
+    return f"{one.arithmetic}{' checkpointed' if one.checkpointing else ''} {one.micro_batch} x {one.accumulation}"
+
+
+def _configurations(batch: int, cluster: Cluster) -> list[Configuration]:
+    micro = [batch // n for n in (1, 2, 4, 8, PARTS)]
+    return [
+        Configuration(
+            devices=1, parallel="none", arithmetic=kind, checkpointing=again, micro_batch=rows,
+            accumulation=batch // rows, workers=0,
+        )
+        for kind in ARITHMETICS if kind in cluster.device.rates
+        for again in (False, True)
+        for rows in micro
+    ]  # fmt: skip
 
 
 def _rows_per_s(training: Training, one: Configuration, limit: int) -> float:
@@ -89,9 +107,8 @@ def _rows_per_s(training: Training, one: Configuration, limit: int) -> float:
 
 
 def _seconds(step: Step, arguments: dict[str, Any], one: Configuration) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    start.record()
-    step.train_parts([arguments] * one.accumulation, nothing)
-    end.record()
     torch.cuda.synchronize()
-    return float(start.elapsed_time(end)) / 1e3
+    start = time.perf_counter()
+    step.train_parts([arguments] * one.accumulation, nothing)
+    torch.cuda.synchronize()
+    return time.perf_counter() - start

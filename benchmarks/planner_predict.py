@@ -6,9 +6,9 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +25,7 @@ from abi.execution.types import Footprint, Job, Limits
 ROWS = 48
 
 
-@dataclass(frozen=True)
-class Predicted:
+class Predicted(NamedTuple):
     """Bytes by phase, of a step and at most; whether an allocator with no more than that would refuse; seconds of a step."""
 
     phases: dict[str, float]
@@ -51,10 +50,14 @@ def configurations(*, gpu: bool) -> dict[str, tuple[str, Training, int]]:
         for name, training, rows in large():
             group = "own" if name.startswith("network") else "others"
             found[name] = (group, training, rows)
-            found[f"{name} quarter"] = (group, training, rows // 4)
-    found |= {name: ("own", training, ROWS) for name, training in own()}
     found |= {name: ("others", training, ROWS) for name, training in others()}
-    return found
+    found |= {name: ("own", training, ROWS) for name, training in own()}
+    quarters = {
+        f"{name} quarter": (group, training, rows // 4)
+        for name, (group, training, rows) in found.items()
+        if rows > ROWS
+    }
+    return found | quarters
 
 
 def predict(name: str, rows: int, cluster: Cluster) -> Predicted:
@@ -82,7 +85,7 @@ def predict(name: str, rows: int, cluster: Cluster) -> Predicted:
 
 def seconds_of(found: Footprint, rows: int, cluster: Cluster) -> tuple[float, str]:
     """Of a step whose batch lies on the device already, and what holds it back."""
-    job = Job(global_batch=rows, steps=1, row_bytes=0)
+    job = Job(global_batch=rows, steps=1, row_bytes=1)
     question = Question(footprints=(found,), cluster=cluster, limits=Limits(), job=job)
     columns = cost(question, 0, 1, "none", np.array([float(rows)]))
     names = ("arithmetic", "bandwidth", "launches", "communication", "loader")
@@ -90,8 +93,8 @@ def seconds_of(found: Footprint, rows: int, cluster: Cluster) -> tuple[float, st
 
 
 def all_predicted(wanted: Iterable[tuple[str, int]], cluster: Cluster) -> Iterator[Predicted]:
-    """In their order, each as soon as it is there; a processor's are traced one by one, beside what is measured."""
-    workers = max(1, (os.cpu_count() or 2) - 1) if cluster.device.kind == "gpu" else 1
+    """In their order, each as soon as it is there."""
+    workers = (os.cpu_count() or 1) if cluster.device.kind == "gpu" else 1
     names, rows = zip(*wanted, strict=True)
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)

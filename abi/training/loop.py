@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from abi.data.columns import Columns
 
 CLIP: Final = 1.0
+LOOK: Final = 64
+"""Steps after which it is looked whether a loss or gradient was lost, where looking means to wait for a GPU."""
 SHOWN_TERMS: Final = 60
 """Terms of a text that the value of a training names."""
 Stopped = Literal["finished", "early", "time"]
@@ -211,10 +213,12 @@ def _loop(
     dropping = Dropping(network, plan.capacity, data.train, progress.share)
     pace = Pace(execution.epochs * _steps(data, execution), training_seconds(plan), progress)
     last_save = time.perf_counter()
+    look = LOOK if data.target.is_cuda else 1
     stopped: Stopped | None = None
     while stopped is None:
         network.train()
         epoch_began, losses = time.perf_counter(), torch.zeros((), device=data.target.device)
+        lost = torch.zeros((), dtype=torch.bool, device=data.target.device)
         steps.begin()
         for part in torch.randperm(data.train.rows, generator=shuffle).tensor_split(_steps(data, execution)):
             index = part.to(data.target.device)
@@ -223,7 +227,8 @@ def _loop(
             loss, whole = _backward(network, data, index, execution, task, config.attention.kl)
             dropping.hold(network)
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
-            if not torch.isfinite(norm + whole):
+            lost = lost | ~torch.isfinite(norm + whole)
+            if progress.step % look == 0 and lost:
                 raise TrainingDiverged(_cause(network, whole, progress, rate))
             nn.utils.clip_grads_with_norm_(parameters, CLIP, norm, foreach=True)
             decay.before_step(network, rate)
@@ -237,6 +242,8 @@ def _loop(
             steps.tick()
             if pace.over:
                 break
+        if lost:
+            raise TrainingDiverged(_cause(network, whole, progress, rate))
         progress.epoch += 1
         judged = network if average is None else average
         _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher, dropping.done(judged))

@@ -10,6 +10,7 @@ import pytest
 from abi.devices.catalogue import find
 from abi.devices.device import Cluster, Device
 from abi.errors import UsageError
+from abi.execution import roofline
 from abi.planning.figures import machine_of, precision_of
 from abi.planning.machine import Machine
 
@@ -39,7 +40,9 @@ def test_where_only_launches_cost_time_all_constants_are_launches() -> None:
     assert 10 < kernels < 60
 
 
-def test_without_launches_the_time_is_inverse_to_rate_and_bandwidth() -> None:
+def test_without_launches_the_time_is_inverse_to_rate_and_bandwidth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "PRODUCT_START_S", 0.0)
+    monkeypatch.setattr(roofline, "OTHER_START_S", 0.0)
     slow = machine_of(_cluster(launch_s=0.0), "float32", None)
     device = find("L4")
     fast = replace(

@@ -94,7 +94,7 @@ def measure(cluster: Cluster, only: str, bounds: dict[str, int], limit_s: float 
             actual = on_gpu(training, rows) if gpu else on_cpu(training, rows, recurrent=recurrent)
             there = {"rows": rows, "phases": actual.phases, "reserved": actual.reserved, "step_s": actual.step_s}
             if gpu and name in bounds:
-                there["fits"] = fits(training, rows, bounds[name])
+                there |= {"limit": bounds[name], "fits": fits(training, rows, bounds[name])}
         except (RuntimeError, ValueError) as error:
             print(f"{name}: failed with {type(error).__name__}: {str(error)[:200]}", flush=True)
             continue
@@ -119,7 +119,11 @@ def compare(predictions: dict[str, Predicted], actual: dict[str, dict[str, Any]]
                 "step_error": round(predicted.step_s / there["step_s"] - 1, 4),
             }  # fmt: skip
         if "fits" in there:
-            result |= {"refused": predicted.refused, "fits": there["fits"]}
+            result |= {
+                "limit": there["limit"],
+                "accepted": there["limit"] >= predicted.accepted_bytes,
+                "fits": there["fits"],
+            }
         found.append(result)
         show(result)
     groups = sorted({result["group"] for result in found})
@@ -156,7 +160,10 @@ def show(result: dict[str, Any]) -> None:
     timed = ""
     if "step_s" in result:
         timed = f" step {1e3 * result['step_s']:8.2f} ms {100 * result['step_error']:+6.1f}% {result['bound_by'][:8]:8}"
-        timed += f" {'refused' if result.get('refused') else 'fits' if result.get('fits', True) else 'OUT OF MEMORY'}"
+        if "fits" in result:
+            timed += (
+                f" {'accepted' if result['accepted'] else 'refused'}, {'ran' if result['fits'] else 'out of memory'}"
+            )
     print(
         f"{result['name']:50} {result['rows']:5} {result['method']:8} {result['trace_s']:6.2f} s "
         f"{result['actual_bytes'] / 2**20:9.2f} MiB {100 * result['error']:+7.3f}% line {100 * result['line']:+7.3f}% "
@@ -188,9 +195,16 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
         figures |= {
             "median_step_error": round(float(np.median(errors)), 4),
             "p90_step_error": round(float(np.quantile(errors, 0.9)), 4),
-            "run_at_bound": len(held),
-            "out_of_memory_at_bound": sum(not r["fits"] for r in held),
-            "refused_at_bound": sum(bool(r.get("refused")) for r in results),
+            "median_step_error_of_bound_by": {
+                binder: (len(those), round(float(np.median(those)), 4))
+                for binder in sorted({r["bound_by"] for r in timed})
+                if (those := [abs(r["step_error"]) for r in timed if r["bound_by"] == binder])
+            },
+            "run_at_a_limit": len(held),
+            "out_of_memory_at_it": sum(not r["fits"] for r in held),
+            "accepted_at_it": sum(r["accepted"] for r in held),
+            "out_of_memory_of_accepted": sum(r["accepted"] and not r["fits"] for r in held),
+            "refused_though_it_ran": sum(r["fits"] and not r["accepted"] for r in held),
         }
     return figures
 
@@ -215,7 +229,7 @@ def main() -> None:
     for part in PARTS if chosen.part == "all" else (chosen.part,):
         if part == "memory":
             predictions = predict(cluster, chosen.only)
-            bounds = {name: int(one.bound_bytes) for name, one in predictions.items() if not one.refused}
+            bounds = {name: one.accepted_bytes for name, one in predictions.items()}
             figures: Any = compare(predictions, measure(cluster, chosen.only, bounds, chosen.limit))
         elif part == "choice":
             if not gpu:
@@ -241,7 +255,7 @@ def apart(chosen: argparse.Namespace) -> None:
         bounds = {}
         if chosen.predictions:
             known = {name: Predicted(**one) for name, one in json.loads(chosen.predictions.read_text()).items()}
-            bounds = {name: int(one.bound_bytes) for name, one in known.items() if not one.refused}
+            bounds = {name: one.accepted_bytes for name, one in known.items()}
         there: dict[str, Any] = {"cluster": cluster.to_json(), "torch": torch.__version__}
         there["calibration"] = None if measured is None else measured.to_json()
         for part in ("actual", "choice", "throughput"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -20,19 +21,22 @@ from abi.execution.footprint import bound_bytes, footprint, peak_bytes
 from abi.execution.step import PHASES, Training
 from abi.execution.target import Target
 from abi.execution.trace import trace
+from abi.execution.tracer import SPARE_BYTES
 from abi.execution.types import Footprint, Job, Limits
 
 ROWS = 48
+TRIES = 5
 
 
 class Predicted(NamedTuple):
-    """Bytes by phase, of a step and at most; whether an allocator with no more than that would refuse; seconds of a step."""
+    """Of one configuration; `accepted_bytes` are the fewest at which an allocator would not refuse."""
 
     phases: dict[str, float]
     step_bytes: float
     line_bytes: float
     bound_bytes: float
     refused: bool
+    accepted_bytes: int
     reserved: int
     step_s: float
     bound_by: str
@@ -70,15 +74,20 @@ def predict(name: str, rows: int, cluster: Cluster) -> Predicted:
     line, bound = peak_bytes(found, rows), bound_bytes(found, rows)
     phases: dict[str, float] = {bound.phase: max(f + row * rows for f, row in bound.lines) for bound in found.phases}
     whole, reserved, refused = line, 0, False
+    accepted = math.ceil(max(bound, phases["evaluate"] * (1 + found.margin)))
     if gpu and found.method == "traced":
-        exact = trace(training, rows, target=Target.of(device), limit=int(bound)).phases
+        exact = trace(training, rows, target=Target.of(device)).phases
         phases = {phase.phase: float(phase.allocated_bytes) for phase in exact}
         whole = max(phases[phase] for phase in PHASES[:3])
-        bound = max(bound, whole * (1 + found.margin))
-        reserved, refused = max(phase.reserved_bytes for phase in exact[:3]), exact[-1].refused
+        reserved = max(phase.reserved_bytes for phase in exact[:3])
+        for _ in range(TRIES):  # as the planner does: what its allocator refuses is not accepted
+            at_limit = trace(training, rows, target=Target.of(device), limit=accepted - SPARE_BYTES).phases
+            if not at_limit[-1].refused:
+                break
+            refused, accepted = True, max(accepted, *(phase.reserved_bytes for phase in at_limit)) + SPARE_BYTES
     step_s, bound_by = seconds_of(found, rows, cluster)
     return Predicted(
-        phases, whole, line, bound, refused, reserved, step_s, bound_by, found.parameters, found.method,
+        phases, whole, line, bound, refused, accepted, reserved, step_s, bound_by, found.parameters, found.method,
         found.uncounted, round(seconds, 2),
     )  # fmt: skip
 

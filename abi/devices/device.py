@@ -24,7 +24,7 @@ class Device(Value):
             not offer is not named.
         reached_rate, reached_bandwidth: what is reached of `rates` in large matrix products, and of `bandwidth` in large copies, as shares;
             measured by `abi calibrate`, else typical ones.
-        launch_s: seconds that the host takes to hand over one operator of a module, views and Python's part in it.
+        launch_s: seconds that the host takes to hand over one operator of a plain stack of layers, views and Python's part in it.
         step_s: seconds of the host for each training step, whatever the module.
         context_bytes: what driver, libraries and allocator take before the first tensor.
         power_w: at full load, of the board.

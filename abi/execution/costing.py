@@ -12,7 +12,7 @@ from abi.execution.columns import PARALLELS, Columns, Numbers
 from abi.execution.communication import exposed_s
 from abi.execution.learned import Learned, of
 from abi.execution.loader import TYPICAL, WorkerRate, batch_bytes, choose_workers, loader_s
-from abi.execution.roofline import latency_s, phase_of, phase_time, time_margin, together
+from abi.execution.roofline import STEPS, latency_s, phase_of, phase_time, time_margin, together
 from abi.execution.sharding import Sharing, bound_bytes, line_bytes
 from abi.execution.types import Footprint, Job, Limits, Objective, Parallel
 
@@ -89,7 +89,7 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
         )
         for name in ("arithmetic_s", "bandwidth_s")
     )
-    launches_s = accumulation * (forward.launches_s + backward.launches_s) + update.launches_s + device.step_s
+    launches_s = accumulation * (forward.launches_s + backward.launches_s) + update.launches_s + device.step_s * STEPS
     compute_s = together(arithmetic_s + bandwidth_s, launches_s, overlapped=device.kind == "gpu")
     waiting_s = exposed_s(
         footprint, device, parallel, devices, unit_bytes, forward.total_s, backward.total_s, accumulation

@@ -21,6 +21,11 @@ from abi.execution.types import CallLine, Footprint, PhaseBound, PhaseName
 
 UNCOUNTED = 0.1
 """An allowance, not a measurement: by how much one operator without a formula widens the bound of time."""
+MODELS = 1.6
+"""Times the host's time for the operators of a plain stack of layers, what models take that libraries offer: their own
+Python between operators. Read off transformers' models on an H200's host, where it lay between 1 and 2."""
+STEPS = 3.0
+"""The same of what each step takes besides its operators."""
 PRODUCT_START_S, OTHER_START_S = 6.75e-6, 1.1e-6
 """What a GPU takes for each kernel beyond its roof, for matrix products and for others: read off an H200."""
 
@@ -62,7 +67,7 @@ def phase_time(phase: PhaseBound, device: Device, arithmetic: Arithmetic, rows: 
     if arithmetic not in device.rates:
         msg = f"Expected an arithmetic of {device.name} ({', '.join(device.rates)}), got {arithmetic}."
         raise UsageError(msg)
-    launches_s = np.full_like(rows, phase.launches * device.launch_s)
+    launches_s = np.full_like(rows, phase.launches * device.launch_s * MODELS)
     gpu = device.kind == "gpu"
     if not phase.calls:
         return PhaseTime(*_whole(phase, device, arithmetic, rows), launches_s, gpu)

@@ -37,13 +37,14 @@ def trace(training: Training, rows: int, *, target: Target = PROCESSOR, limit: i
         training: what is trained and how.
         rows: of the step.
         target: the device that it is for.
-        limit: bytes that a GPU's allocator may reserve; what it must refuse is told.
+        limit: bytes that a GPU's allocator may reserve; what it must refuse is told, and the first step, which leaves its
+            mark on the allocator's blocks, is one of as many rows.
 
     Raises:
         Untraceable: the module needs the values of its tensors, not their shapes alone, or cannot run on these rows.
         UsageError: the factory gives no module that can be trained.
     """
-    recorded, _ = record(training, (rows,), target=target, limit=limit)
+    recorded, _ = record(training, (rows,), target=target, limit=limit, first=limit is not None)
     return StepTrace(rows=rows, phases=tuple(recorded[0][phase].trace() for phase in PHASES))
 
 
@@ -54,6 +55,7 @@ def record(
     target: Target = PROCESSOR,
     limit: int | None = None,
     evaluated: bool = True,
+    first: bool = False,
 ) -> tuple[list[dict[PhaseName, Recording]], dict[str, int]]:
     """Every phase at each number of rows, after a step that is not recorded; then bytes that are always there.
 
@@ -71,7 +73,10 @@ def record(
             recorded: list[dict[PhaseName, Recording]] = []
             try:
                 step = training.made(module, fake=True)
-                training.warm_up(step, recorder.enter)
+                if first:
+                    step.train(training.batch.make(rows[0]), recorder.enter)
+                else:
+                    training.warm_up(step, recorder.enter)
                 for number in rows:
                     with followed(step.module) as recurrent:
                         recorded.append(_both(step, recorder, number, evaluated=evaluated))

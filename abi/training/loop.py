@@ -213,12 +213,11 @@ def _loop(
     dropping = Dropping(network, plan.capacity, data.train, progress.share)
     pace = Pace(execution.epochs * _steps(data, execution), training_seconds(plan), progress)
     last_save = time.perf_counter()
-    look = LOOK if data.target.is_cuda else 1
     stopped: Stopped | None = None
     while stopped is None:
         network.train()
         epoch_began, losses = time.perf_counter(), torch.zeros((), device=data.target.device)
-        lost = torch.zeros((), dtype=torch.bool, device=data.target.device)
+        lost = ~torch.isfinite(losses)
         steps.begin()
         for part in torch.randperm(data.train.rows, generator=shuffle).tensor_split(_steps(data, execution)):
             index = part.to(data.target.device)
@@ -228,8 +227,7 @@ def _loop(
             dropping.hold(network)
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
             lost = lost | ~torch.isfinite(norm + whole)
-            if progress.step % look == 0 and lost:
-                raise TrainingDiverged(_cause(network, whole, progress, rate))
+            _expect_none(lost, network, whole, progress, rate)
             nn.utils.clip_grads_with_norm_(parameters, CLIP, norm, foreach=True)
             decay.before_step(network, rate)
             optimizer.step()
@@ -242,8 +240,7 @@ def _loop(
             steps.tick()
             if pace.over:
                 break
-        if lost:
-            raise TrainingDiverged(_cause(network, whole, progress, rate))
+        _expect_none(lost, network, whole, progress, rate, now=True)
         progress.epoch += 1
         judged = network if average is None else average
         _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher, dropping.done(judged))
@@ -271,6 +268,14 @@ def _backward(
         (total * share if share < 1 else total).backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         loss, whole = loss + own.detach() * share, whole + total.detach() * share
     return loss, whole
+
+
+def _expect_none(
+    lost: Tensor, network: Network, loss: Tensor, progress: Progress, rate: float, *, now: bool = False
+) -> None:
+    """Looks whether a loss or gradient was lost, on a GPU now and then alone."""
+    if (now or not lost.is_cuda or progress.step % LOOK == 0) and lost:
+        raise TrainingDiverged(_cause(network, loss, progress, rate))
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> float:

@@ -15,6 +15,7 @@ from abi.errors import UsageError
 from abi.execution.costing import Question
 from abi.execution.goodput import expect_objective
 from abi.execution.loader import WorkerRate
+from abi.execution.roofline import MODELS
 from abi.execution.search import divisors, search, undominated
 from abi.execution.types import Footprint, Job, Limits
 
@@ -47,7 +48,7 @@ def one(q: Question, f: Footprint, n: int, parallel: str, micro: int, workers: i
         arithmetic = (p.matrix_flops_fixed + p.matrix_flops_row * rows) / rate
         matrix = (p.matrix_bytes_fixed + p.matrix_bytes_row * rows) / moved
         other = (p.moved_bytes_fixed + p.moved_bytes_row * rows) / moved - matrix
-        return max(arithmetic, matrix) + other, p.launches * d.launch_s
+        return max(arithmetic, matrix) + other, p.launches * d.launch_s * MODELS
 
     (fb, fl), (bb, bl), (ob, ol) = parts("forward"), parts("backward"), parts("optimizer")
     shard = n if parallel == "fsdp" else 1

@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 export GX_ANALYTICS_ENABLED := false
 
-.PHONY: run test check format lint types imports chaos bench-balance bench-balance-full clean
+.PHONY: run test check format lint types imports chaos bench-balance bench-balance-full bench-planner clean
 
 run: $(VENV)/installed
 	$(BIN)/abi demo
@@ -42,6 +42,10 @@ bench-balance: $(VENV)/installed
 # all sets, all arms at all budgets, ten seeds: overnight
 bench-balance-full: $(VENV)/installed
 	$(BIN)/python benchmarks/balance.py --full
+
+# what the planner predicts against what happens on the device that is here; says what was not measured
+bench-planner: $(VENV)/installed
+	$(BIN)/python benchmarks/planner.py all
 
 # what survives SIGKILL anywhere, lost replies, servers that go and full disks; the short form is part of the tests
 chaos: $(VENV)/installed

@@ -16,12 +16,11 @@ import torch
 from planner_models import large, others, own
 
 from abi.devices.device import Cluster
-from abi.execution.costing import Question, cost
+from abi.execution.costing import SPARE_BYTES, Question, cost
 from abi.execution.footprint import bound_bytes, footprint, peak_bytes
 from abi.execution.step import PHASES, Training
 from abi.execution.target import Target
 from abi.execution.trace import trace
-from abi.execution.tracer import SPARE_BYTES
 from abi.execution.types import Footprint, Job, Limits
 
 ROWS = 48

@@ -16,6 +16,10 @@ from abi.execution.roofline import STEPS, latency_s, phase_of, phase_time, time_
 from abi.execution.sharding import Sharing, bound_bytes, line_bytes
 from abi.execution.types import Footprint, Job, Limits, Objective, Parallel
 
+SPARE_BYTES = 22 * 2**20
+"""One segment of each size of a GPU's allocator, beyond what is given out: of 67 steps that were run at a limit on an H200,
+what the traced allocator said of so much less was wrong for one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
@@ -53,6 +57,11 @@ class Question:
         """Bytes of one device."""
         given = self.limits.memory_bytes
         return self.cluster.device.memory_bytes if given is None else min(given, self.cluster.device.memory_bytes)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of a device's memory that a step must leave: of data that lies there, and what its allocator needs to spare."""
+        return (self.resident_bytes or 0) + (SPARE_BYTES if self.cluster.device.kind == "gpu" else 0)
 
     @property
     def host_limit(self) -> int:
@@ -110,7 +119,8 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
     same = np.ones_like(micro_batch)
     taught = of(question.learned, footprint.arithmetic)
     least_bound, wider = (1.0, 1.0) if taught is None else (taught.memory, taught.time)
-    memory_bound = bound_bytes(footprint, upper, held)
+    kept = device.context_bytes + question.kept_bytes
+    memory_bound = bound_bytes(footprint, upper, kept)
     return Columns(
         footprint=number * same,
         devices=devices * same,
@@ -119,7 +129,7 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
         accumulation=accumulation,
         workers=workers,
         memory_bytes=np.ceil(line) + held,
-        memory_bound=np.maximum(memory_bound, np.ceil(least_bound * line) + held),
+        memory_bound=np.maximum(memory_bound, np.ceil(least_bound * line) + kept),
         host_bytes=workers * batch_bytes(job, devices, micro_batch),
         step_s=step_s,
         compute_s=compute_s,

@@ -62,7 +62,7 @@ def _accepted(question: Question, trace: Trace | None) -> tuple[Found, int]:
     Returns:
         What was found, and by how many bytes the winner's trace lies above its line (below, where it is negative).
     """
-    room = question.memory_limit - question.cluster.device.context_bytes - (question.resident_bytes or 0)
+    room = question.memory_limit - question.cluster.device.context_bytes - question.kept_bytes
     seen: set[tuple[int, int]] = set()
     while True:
         found = search(question)

@@ -18,10 +18,6 @@ from abi.execution.target import Target
 from abi.execution.trace import trace
 from abi.execution.types import Footprint
 
-SPARE_BYTES = 22 * 2**20
-"""One segment of each size of a GPU's allocator: of 67 steps that were run at their limit on an H200, what the traced
-allocator said with so much less was wrong for one."""
-
 
 @dataclass(frozen=True)
 class Tracer:
@@ -50,7 +46,7 @@ class Tracer:
         if rows in of.traced_rows and self.device.kind == "cpu":
             return Peak(max(phase_bytes(of, phase, rows) for phase in PHASES))
         training = self._training(of.arithmetic, of.checkpointing)
-        traced = trace(training, rows, target=Target.of(self.device), limit=room - SPARE_BYTES).phases
+        traced = trace(training, rows, target=Target.of(self.device), limit=room).phases
         taken = max(phase.allocated_bytes or phase.peak_bytes for phase in traced)
         needed = max(phase.reserved_bytes for phase in traced)
         return Peak(float(taken), float(needed) if any(phase.refused for phase in traced) else 0.0)

@@ -24,6 +24,8 @@ ACTIVATION_COPIES: Final = 3.6
 PREDICT_ROWS: Final = 2048
 MASKS: Final = 2
 """Bytes per weight that says whether it was dropped, and of the best epoch's copy."""
+LIBRARY_BYTES: Final = 65 * 2**20
+"""What cuBLAS keeps of a GPU's memory while a network trains, as on an H200; less before it."""
 TEXT_CELLS_BYTES: Final = 400
 """Of a text of about 30 terms: their numbers and weights."""
 
@@ -97,7 +99,8 @@ def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> in
         hidden * (unit_bytes + FLOAT_BYTES) + 3 * width * FLOAT_BYTES
     )
     weights = (copies * FLOAT_BYTES + (MASKS if capacity.pruning else 0)) * start_parameters(capacity)
-    return int(weights + FLOAT_BYTES * tables + bags + cells + max(train, predict))
+    libraries = LIBRARY_BYTES if execution.device.startswith("cuda") else 0
+    return int(weights + FLOAT_BYTES * tables + bags + cells + max(train, predict) + libraries)
 
 
 def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machine: Machine) -> Cost:

@@ -68,7 +68,7 @@ def test_a_winner_on_its_line_is_traced_once(made: Any) -> None:
 def test_a_winner_that_an_allocator_refuses_makes_way(made: Any) -> None:
     question = made.question(1, Limits(memory_bytes=420 * MIB))
     before = plan(question)
-    room = 420 * MIB - question.cluster.device.context_bytes
+    room = 420 * MIB - question.cluster.device.context_bytes - question.kept_bytes
 
     def trace(footprint: Footprint, rows: int, given: int) -> Peak:
         assert given == room

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abi.errors import UsageError
-from abi.execution.costing import Question
+from abi.execution.costing import SPARE_BYTES, Question
 from abi.execution.goodput import expect_objective
 from abi.execution.loader import WorkerRate
 from abi.execution.roofline import MODELS
@@ -78,7 +78,7 @@ def one(q: Question, f: Footprint, n: int, parallel: str, micro: int, workers: i
     train = q.job.steps * step
     evaluate = parts("evaluate", 1)
     return {
-        "memory": math.ceil((1 + f.margin) * memory) + d.context_bytes,
+        "memory": math.ceil((1 + f.margin) * memory) + d.context_bytes + SPARE_BYTES,
         "host": n * workers * 2 * micro * q.job.row_bytes,
         "step": step,
         "train": train,

@@ -84,15 +84,18 @@ def test_the_same_question_is_answered_byte_for_byte_and_read_back(make: Any) ->
     assert _answer(back) == _answer(one)
 
 
+def test_memory_is_kept_by_what_an_allocator_needs(make: Any) -> None:
+    answer = _answer(make(rows=60_000))
+    needed = answer.predicted.memory_bound
+    plan = make(Envelope(memory_bytes=needed + 4 * MEBIBYTE), rows=60_000)
+    assert plan.bound is not None
+    assert plan.bound.memory_bytes <= needed + 4 * MEBIBYTE
+    with pytest.raises(PlanInfeasible, match=r"the nearest that fit are memory=\d+"):  # it hands out whole segments
+        make(Envelope(memory_bytes=needed), rows=60_000)
+
+
 def test_where_the_trace_asks_for_more_it_is_planned_again(make: Any) -> None:
     usual = make(rows=60_000)
-    answer = _answer(usual)
-    context, needed = answer.cluster.device.context_bytes, answer.predicted.memory_bound
-    envelope = Envelope(memory_bytes=context + int(0.98 * (needed - context)))
-    plan = make(envelope, rows=60_000)
-    assert plan.bound is not None
-    assert plan.bound.memory_bytes <= context + int(0.98 * (needed - context))
-    assert plan.envelope == envelope
     time = usual.predicted.train_time_s
     faster = make(Envelope(train_time_s=time / 2), rows=60_000)
     assert faster.bound is not None

@@ -16,7 +16,7 @@ import torch
 from planner_models import large, others, own
 
 from abi.devices.device import Cluster
-from abi.execution.costing import SPARE_BYTES, Question, cost
+from abi.execution.costing import Question, cost
 from abi.execution.footprint import bound_bytes, footprint, peak_bytes
 from abi.execution.step import PHASES, Training
 from abi.execution.target import Target
@@ -80,10 +80,13 @@ def predict(name: str, rows: int, cluster: Cluster) -> Predicted:
         whole = max(phases[phase] for phase in PHASES[:3])
         reserved = max(phase.reserved_bytes for phase in exact[:3])
         for _ in range(TRIES):  # as the planner does: what its allocator refuses is not accepted
-            at_limit = trace(training, rows, target=Target.of(device), limit=accepted - SPARE_BYTES).phases
+            at_limit = trace(training, rows, target=Target.of(device), limit=accepted - device.segments_bytes).phases
             if not at_limit[-1].refused:
                 break
-            refused, accepted = True, max(accepted, *(phase.reserved_bytes for phase in at_limit)) + SPARE_BYTES
+            refused, accepted = (
+                True,
+                max(accepted, *(phase.reserved_bytes for phase in at_limit)) + device.segments_bytes,
+            )
     step_s, bound_by = seconds_of(found, rows, cluster)
     return Predicted(
         phases, whole, line, bound, refused, accepted, reserved, step_s, bound_by, found.parameters, found.method,

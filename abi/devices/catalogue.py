@@ -46,6 +46,8 @@ ATTRIBUTES = {
     "price_per_hour": "price_per_hour",
 }
 """Setting -> attribute of `Device`."""
+SEGMENTS_BYTES = 22 * 2**20
+"""Of torch's caching allocator: 20 MiB for large requests and 2 MiB for small ones (abi/execution/cuda/allocator.py)."""
 CPU_LINK = 10e9
 """Bytes per second between processes of one processor, where nothing better is known."""
 
@@ -232,6 +234,7 @@ def as_device(name: str, figures: DeviceConfig) -> Device:
         link=figures.link or (_there(host_link) if gpu else CPU_LINK),
         host_link=_there(host_link),
         source=figures.source,
+        segments_bytes=SEGMENTS_BYTES if gpu else 0,
         step_s=figures.step or 0.0,
         capability=figures.capability or 0.0,
         multiprocessors=figures.multiprocessors or 0,

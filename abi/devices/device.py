@@ -25,6 +25,7 @@ class Device(Value):
         reached_rate, reached_bandwidth: what is reached of `rates` in large matrix products, and of `bandwidth` in large copies, as shares;
             measured by `abi calibrate`, else typical ones.
         launch_s: seconds that the host takes to hand over one operator of a plain stack of layers, views and Python's part in it.
+        segments_bytes: one of each kind that a GPU's allocator takes from the driver at a time, and hands out in parts.
         step_s: seconds of the host for each training step, whatever the module.
         context_bytes: what driver, libraries and allocator take before the first tensor.
         power_w: at full load, of the board.
@@ -56,6 +57,7 @@ class Device(Value):
     capability: float = 0.0
     multiprocessors: int = 0
     library_bytes: int = 0
+    segments_bytes: int = 0
     step_s: float = 0.0
 
 

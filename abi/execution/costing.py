@@ -16,10 +16,6 @@ from abi.execution.roofline import STEPS, latency_s, phase_of, phase_time, time_
 from abi.execution.sharding import Sharing, bound_bytes, line_bytes
 from abi.execution.types import Footprint, Job, Limits, Objective, Parallel
 
-SPARE_BYTES = 22 * 2**20
-"""One segment of each size of a GPU's allocator, beyond what is given out: of 67 steps that were run at a limit on an H200,
-what the traced allocator said of so much less was wrong for one."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
@@ -60,8 +56,12 @@ class Question:
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of a device's memory that a step must leave: of data that lies there, and what its allocator needs to spare."""
-        return (self.resident_bytes or 0) + (SPARE_BYTES if self.cluster.device.kind == "gpu" else 0)
+        """Bytes of a device's memory that a step must leave: of data that lies there, and segments that stay free.
+
+        Of 67 steps that were run at a limit on an H200, what the traced allocator said of one segment of each size less was
+        wrong for one.
+        """
+        return (self.resident_bytes or 0) + self.cluster.device.segments_bytes
 
     @property
     def host_limit(self) -> int:
@@ -119,7 +119,7 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
     same = np.ones_like(micro_batch)
     taught = of(question.learned, footprint.arithmetic)
     least_bound, wider = (1.0, 1.0) if taught is None else (taught.memory, taught.time)
-    kept = device.context_bytes + question.kept_bytes
+    kept = device.context_bytes + question.kept_bytes + device.segments_bytes  # and others are filled in part
     memory_bound = bound_bytes(footprint, upper, kept)
     return Columns(
         footprint=number * same,

@@ -46,7 +46,8 @@ class Tracer:
         if rows in of.traced_rows and self.device.kind == "cpu":
             return Peak(max(phase_bytes(of, phase, rows) for phase in PHASES))
         training = self._training(of.arithmetic, of.checkpointing)
-        traced = trace(training, rows, target=Target.of(self.device), limit=room).phases
+        limit = room if self.device.segments_bytes else None  # else its allocator is not known
+        traced = trace(training, rows, target=Target.of(self.device), limit=limit).phases
         taken = max(phase.allocated_bytes or phase.peak_bytes for phase in traced)
         needed = max(phase.reserved_bytes for phase in traced)
         return Peak(float(taken), float(needed) if any(phase.refused for phase in traced) else 0.0)

@@ -103,7 +103,7 @@ def test_two_numbers_of_rows_say_what_more_of_them_say(toy: Any) -> None:
     )
     for phase in PHASES:
         for rows in (1, 5, 33, 100, 256):
-            assert phase_bytes(few, phase, rows) == pytest.approx(phase_bytes(more, phase, rows), rel=0.02)
+            assert phase_bytes(few, phase, rows) == pytest.approx(phase_bytes(more, phase, rows), rel=0.05)
 
 
 def test_a_gpus_dropout_keeps_a_smaller_mask(toy: Any) -> None:

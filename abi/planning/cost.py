@@ -24,8 +24,6 @@ ACTIVATION_COPIES: Final = 3.6
 PREDICT_ROWS: Final = 2048
 MASKS: Final = 2
 """Bytes per weight that says whether it was dropped, and of the best epoch's copy."""
-LIBRARY_BYTES: Final = 65 * 2**20
-"""What cuBLAS keeps of a GPU's memory while a network trains, as on an H200; less before it."""
 TEXT_CELLS_BYTES: Final = 400
 """Of a text of about 30 terms: their numbers and weights."""
 
@@ -99,8 +97,7 @@ def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> in
         hidden * (unit_bytes + FLOAT_BYTES) + 3 * width * FLOAT_BYTES
     )
     weights = (copies * FLOAT_BYTES + (MASKS if capacity.pruning else 0)) * start_parameters(capacity)
-    libraries = LIBRARY_BYTES if execution.device.startswith("cuda") else 0
-    return int(weights + FLOAT_BYTES * tables + bags + cells + max(train, predict) + libraries)
+    return int(weights + FLOAT_BYTES * tables + bags + cells + max(train, predict))
 
 
 def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machine: Machine) -> Cost:
@@ -110,7 +107,7 @@ def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machi
     )
     return Cost(
         parameters=parameters(capacity),
-        memory_bytes=memory_bytes(capacity, execution, work),
+        memory_bytes=memory_bytes(capacity, execution, work) + machine.library_bytes,
         train_time_s=six_digits(execution.epochs * epoch_seconds(capacity, execution.part_rows, work, machine)),
         latency_s=six_digits(machine.predict_call_s + macs * machine.mac_s),
     )

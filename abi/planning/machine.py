@@ -19,6 +19,9 @@ from abi.planning.margins import Margin
 from abi.types import Family
 from abi.values import Late, Value
 
+LIBRARY_BYTES = 65 * 2**20
+"""Of cuBLAS on an H200, where nothing is known of the GPU; less before it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Value):
@@ -43,6 +46,13 @@ class Machine(Value):
     cluster: Late[Cluster | None] = None
     source: Late[str] = ""
     solver: Late[int | None] = None
+
+    @property
+    def library_bytes(self) -> int:
+        """What matrix libraries keep of a GPU's memory while a network trains."""
+        if self.cluster is not None:
+            return self.cluster.device.library_bytes
+        return LIBRARY_BYTES if self.device.startswith("cuda") else 0
 
     def margin(self, family: Family) -> Margin | None:
         """What plans of that family keep inside their limits; None where too little is known."""

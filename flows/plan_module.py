@@ -47,7 +47,7 @@ class ModuleFlags:
     batch: str | None = None
     loss: str | None = None
     optimizer: str = "adamw"
-    gpus: str | None = None
+    gpus: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     global_batch: Annotated[int | None, Parameter(allow_leading_hyphen=True, converter=whole)] = None
     steps: Annotated[int, Parameter(allow_leading_hyphen=True, converter=whole)] = 1000
     objective: str = "throughput"
@@ -90,7 +90,7 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
         steps=asked.steps,
         optimizer=asked.optimizer,
         loss=asked.loss,
-        gpus=asked.gpus or "auto",
+        gpus="auto" if asked.gpus is None else asked.gpus,
         objective=asked.objective,
         budget=tuple(budget),
         what_if=tuple(asked.what_if or ()),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,27 @@ class Endless(nn.Linear):
                 x = x + 1
             except Exception:
                 pass
+
+
+class Crashes(Whole):
+    def forward(self, x):
+        import ctypes
+
+        return ctypes.string_at(0)
+
+
+class Leaves(Whole):
+    def forward(self, x):
+        import os
+
+        os._exit(0)
+
+
+class EndlessInC(Whole):
+    def forward(self, x):
+        import itertools
+
+        return sum(itertools.repeat(0))
 """
 ROOT = Path(__file__).parents[2]
 ASKED = {"--module": "toy_modules:mlp", "--batch": "x=f32[B,128]", "--gpus": "2xL4", "--global-batch": "256"}
@@ -175,6 +197,21 @@ def test_a_forward_pass_without_an_end_is_ended(plan, monkeypatch):
     answer = plan("--json", module="toy_modules:Endless")
     assert answer.code == 2
     assert "Expected a module that is built and traced within 1 s, got no end: see whether it loops" in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Crashes", r"got a crash of its process \(SIGSEGV\): run a step of it by hand"),
+        ("Leaves", "got an end of its process with code 0: run"),
+        ("EndlessInC", "got no end in 3 s: run"),
+    ],
+)
+def test_a_module_takes_nothing_down_with_it(plan, monkeypatch, name, said):
+    monkeypatch.setattr("abi.execution.apart.LIMIT_S", 3.0)
+    answer = plan(module=f"toy_modules:{name}")
+    assert answer.code == 2
+    assert re.search(f"Expected toy_modules:{name} to be built and traced, {said}", answer.sentence)
 
 
 def test_the_first_plan_is_printed_where_what_if_fits_nothing(plan):

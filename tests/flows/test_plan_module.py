@@ -204,11 +204,11 @@ def test_a_forward_pass_without_an_end_is_ended(plan, monkeypatch):
     [
         ("Crashes", r"got a crash of its process \(SIGSEGV\): run a step of it by hand"),
         ("Leaves", "got an end of its process with code 0: run"),
-        ("EndlessInC", "got no end in 3 s: run"),
+        ("EndlessInC", "got no end in 12 s: run"),
     ],
 )
 def test_a_module_takes_nothing_down_with_it(plan, monkeypatch, name, said):
-    monkeypatch.setattr("abi.execution.apart.LIMIT_S", 3.0)
+    monkeypatch.setattr("abi.execution.apart.LIMIT_S", 12.0)
     answer = plan(module=f"toy_modules:{name}")
     assert answer.code == 2
     assert re.search(f"Expected toy_modules:{name} to be built and traced, {said}", answer.sentence)

@@ -91,4 +91,8 @@ def _ended(process: int, *, kill: bool) -> str:
     if kill:
         os.kill(process, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    return f"a crash of its process ({signal.Signals(-code).name})" if code < 0 else f"an end of its process with code {code}"
+    return (
+        f"a crash of its process ({signal.Signals(-code).name})"
+        if code < 0
+        else f"an end of its process with code {code}"
+    )

@@ -93,7 +93,7 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
         steps=asked.steps,
         optimizer=asked.optimizer,
         loss=asked.loss,
-        gpus="auto" if asked.gpus is None else asked.gpus,
+        gpus=(config.training.gpus or "auto") if asked.gpus is None else asked.gpus,
         objective=asked.objective,
         budget=tuple(budget),
         what_if=tuple(asked.what_if or ()),

@@ -172,6 +172,20 @@ def test_the_price_is_a_setting(plan):
     assert cost["price"] == pytest.approx(0.8 * cost["train_s"] / 3600 * devices)
 
 
+def test_devices_are_a_setting_where_no_flag_names_them(plan):
+    set_ = ("--set", "training.gpus=2xours", "--set", "devices.ours.like=L4")
+    cluster = plan("--json", *set_, gpus=None).json["value"]["cluster"]
+    assert (cluster["count"], cluster["device"]["name"]) == (2, "ours")
+    assert plan("--json", *set_, gpus="T4").json["value"]["cluster"]["device"]["name"] == "T4"
+
+
+@pytest.mark.parametrize(("asked", "said"), [("", "got ''"), ("0", "from 1 to 16"), ("-1xL4", "got '-1xL4'")])
+def test_devices_that_are_none(plan, asked, said):
+    answer = plan(gpus=asked)
+    assert answer.code == 2
+    assert said in answer.sentence
+
+
 def test_what_if_is_the_plan_of_that_envelope(plan):
     both = plan("--json", what_if="gpus=1,memory=1GiB").json
     alone = plan("--json", gpus="1xL4", budget="memory=1GiB").json

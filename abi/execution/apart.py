@@ -74,6 +74,7 @@ def _answer(run: Callable[[], Any], there: Connection) -> NoReturn:
     try:
         faulthandler.disable()  # how it ended is told in a sentence
         torch.set_num_threads(1)  # the threads of the process copied are not there
+        answer: tuple[Any, BaseException | None]
         try:
             answer = run(), None
         except BaseException as error:

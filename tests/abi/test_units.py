@@ -80,7 +80,7 @@ def test_what_is_no_count_is_refused_with_an_example(text: object) -> None:
 
 @pytest.mark.parametrize("text", ["-1GiB", "0", " -0.0 "])
 def test_what_is_not_above_zero_is_not_told_of_units(text: str) -> None:
-    with pytest.raises(UsageError, match="such as 8GiB, got .*: it has to be above zero"):
+    with pytest.raises(UsageError, match=r"such as 8GiB, got .*: it has to be above zero"):
         parse_bytes(text)
 
 

@@ -30,7 +30,12 @@ _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*([a-zµ]*)\
 def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
     match = _QUANTITY.fullmatch(str(text))
     if match is None or match[2].lower() not in units:
-        msg = f"Expected {what} such as {example}, got {text!r}: use one of the units {', '.join(u or '(none)' for u in units)}."
+        written = _QUANTITY.fullmatch(str(text).strip().removeprefix("-"))
+        below = written is not None and (str(text).strip().startswith("-") or float(written[1]) == 0)
+        remedy = (
+            "it has to be above zero" if below else f"use one of the units {', '.join(u or '(none)' for u in units)}"
+        )
+        msg = f"Expected {what} such as {example}, got {text!r}: {remedy}."
         raise UsageError(msg)
     value = float(match[1]) * units[match[2].lower()]
     if not 0 < value < math.inf:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter, Token
@@ -47,7 +47,7 @@ class ModuleFlags:
     batch: str | None = None
     loss: str | None = None
     optimizer: str = "adamw"
-    gpus: str | None = None
+    gpus: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
     global_batch: Annotated[int | None, Parameter(allow_leading_hyphen=True, converter=whole)] = None
     steps: Annotated[int, Parameter(allow_leading_hyphen=True, converter=whole)] = 1000
     objective: str = "throughput"
@@ -65,8 +65,11 @@ def is_asked(source: str | None, asked: ModuleFlags) -> bool:
     if asked.module is None and source is None:
         msg = "Expected what `abi fit --json` printed, or --module package:factory, got neither: name one."
         raise UsageError(msg)
-    if source is not None and replace(asked, gpus=None, what_if=None, explain=False) != ModuleFlags():
-        msg = f"Expected either {source} or the flags of a module, got both: leave one out."
+    plain, rest = ModuleFlags(), replace(asked, gpus=None, what_if=None, explain=False)
+    if source is not None and rest != plain:
+        named = [f.name for f in fields(rest) if getattr(rest, f.name) != getattr(plain, f.name)]
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in named)
+        msg = f"Expected either {clip(source)} or the flags of a module, got both it and {flags}: leave one out."
         raise UsageError(msg)
     return asked.module is not None
 
@@ -90,7 +93,7 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
         steps=asked.steps,
         optimizer=asked.optimizer,
         loss=asked.loss,
-        gpus=asked.gpus or "auto",
+        gpus=(config.training.gpus or "auto") if asked.gpus is None else asked.gpus,
         objective=asked.objective,
         budget=tuple(budget),
         what_if=tuple(asked.what_if or ()),

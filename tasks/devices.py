@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from abi.devices import detect, nvml, request
 from abi.devices.calibration import Calibration, plain_version
-from abi.devices.catalogue import Own, key, laid_over
+from abi.devices.catalogue import Own, key, laid_over, lineage
 from abi.devices.nearest import shown
 from abi.errors import UsageError, WorkspaceError
 from tasks import progress
@@ -34,12 +34,17 @@ def cluster(ws: Workspace, config: Config, asked: str) -> Cluster:
         WorkspaceError: a kept measurement is damaged.
     """
     wanted = request.parse(asked, config.devices)
-    known = kept(ws, wanted.device.name)
-    if known is None:
+    names = lineage(wanted.device.name, config.devices)
+    like, known = next(((at, found) for at in names if (found := kept(ws, at)) is not None), (None, None))
+    if like is None or known is None:
         return wanted
     # the settings go before what was measured, and memory is as it is now
     device = replace(known.device, price_per_hour=wanted.device.price_per_hour, memory_bytes=wanted.device.memory_bytes)
-    return replace(wanted, device=laid_over(device, config.devices, wanted.device.name))
+    for name in reversed(names[: names.index(like) + 1]):
+        device = laid_over(device, config.devices, name)
+    if like != names[0]:
+        device = replace(device, name=wanted.device.name, source=f"of {like}: {device.source}")
+    return replace(wanted, device=device)
 
 
 def kept(ws: Workspace, name: str) -> Calibration | None:

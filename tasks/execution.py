@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from abi.errors import PlanInfeasible
 from tasks import progress
 from tasks.user_code import kept_from_stdout
 
@@ -48,13 +49,29 @@ def plans(ws: Workspace, config: Config, asked: Asked) -> Iterator[ExecutionPlan
     from abi.execution.what_if import changed
 
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would say what checkpointing turns off
-    with _users_code():
-        posed = pose(ws, config, asked)
-        first = posed.plan()
-    yield first
-    if asked.what_if:
+    from abi.execution.apart import apart
+
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # where a user's own package is
+
+    def answer() -> tuple[ExecutionPlan, float, ExecutionPlan | PlanInfeasible | None]:
         with _users_code():
-            other = posed.plan(changed(posed.question, asked.what_if))
+            began = time.monotonic()
+            posed = pose(ws, config, asked)
+            traced_s = time.monotonic() - began
+            first = posed.plan()
+            try:
+                other = posed.plan(changed(posed.question, asked.what_if)) if asked.what_if else None
+            except PlanInfeasible as error:
+                return first, traced_s, error
+            return first, traced_s, other
+
+    first, traced_s, other = apart(answer, asked.module)
+    progress.say(f"trace     {asked.module}: {first.footprint.parameters:,} parameters, {traced_s:.1f} s")
+    yield first
+    if isinstance(other, PlanInfeasible):
+        raise other
+    if other is not None:
         yield other
 
 
@@ -85,8 +102,6 @@ def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
     devices = cluster(ws, config, asked.gpus)
     expect_objective(asked.objective, devices.device)
 
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # where a user's own package is
     from abi.execution import plan
     from abi.execution.batch import parse_batch
     from abi.execution.module import load, load_loss, load_optimizer
@@ -98,8 +113,7 @@ def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
         changed(bare, asked.what_if),
     ):
         expect_job(question)
-    started = time.monotonic()
-    posed = plan.pose(
+    return plan.pose(
         load(asked.module),
         batch,
         limits,
@@ -111,6 +125,3 @@ def pose(ws: Workspace, config: Config, asked: Asked) -> Posed:
         module_name=asked.module,
         learned=learned(ws, asked.module, devices.device),
     )
-    parameters = posed.question.footprints[0].parameters
-    progress.say(f"trace     {asked.module}: {parameters:,} parameters, {time.monotonic() - started:.1f} s")
-    return posed

@@ -59,30 +59,35 @@ def _explain(plan: ExecutionPlan, console: Console, *, no_color: bool) -> None:
 def _figures(plan: ExecutionPlan) -> Iterator[tuple[str, str, str, str]]:
     cost, limits, cluster = plan.predicted, plan.limits, plan.cluster
     wider = cost.train_bound_s / cost.train_s
+
+    def most(text: str) -> str:
+        """A bound; of times nothing is known but what was predicted until runs have taught it."""
+        return text if wider > 1 else ""
+
     memory = min(limits.memory_bytes or cluster.device.memory_bytes, cluster.device.memory_bytes)
     host = min(limits.host_memory_bytes or cluster.host_memory_bytes, cluster.host_memory_bytes)
     yield "device memory", show_bytes(cost.memory_bytes), show_bytes(cost.memory_bound), show_bytes(memory)
     yield "batches on the host", show_bytes(cost.host_bytes), show_bytes(cost.host_bytes), show_bytes(host)
-    yield "one step", show_seconds(cost.step_s), show_seconds(cost.step_s * wider), ""
+    yield "one step", show_seconds(cost.step_s), most(show_seconds(cost.step_s * wider)), ""
     yield (
         f"{plan.job.steps} steps",
         show_seconds(cost.train_s),
-        show_seconds(cost.train_bound_s),
+        most(show_seconds(cost.train_bound_s)),
         "" if limits.train_time_s is None else show_seconds(limits.train_time_s),
     )
     yield (
         "energy",
         show_energy(cost.energy_j),
-        show_energy(cost.energy_j * wider),
+        most(show_energy(cost.energy_j * wider)),
         "" if limits.energy_j is None else show_energy(limits.energy_j),
     )
     if cost.price is not None:
         limit = "" if limits.cost is None else show_price(limits.cost)
-        yield "cost", show_price(cost.price), show_price(cost.price * wider), limit
+        yield "cost", show_price(cost.price), most(show_price(cost.price * wider)), limit
     yield (
         "latency of one row",
         show_seconds(cost.latency_s),
-        show_seconds(cost.latency_s * wider),
+        most(show_seconds(cost.latency_s * wider)),
         "" if limits.latency_s is None else show_seconds(limits.latency_s),
     )
     yield "rows per second", show_count(cost.rows_per_s), "", ""

@@ -59,7 +59,7 @@ def is_narrow() -> bool:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if i == 0 or column == "why" else "right", overflow="fold")
     return table
 
 

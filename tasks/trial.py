@@ -109,7 +109,7 @@ def _lines(plan: ExecutionPlan, measured: Measured) -> Iterator[tuple[str, str, 
     if taken.process_bytes is not None:
         yield "the process", "", "", show_bytes(taken.process_bytes), ""
     if taken.step_s is not None:
-        yield "one step, median", show_seconds(ahead), show_seconds(ahead * wider), show_seconds(taken.step_s), _ratio(taken.step_s, ahead)  # fmt: skip
+        yield "one step, median", show_seconds(ahead), show_seconds(ahead * wider) if wider > 1 else "", show_seconds(taken.step_s), _ratio(taken.step_s, ahead)  # fmt: skip
         yield "rows per second", show_count(plan.job.global_batch / ahead), "", show_count(plan.job.global_batch / taken.step_s), _ratio(ahead, taken.step_s)  # fmt: skip
     if taken.step_p95_s is not None:
         yield "one step, 95th percentile", "", "", show_seconds(taken.step_p95_s), ""
@@ -119,7 +119,7 @@ def _lines(plan: ExecutionPlan, measured: Measured) -> Iterator[tuple[str, str, 
         yield (
             "energy of a step",
             show_energy(energy),
-            show_energy(energy * wider),
+            show_energy(energy * wider) if wider > 1 else "",
             show_energy(got),
             _ratio(got, energy),
         )

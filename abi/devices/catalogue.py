@@ -125,6 +125,23 @@ def find(name: str, own: Own | None = None) -> Device:
     return as_device(shown, figures)
 
 
+def expect_names(own: Own) -> None:
+    """See that each of the user's own entries can be asked for by its name.
+
+    Raises:
+        UsageError: one is called auto, which means what is found, or by no letter; or two differ in case and dashes alone.
+    """
+    seen: dict[str, str] = {}
+    for name in own:
+        if name.strip().lower() == "auto" or not re.search(r"[a-z]", name, re.IGNORECASE):
+            msg = f"Expected a name of your own under `devices` in the settings, got {clip(name)!r}: auto means what is found, and digits alone a number; call it otherwise."
+            raise UsageError(msg)
+        other = seen.setdefault(key(name), name)
+        if other != name:
+            msg = f"Expected one entry for each device under `devices` in the settings, got {clip(other)!r} and {clip(name)!r}, which are read as one name: keep one, or call one otherwise."
+            raise UsageError(msg)
+
+
 def described(name: str, own: Own, _seen: tuple[str, ...] = ()) -> tuple[str, DeviceConfig]:
     """Its name as it is shown, and its figures with those of `like` and of the catalogue filled in.
 
@@ -193,6 +210,20 @@ def _whole(name: str, fields: DeviceConfig) -> DeviceConfig:
     return _over(typical, fields).model_copy(
         update={"idle": idle, "source": f"{fields.source}; what it leaves out: typical"}
     )
+
+
+def lineage(name: str, own: Own) -> tuple[str, ...]:
+    """The names that a device's figures come from: its own, then each `like`, as far as they go."""
+    found: list[str] = []
+    while key(name) not in map(key, found):
+        found.append(name)
+        mine = next((at for at in own if key(at) == key(name)), None)
+        like = None if mine is None else _validated(mine, own[mine]).like
+        if like is None:
+            known = entries().get(key(name))
+            return (*found[:-1], known.name) if known is not None else tuple(found)
+        name = like
+    return tuple(found)
 
 
 def laid_over(device: Device, own: Own, *names: str) -> Device:

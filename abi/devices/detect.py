@@ -70,7 +70,7 @@ def _nvidia(library: Any, own: Own, notes: list[str]) -> list[Device]:
             device = _card(library, handle, own, driver)
             devices += _slices(library, handle, device, notes) if _is_cut(library, handle) else [device]
         except library.NVMLError as error:
-            notes.append(f"a GPU is left out, as NVIDIA's driver answers: {error}")
+            notes.append(f"a GPU is left out, as NVIDIA's library says: {error}")
     return devices
 
 

@@ -79,4 +79,4 @@ def usable_memory(nvml: Any, handle: Any) -> int:
 
 
 def _reason(error: Exception) -> str:
-    return f"NVIDIA's driver answers: {str(error).rstrip('.') or type(error).__name__}"
+    return f"NVIDIA's library says: {str(error).rstrip('.') or type(error).__name__}"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from abi.devices import detect
-from abi.devices.catalogue import Own, described, find, key
+from abi.devices.catalogue import Own, described, expect_names, find, key
 from abi.devices.device import Cluster
 from abi.errors import UsageError, clip
 
@@ -19,7 +19,7 @@ HOST_CORES = 8
 HOST_MEMORY_SHARE = 2
 """Host memory over that of the GPUs, where the machine is only described."""
 
-_COUNTED = re.compile(r"([+-]?[\d.]+)\s*[x×*]\s*(.*)|([+-]\d.*)", re.IGNORECASE)
+_COUNTED = re.compile(r"([+-]?[\d.]+)\s*[x×*]\s*(.*)|([+-]\d.*|0+)", re.IGNORECASE)
 
 
 def parse(text: str, own: Own | None = None) -> Cluster:
@@ -28,6 +28,7 @@ def parse(text: str, own: Own | None = None) -> Cluster:
     Raises:
         UsageError: it is none, or a count is not a whole number from 1 to 16.
     """
+    expect_names(own or {})
     asked = text.strip()
     if asked.lower() == "auto":
         return detect.found(own)[0]
@@ -37,6 +38,12 @@ def parse(text: str, own: Own | None = None) -> Cluster:
     )
     if not re.search(r"[a-z0-9]", name, re.IGNORECASE):
         msg = f"Expected devices as 2xH200, H200, auto or cpu, got {clip(text)!r}."
+        raise UsageError(msg)
+    if re.search(r"[,;&]|\s\+\s", name):
+        msg = f"Expected devices of one kind as 2xH200, got {clip(text)!r}: plan for each kind by itself and compare."
+        raise UsageError(msg)
+    if name.lower() == "auto":
+        msg = f"Expected auto by itself, got {clip(text)!r}: auto is every device that is found; name one to say how many, as 2xH200."
         raise UsageError(msg)
     if name.lower() == "cpu":
         return _single(detect.processor(own), count, text)

@@ -55,19 +55,31 @@ def decide(question: Question, *, module: str, versions: dict[str, str], trace: 
 
 
 def _accepted(question: Question, trace: Trace | None) -> tuple[Found, int]:
+    """The search and shift that are accepted.
+
+    Raises:
+        PlanInfeasible: nothing fits; what it names was traced as well.
+    """
+    found, shift = _settled(question, trace)
+    if not len(found.order):
+        raise infeasible(found, lambda wider: len(_settled(wider, trace)[0].order) > 0)
+    return found, shift
+
+
+def _settled(question: Question, trace: Trace | None) -> tuple[Found, int]:
     """Solve; where the winner's trace lies above its line, widen that footprint's margin to it and solve again.
 
     A winner that a GPU's allocator would refuse, for all that it does not lie above its line, makes way as well.
 
     Returns:
-        What was found, and by how many bytes the winner's trace lies above its line (below, where it is negative).
+        What was found, with an empty order where nothing fits, and by how many bytes the winner's trace lies above its line (below, where it is negative).
     """
     room = question.memory_limit - question.cluster.device.context_bytes - question.kept_bytes
     seen: set[tuple[int, int]] = set()
     while True:
         found = search(question)
         if not len(found.order):
-            raise infeasible(found)
+            return found, 0
         best = int(found.order[0])
         number, rows = int(found.columns.footprint[best]), int(found.columns.micro_batch[best])
         if trace is None or (number, rows) in seen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,14 @@ from abi.execution.wording import describe
 SHOWN = 3
 WORTH = 1.1
 """By how much a second way has to be better than the first to be told."""
+TRIED = 60
+"""Configurations that are looked through for a third way."""
+ALIKE = 0.01
 MORE_DEVICES = (2, 4, 8)
+MORE_BYTES = (0, 2**24, 2**25, 2**26, 2**28)
+"""Memory above the bound of a configuration, tried in turn until its trace fits: an allocator may need some to spare."""
+Fits = Callable[[Question], bool]
+"""Whether something fits a question once it is traced."""
 
 
 @dataclass(frozen=True)
@@ -41,20 +49,34 @@ class Nearest:
     relaxed: float
 
 
-def nearest(question: Question, columns: Columns) -> tuple[Nearest, ...]:
+def nearest(question: Question, columns: Columns, fits: Fits) -> tuple[Nearest, ...]:
     """At most three, the least relaxed first: one for each set of limits, then more devices, then any others."""
     over = {name: np.maximum(demand.asked / demand.limit, 1.0) for name, demand in demands(question, columns).items()}
     ratios = np.stack(list(over.values()), axis=1)
     order = np.argsort(np.log(ratios).sum(axis=1), kind="stable").tolist()
     first = _different(ratios, order)
-    found = sorted([*(_relax(question, columns, row) for row in first), *_more_devices(question)], key=_by)[:SHOWN]
-    for row in [*_better(loss(columns, question.objective), order), *order]:
+    spare = _spare(question, columns, order[0], fits)
+    found = sorted([*(_relax(question, columns, row, spare) for row in first), *_more_devices(question, fits)], key=_by)
+    found = found[:SHOWN]
+    for row in [*_better(loss(columns, question.objective), order), *order[:TRIED]]:
         if len(found) >= SHOWN:
             break
-        near = _relax(question, columns, row)
-        if near.text not in {n.text for n in found}:
+        near = _relax(question, columns, row, spare)
+        if not any(_alike(near, other) for other in found):
             found.append(near)
     return tuple(sorted(found, key=_by))
+
+
+def _alike(one: Nearest, other: Nearest) -> bool:
+    """Whether two say the same, or the same configuration for a hundredth more."""
+    close = abs(one.relaxed - other.relaxed) < ALIKE and one.configuration == other.configuration
+    return one.text == other.text or close
+
+
+def _spare(question: Question, columns: Columns, row: int, fits: Fits) -> int:
+    """Memory above the bound of a row with which it fits when it is traced."""
+    tried = (more for more in MORE_BYTES if fits(_relax(question, columns, row, more).question))
+    return next(tried, MORE_BYTES[-1])
 
 
 def _by(near: Nearest) -> float:
@@ -82,12 +104,14 @@ def _better(losses: Numbers, order: list[int]) -> list[int]:
     return kept[1:]
 
 
-def _relax(question: Question, columns: Columns, row: int) -> Nearest:
+def _relax(question: Question, columns: Columns, row: int, more: int) -> Nearest:
+    """The envelope that a row's demands fit, with so many bytes of device memory to spare."""
     wider, said, relaxed = question, [], 0.0
     for name, demand in demands(question, columns).items():
-        if demand.kept[row]:
+        asked = float(demand.asked[row]) + (more if name == "memory" else 0)
+        if asked <= demand.limit:
             continue
-        text = write_limit(name, float(demand.asked[row]))
+        text = write_limit(name, asked)
         value = parse_limit(name, text)
         relaxed += math.log(value / demand.limit)
         wider = with_limit(wider, name, value)
@@ -99,7 +123,7 @@ def _relax(question: Question, columns: Columns, row: int) -> Nearest:
     return Nearest(wider, best.configuration(int(best.order[0])), " and ".join(said), relaxed)
 
 
-def _more_devices(question: Question) -> list[Nearest]:
+def _more_devices(question: Question, fits: Fits) -> list[Nearest]:
     for times in MORE_DEVICES:
         count = question.cluster.count * times
         if count > MOST:
@@ -109,15 +133,15 @@ def _more_devices(question: Question) -> list[Nearest]:
             best = search(more)
         except UsageError:
             continue
-        if len(best.order):
+        if len(best.order) and fits(more):
             text = f"{count}x{question.cluster.device.name}"
             return [Nearest(more, best.configuration(int(best.order[0])), text, math.log(times))]
     return []
 
 
-def infeasible(found: Found) -> PlanInfeasible:
+def infeasible(found: Found, fits: Fits) -> PlanInfeasible:
     """The error that says so, with what would do."""
-    near = nearest(found.question, found.columns)
+    near = nearest(found.question, found.columns, fits)
     limits = ", ".join(
         f"{SAID[name]} {show_limit(name, demand.limit)}"
         for name, demand in demands(found.question, found.columns).items()

@@ -28,6 +28,7 @@ from abi.execution.types import OperatorCost, PhaseName, PhaseTrace
 
 LOW_BYTES: Final = 2
 _DEVICE = torch.ops.prim.device.default
+_PRODUCTS = {torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default}
 _READ = torch.ops.aten._local_scalar_dense.default
 
 
@@ -162,6 +163,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
         if func is _DEVICE and isinstance(args[0], FakeTensor):
             return args[0].fake_device  # asked for twice per operator, and slow to ask the fake mode for
         kwargs = kwargs or {}
+        if func in _PRODUCTS and len(types := {t.dtype for t in tensors_in(args)}) > 1:  # fake tensors let it pass
+            names = " and ".join(sorted(str(one).removeprefix("torch.") for one in types))
+            msg = f"matrix products of one type are expected, not of {names}"
+            raise RuntimeError(msg)
         current = self._current
         if self._numbers and func is _READ and current is not None and current.phase == "optimizer":
             return 1.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
-from abi.errors import AbiError, Untraceable, clip
+from abi.errors import AbiError, Untraceable, UsageError, clip
 from abi.execution.checkpointing import repeated_blocks
 from abi.execution.cuda.kernels import cuda_kernels
 from abi.execution.deadline import within
@@ -29,6 +30,13 @@ AGAIN = 25
 TIME_LIMIT_S = 120.0
 """Of a module's traces: it ends the loop of a module that has no end."""
 
+MISFIT = re.compile(
+    r"same reduction dim|shapes cannot be multiplied|size mismatch|must match|broadcast|invalid for input of size"
+    r"|to have \d+ channels|input to conv|normalized_shape|should contain \d+ elements|must be equal to input_size"
+    r"|embedding dimension of|scalar types|forward\(\) (takes|missing|got)|products of one type"
+)
+"""What torch and Python say where shapes, types or arguments do not go together: running the module would say it too."""
+
 
 def trace(training: Training, rows: int, *, target: Target = PROCESSOR, limit: int | None = None) -> StepTrace:
     """Peaks and operators of the second step, and of an evaluation, on `rows` rows.
@@ -42,7 +50,7 @@ def trace(training: Training, rows: int, *, target: Target = PROCESSOR, limit: i
 
     Raises:
         Untraceable: the module needs the values of its tensors, not their shapes alone, or cannot run on these rows.
-        UsageError: the factory gives no module that can be trained.
+        UsageError: the factory gives no module that can be trained, or the batch does not fit it.
     """
     recorded, _ = record(training, (rows,), target=target, limit=limit, first=limit is not None)
     return StepTrace(rows=rows, phases=tuple(recorded[0][phase].trace() for phase in PHASES))
@@ -86,6 +94,9 @@ def record(
             except AbiError:
                 raise
             except (Exception, SystemExit) as error:  # a user's module may raise anything
+                if isinstance(error, RuntimeError | TypeError | AssertionError) and MISFIT.search(str(error)):
+                    msg = f"Expected a batch that fits the module, got {clip(said(error), 300)}: see the names, types and shapes in the batch."
+                    raise UsageError(msg) from error
                 msg = f"Expected a module whose step depends on shapes alone, got {clip(said(error), 300)}."
                 raise Untraceable(msg) from error
 

@@ -30,7 +30,7 @@ def changed(envelope: Envelope, texts: Sequence[str]) -> Envelope:
     """
     for name, text in assignments(texts, (*LIMITS, *OF_DEVICES), "a change"):
         if name in OF_DEVICES:
-            msg = f"Expected a change of {', '.join(LIMITS)} where attention is planned for, got '{name}={text}': other devices are planned for with --module."
+            msg = f"Expected a change of {', '.join(LIMITS)} where attention is planned for, got '{name}={text}': plan again with --gpus for other devices."
             raise UsageError(msg)
         envelope = with_limit(envelope, name, PARSE[name](text))
     return envelope

@@ -78,6 +78,12 @@ def test_what_is_no_count_is_refused_with_an_example(text: object) -> None:
     assert repr(text) in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["-1GiB", "0", " -0.0 "])
+def test_what_is_not_above_zero_is_not_told_of_units(text: str) -> None:
+    with pytest.raises(UsageError, match=r"such as 8GiB, got .*: it has to be above zero"):
+        parse_bytes(text)
+
+
 @pytest.mark.parametrize("text", ["8", "8G", "8 bytes", "GiB"])
 def test_a_size_needs_a_unit_of_bytes(text: str) -> None:
     with pytest.raises(UsageError, match="gib"):

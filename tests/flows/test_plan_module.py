@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,27 @@ class Endless(nn.Linear):
                 x = x + 1
             except Exception:
                 pass
+
+
+class Crashes(Whole):
+    def forward(self, x):
+        import ctypes
+
+        return ctypes.string_at(0)
+
+
+class Leaves(Whole):
+    def forward(self, x):
+        import os
+
+        os._exit(0)
+
+
+class EndlessInC(Whole):
+    def forward(self, x):
+        import itertools
+
+        return sum(itertools.repeat(0))
 """
 ROOT = Path(__file__).parents[2]
 ASKED = {"--module": "toy_modules:mlp", "--batch": "x=f32[B,128]", "--gpus": "2xL4", "--global-batch": "256"}
@@ -150,6 +172,20 @@ def test_the_price_is_a_setting(plan):
     assert cost["price"] == pytest.approx(0.8 * cost["train_s"] / 3600 * devices)
 
 
+def test_devices_are_a_setting_where_no_flag_names_them(plan):
+    set_ = ("--set", "training.gpus=2xours", "--set", "devices.ours.like=L4")
+    cluster = plan("--json", *set_, gpus=None).json["value"]["cluster"]
+    assert (cluster["count"], cluster["device"]["name"]) == (2, "ours")
+    assert plan("--json", *set_, gpus="T4").json["value"]["cluster"]["device"]["name"] == "T4"
+
+
+@pytest.mark.parametrize(("asked", "said"), [("", "got ''"), ("0", "from 1 to 16"), ("-1xL4", "got '-1xL4'")])
+def test_devices_that_are_none(plan, asked, said):
+    answer = plan(gpus=asked)
+    assert answer.code == 2
+    assert said in answer.sentence
+
+
 def test_what_if_is_the_plan_of_that_envelope(plan):
     both = plan("--json", what_if="gpus=1,memory=1GiB").json
     alone = plan("--json", gpus="1xL4", budget="memory=1GiB").json
@@ -171,10 +207,25 @@ def test_what_a_module_prints_is_no_part_of_the_answer(command, tmp_path):
 
 
 def test_a_forward_pass_without_an_end_is_ended(plan, monkeypatch):
-    monkeypatch.setattr("abi.execution.trace.TIME_LIMIT_S", 1.0)
+    monkeypatch.setattr("abi.execution.trace.TIME_LIMIT_S", 4.0)
     answer = plan("--json", module="toy_modules:Endless")
     assert answer.code == 2
-    assert "Expected a module that is built and traced within 1 s, got no end: see whether it loops" in answer.sentence
+    assert "Expected a module that is built and traced within 4 s, got no end: see whether it loops" in answer.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Crashes", r"got a crash of its process \(SIGSEGV\): run a step of it by hand"),
+        ("Leaves", "got an end of its process with code 0: run"),
+        ("EndlessInC", "got no end in 12 s: run"),
+    ],
+)
+def test_a_module_takes_nothing_down_with_it(plan, monkeypatch, name, said):
+    monkeypatch.setattr("abi.execution.apart.LIMIT_S", 12.0)
+    answer = plan(module=f"toy_modules:{name}")
+    assert answer.code == 2
+    assert re.search(f"Expected toy_modules:{name} to be built and traced, {said}", answer.sentence)
 
 
 def test_the_first_plan_is_printed_where_what_if_fits_nothing(plan):
@@ -280,7 +331,9 @@ def test_bad_input_is_one_sentence(plan, changed, said):
 
 def test_a_file_and_a_module_at_once(plan, tmp_path):
     (tmp_path / "attention.json").write_text(json.dumps({}))
-    assert "got both: leave one out" in plan(tmp_path / "attention.json").sentence
+    assert (
+        "got both it and --module, --batch, --global-batch: leave one out" in plan(tmp_path / "attention.json").sentence
+    )
 
 
 def test_the_api_is_where_the_planner_is():

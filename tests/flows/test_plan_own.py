@@ -96,12 +96,12 @@ def test_what_if_nothing_fits_the_first_plan_is_shown_and_the_nearest_are_named(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--what-if", "gpus=2"], "other devices are planned for with --module"),
+        (["--what-if", "gpus=2"], "plan again with --gpus for other devices"),
         (["--what-if", "memory=2"], "use one of the units"),
         (["--what-if", "parameters=0"], "Expected a count above zero"),
         (["--what-if", "parameters=1k", "--what-if", "parameters=2k"], "they contradict each other"),
         (["--budget", "parameters=-1"], "parameters"),
-        (["--steps", "7"], "or the flags of a module, got both"),
+        (["--steps", "7"], "or the flags of a module, got both it and --steps: leave one out"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(plan, words, said):

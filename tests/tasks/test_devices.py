@@ -55,6 +55,16 @@ def test_the_settings_go_before_what_was_measured(ws: Workspace) -> None:
     assert rates == {"bfloat16": 100e12, "float32": 30.3e12 / 2, "tf32": 30e12}
 
 
+def test_an_own_entry_takes_what_was_measured_of_the_card_that_it_is_like(ws: Workspace) -> None:
+    keep(ws, calibration(find("L4")))
+    own = {"ours": {"like": "near", "rates": {"tf32": "50TFLOPS"}}, "near": {"like": "L4", "price_per_hour": 0.8}}
+    device = cluster(ws, load_config(settings={"devices": own}), "2xours").device
+    assert device.name == "ours"
+    assert device.rates == {"bfloat16": 121e12 / 2, "float32": 30.3e12 / 2, "tf32": 50e12}
+    assert device.price_per_hour == 0.8
+    assert device.source == "of L4: measured"
+
+
 def test_what_was_measured_under_other_versions_is_not_taken(ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     known = find("L4")
     keep(ws, calibration(known, torch="1.0.0"), torch=torch_version())

@@ -103,7 +103,7 @@ def test_a_driver_that_fails_is_no_gpu_with_the_reason(card: Make, library: Make
     nvml = library([h200(card)], fails=call)
     seen = look(library=nvml)
     assert [c.device.kind for c in seen.clusters] == ["cpu"]
-    assert seen.notes == ("no GPU found: NVIDIA's driver answers: Driver/library version mismatch",)
+    assert seen.notes == ("no GPU found: NVIDIA's library says: Driver/library version mismatch",)
     assert nvml.open == 0
 
 
@@ -118,7 +118,7 @@ def test_a_lost_card_does_not_hide_the_others(card: Make, library: Make, monkeyp
     monkeypatch.setattr(nvml, "nvmlDeviceGetName", name)
     seen = look(library=nvml)
     assert [(c.device.name, c.count) for c in seen.clusters[:-1]] == [("H200", 1)]
-    assert seen.notes == ("a GPU is left out, as NVIDIA's driver answers: GPU is lost",)
+    assert seen.notes == ("a GPU is left out, as NVIDIA's library says: GPU is lost",)
 
 
 def test_an_older_driver_gives_the_whole_memory(card: Make, library: Make) -> None:

@@ -67,4 +67,4 @@ def test_a_gpu_without_a_counter_or_a_driver(library: Any, card: Any, monkeypatc
     assert counter.missing == "energy, as this GPU has no counter (Not Supported)"
     with counting("cuda:0", library=library([], fails="init")) as counter:
         assert counter.joules is None
-    assert counter.missing.startswith("energy, as NVIDIA's driver answers")
+    assert counter.missing.startswith("energy, as NVIDIA's library says")

@@ -49,6 +49,10 @@ def test_counts_and_names(text: str, count: int, name: str) -> None:
         ("1.5xH200", "whole number"),
         ("99999999999xH200", "from 1 to 16"),
         ("-3", "from 1 to 16"),
+        ("0", "from 1 to 16 in one machine, got '0'"),
+        ("2xauto", "auto by itself"),
+        ("L4,H100", "of one kind"),
+        ("2xL4, 2xH100", "of one kind"),
         ("2x", "as 2xH200, H200, auto or cpu"),
         ("", "as 2xH200, H200, auto or cpu"),
         ("  ", "as 2xH200, H200, auto or cpu"),
@@ -65,6 +69,21 @@ def test_nonsense_is_one_sentence(text: str, said: str) -> None:
         parse(text)
     assert len(str(raised.value)) < 300
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("Auto",), r"a name of your own .* got 'Auto'"),
+        (("12",), "a name of your own"),
+        (("ours", "Ours"), "got 'ours' and 'Ours', which are read as one name"),
+        (("L4", "NVIDIA L4"), "read as one name"),
+    ],
+)
+def test_own_names_that_could_not_be_asked_for(names: tuple[str, ...], said: str) -> None:
+    own = {name: {"like": "H100-SXM"} if name != "NVIDIA L4" else {"power": "70W"} for name in names}
+    with pytest.raises(UsageError, match=said):
+        parse("2xT4", own)
 
 
 def test_a_machine_that_is_only_described() -> None:

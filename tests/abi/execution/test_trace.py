@@ -9,6 +9,7 @@ from torch import nn
 from abi.errors import Untraceable, UsageError
 from abi.execution.allocator import allocated_peaks
 from abi.execution.batch import parse_batch
+from abi.execution.footprint import footprint
 from abi.execution.module import load
 from abi.execution.step import PHASES, Training, plain_kernels
 from abi.execution.target import Target
@@ -143,3 +144,19 @@ def test_torch_is_left_as_it_was():
     trace(Training(build=perceptron, batch=X), 4)
     assert torch.equal(torch.rand(2), expected)
     assert torch.backends.mkldnn.enabled == enabled
+
+
+@pytest.mark.parametrize(
+    ("build", "batch", "said"),
+    [
+        ("perceptron", "input=f32[B,7]", "same reduction dim"),
+        ("perceptron", "input=i64[B,8]<3", "matrix products of one type are expected, not of float32 and int64"),
+        ("perceptron", "x=f32[B,8],y=f32[B]", "takes 2 positional arguments but 3 were given"),
+        ("Recurrent", "x=f32[B,3,7]", "Expected 8, got 7"),
+        ("convolution", "x=f32[B,1,9,9]", "to have 3 channels"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_told_and_not_run(build, batch, said):
+    known = {"perceptron": perceptron, "Recurrent": Recurrent, "convolution": lambda: nn.Conv2d(3, 4, 3)}
+    with pytest.raises(UsageError, match=f"Expected a batch that fits the module, got .*{said}"):
+        footprint(Training(build=known[build], batch=parse_batch(batch)))

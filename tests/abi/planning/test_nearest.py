@@ -116,7 +116,7 @@ def test_what_if_lays_limits_over_an_envelope() -> None:
         ("memory", "Expected a change as parameters=…"),
         ("memroy=1GiB", "did you mean memory?"),
         ("memory=1GiB,memory=2GiB", "they contradict each other"),
-        ("gpus=2", "other devices are planned for with --module"),
+        ("gpus=2", "plan again with --gpus for other devices"),
     ],
 )
 def test_what_no_envelope_is(text: str, said: str) -> None:

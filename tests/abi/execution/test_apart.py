@@ -1,0 +1,56 @@
+"""What is run in a copy of the process: its answer and its errors come back, what it changes does not."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from abi.errors import PlanInfeasible, UsageError
+from abi.execution.apart import apart
+
+
+def test_the_answer_comes_back_and_changes_do_not() -> None:
+    held: list[int] = []
+
+    def run() -> int:
+        held.append(1)
+        return len(held)
+
+    assert apart(run, "it") == 1
+    assert held == []
+
+
+def test_beside_other_threads_it_runs_here() -> None:
+    held: list[int] = []
+    wait = threading.Event()
+    other = threading.Thread(target=wait.wait)
+    other.start()
+    try:
+        apart(lambda: held.append(1), "it")
+    finally:
+        wait.set()
+        other.join()
+    assert held == [1]
+
+
+def test_an_error_comes_back_with_what_it_carries() -> None:
+    def run() -> None:
+        msg = "Expected room, got none."
+        raise PlanInfeasible(msg, nearest=(7,))
+
+    with pytest.raises(PlanInfeasible, match="Expected room, got none") as error:
+        apart(run, "it")
+    assert error.value.nearest == (7,)
+    assert "in run" in error.value.__notes__[0]  # the traceback of the copy
+
+
+def test_what_never_ends_is_ended() -> None:
+    with pytest.raises(UsageError, match=r"Expected it to be built and traced, got no end in 0\.5 s: run"):
+        apart(lambda: time.sleep(60), "it", time_limit_s=0.5)
+
+
+def test_an_answer_that_cannot_be_sent_is_no_silence() -> None:
+    with pytest.raises(UsageError, match="got an end of its process with code 1"):
+        apart(lambda: lambda: 0, "it")

@@ -75,13 +75,13 @@ def phase_time(phase: PhaseBound, device: Device, arithmetic: Arithmetic, rows: 
     arithmetic_s, bandwidth_s = np.zeros_like(rows), np.zeros_like(rows)
     for call in phase.calls:
         times = call.tensor_times if call.rate == "own" and arithmetic != "float32" else call.times
-        moved_s = (call.bytes[0] + call.bytes[1] * rows) / bandwidth
-        computed_s = (
-            (call.flops[0] + call.flops[1] * rows) / rate_of(call, device, arithmetic) if call.rate else moved_s
-        )
+        moved_s = call.times * (call.bytes[0] + call.bytes[1] * rows) / bandwidth
+        computed_s = np.zeros_like(rows)
+        if call.rate:
+            computed_s = times * (call.flops[0] + call.flops[1] * rows) / rate_of(call, device, arithmetic)
         start_s = call.kernels * (PRODUCT_START_S if call.rate else OTHER_START_S) if gpu else 0.0
         held_back = computed_s >= moved_s if call.rate else np.zeros_like(rows, dtype=bool)
-        taken = call.calls * (times * np.maximum(computed_s, moved_s) + start_s)
+        taken = call.calls * (np.maximum(computed_s, moved_s) + start_s)
         arithmetic_s = arithmetic_s + np.where(held_back, taken, 0.0)
         bandwidth_s = bandwidth_s + np.where(held_back, 0.0, taken)
     return PhaseTime(arithmetic_s, bandwidth_s, launches_s, gpu)

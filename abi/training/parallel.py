@@ -116,7 +116,8 @@ class Replica(Alone):
     def align(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """What was drawn or ranked on a GPU may differ by rounding."""
         owned = [p for group in optimizer.param_groups for p in group["params"]]
-        moments = [t for p in owned for t in optimizer.state.get(p, {}).values() if isinstance(t, Tensor)]
+        # by name: a checkpoint is read in any order
+        moments = [t for p in owned for _, t in sorted(optimizer.state.get(p, {}).items()) if isinstance(t, Tensor)]
         with _answered():
             for tensor in [*network.parameters(), *network.buffers(), *moments]:
                 distributed.broadcast(tensor.detach(), 0)

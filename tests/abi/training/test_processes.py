@@ -44,7 +44,9 @@ def _run(run: Any) -> Any:
 @pytest.mark.parametrize("fault", ["killed", "killed_unnoticed"])
 def test_a_process_that_is_killed_ends_the_others_with_one_sentence(faults: Any, fault: str) -> None:
     began = time.monotonic()
-    with pytest.raises(ProcessLost, match=r"got process 2 of them killed by SIGKILL.*: see whether .* memory") as caught:
+    with pytest.raises(
+        ProcessLost, match=r"got process 2 of them killed by SIGKILL.*: see whether .* memory"
+    ) as caught:
         _run(getattr(faults, fault))
     assert time.monotonic() - began < SOON_S
     assert ("(the last that it said)" in str(caught.value)) == (fault == "killed")
@@ -116,7 +118,9 @@ def test_no_process_outlives_the_one_that_was_asked(how: str) -> None:
         assert asked.stderr is not None
         try:
             assert asked.stdout.readline() == b"there\n"
-            children = [c for c in psutil.Process(asked.pid).children() if "resource_tracker" not in " ".join(c.cmdline())]
+            children = [
+                c for c in psutil.Process(asked.pid).children() if "resource_tracker" not in " ".join(c.cmdline())
+            ]
             assert len(children) == 2
             if how == "Ctrl-C":
                 os.killpg(asked.pid, signal.SIGINT)

@@ -95,7 +95,8 @@ class Replica(Alone):
         flat = torch.cat([part.flatten() for part in parts])
         with _answered():
             distributed.all_reduce(flat)
-        summed = [s.view_as(p) for s, p in zip(flat.split([p.numel() for p in parts]), parts, strict=True)]
+        pieces = torch.split(flat, [part.numel() for part in parts])
+        summed = [piece.view_as(part) for piece, part in zip(pieces, parts, strict=True)]
         torch._foreach_copy_(gradients, summed[: len(gradients)])
         return tuple(summed[len(gradients) :])
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -81,7 +83,5 @@ class Said(Unwatched):
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120 - as a child finds this file
-    import faults
-
-    together(faults.endless, count=2, device="cpu", watcher=Said(), checkpoints=None)
+    sys.path.insert(0, str(Path(__file__).parent))  # as a child finds this file
+    together(importlib.import_module("faults").endless, count=2, device="cpu", watcher=Said(), checkpoints=None)

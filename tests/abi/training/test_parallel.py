@@ -13,6 +13,7 @@ from abi.training import loop
 from abi.training.checkpoint import Progress
 from abi.training.pace import LOOK_EVERY, SETTLED, Pace
 from abi.training.parallel import Alone, Replica
+from abi.training.watch import Unwatched
 from abi.types import Execution
 
 
@@ -146,7 +147,7 @@ def test_as_many_processes_as_the_plan_has_devices(toy: Any, monkeypatch: pytest
 
     def together(run: Any, *, count: int, device: str, **_: Any) -> Any:
         asked.append((count, device, run.args[0].execution.micro_batch))
-        return run(watcher=loop.Unwatched(), checkpoints=None, group=Alone())
+        return run(watcher=Unwatched(), checkpoints=None, group=Alone())
 
     monkeypatch.setattr(loop, "together", together)
     monkeypatch.setattr(loop, "device_count", lambda _: 3)

@@ -111,11 +111,7 @@ def train(
         ProcessLost: one of several processes ended before its time.
     """
     count = device_count(plan) if processes is None else processes
-    watcher, execution, revisions = (
-        watcher or Unwatched(),
-        _divided(plan.execution, len(train), count),
-        list[Revision](),
-    )
+    watcher, execution, revisions = watcher or Unwatched(), plan.execution, list[Revision]()
     while True:
         failed: BaseException | None = None
         run = functools.partial(
@@ -133,17 +129,11 @@ def train(
         if failed is None:
             assert fitted is not None
             return replace(fitted, trained=replace(fitted.trained, plan=plan, revisions=tuple(revisions)))
-        execution, revision = revise(execution, len(train), last_epoch(checkpoints), failed)
+        own_rows = -(-min(execution.batch_rows, len(train)) // count)
+        execution, revision = revise(execution, own_rows, last_epoch(checkpoints), failed)
         release(execution.device)
         revisions.append(revision)
         watcher.revised(revision)
-
-
-def _divided(execution: Execution, rows: int, count: int) -> Execution:
-    """With the micro-batch of one process of several, which is what is halved when memory runs out."""
-    if count == 1:
-        return execution
-    return replace(execution, micro_batch=execution.micro_batch or -(-min(execution.batch_rows, rows) // count))
 
 
 def _attempt(

@@ -21,16 +21,18 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import psutil
 from jaxtyping import Float
 
-from abi.errors import AbiError, ProcessLost, clip
-from abi.outcomes import Epoch, Revision
-from abi.training.checkpoint import Checkpoints
-from abi.training.watch import Watcher
+from abi.errors import AbiError, ProcessLost, WorkspaceError, clip, told
+
+if TYPE_CHECKING:  # torch begins when it is needed
+    from abi.outcomes import Epoch, Revision
+    from abi.training.checkpoint import Checkpoints
+    from abi.training.watch import Watcher
 
 GRACE_S: Final = 2.0
 """After the first failure, so long the others may tell of theirs: the cause is not always heard first."""
@@ -66,16 +68,26 @@ def together(
 
     Raises:
         MemoryError: a process had no memory left.
+        WorkspaceError: there is no room for what they are handed.
         ProcessLost: a process ended before its time.
         AbiError: a process raised that.
     """
     with tempfile.TemporaryDirectory(prefix="abi-training-") as name:
         folder = Path(name)
         saved = None if checkpoints is None else checkpoints.load()
-        # rows are written once: a process that begins reads what it is handed at the speed of its imports
-        (folder / "work").write_bytes(pickle.dumps((run, checkpoints is not None, saved), protocol=5))
+        _write(folder / "work", (run, checkpoints is not None, saved))
         with _started(count, device, folder) as members:
             return _supervise(members, folder, watcher, checkpoints)
+
+
+def _write(path: Path, work: tuple[Any, ...]) -> None:
+    """Once for all: what a process is handed as it starts, it reads at the speed of its imports."""
+    try:
+        with path.open("wb") as file:
+            pickle.dump(work, file, protocol=5)
+    except OSError as error:
+        msg = f"Expected room for a copy of the rows in {path.parent.parent}, got {told(error)}: free some, or set TMPDIR to a larger disk."
+        raise WorkspaceError(msg) from error
 
 
 @contextlib.contextmanager
@@ -156,6 +168,10 @@ def _failure(members: list[_Member], folder: Path) -> BaseException:
     failed.process.join(GRACE_S)
     code = failed.process.exitcode
     how = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
+    if not (folder / f"said-{failed.rank}").is_file():
+        return ProcessLost(
+            f"{which} {how} before it began: in a script of your own, train under `if __name__ == '__main__':`."
+        )
     last = _last_line(folder / f"said-{failed.rank}")
     return ProcessLost(
         f"{which} {how}{last}: see whether the machine's memory ran out, then run it again; it goes on from its checkpoint."
@@ -163,7 +179,7 @@ def _failure(members: list[_Member], folder: Path) -> BaseException:
 
 
 def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").strip().splitlines() if path.is_file() else []
+    lines = path.read_text(errors="replace").strip().splitlines()
     return f" ({clip(lines[-1].strip(), SHOWN)})" if lines else ""
 
 
@@ -174,7 +190,8 @@ def _member(rank: int, count: int, device: str, folder: Path, pipe: Connection) 
     _stay_here()
     tell = _Tell(pipe)
     try:
-        run, keeps, saved = pickle.loads((folder / "work").read_bytes())  # noqa: S301 - of the process that started this one
+        with (folder / "work").open("rb") as file:
+            run, keeps, saved = pickle.load(file)  # noqa: S301 - of the process that started this one
         _train(run, _Kept(tell, saved) if keeps else None, tell, (rank, count, device, folder))
     except AbiError as error:
         tell("error", error)

@@ -142,15 +142,15 @@ def test_all_processes_go_by_the_clock_of_the_first() -> None:
 
 
 def test_as_many_processes_as_the_plan_has_devices(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    table, config, asked = toy.table(), toy.config(), list[tuple[int, str, int | None]]()
-    plan = _plan(toy, table, config, batch_rows=64, micro_batch=None)
+    table, config, asked = toy.table(), toy.config(), list[tuple[int, str]]()
+    plan = _plan(toy, table, config)
 
     def together(run: Any, *, count: int, device: str, **_: Any) -> Any:
-        asked.append((count, device, run.args[0].execution.micro_batch))
+        asked.append((count, device))
         return run(watcher=Unwatched(), checkpoints=None, group=Alone())
 
     monkeypatch.setattr(loop, "together", together)
     monkeypatch.setattr(loop, "device_count", lambda _: 3)
     loop.train(plan, table.train, table.validation, config, seed=0)
     loop.train(plan, table.train, table.validation, config, seed=0, processes=1)
-    assert asked == [(3, "cpu", 22)]  # a third of 64 rows, which is halved where memory runs out
+    assert asked == [(3, "cpu")]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from typing import Any
 import psutil
 import pytest
 
-from abi.errors import PlanInfeasible, ProcessLost
-from abi.training import loop
+from abi.errors import PlanInfeasible, ProcessLost, WorkspaceError
+from abi.training import loop, processes
 from abi.training.processes import together
 from abi.training.watch import Unwatched
 
@@ -102,6 +103,27 @@ def test_memory_that_runs_out_in_one_process_halves_the_parts_of_all(
 def test_an_error_of_the_user_arrives_as_it_is(faults: Any) -> None:
     with pytest.raises(PlanInfeasible, match="Expected more"):
         _run(faults.refused)
+
+
+def test_a_script_that_would_start_itself_again_is_told_what_it_lacks(tmp_path: Path) -> None:
+    script = tmp_path / "own.py"
+    script.write_text(
+        "from abi.training.processes import together\n"
+        "together(print, count=2, device='cpu', watcher=None, checkpoints=None)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(["", *sys.path])}
+    done = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert "ended with code 1 before it began: in a script of your own, train under `if __name__" in done.stderr
+
+
+def test_a_disk_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").symlink_to("/dev/full")  # whose every write fails so
+    monkeypatch.setattr(processes.tempfile, "TemporaryDirectory", lambda **_: nullcontext(str(tmp_path)))
+    with pytest.raises(
+        WorkspaceError, match=r"room for a copy of the rows in .*, got No space left on device: .*TMPDIR"
+    ):
+        _run(print)
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "killed"])

@@ -38,6 +38,7 @@ def scarce(run: Callable[..., Any], rank: int, most: int, after: int, **given: A
 
 def killed(**given: Any) -> None:
     """The second process is killed while the first waits for it in a collective."""
+    _both_there(given)
     if given["group"].rank == 1:
         print("the last that it said", flush=True)  # noqa: T201
         os.kill(os.getpid(), signal.SIGKILL)
@@ -46,6 +47,7 @@ def killed(**given: Any) -> None:
 
 def killed_unnoticed(**given: Any) -> None:
     """The second process is killed while the first would wait for ever, as a kernel of NCCL does."""
+    _both_there(given)
     if given["group"].rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(600)
@@ -69,9 +71,14 @@ def refused(**given: Any) -> None:
 
 def endless(**given: Any) -> None:
     """Both processes are there, and stay."""
+    _both_there(given)
+    time.sleep(600)
+
+
+def _both_there(given: dict[str, Any]) -> None:
     given["group"].agree(0)
     given["watcher"].step(1, 1)
-    time.sleep(600)
+    given["group"].agree(0)
 
 
 class Said(Unwatched):

@@ -6,6 +6,7 @@ AbiError                    exit 1
 |-- PlanInfeasible          exit 5   no configuration fits the envelope
 |-- Untraceable             exit 1   a module whose step cannot be traced without its values
 |-- TrainingDiverged        exit 1   NaN or Inf in training, with its cause
+|-- ProcessLost             exit 1   one of several processes that train together ended
 |-- WorkspaceError          exit 1   disk full, read-only, damaged or busy workspace
 |-- TrackingError           exit 1   the tracking server or registry did not answer
 |-- LedgerError             exit 1   the ledger's database did not answer or refused
@@ -65,6 +66,10 @@ class Untraceable(AbiError):
 
 class TrainingDiverged(AbiError):
     """A loss or gradient became NaN or Inf."""
+
+
+class ProcessLost(AbiError):
+    """One of several processes that train together ended before its time."""
 
 
 class WorkspaceError(AbiError):

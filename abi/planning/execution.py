@@ -268,12 +268,12 @@ def _said(answer: OnDevices, machine: Machine) -> list[str]:
         if answer.cluster.count < there.count
         else ""
     )
-    alone = (
-        " Networks of the project are trained in one process so far, on one of them."
+    processes = (
+        f" Training starts {answer.configuration.devices} processes, one for each device; short ones that compare splits run in one."
         if answer.configuration.devices > 1
         else ""
     )
     return [
         f"Runs on {answer.cluster.count} x {device.name}: {describe(answer.configuration)}; at most {show_bytes(run.memory_bound)} of "
-        f"each device's {show_bytes(device.memory_bytes)}, {show_seconds(run.step_s)} a step, {show_energy(run.energy_j)}{price}, by the traced network.{fewer}{alone}"
+        f"each device's {show_bytes(device.memory_bytes)}, {show_seconds(run.step_s)} a step, {show_energy(run.energy_j)}{price}, by the traced network.{fewer}{processes}"
     ]

@@ -41,3 +41,9 @@ class OnDevices(Value):
 def on_devices(plan: Plan) -> OnDevices | None:
     """How a plan is run on devices; None where none were asked for."""
     return None if plan.execution_plan is None else OnDevices.from_json(plan.execution_plan)
+
+
+def device_count(plan: Plan) -> int:
+    """Devices that train a plan at once, each in a process of its own."""
+    planned = on_devices(plan)
+    return 1 if planned is None else planned.configuration.devices

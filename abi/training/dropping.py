@@ -25,10 +25,10 @@ class Dropping:
         self._pruner.hold(network)
 
     def step(self, share: float, network: Network, average: Network | None, optimizer: torch.optim.Optimizer) -> bool:
-        """Drop what is due when `share` of training is done; tells whether parameters were replaced by smaller ones."""
+        """Drop what is due when `share` of training is done; tells whether something was."""
         replaced = self._shrinker.step(share, network, average, optimizer)
-        self._pruner.step(share, network, average, optimizer)
-        return replaced
+        pruned = self._pruner.step(share, network, average, optimizer)
+        return replaced or pruned
 
     def done(self, network: Network) -> bool:
         """Whether the network is within its plan."""

@@ -47,6 +47,7 @@ class Rows:
     watcher: Watcher | None = None
     checkpoints: Checkpoints | None = None
     profile: bool = False
+    processes: int | None = None
 
 
 def train(
@@ -59,13 +60,17 @@ def train(
     watcher: Watcher | None = None,
     checkpoints: Checkpoints | None = None,
     profile: bool = False,
+    processes: int | None = None,
 ) -> Fitted[Model]:
     """Train exactly what `plan` says; with `profile` also find out where memory and time of a network's step go.
+
+    A network is trained in as many `processes` as the plan has devices, unless another number is given.
 
     Raises:
         TrainingDiverged: a loss or gradient became NaN or infinite; the message names the cause.
     """
-    return FAMILIES[plan.family](plan, Rows(train, validation, config, seed, watcher, checkpoints, profile))
+    rows = Rows(train, validation, config, seed, watcher, checkpoints, profile, processes)
+    return FAMILIES[plan.family](plan, rows)
 
 
 def _network(plan: Plan, rows: Rows) -> Fitted[Model]:
@@ -78,6 +83,7 @@ def _network(plan: Plan, rows: Rows) -> Fitted[Model]:
         watcher=rows.watcher,
         checkpoints=rows.checkpoints,
         profile=rows.profile,
+        processes=rows.processes,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import time
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from abi.inputs.text import TextEncoder
 from abi.metrics import row_loss
 from abi.outcomes import Epoch, Revision, TermWidth, Trained
 from abi.planning.limits import training_seconds
-from abi.planning.on_devices import on_devices
+from abi.planning.on_devices import device_count, on_devices
 from abi.problem import Schema, Task
 from abi.training.checkpoint import Checkpoints, Progress, last_epoch, pack, restore_weights, unpack
 from abi.training.decay import FeatureDecay
@@ -34,6 +35,8 @@ from abi.training.memory import peak_bytes
 from abi.training.objective import row_losses, training_target
 from abi.training.out_of_memory import is_out_of_memory, release, revise
 from abi.training.pace import Pace, schedule
+from abi.training.parallel import Alone
+from abi.training.processes import together
 from abi.training.profile import profiled
 from abi.training.watch import Unwatched, Watcher
 from abi.types import Cost, Execution, Plan
@@ -49,6 +52,7 @@ LOOK: Final = 64
 SHOWN_TERMS: Final = 60
 """Terms of a text that the value of a training names."""
 Stopped = Literal["finished", "early", "time"]
+STOPPED: Final[tuple[Stopped | None, ...]] = (None, "finished", "early", "time")
 
 
 @dataclass
@@ -61,6 +65,26 @@ class _Data:
     validation_target: Tensor
 
 
+@dataclass
+class _State:
+    """What a training holds between two steps; `average` is there where this process validates by one."""
+
+    network: Network
+    average: Network | None
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    decay: FeatureDecay
+    dropping: Dropping
+    shuffle: torch.Generator
+    progress: Progress
+    pace: Pace
+
+    @property
+    def judged(self) -> Network:
+        """What is validated and kept."""
+        return self.network if self.average is None else self.average
+
+
 def train(
     plan: Plan,
     train: Columns,
@@ -71,31 +95,42 @@ def train(
     watcher: Watcher | None = None,
     checkpoints: Checkpoints | None = None,
     profile: bool = False,
+    processes: int | None = None,
 ) -> Fitted[Model]:
     """Train exactly what `plan` says and keep the weights of the epoch with the least validation loss.
 
-    With a checkpoint, training goes on where it was; so it does, with smaller micro-batches, when memory runs out. On a machine that is slower than planned the schedule is shortened
-    (see `abi.training.pace`), so that training still ends inside its limit; otherwise it is repeatable bit by bit. With
-    `profile` it is also found out where memory and time of a step go.
+    With a checkpoint, training goes on where it was; so it does, with smaller micro-batches, when memory runs out. On a
+    machine that is slower than planned the schedule is shortened (see `abi.training.pace`), so that training still ends
+    inside its limit; otherwise it is repeatable bit by bit. With `profile` it is also found out where memory and time of a
+    step go. Where there are several processes, each trains on a device of its own (see `abi.training.parallel`);
+    `processes` is how many, by default as many as the plan's configuration has devices.
 
     Raises:
         TrainingDiverged: a loss or gradient became NaN or infinite; the message names the cause.
         PlanInfeasible: there is no memory for a step of one row.
+        ProcessLost: one of several processes ended before its time.
     """
+    count = device_count(plan) if processes is None else processes
     watcher, execution, revisions = watcher or Unwatched(), plan.execution, list[Revision]()
     while True:
         failed: BaseException | None = None
+        run = functools.partial(
+            _attempt, replace(plan, execution=execution), train, validation, config, seed, profile=profile
+        )
         try:
-            fitted = _attempt(
-                replace(plan, execution=execution), train, validation, config, seed, watcher, checkpoints, profile
-            )
+            if count > 1:
+                fitted = together(run, count=count, device=execution.device, watcher=watcher, checkpoints=checkpoints)
+            else:
+                fitted = run(watcher=watcher, checkpoints=checkpoints, group=Alone())
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             failed = error.with_traceback(None)  # its frames hold the tensors
         if failed is None:
+            assert fitted is not None
             return replace(fitted, trained=replace(fitted.trained, plan=plan, revisions=tuple(revisions)))
-        execution, revision = revise(execution, len(train), last_epoch(checkpoints), failed)
+        own_rows = -(-min(execution.batch_rows, len(train)) // count)
+        execution, revision = revise(execution, own_rows, last_epoch(checkpoints), failed)
         release(execution.device)
         revisions.append(revision)
         watcher.revised(revision)
@@ -107,11 +142,17 @@ def _attempt(
     validation: Columns,
     config: Config,
     seed: int,
+    *,
     watcher: Watcher,
     checkpoints: Checkpoints | None,
     profile: bool,
-) -> Fitted[Model]:
+    group: Alone,
+) -> Fitted[Model] | None:
+    """Train as this process of a group; the first one gives the result, others None."""
+    plan = replace(plan, execution=group.place(plan.execution))
     execution, schema = plan.execution, plan.attention.scores.problem.schema
+    if not group.leads:
+        validation = validation.take(np.arange(1))  # others judge nothing
     torch.set_num_threads(execution.threads)
     torch.manual_seed(seed)
     preparation, fitting = prepare(schema, plan.capacity, train, plan.attention)
@@ -137,11 +178,16 @@ def _attempt(
     )
     network.to(device)
     rows = (data.train, data.target, data.validation)
-    found = profiled(network, *rows, execution, schema.task) if profile else None
-    memory = None if device.type == "cuda" else peak_bytes(network, *rows, execution, schema.task)
+    own = replace(execution, batch_rows=-(-execution.batch_rows // group.size))
+    found = profiled(network, *rows, own, schema.task) if profile and group.leads else None
+    memory = peak_bytes(network, *rows, own, schema.task) if device.type != "cuda" and group.leads else None
     with metered(execution.device) as meter:
-        progress, stopped = _loop(network, data, plan, config, seed, watcher, checkpoints, meter.steps)
+        progress, stopped = _loop(network, data, plan, config, seed, watcher, checkpoints, meter.steps, group)
         resources = meter.read(memory)
+    if device.type == "cuda":
+        resources = replace(resources, energy_j=group.joules(resources.energy_j))
+    if not group.leads:
+        return None
     network.load_state_dict(progress.best)
     network.low_precision = False
     model = compact(Model(blueprint, network.cpu()))
@@ -199,69 +245,110 @@ def _loop(
     watcher: Watcher,
     checkpoints: Checkpoints | None,
     steps: Steps,
+    group: Alone,
 ) -> tuple[Progress, Stopped]:
-    execution, task = plan.execution, plan.attention.scores.problem.schema.task
-    average = copy.deepcopy(network) if execution.average else None
+    state = _begun(network, data, plan, seed, checkpoints, group)
+    progress, pace = state.progress, state.pace
+    last_save = time.perf_counter()
+    stopped: Stopped | None = None
+    while stopped is None:
+        group.begin(seed, progress.epoch)
+        epoch_began = time.perf_counter()
+        loss = _epoch(state, data, plan, config.attention.kl, watcher, steps, group)
+        progress.epoch += 1
+        judge = functools.partial(_validate, state.judged, data, plan, config, progress, loss, epoch_began, watcher)
+        if group.leads:
+            judge(state.dropping.done(state.judged))
+        progress.seconds = pace.seconds
+        stopped = STOPPED[group.agree(STOPPED.index(_stopped(progress, pace, plan.execution)))]
+        if stopped is not None and group.agree(
+            not progress.best
+        ):  # the clock cut training before the last weights went
+            _drop(state, 1.0, group)
+            if group.leads:
+                judge(within=True)
+        save = stopped is None and checkpoints is not None and group.leads
+        if save and time.perf_counter() - last_save >= config.training.checkpoint:
+            assert checkpoints is not None
+            checkpoints.save(pack(network, state.average, state.optimizer, state.shuffle, progress))
+            last_save = time.perf_counter()
+    return progress, stopped
+
+
+def _begun(
+    network: Network, data: _Data, plan: Plan, seed: int, checkpoints: Checkpoints | None, group: Alone
+) -> _State:
+    """As the checkpoint left it, or at the start."""
+    execution = plan.execution
+    average = copy.deepcopy(network) if execution.average and group.leads else None
     saved = checkpoints.load() if checkpoints else None
     if saved is not None:
         restore_weights(saved, network, average)  # their sizes, before the optimizer reads them
     optimizer = torch.optim.AdamW(_parameter_groups(network, execution), lr=execution.learning_rate, fused=True)
     decay = FeatureDecay(network, plan.capacity, execution.weight_decay)
-    parameters = list(network.parameters())
     shuffle = torch.Generator().manual_seed(seed)
     progress = Progress() if saved is None else unpack(saved, network, average, optimizer, shuffle)
-    dropping = Dropping(network, plan.capacity, data.train, progress.share)
-    pace = Pace(execution.epochs * _steps(data, execution), training_seconds(plan), progress)
-    last_save = time.perf_counter()
-    stopped: Stopped | None = None
-    while stopped is None:
-        network.train()
-        epoch_began, losses = time.perf_counter(), torch.zeros((), device=data.target.device)
-        lost = ~torch.isfinite(losses)
-        steps.begin()
-        for part in torch.randperm(data.train.rows, generator=shuffle).tensor_split(_steps(data, execution)):
-            index = part.to(data.target.device)
-            rate = _set_rate(optimizer, execution.learning_rate * schedule(progress.share))
-            optimizer.zero_grad(set_to_none=True)
-            loss, whole = _backward(network, data, index, execution, task, config.attention.kl)
-            dropping.hold(network)
-            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
-            lost = lost | ~torch.isfinite(norm + whole)
-            _expect_none(lost, network, whole, progress, rate)
-            nn.utils.clip_grads_with_norm_(parameters, CLIP, norm, foreach=True)
-            decay.before_step(network, rate)
-            optimizer.step()
-            losses += loss * (len(part) / data.train.rows)
-            pace.step()
-            if dropping.step(progress.share, network, average, optimizer):
-                parameters = list(network.parameters())
-            _average(average, network, execution.average, progress.step)
-            watcher.step(progress.step, progress.step + pace.remaining)
-            steps.tick()
-            if pace.over:
-                break
-        _expect_none(lost, network, whole, progress, rate, now=True)
-        progress.epoch += 1
-        judged = network if average is None else average
-        _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher, dropping.done(judged))
-        progress.seconds = pace.seconds
-        stopped = _stopped(progress, pace, execution)
-        if not progress.best and stopped is not None:  # the clock cut training before the last weights went
-            dropping.step(1.0, network, average, optimizer)
-            _validate(judged, data, plan, config, progress, float(losses), epoch_began, watcher, True)
-        if stopped is None and checkpoints and time.perf_counter() - last_save >= config.training.checkpoint:
-            checkpoints.save(pack(network, average, optimizer, shuffle, progress))
-            last_save = time.perf_counter()
-    return progress, stopped
+    group.align(network, optimizer)
+    return _State(
+        network=network,
+        average=average,
+        parameters=list(network.parameters()),
+        optimizer=optimizer,
+        decay=decay,
+        dropping=Dropping(network, plan.capacity, data.train, progress.share),
+        shuffle=shuffle,
+        progress=progress,
+        pace=Pace(execution.epochs * _steps(data, execution), training_seconds(plan), progress, group.agree),
+    )
+
+
+def _epoch(state: _State, data: _Data, plan: Plan, kl: float, watcher: Watcher, steps: Steps, group: Alone) -> float:
+    """Steps until all rows were taken or the time is over; gives their mean loss."""
+    execution, task = plan.execution, plan.attention.scores.problem.schema.task
+    network, progress, pace = state.network, state.progress, state.pace
+    network.train()
+    losses = torch.zeros((), device=data.target.device)
+    lost = ~torch.isfinite(losses)
+    steps.begin()
+    for part in torch.randperm(data.train.rows, generator=state.shuffle).tensor_split(_steps(data, execution)):
+        own, share = group.own(part)
+        index = own.to(data.target.device)
+        rate = _set_rate(state.optimizer, execution.learning_rate * schedule(progress.share))
+        state.optimizer.zero_grad(set_to_none=True)
+        loss, whole = group.add_up(state.parameters, *_backward(network, data, index, share, execution, task, kl))
+        state.dropping.hold(network)
+        norm = nn.utils.get_total_norm([p.grad for p in state.parameters if p.grad is not None], foreach=True)
+        lost = lost | ~torch.isfinite(norm + whole)
+        _expect_none(lost, network, whole, progress, rate)
+        nn.utils.clip_grads_with_norm_(state.parameters, CLIP, norm, foreach=True)
+        state.decay.before_step(network, rate)
+        state.optimizer.step()
+        losses += loss * (len(part) / data.train.rows)
+        pace.step()
+        _drop(state, progress.share, group)
+        _average(state.average, network, execution.average, progress.step)
+        watcher.step(progress.step, progress.step + pace.remaining)
+        steps.tick()
+        if pace.over:
+            break
+    _expect_none(lost, network, whole, progress, rate, now=True)
+    return float(losses)
+
+
+def _drop(state: _State, share: float, group: Alone) -> None:
+    """Drop what is due when `share` of training is done, the same in every process."""
+    if state.dropping.step(share, state.network, state.average, state.optimizer):
+        group.align(state.network, state.optimizer)
+        state.parameters = list(state.network.parameters())
 
 
 def _backward(
-    network: Network, data: _Data, index: Tensor, execution: Execution, task: Task, kl: float
+    network: Network, data: _Data, index: Tensor, weight: float, execution: Execution, task: Task, kl: float
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of the mean loss over the rows, micro-batch by micro-batch; gives the loss and with it the divergence."""
+    """Gradients of the mean loss over the rows times `weight`; gives that, and the same with the divergence."""
     loss, whole = torch.zeros(2, device=index.device).unbind()
     for rows in torch.split(index, execution.part_rows):
-        share = len(rows) / len(index)
+        share = weight * (len(rows) / len(index))
         out = network(data.train.take(rows))
         own = members_loss(out, data.target.index_select(0, rows), task, execution.smoothing)
         total = own + kl * network.attention.divergence()

@@ -33,7 +33,7 @@ def revise(execution: Execution, rows: int, epoch: int, error: BaseException) ->
 
     Args:
         execution: as it was when memory ran out.
-        rows: of training.
+        rows: the most that one process takes in a step.
         epoch: the last one that training goes on after.
         error: what the allocator said.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Final
 
 from abi.training.checkpoint import Progress
@@ -24,11 +25,14 @@ class Pace:
     """Counts steps in `progress` and divides what is left of the schedule over the steps that still fit.
 
     As long as the planned steps fit into the limit, the share done is exactly steps / planned steps, whatever the
-    machine's speed; so the same plan and seed give the same weights.
+    machine's speed; so the same plan and seed give the same weights. `agree` is by which several processes go by one
+    clock.
     """
 
-    def __init__(self, planned: int, limit_s: float | None, progress: Progress) -> None:
-        self._progress, self._limit_s = progress, limit_s
+    def __init__(
+        self, planned: int, limit_s: float | None, progress: Progress, agree: Callable[[int], int] = int
+    ) -> None:
+        self._progress, self._limit_s, self._agree = progress, limit_s, agree
         self._began = time.perf_counter() - progress.seconds
         self._first = (progress.step, progress.seconds)
         self._end = planned if progress.end is None else progress.end
@@ -64,7 +68,7 @@ class Pace:
         now = self.seconds
         # the mean since the start: a stall of a moment must not cut a schedule that still fits
         per_step = (now - self._first[1]) / done
-        fitting = max(0, int((limit_s - now) / per_step))
+        fitting = self._agree(max(0, int((limit_s - now) / per_step)))
         if fitting < self.remaining:
             progress = self._progress
             self.cut = True

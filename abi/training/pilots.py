@@ -34,6 +34,9 @@ LEAST_PATIENCE: Final = 10
 LEAST_STEPS: Final = 600
 """A pilot of fewer steps ranks how fast a split learns, not how well."""
 
+PROCESSES: Final = 1
+"""To start several takes longer than a pilot."""
+
 
 def choose_temperature(
     scores: Scores,
@@ -72,7 +75,7 @@ def choose_temperature(
 
     def attempt(planned: Plan) -> None:
         pilot = shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
-        fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed)
+        fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed, processes=PROCESSES)
         preferred = losses[flattest(trials, caution)] if trials else None
         trials.append(
             trial_of(planned.attention, fitted.trained.loss, fitted.trained.metric, fitted.row_losses, preferred)
@@ -163,7 +166,8 @@ def choose_control(
     for trial in range(trials if trials > 1 else 0):
         plan, seed = plans[trial % len(plans)], config.seed + trial // len(plans)
         pilot = shortened(plan, len(rows_in.row_numbers), config.iterate.pilot)
-        losses.append(train(pilot, rows_in, validation_columns, config, seed=seed).trained.loss)
+        fitted = train(pilot, rows_in, validation_columns, config, seed=seed, processes=PROCESSES)
+        losses.append(fitted.trained.loss)
     place, first = pick_control(losses, len(plans), config.seed)
     return ControlPilots(plans[place], first, tuple(losses))
 

@@ -59,11 +59,11 @@ class Pruner:
             if name in masks and parameter.grad is not None:
                 parameter.grad.mul_(masks[name])
 
-    def step(self, share: float, network: Network, average: Network | None, optimizer: torch.optim.Optimizer) -> None:
-        """Drop what is due when `share` of training is done."""
+    def step(self, share: float, network: Network, average: Network | None, optimizer: torch.optim.Optimizer) -> bool:
+        """Drop what is due when `share` of training is done; tells whether something was."""
         stage = stage_at(share)
         if self._limits is None or stage == self._stage:
-            return
+            return False
         self._stage = stage
         masks, weights = masks_of(network), dict(network.named_parameters())
         live = live_weights(network, masks)
@@ -89,6 +89,7 @@ class Pruner:
             for moment in optimizer.state[weights[name]].values():
                 if moment.shape == mask.shape:
                     moment.mul_(mask)
+        return True
 
     def _unranked(self, network: Network, live: dict[str, Tensor]) -> int:
         """Parameters that do not compete: of attention and texts, and the adapters and biases of what is alive."""

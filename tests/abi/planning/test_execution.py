@@ -14,7 +14,7 @@ from abi.planning.family import plan_family
 from abi.planning.figures import machine_of
 from abi.planning.limits import training_seconds
 from abi.planning.machine import Machine
-from abi.planning.on_devices import OnDevices, on_devices
+from abi.planning.on_devices import OnDevices, device_count, on_devices
 from abi.types import Envelope, Plan
 
 MEBIBYTE = 2**20
@@ -156,3 +156,14 @@ def test_both_families_are_planned_where_both_are_asked_for(make: Any) -> None:
     assert plan.parts is not None
     assert plan.predicted.parameters == plan.parts["network"].parameters + plan.parts["trees"].parameters
     assert _answer(plan).configuration.workers == 0
+
+
+def test_each_device_of_the_choice_trains_in_a_process(make: Any, toy: Any) -> None:
+    plan = make(training__batch_rows=16384, training__block_width=1024, training__blocks=3, rows=200_000)
+    count = _answer(plan).configuration.devices
+    assert device_count(plan) == count == 2
+    assert any("Training starts 2 processes, one for each device" in reason for reason in plan.reasons)
+    alone = make()
+    assert device_count(alone) == 1
+    assert not any("processes" in reason for reason in alone.reasons)
+    assert device_count(make(machine=toy.machine)) == 1

@@ -25,7 +25,8 @@ def _losses(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
             self.trained = type("Trained", (), {"loss": loss, "metric": -loss})
             self.row_losses = np.full(50, loss) + 0.01 * np.sin(np.arange(50.0))
 
-    def train(plan: Any, train_rows: Any, validation: Any, config: Any, *, seed: int) -> Fitted:
+    def train(plan: Any, train_rows: Any, validation: Any, config: Any, *, seed: int, processes: int) -> Fitted:
+        assert processes == 1  # to start others takes longer
         key = plan.attention.temperature if plan.attention.temperature in table else seed
         table.setdefault("rows", len(train_rows))
         return Fitted(table[key])
@@ -123,7 +124,7 @@ def _frugal_losses(monkeypatch: pytest.MonkeyPatch) -> dict[Any, float]:
     """Injected: the validation loss of a pilot by (temperature, frugal)."""
     table: dict[Any, float] = {}
 
-    def train(plan: Any, train_rows: Any, validation: Any, config: Any, *, seed: int) -> Any:
+    def train(plan: Any, train_rows: Any, validation: Any, config: Any, *, seed: int, processes: int) -> Any:
         loss = table[plan.attention.temperature, plan.attention.frugal]
         trained = type("Trained", (), {"loss": loss, "metric": -loss})
         return type(
@@ -235,7 +236,7 @@ def _by_structure(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[float | None, s
             self.trained = type("Trained", (), {"loss": loss, "metric": -loss})
             self.row_losses = np.full(50, loss) + 0.01 * np.sin(np.arange(50.0))
 
-    def train(plan: Any, train_rows: Any, validation: Any, config: Any, *, seed: int) -> Fitted:
+    def train(plan: Any, train_rows: Any, validation: Any, config: Any, *, seed: int, processes: int) -> Fitted:
         a = plan.attention
         return Fitted(table[(a.temperature, "pruned" if a.pruned else "frugal" if a.frugal else "even")])
 
@@ -286,7 +287,8 @@ def test_the_control_chooses_between_plans_before_seeds(toy: Any, monkeypatch: p
     usual, fewer = (toy.plan(table.problem, toy.config(seed=7, training__members=k)) for k in (2, 1))
     losses = {(2, 7): 0.5, (1, 7): 0.4, (2, 8): 0.6, (1, 8): 0.3, (2, 9): 0.1}
 
-    def train(plan: Any, rows: Any, validation: Any, config: Any, *, seed: int) -> Any:
+    def train(plan: Any, rows: Any, validation: Any, config: Any, *, seed: int, processes: int) -> Any:
+        assert processes == 1
         loss = losses[plan.capacity.members, seed]
         return type("Fitted", (), {"trained": type("Trained", (), {"loss": loss})})
 

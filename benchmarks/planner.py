@@ -45,6 +45,7 @@ from results_file import write_results
 
 from abi.devices.calibrate import calibrate
 from abi.devices.calibration import Calibration
+from abi.devices.catalogue import find
 from abi.devices.detect import found as devices_here
 from abi.devices.device import Cluster
 from abi.devices.request import parse
@@ -269,6 +270,8 @@ def apart(chosen: argparse.Namespace) -> None:
     else:
         there = json.loads(chosen.file.read_text())
         cluster = Cluster.from_json(there["cluster"])
+        segments = find(cluster.device.name).segments_bytes  # of the allocator, which is not measured
+        cluster = replace(cluster, device=replace(cluster.device, segments_bytes=segments))
         keep("memory", cluster, compare(predict(cluster, chosen.only), there["actual"]), there["torch"])
         if there.get("choice"):
             keep("choice", cluster, judged(there["choice"], cluster), there["torch"])

@@ -38,7 +38,7 @@ def apart(run: Callable[[], T], what: str, *, time_limit_s: float | None = None)
     Raises:
         UsageError: its process crashed, ended without an answer, or took too long; else whatever `run` raises.
     """
-    if sys.platform != "linux" or threading.active_count() > 1:
+    if sys.platform != "linux" or not alone():
         return run()
     limit_s = LIMIT_S if time_limit_s is None else time_limit_s
     here, there = multiprocessing.Pipe(duplex=False)
@@ -67,6 +67,11 @@ def apart(run: Callable[[], T], what: str, *, time_limit_s: float | None = None)
     if answer[1] is not None:
         raise answer[1]
     return answer[0]  # type: ignore[return-value]  # it is what `run` gave
+
+
+def alone() -> bool:
+    """Whether this process has one thread: what others hold when it is copied is never let go in the copy."""
+    return threading.active_count() == 1
 
 
 def _answer(run: Callable[[], Any], there: Connection) -> NoReturn:

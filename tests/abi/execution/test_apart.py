@@ -11,6 +11,13 @@ from abi.errors import PlanInfeasible, UsageError
 from abi.execution.apart import apart
 
 
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that other tests left, such as a progress bar's, do not count."""
+    monkeypatch.setattr("abi.execution.apart.alone", lambda: True)
+
+
+@pytest.mark.usefixtures("copied")
 def test_the_answer_comes_back_and_changes_do_not() -> None:
     held: list[int] = []
 
@@ -35,6 +42,7 @@ def test_beside_other_threads_it_runs_here() -> None:
     assert held == [1]
 
 
+@pytest.mark.usefixtures("copied")
 def test_an_error_comes_back_with_what_it_carries() -> None:
     def run() -> None:
         msg = "Expected room, got none."
@@ -46,11 +54,13 @@ def test_an_error_comes_back_with_what_it_carries() -> None:
     assert "in run" in error.value.__notes__[0]  # the traceback of the copy
 
 
+@pytest.mark.usefixtures("copied")
 def test_what_never_ends_is_ended() -> None:
     with pytest.raises(UsageError, match=r"Expected it to be built and traced, got no end in 0\.5 s: run"):
         apart(lambda: time.sleep(60), "it", time_limit_s=0.5)
 
 
+@pytest.mark.usefixtures("copied")
 def test_an_answer_that_cannot_be_sent_is_no_silence() -> None:
     with pytest.raises(UsageError, match="got an end of its process with code 1"):
         apart(lambda: lambda: 0, "it")

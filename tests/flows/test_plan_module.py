@@ -223,6 +223,7 @@ def test_a_forward_pass_without_an_end_is_ended(plan, monkeypatch):
 )
 def test_a_module_takes_nothing_down_with_it(plan, monkeypatch, name, said):
     monkeypatch.setattr("abi.execution.apart.LIMIT_S", 12.0)
+    monkeypatch.setattr("abi.execution.apart.alone", lambda: True)  # whatever threads other tests left
     answer = plan(module=f"toy_modules:{name}")
     assert answer.code == 2
     assert re.search(f"Expected toy_modules:{name} to be built and traced, {said}", answer.sentence)

@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import rfc8785
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_settings import (
@@ -22,48 +21,22 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from abi.canonical import dumps
 from abi.errors import UsageError
 from abi.hardware import DeviceConfig
 from abi.operations import AuditConfig, GatesConfig, MonitorConfig, ScheduleConfig, SigningConfig, TelemetryConfig
+from abi.reading import ChecksConfig, DataConfig
+from abi.recipes import IterateConfig, TrainingConfig
 from abi.sections import MEBIBYTE, Bytes, Count, Energy, Seconds, Section, Share
+from abi.streaming import AdaptConfig
 from abi.types import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-OPERATIONS = {"tracking", "audit", "signing", "gates", "monitor", "schedule", "telemetry", "devices"}
-"""Sections that change nothing in what is trained."""
-
-
-class DataConfig(Section):
-    """Which columns are what, and which rows are held out."""
-
-    columns: dict[str, Literal["numeric", "categorical", "boolean", "date", "id", "text", "ignore"]] = Field(
-        default_factory=dict
-    )
-    """Kinds that replace the inferred ones, per column."""
-    task: Literal["auto", "binary", "multiclass", "regression"] = "auto"
-    """Inferred from the target where "auto"."""
-    validation: Share = 0.15
-    """Share of the training rows that decisions are made on."""
-    test: Share = 0.2
-    """Share of the rows held out for the final figures where no test file is given."""
-
-
-class ChecksConfig(Section):
-    """Limits that the derived expectation suite starts from; the suite file can be edited afterwards."""
-
-    null_slack: Share = 0.1
-    """A column may have this much more missing values than the training data had."""
-    duplicate_rows: Share = 0.5
-    """Warn above this share of duplicate rows."""
-    test_overlap: Share = 0.25
-    """Warn where more than this share of test rows also stands in the training rows."""
-    leak: float = Field(default=0.99, gt=0, le=1)
-    """Warn about a feature that alone tells the target this well (normalised mutual information or R2)."""
-    data_docs: bool = True
-    """Build Great Expectations' Data Docs as evidence."""
+OPERATIONS = {"tracking", "audit", "signing", "gates", "monitor", "schedule", "telemetry", "devices", "adapt"}
+"""Sections that change nothing in what `abi run` trains."""
 
 
 class ScoringConfig(Section):
@@ -85,6 +58,8 @@ class ScoringConfig(Section):
     """Share of discrimination in the score."""
     complexity: float = Field(default=0.25, ge=0)
     """How much complexity raises the score of a feature that carries signal."""
+    pieces: Literal["auto", "on", "off"] = "auto"
+    """Whether pieces of words are terms of a text too; "auto" where texts are short."""
     chunk_rows: int = Field(default=65_536, ge=1)
     """Rows read at a time."""
 
@@ -100,6 +75,8 @@ class AttentionConfig(Section):
     """Most weight of one feature."""
     caution: float = Field(default=1.0, ge=0)
     """A steeper split is taken over a flatter one where its validation loss is lower by this many standard errors."""
+    compute: float = Field(default=0.5, gt=0, le=1)
+    """Share of the even split's multiply-accumulates in a picture's regions that attention's split may take."""
     blend: bool = True
     """Also try scores whose blend and temperature are fitted to what the flat split's short-trained model showed."""
     kl: float = Field(default=0.01, ge=0)
@@ -136,98 +113,30 @@ class EnvelopeConfig(Section):
         )
 
 
-class TreesConfig(Section):
-    """How boosted trees are grown. null takes the recipe for the number of rows and the task."""
-
-    rounds: int | None = Field(default=None, ge=1)
-    """Most rounds of boosting; the envelope may make it less."""
-    leaves: int | None = Field(default=None, ge=2, le=4096)
-    """Most leaves of a tree; the envelope may make it less."""
-    learning_rate: float | None = Field(default=None, gt=0, le=1)
-    """Shrinkage of each round."""
-    bins: int = Field(default=255, ge=2, le=255)
-    """Histogram bins of a feature at the even split; attention divides their sum anew."""
-    patience: int | None = Field(default=None, ge=1)
-    """Rounds without a better validation loss before boosting stops."""
-
-
-class TrainingConfig(Section):
-    """How a plan is trained. null takes the recipe for the number of rows and the task."""
-
-    family: Literal["network", "trees", "auto", "blend"] = "auto"
-    """network (torch), trees (LightGBM), blend (both), or auto: the one that validation rows favour, within the envelope."""
-    members: int | None = Field(default=None, ge=1, le=64)
-    """Ensemble views (TabM's k)."""
-    blocks: int | None = Field(default=None, ge=1, le=8)
-    """Linear layers of the backbone."""
-    block_width: int | None = Field(default=None, ge=8, le=2048)
-    """Largest width of the backbone; the envelope may make it smaller."""
-    bins: int | None = Field(default=None, ge=2, le=1024)
-    """Bins of a numeric feature at the even width."""
-    learning_rate: float | None = Field(default=None, gt=0)
-    """Peak rate of AdamW."""
-    encoder_factor: float | None = Field(default=None, gt=0)
-    """The encoders' rate over that."""
-    weight_decay: float | None = Field(default=None, ge=0)
-    """Decoupled weight decay of the backbone."""
-    attended_decay: float | None = Field(default=None, ge=0, le=2)
-    """How much weaker that is on attended features: times (even share / attention)^this, from a quarter to 4."""
-    dropout: float | None = Field(default=None, ge=0, le=0.9)
-    """Dropout in the backbone."""
-    average: Share | None = None
-    """Decay of the moving average of the weights; 0 is none."""
-    epochs: int | None = Field(default=None, ge=1)
-    """Epochs of one training; the time limit may make it less."""
-    patience: int | None = Field(default=None, ge=1)
-    """Epochs without a better validation loss before training stops."""
-    batch_rows: int | None = Field(default=None, ge=2)
-    """Rows of one step."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """A GPU is used where there is one."""
-    gpus: str | None = Field(default=None, max_length=100)
-    """Devices to plan for by their figures, as 2xL4, auto or cpu; null plans for this machine as it was measured."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """bfloat16 where the processor computes it natively."""
-    checkpoint: Seconds = 15.0
-    """Time between checkpoints."""
-    threads: int | None = Field(default=None, ge=1)
-    """Processor threads; all cores where null."""
-    trees: TreesConfig = TreesConfig()
-    """Boosted trees."""
-
-
-class IterateConfig(Section):
-    """The loop: rescore from the model, refit, replan, retrain."""
-
-    rounds: int = Field(default=3, ge=1)
-    """At most this many trainings."""
-    time: Seconds = 480.0
-    """Time for pilots, rounds and the control's trials together."""
-    tolerance: float = Field(default=1e-3, ge=0)
-    """Stop when a round gains less than this share of the validation loss."""
-    plan_change: float = Field(default=0.02, ge=0)
-    """Stop when less than this share of the widths would move."""
-    movement: float = Field(default=0.01, ge=0)
-    """Attention has converged where less than this share of it, or of the widths less than `plan_change`, would move."""
-    pilot: float = Field(default=0.3, gt=0, le=1)
-    """Length of the short trainings that choose the temperature, as a share of the plan's epochs."""
-    pilot_rows: int = Field(default=20_000, ge=10)
-    """Rows of those."""
-
-
 class EvaluationConfig(Section):
     """How held-out quality is stated."""
 
-    metric: Literal["auto", "roc_auc", "accuracy", "log_loss", "rmse", "mae", "r2"] = "auto"
-    """The primary metric: ROC AUC (binary), accuracy (multiclass) or RMSE (regression) where "auto"."""
+    metric: Literal[
+        "auto", "roc_auc", "accuracy", "balanced_accuracy", "f1_macro", "f1_micro", "subset_accuracy",
+        "head_accuracy", "medium_accuracy", "tail_accuracy", "log_loss", "rmse", "mae", "r2",
+    ] = "auto"  # fmt: skip
+    """The primary metric: ROC AUC (binary), accuracy (multiclass), micro F1 (multilabel) or RMSE (regression) where "auto"."""
     resamples: int = Field(default=1000, ge=100)
     """Bootstrap resamples."""
     slices: int = Field(default=3, ge=0)
     """Features with the most attention whose groups are reported one by one."""
     slice_rows: int = Field(default=30, ge=2)
     """Least rows of a reported group."""
+    relevant: float | None = None
+    """Target from which a row counts as relevant in rankings per user; the upper quartile of the taught rows where null."""
     latency_calls: int = Field(default=50, ge=5)
     """Single-row predictions timed."""
+    robust: bool = False
+    """Also measure the model under noise, missing features and adversarial steps, and how steady its attention is."""
+    robust_rows: int = Field(default=5000, ge=10)
+    """Most held-out rows of that; the first so many."""
+    robust_features: int = Field(default=3, ge=0)
+    """Features with the most attention that are missing one by one."""
 
 
 class TrackingConfig(Section):
@@ -277,6 +186,7 @@ class Config(BaseSettings):
     monitor: MonitorConfig = MonitorConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
+    adapt: AdaptConfig = AdaptConfig()
     devices: dict[str, DeviceConfig] = Field(default_factory=dict)
     """Cards that the catalogue does not know, or prices and figures of those that it knows, by name."""
 
@@ -298,7 +208,7 @@ class Config(BaseSettings):
     def digest(self, *sections: str) -> str:
         """SHA-256 of the named sections (where none is named, of all that a model depends on)."""
         plain = self.model_dump(mode="json", include=set(sections) or set(type(self).model_fields) - OPERATIONS)
-        return hashlib.sha256(rfc8785.dumps(plain)).hexdigest()
+        return hashlib.sha256(dumps(plain)).hexdigest()
 
     def recorded(self) -> dict[str, Any]:
         """All settings that a model depends on, as plain JSON; what `digest()` is the hash of."""

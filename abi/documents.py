@@ -8,9 +8,10 @@ from typing import Any
 
 import rfc8785
 
+from abi.adapted import Adapted
 from abi.errors import UsageError
 from abi.monitored import Drift, Reference
-from abi.outcomes import Conditions, Evaluation, Move, Trained
+from abi.outcomes import Conditions, Evaluation, Move, Source, Trained
 from abi.problem import Checks, Problem, Snapshot
 from abi.types import Attention, Plan, Scores
 from abi.values import Value
@@ -30,6 +31,8 @@ KINDS: dict[str, type[Value]] = {
         Conditions,
         Reference,
         Drift,
+        Source,
+        Adapted,
     )
 }
 

@@ -51,6 +51,8 @@ class SigningConfig(Section):
 class GatesConfig(Section):
     """What a version must show before it becomes champion. null turns a gate off."""
 
+    signal: bool = True
+    """Held-out rows must show that the model knows more than chance, interval considered."""
     champion: float | None = Field(default=0.0, ge=0)
     """The lower end of the paired 95% interval of the gain over the champion must lie above minus this (metric's unit)."""
     uniform: float | None = Field(default=0.01, ge=0)
@@ -65,6 +67,8 @@ class GatesConfig(Section):
     """Most time to predict one row; the envelope's limit where null."""
     memory: bool = True
     """Measured training memory must lie inside the envelope."""
+    robustness: float | None = Field(default=None, ge=0)
+    """Most that noise, missing features and adversarial steps of middle strength may cost, as a share of the metric's value."""
     movement: float | None = Field(default=0.3, gt=0, le=1)
     """Most total variation between the champion's attention and the candidate's."""
     checks: bool = True
@@ -72,7 +76,19 @@ class GatesConfig(Section):
     loads: bool = True
     """The signed artifact loads in a fresh process and predicts what was recorded."""
     approvable: tuple[
-        Literal["champion", "uniform", "baseline", "slices", "calibration", "latency", "memory", "movement"], ...
+        Literal[
+            "signal",
+            "champion",
+            "uniform",
+            "baseline",
+            "slices",
+            "calibration",
+            "latency",
+            "memory",
+            "robustness",
+            "movement",
+        ],
+        ...,
     ] = ("movement",)
     """Gates that a person may waive with `abi promote --approve --reason`."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from abi.frequency import ClassGroups, Lean
 from abi.resources import Resources, StepProfile
+from abi.robustness import Robustness
 from abi.types import Attention, Cost, Estimate, Family, LayerSplit, Plan
 from abi.values import Late, Value
 
@@ -83,6 +85,38 @@ class Revision(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Begun(Value):
+    """One way to begin a training, cold or from another model, and what came of it on validation rows."""
+
+    artifact: str
+    loss: float
+    metric: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Value):
+    """A training from another domain's model beside one from nothing: same plan, schedule and seed.
+
+    `source` is the registered model, `artifact` the SHA-256 of its weights; `features`, `terms`, `layers`, `outputs` and
+    `parameters` are what was carried over. `gain` is by how much less validation loss the warm one has (paired, in the
+    loss's unit; above zero it helped), and the better one was kept. Where nothing could be carried over, `obstacle` says why.
+    """
+
+    source: str
+    artifact: str
+    features: tuple[str, ...]
+    terms: int
+    layers: int
+    outputs: int
+    parameters: int
+    cold: Begun
+    warm: Begun
+    gain: Estimate
+    kept: Literal["cold", "warm"]
+    obstacle: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained(Value):
     """A trained model. `artifact` is the SHA-256 of its weights file; `attention` what the weights moved to in training.
 
@@ -90,7 +124,7 @@ class Trained(Value):
     prunes, `kept` are the parameters that training left each feature (its encoder's, and its columns in the layer above)
     and `layers` those that it left each part of the network. `tried` is there where it is the uniform control, `revisions`
     where memory ran out on the way. `resources` are what it took besides; `profile` says where memory and time of a step
-    of the network went, where that was asked for.
+    of the network went, where that was asked for. `transfer` is there where the run started from another model.
     """
 
     plan: Plan
@@ -112,6 +146,7 @@ class Trained(Value):
     revisions: Late[tuple[Revision, ...]] = ()
     resources: Late[Resources | None] = None
     profile: Late[StepProfile | None] = None
+    transfer: Late[Transfer | None] = None
 
     @property
     def predicted(self) -> Cost:
@@ -169,8 +204,42 @@ class Control(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Signal(Value):
+    """Whether held-out rows show that the model knows more than the training rows' target alone.
+
+    `chance` is the metric of that constant prediction (the mean, or the classes' shares), `gain` the model's over it.
+    """
+
+    chance: float
+    gain: Gain
+
+    @property
+    def found(self) -> bool:
+        """Whether the interval of the gain leaves chance out."""
+        return self.gain.difference.low > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking(Value):
+    """How a user's held-out rows are ranked, the mean over `users` that have a relevant row and another.
+
+    A row is relevant from `threshold` on. `controls` are the same metrics of the uniform control and the baseline.
+    """
+
+    threshold: float
+    users: int
+    metrics: dict[str, Estimate]
+    controls: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(Value):
-    """What the kept model is worth on held-out data."""
+    """What the kept model is worth on held-out data; `robustness` is what changed inputs do to it, where that was asked for.
+
+    `transfer` is the gain of the training from another model over the one from nothing, where there were both. `signal` is
+    not there in evaluations of before there was any; `groups` are the classes by their training rows, where these differ,
+    `leans` what tells the rarest of them.
+    """
 
     trained: Trained
     rows: int
@@ -181,10 +250,24 @@ class Evaluation(Value):
     calibration: Calibration | None
     latency_s: float
     trials: int
+    robustness: Late[Robustness | None] = None
+    transfer: Late[Gain | None] = None
+    signal: Late[Signal | None] = None
+    groups: Late[ClassGroups | None] = None
+    ranking: Late[Ranking | None] = None
+    leans: Late[tuple[Lean, ...]] = ()
 
     def control(self, name: str) -> Control:
         """The control of that name."""
         return next(c for c in self.controls if c.name == name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Value):
+    """The registered model of another domain that a run starts from."""
+
+    uri: str
+    trained: Trained
 
 
 @dataclass(frozen=True, kw_only=True)

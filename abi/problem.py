@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from abi.values import Value
+from abi.values import Floats, Late, Value
 
-Task = Literal["binary", "multiclass", "regression"]
-Kind = Literal["numeric", "categorical", "boolean", "text"]
+Task = Literal["binary", "multiclass", "multilabel", "regression"]
+Kind = Literal["numeric", "categorical", "boolean", "text", "embedding", "region"]
+Medium = Literal["image", "audio"]
 Role = Literal["train", "validation", "test"]
 DatePart = Literal["time", "month", "weekday", "hour"]
+WindowStatistic = Literal["mean", "std", "min", "max"]
+Pooling = Literal["mean", "cls", "max"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +50,35 @@ class Snapshot(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pretrained(Value):
+    """A pretrained encoder, whose weights stay as they are; another one is another problem.
+
+    Attributes:
+        sha256: of the files that it is made of (`abi.data.encoder_folder`).
+        dimensions: numbers that a text becomes.
+        pooling: how its tokens' vectors become one.
+        normalise: whether that is brought to length 1.
+        max_tokens: tokens of a text that are read.
+        parameters: its frozen weights.
+        matrices: those of them that every token is multiplied by.
+    """
+
+    sha256: str
+    dimensions: int
+    pooling: Pooling
+    normalise: bool
+    max_tokens: int
+    parameters: int
+    matrices: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Feature(Value):
-    """A thing that attention can be given to: a column, or one part of a date column."""
+    """A thing that attention can be given to: a column, a part of a date column, what an encoder makes of a column, a region.
+
+    A text's `mention` is the column whose value is marked in it (`abi.data.mentions`). `place` is a region's number in its
+    `Grid`, row by row.
+    """
 
     name: str
     column: str
@@ -56,6 +86,51 @@ class Feature(Value):
     part: DatePart | None = None
     distinct: int
     missing_share: float
+    encoder: Late[Pretrained | None] = None
+    mention: Late[str | None] = None
+    place: Late[int | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid(Value):
+    """How the files of a media column become pictures of one size, and the regions that these are cut into.
+
+    A sound becomes a log-mel spectrogram: high bands in the first rows, time from left to right.
+
+    Attributes:
+        column: of the table.
+        medium: what the files are.
+        channels: of a picture (3 colours, 1 grey or sound).
+        height: in pixels or mel bands.
+        width: in pixels or frames.
+        rows: of regions.
+        cols: of regions.
+        mean: of each channel, in [0, 255].
+        deviation: of each channel.
+        centres: of the codebook, one after another: what a region shows is told, for scoring, by the nearest one.
+        rate: samples per second that sounds are brought to.
+        seconds: of sound that the width stands for.
+        mirrored: whether a mirrored picture is as good as the picture.
+    """
+
+    column: str
+    medium: Medium
+    channels: int
+    height: int
+    width: int
+    rows: int
+    cols: int
+    mean: Floats
+    deviation: Floats
+    centres: Floats = ()
+    rate: Late[int | None] = None
+    seconds: Late[float | None] = None
+    mirrored: bool = False
+
+    @property
+    def regions(self) -> int:
+        """Number of regions."""
+        return self.rows * self.cols
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,23 +143,117 @@ class SetAside(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Series(Value):
+    """What of earlier rows stands beside each row: of every channel its lags, its difference, statistics of windows.
+
+    Rows with the same value in `group` are a series of their own. A window ends with the row itself. `target_lags` are
+    earlier values of the target, which must be known by then.
+    """
+
+    channels: tuple[str, ...]
+    lags: tuple[int, ...]
+    windows: tuple[int, ...]
+    statistics: tuple[WindowStatistic, ...]
+    differences: bool
+    group: Late[str] = ""
+    target_lags: Late[tuple[int, ...]] = ()
+
+    def columns(self, channel: str) -> tuple[str, ...]:
+        """Names of what is derived from a channel: lags, difference, then windows."""
+        names = [f"{channel}@lag{lag}" for lag in self.lags]
+        names += [f"{channel}@diff"] if self.differences else []
+        return (*names, *(f"{channel}@{statistic}{window}" for window in self.windows for statistic in self.statistics))
+
+    @property
+    def reach(self) -> int:
+        """How many rows before a row it looks at."""
+        return max([0, int(self.differences), *self.lags, *self.target_lags, *(window - 1 for window in self.windows)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueSet(Value):
+    """A column of several values in one, as "Action|Drama", and those of its values that are features."""
+
+    column: str
+    values: tuple[str, ...]
+
+    def columns(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return tuple(f"{self.column}={value}" for value in self.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behaviour(Value):
+    """Who did what: columns of users and items, what is known of an item, and which rows may be remembered.
+
+    Of the rows before a row counts, means, recent means and times are derived. `titles` is a column that ends with a year in
+    brackets. `history` is "train" where what happens after the training rows is not remembered, "stream" where it is.
+    """
+
+    user: str
+    item: str
+    history: Literal["train", "stream"]
+    separator: str = "|"
+    sets: tuple[ValueSet, ...] = ()
+    titles: Late[str] = ""
+
+    def columns(self) -> tuple[str, ...]:
+        """Names of what is derived."""
+        names = [f"{self.user}@{name}" for name in ("count", "mean", "since")]
+        names += [f"{self.item}@{name}" for name in ("count", "mean", "recent", "since", "age")]
+        if self.sets:
+            names += [f"{self.user}@{'+'.join(one.column for one in self.sets)}"]
+        if self.sets or self.titles:
+            names += ["content@mean"]
+        if self.titles:
+            names += [f"{self.titles}@year", f"{self.titles}@age"]
+        return (*names, *(name for one in self.sets for name in one.columns()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derivation(Value):
+    """What is derived from rows before the row: a model that was trained with it derives the same of new rows.
+
+    `order` is the column of times that says which rows are before, or "rows" for the order in which they come.
+    """
+
+    order: str
+    series: Late[Series | None] = None
+    behaviour: Late[Behaviour | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Schema(Value):
-    """Target, task and features, in column order. `classes` are the labels as text (empty for regression)."""
+    """Target, task and features, in column order. `classes` are the labels as text (empty for regression).
+
+    `derivation` makes columns that some features come from. `separator` stands between the labels of a multilabel target
+    that is text; None where it holds lists. `out_of_scope` is the class that means none of the others.
+    """
 
     target: str
     task: Task
     classes: tuple[str, ...]
     features: tuple[Feature, ...]
     set_aside: tuple[SetAside, ...]
+    grids: Late[tuple[Grid, ...]] = ()
+    derivation: Late[Derivation | None] = None
+    separator: Late[str | None] = None
+    out_of_scope: Late[str | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split(Value):
-    """Which rows are for what: a hash of (seed, row number) against these shares, so any shard can tell alone."""
+    """Which rows are for what, so that any shard can tell alone: by a hash of (seed, row number) against the shares, or by order.
+
+    With `order` (a column, or "rows" for the file's order) rows before `starts[0]` are for training, those from there on for
+    validation and those from `starts[1]` on, where there is one, for the test. Times are seconds since 1970 (UTC).
+    """
 
     seed: int
     validation: float
     test: float
+    order: Late[str] = ""
+    starts: Late[tuple[float, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

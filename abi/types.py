@@ -22,6 +22,8 @@ from abi.values import Floats, Late, Value
 
 Allocation = Literal["attention", "even"]
 Family = Literal["network", "trees", "blend"]
+Balancing = Literal["class_balanced", "logit_adjusted", "resampled"]
+"""How training weighs frequent and rare classes, where it does (`abi.training.balance`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +169,52 @@ class TreesAttention(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inherited(Value):
+    """Attention's prior from another domain's model.
+
+    `prior` are weights on the simplex, in schema order: the source's on the matched features, what the scores ask for on
+    the others. `share` is how much of the prior was taken, chosen among `shares` by `trials` on validation rows.
+    """
+
+    source: str
+    matched: tuple[str, ...]
+    prior: tuple[float, ...]
+    shares: tuple[float, ...]
+    trials: tuple[Trial, ...]
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalanceTrial(Value):
+    """A short training of the even split; `method` None weighs rows alike.
+
+    `metric` is the run's, `gain` by how much better it was than without balancing, `error` the standard error of that over
+    resampled validation rows.
+    """
+
+    method: Late[Balancing | None] = None
+    metric: float | None
+    gain: Late[float | None] = None
+    error: Late[float | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassBalance(Value):
+    """How frequent and rare classes are weighed, and why; `trials` are there where validation rows decided it."""
+
+    method: Late[Balancing | None] = None
+    trials: Late[tuple[BalanceTrial, ...]] = ()
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Attention(Value):
     """Weights on the simplex, a = softmax(score / temperature), balanced by a floor and a cap.
 
     `entropy` is in nats; `moved` the total variation distance to the round before (0 in the first). `blend` is there where
     the weights are of scores with a fitted blend; `scores` stay as the data gave them. `usage` is what a blend is fitted to.
+    `inherited` is there where the run started from another domain's model, `balance` where it was asked or tried how classes
+    are weighed.
     """
 
     scores: Scores
@@ -188,11 +231,14 @@ class Attention(Value):
     pruned: bool = False
     blend: ScoreBlend | None = None
     usage: Late[Usage | None] = None
+    inherited: Late[Inherited | None] = None
+    balance: Late[ClassBalance | None] = None
 
     @property
     def even(self) -> bool:
         """Whether nothing is to be divided otherwise than evenly."""
-        return self.temperature is None and not self.frugal and self.round == 0
+        inherits = self.inherited is not None and self.inherited.share > 0
+        return self.temperature is None and not self.frugal and self.round == 0 and not inherits
 
     @property
     def effective(self) -> float:
@@ -219,7 +265,8 @@ class FeatureCapacity(Value):
     `bins` are piecewise-linear bins (numeric), `rows` embedding rows (categorical: one per value, or per term of a text).
     `shared` are the rows that all other values of a category share by their profile. Of a text's table (`rows` x
     `width`) only `entries` cells are parameters; training starts with `start_entries` and drops the least useful ones.
-    `decay` multiplies the weight decay of what reads the feature's embedding.
+    `decay` multiplies the weight decay of what reads the feature's embedding. A region's embedding is added to those of
+    the other regions of `grid`, its media column; its width is channels of the last stage.
     """
 
     feature: str
@@ -232,6 +279,22 @@ class FeatureCapacity(Value):
     entries: int = 0
     start_entries: int = 0
     decay: float = 1.0
+    grid: Late[str | None] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridCapacity(Value):
+    """The size of a media column's encoder, whose weights all of its regions share.
+
+    `base` are the channels of its first stage, `parameters` all of its weights, `macs` the multiply-accumulates of one
+    row with the regions' widths as they are, `activations` the numbers that all layers give at full width.
+    """
+
+    column: str
+    base: int
+    parameters: int
+    macs: int
+    activations: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +322,9 @@ class Pruning(Value):
 class Capacity(Value):
     """The size of the model: widths per feature, then the backbone: `members` ensemble views of `blocks` x `block_width`.
 
-    With `pruning` it is the size that training starts with, and training decides which weights stay.
+    With `pruning` it is the size that training starts with, and training decides which weights stay. Where there are no
+    blocks, the embeddings' dimensions may be dealt out by turns to so many `slices`, each with a head of its own. With late
+    `fusion` each member reads one modality alone, as many of them as attention gives it (`abi.families.modalities`).
     """
 
     features: tuple[FeatureCapacity, ...]
@@ -268,6 +333,9 @@ class Capacity(Value):
     block_width: int
     layers: LayerSplit
     pruning: Pruning | None = None
+    grids: Late[tuple[GridCapacity, ...]] = ()
+    fusion: Late[Literal["", "late"]] = ""
+    slices: Late[int | None] = None
 
     @property
     def empty(self) -> bool:
@@ -320,13 +388,39 @@ class TreesCapacity(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hardening(Value):
+    """How training makes the network bear changed inputs, all on its embeddings.
+
+    `mixup` is alpha of the Beta distribution that rows are mixed by; `corruption` the share of a row's features that other
+    rows' values take the place of; `missing` the share that is missing. `adversarial` steps have `size`, a share of the
+    embeddings' norm, PGD takes `steps` of them; their loss has a `share` of the whole.
+    """
+
+    mixup: float = 0.0
+    corruption: float = 0.0
+    missing: float = 0.0
+    adversarial: Literal["fgsm", "pgd"] | None = None
+    size: float = 0.1
+    steps: int = 1
+    share: float = 0.5
+
+    @property
+    def passes(self) -> float:
+        """Times a plain step: an attack goes forward and back to the embeddings alone, which is two thirds of one."""
+        if self.adversarial is None:
+            return 1.0
+        return (1.0 if self.share < 1 else 0.0) + 1.0 + self.steps * 2 / 3
+
+
+@dataclass(frozen=True, kw_only=True)
 class Execution(Value):
     """How it is trained: one step takes `batch_rows` rows.
 
     `learning_rate` is AdamW's peak, `encoder_factor` the encoders' rate over that, `average` the decay of the moving
     average of the weights (0 is none), `patience` epochs without a better validation loss, `term_dropout` the share of
-    a text's terms that a step leaves out, `smoothing` that of the labels. Where memory asks for it, a step adds up the
-    gradients of parts of `micro_batch` rows.
+    a text's terms that a step leaves out, `modality_dropout` that of whole modalities, `smoothing` that of the labels. Where
+    memory asks for it, a step adds up the gradients of parts of `micro_batch` rows. `balance` says how rare classes are
+    weighed, where they are.
     """
 
     device: str
@@ -344,6 +438,14 @@ class Execution(Value):
     term_dropout: float = 0.0
     smoothing: float = 0.0
     micro_batch: Late[int | None] = None
+    modality_dropout: Late[float | None] = None
+    balance: Late[Balancing | None] = None
+    hardening: Late[Hardening | None] = None
+
+    @property
+    def passes(self) -> float:
+        """How many times a plain step's work a step is."""
+        return 1.0 if self.hardening is None else self.hardening.passes
 
     @property
     def part_rows(self) -> int:
@@ -353,12 +455,16 @@ class Execution(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(Value):
-    """What a plan costs: predicted before, measured after. Memory is what training adds to the process."""
+    """What a plan costs: predicted before, measured after. Memory is what training adds to the process.
+
+    `macs` are the multiply-accumulates of one row, where there are pictures, whose regions share their weights.
+    """
 
     parameters: int
     memory_bytes: int
     train_time_s: float
     latency_s: float
+    macs: Late[int | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)

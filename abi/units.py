@@ -132,17 +132,15 @@ def show_rate(value: float | int) -> str:
 
 
 def show_duration(value: float | int) -> str:
-    """604800 -> ``'7 d'``; what lasts less than two hours as `show_seconds` has it."""
-    for unit, seconds in (("d", SECONDS["d"]), ("h", SECONDS["h"])):
-        if value >= 2 * seconds:
-            return f"{_digits(value / seconds)} {unit}"
-    return show_seconds(value)
+    """604800 -> ``'7 d'``; what lasts less than two days as `show_seconds` has it."""
+    return f"{_digits(value / SECONDS['d'])} d" if value >= 2 * SECONDS["d"] else show_seconds(value)
 
 
 def show_seconds(value: float | int) -> str:
-    """0.002 -> ``'2 ms'``."""
-    if value >= 120:  # noqa: PLR2004 - below two minutes seconds read better
-        return f"{_digits(value / 60)} min"
+    """0.002 -> ``'2 ms'``; below two minutes seconds read better, below two hours minutes."""
+    for unit in ("h", "min"):
+        if value >= 2 * SECONDS[unit]:
+            return f"{_digits(value / SECONDS[unit])} {unit}"
     if value >= ROUNDS_UP:
         return f"{_digits(value)} s"
     return f"{_digits(value * 1e3)} ms" if value >= ROUNDS_UP * 1e-3 else f"{_digits(value * 1e6)} µs"

@@ -8,9 +8,9 @@ import hashlib
 import struct
 from typing import Annotated, Any, TypeVar
 
-import rfc8785
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
+from abi.canonical import dumps
 from abi.errors import UsageError
 
 
@@ -64,7 +64,7 @@ class Value:
 
     def canonical(self) -> bytes:
         """RFC 8785 bytes: the same value is the same bytes on every machine."""
-        return rfc8785.dumps(self.to_json())
+        return dumps(self.to_json())
 
     @functools.cached_property
     def id(self) -> str:

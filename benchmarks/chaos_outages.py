@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from chaos_inspect import inspect, survey
@@ -23,6 +24,8 @@ RUN = "import sys; from pathlib import Path; from chaos_trace import Trace; impo
 BEYOND_S = 150.0
 """A run may take so much longer than the outage and an undisturbed run together."""
 LIMIT_S = 900.0
+TOLD = re.compile(r"^(waiting|prefect) .*", re.MULTILINE)
+"""What a run says of a server that is away."""
 FEW_S = 10.0
 """An outage of the short form: how long an undisturbed run takes is not measured for it."""
 
@@ -50,29 +53,31 @@ def _away(world: World, server: Server, name: str, when: str, away_s: float, cal
         (world.workspace / "keys" / "ledger.pub.pem").unlink()
     server.start()
     away: list[float] = []
-    back = threading.Thread(target=_come_back, args=(server, away_s, away))
+    missed = threading.Event()
+    back = threading.Thread(target=_come_back, args=(server, away_s, away, missed))
     start = time.monotonic()
     try:
         if when == "at the start":
             server.kill()
             back.start()
         process = _start(world, server, name)
+        lines = _listen(process, missed, at_once=name == "MLflow" or when != "at the start")
         if when == "in the middle":
             _wait_for_middle(world, process)
             server.kill()
             back.start()
         try:
-            _, said = process.communicate(timeout=LIMIT_S)
+            process.wait(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            _, said = process.communicate()
+        said = lines()
         took = time.monotonic() - start
         if back.ident is not None:
             back.join()
         problems = _problems(world, server, name, process.returncode, said)
         if away and took > away[0] + calm_s + BEYOND_S:
             problems.append(f"it took {took:.0f} s, {calm_s:.0f} s without an outage of {away[0]:.0f} s")
-        told = re.search(r"^(waiting|prefect) .*", said, re.MULTILINE)
+        told = TOLD.search(said)
         if when == "at the start" and name == "Prefect" and told is None:
             problems.append(f"no line says what happened: {said[-600:]}")
     finally:
@@ -82,10 +87,43 @@ def _away(world: World, server: Server, name: str, when: str, away_s: float, cal
     return Trial(where, when != "never", problems, round(took, 1))
 
 
-def _come_back(server: Server, away_s: float, away: list[float]) -> None:
-    """Start it again, and tell how long it was away: its start takes a while too."""
+def _listen(process: subprocess.Popen[str], missed: threading.Event, *, at_once: bool) -> Callable[[], str]:
+    """Read what it says as it says it, and set `missed` when it told of an outage, ended, or is not asked to tell.
+
+    Returns:
+        Waits for its end and gives all of it.
+    """
+    said: list[str] = []
+
+    def read() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            said.append(line)
+            if TOLD.match(line):
+                missed.set()
+        missed.set()
+
+    if at_once:
+        missed.set()
+    reader = threading.Thread(target=read)
+    reader.start()
+
+    def all_of_it() -> str:
+        process.wait()
+        reader.join()
+        return "".join(said)
+
+    return all_of_it
+
+
+def _come_back(server: Server, away_s: float, away: list[float], missed: threading.Event) -> None:
+    """Start it again, and tell how long it was away: its start takes a while too.
+
+    A busy machine may need longer than `away_s` to look for it at all: it stays away until it was `missed`.
+    """
     start = time.monotonic()
     time.sleep(away_s)
+    missed.wait(LIMIT_S)
     server.start()
     away.append(time.monotonic() - start)
 

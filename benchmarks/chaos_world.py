@@ -35,6 +35,7 @@ SETTINGS = (
     "checks.data_docs=false",
     "gates.loads=false",
     "gates.champion=null",
+    "gates.signal=false",
     "gates.uniform=null",
     "gates.baseline=null",
     "gates.slices=null",

@@ -25,12 +25,13 @@ from abi.config import Config, load_config
 from abi.data.memory import read_memory
 from abi.data.reader import Reader
 from abi.monitored import Reference
-from abi.monitoring.attention import attention_drift, data_weights
+from abi.monitoring.attention import attention_drift
 from abi.monitoring.drift import attention_level, data_level, judge
 from abi.monitoring.reference import describe_all
 from abi.monitoring.tally import column_of, tally
 from abi.problem import Split
 from abi.scoring.score import score
+from abi.training.data_attention import data_weights
 
 REFERENCE_ROWS = 20_000
 SIZES = (50, 500, 5_000)

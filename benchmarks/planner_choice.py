@@ -16,7 +16,7 @@ from abi.execution.plan import plan_module
 from abi.execution.step import Step, Training
 from abi.execution.types import Configuration, Job, Limits
 
-CASES: Final = (("bert base", 256, 6), ("mlp 4096x8", 8192, 4), ("gpt2 small", 64, 8), ("vit base", 128, 4))
+CASES: Final = (("gpt2 small", 64, 8), ("vit base", 128, 4), ("bert base", 256, 6), ("mlp 4096x8", 8192, 4))
 """Module, global batch, GiB that may be used."""
 ARITHMETICS: Final[tuple[Arithmetic, ...]] = ("bfloat16", "tf32", "float32")
 PARTS: Final = 16

@@ -15,6 +15,7 @@ from abi.execution.batch import parse_batch
 from abi.execution.step import Training
 from abi.families.network import Cells, Network
 from abi.families.preparation import Lexicon, Preparation
+from abi.inputs.kind import CellPart, TableRows
 from abi.inputs.numeric import NumericCodes
 from abi.inputs.text import BagCells
 from abi.problem import Feature, Schema
@@ -76,15 +77,18 @@ class OwnNetwork:
             for f, g in zip(features, given, strict=True)
             if f.kind == "text"
         }
-        return Network(
-            Schema(target="y", task="regression", classes=(), features=features, set_aside=()),
-            capacity,
-            preparation,
-            np.full(len(features), 1 / len(features)),
-            dropout=0.1,
-            low_precision=self.low_precision,
-            masks=some,
-        )
+        place = torch.get_default_device()
+        with torch.device("cpu"):  # as training does: what is made of arrays lies there
+            network = Network(
+                Schema(target="y", task="regression", classes=(), features=features, set_aside=()),
+                capacity,
+                preparation,
+                np.full(len(features), 1 / len(features)),
+                dropout=0.1,
+                low_precision=self.low_precision,
+                masks=some,
+            )
+        return network.to(place)
 
     def make(self, rows: int, device: str = "cpu") -> dict[str, Any]:
         """Encoded rows; every cell is the first value of its feature."""
@@ -95,22 +99,13 @@ class OwnNetwork:
             torch.tensor([0, TERMS_PER_TEXT, TERMS_PER_TEXT], device=device),
             TERMS_PER_TEXT * rows,
         )
-        return {
-            "cells": Cells(
-                numeric=NumericCodes(
-                    torch.zeros(rows, self.numeric, dtype=torch.int32, device=device),
-                    torch.rand(rows, self.numeric, device=device),
-                )
-                if self.numeric
-                else None,
-                category=torch.zeros(rows, self.categorical, dtype=torch.int32, device=device)
-                if self.categorical
-                else None,
-                shared=None,
-                texts=(text,) * self.texts,
-                rows=rows,
-            )
-        }
+        parts: list[CellPart] = []
+        if self.numeric:
+            cells = torch.zeros(rows, self.numeric, dtype=torch.int32, device=device)
+            parts.append(NumericCodes(cells, torch.rand(rows, self.numeric, device=device)))
+        if self.categorical:
+            parts.append(TableRows(torch.zeros(rows, self.categorical, dtype=torch.int32, device=device)))
+        return {"cells": Cells((*parts, *(text,) * self.texts), rows)}
 
 
 class Recurrent(nn.Module):

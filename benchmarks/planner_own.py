@@ -74,7 +74,7 @@ def measured(features: int, repeats: int) -> dict[str, Any]:
     return {"features": features, **parts, "imports_s": imports, "command_first_s": min(first), "command_s": min(later)}
 
 
-IMPORTS = "import tasks.planning, abi.planning.execution, abi.planning.figures, torch._dynamo"
+IMPORTS = "import tasks.planning, abi.planning.execution, abi.planning.figures"
 
 
 def prepared(folder: Path, features: int) -> tuple[Attention, Call]:

@@ -21,6 +21,7 @@ from abi.execution.footprint import bound_bytes, footprint, peak_bytes
 from abi.execution.step import PHASES, Training
 from abi.execution.target import Target
 from abi.execution.trace import trace
+from abi.execution.tracer import FRAGMENTED
 from abi.execution.types import Footprint, Job, Limits
 
 ROWS = 48
@@ -48,13 +49,12 @@ class Predicted(NamedTuple):
 @cache
 def configurations(*, gpu: bool) -> dict[str, tuple[str, Training, int]]:
     """Name -> group, training and rows; the large ones where there is a GPU, also at a quarter of their rows."""
-    found: dict[str, tuple[str, Training, int]] = {}
+    found: dict[str, tuple[str, Training, int]] = {name: ("own", training, ROWS) for name, training in own()}
     if gpu:
         for name, training, rows in large():
             group = "own" if name.startswith("network") else "others"
             found[name] = (group, training, rows)
     found |= {name: ("others", training, ROWS) for name, training in others()}
-    found |= {name: ("own", training, ROWS) for name, training in own()}
     quarters = {
         f"{name} quarter": (group, training, rows // 4)
         for name, (group, training, rows) in found.items()
@@ -80,12 +80,15 @@ def predict(name: str, rows: int, cluster: Cluster) -> Predicted:
         whole = max(phases[phase] for phase in PHASES[:3])
         reserved = max(phase.reserved_bytes for phase in exact[:3])
         for _ in range(TRIES):  # as the planner does: what its allocator refuses is not accepted
-            at_limit = trace(training, rows, target=Target.of(device), limit=accepted - device.segments_bytes).phases
+            at_limit = trace(
+                training, rows, target=Target.of(device), limit=int((accepted - device.segments_bytes) / FRAGMENTED)
+            ).phases
             if not at_limit[-1].refused:
                 break
             refused, accepted = (
                 True,
-                max(accepted, *(phase.reserved_bytes for phase in at_limit)) + device.segments_bytes,
+                math.ceil(max(accepted, FRAGMENTED * max(phase.reserved_bytes for phase in at_limit)))
+                + device.segments_bytes,
             )
     step_s, bound_by = seconds_of(found, rows, cluster)
     return Predicted(

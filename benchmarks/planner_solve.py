@@ -12,10 +12,10 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from abi.attention.fit import fit
 from abi.config import load_config
 from abi.errors import PlanInfeasible
+from abi.inputs.kind import Step
 from abi.planning.allocate import SOLVER, solve
 from abi.planning.family import plan_family
 from abi.planning.knapsack import Knapsack, knapsack
-from abi.planning.ladder import Step
 from abi.planning.machine import Machine
 from abi.planning.quiet import silent_stdout
 from abi.planning.relaxation import relax

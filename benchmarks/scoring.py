@@ -67,12 +67,12 @@ def write_table(path: Path, rows: int, columns: int, task: str) -> None:
 
 def open_reader(path: Path) -> Any:
     """The canonical table of `path` beside it, all of whose rows are for training."""
-    from abi.config import DataConfig  # noqa: PLC0415 - what is measured starts with an empty process
     from abi.data.convert import convert  # noqa: PLC0415
     from abi.data.infer import infer_schema  # noqa: PLC0415
     from abi.data.reader import Reader  # noqa: PLC0415
     from abi.data.source import hash_file  # noqa: PLC0415
     from abi.problem import DataFile, Problem, Snapshot, Split  # noqa: PLC0415
+    from abi.reading import DataConfig  # noqa: PLC0415 - what is measured starts with an empty process
 
     digest = hash_file(path)
     table = convert(path, path.parent, digest.sha256)

@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 import tasks  # noqa: F401 - sets the environment before any library is imported
-from flows import auditing, explaining, keys, observing, planning, promoting, scheduling, serving
+from flows import adapting, auditing, explaining, keys, observing, planning, promoting, scheduling, serving
 from flows.common import Common
 from flows.plan_module import ModuleFlags
 
@@ -36,6 +36,7 @@ def run(
     name: str | None = None,
     budget: Annotated[list[str] | None, Parameter(negative="")] = None,
     gpus: str | None = None,
+    source: Annotated[str | None, Parameter(name="--from")] = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
     common: Common = Common(),
@@ -50,13 +51,15 @@ def run(
         budget: A limit, as parameters=200k, memory=8GiB, train_time=10min, latency=2ms, energy=1kWh or cost=0.5; may be
             repeated.
         gpus: Devices of this machine to train on, as auto, cpu or 1xL4; with --dry-run any to plan for.
+        source: A registered model of another domain to start from, as NAME, NAME/VERSION or NAME/champion; what both have in
+            common is carried over, and a start from nothing is trained beside it.
         dry_run: Check the data and show the plan; train and register nothing.
         out: Folder that also gets metrics.json, plots and the report, for DVC.
         common: Flags that every command takes.
     """
     from flows import commands
 
-    commands.run(data, target, test, name, budget or [], dry_run, out, common, gpus)
+    commands.run(data, target, test, name, budget or [], dry_run, out, common, gpus, source)
 
 
 @app.command
@@ -158,16 +161,20 @@ def train(source: str, *, common: Common = Common()) -> None:
 
 
 @app.command(name="eval")
-def evaluate(source: str, *, common: Common = Common()) -> None:
+def evaluate(
+    source: str, *, robust: Annotated[bool, Parameter(negative="")] = False, common: Common = Common()
+) -> None:
     """Held-out quality of a trained model beside the uniform control and the baseline.
 
     Args:
-        source: What `abi train --json` printed (a file, or - for stdin).
+        source: What `abi train --json` printed (a file, or - for stdin); or a registered model, as NAME, NAME/VERSION or
+            NAME/champion, whose recorded figures are shown.
+        robust: Also under noise, missing features and adversarial steps, and how steady attention is.
         common: Flags that every command takes.
     """
     from flows import commands
 
-    commands.stage("eval", source, common)
+    commands.evaluate(source, robust, common)
 
 
 @app.command
@@ -243,7 +250,7 @@ def demo(*, write: Path | None = None, out: Path | None = None, common: Common =
     commands.demo(write, out, common)
 
 
-for group in (promoting, auditing, explaining, scheduling, serving, keys, observing, planning):
+for group in (adapting, promoting, auditing, explaining, scheduling, serving, keys, observing, planning):
     group.register(app)
 
 

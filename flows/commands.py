@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from abi.problem import Checks
 from abi.sections import without_passwords
 from abi.types import Plan, Scores
 from abi.values import Value
-from flows.session import emit, open_call, print_value, read_plain, read_value, settings_of, workspace_of
+from flows.session import STDIN, emit, open_call, print_value, read_plain, read_value, settings_of, workspace_of
 from tasks import progress
 from tasks.stage import Call, Clock
 from tasks.workspace import Workspace, disk_errors
@@ -37,6 +38,7 @@ def run(
     out: Path | None,
     common: Common,
     gpus: str | None = None,
+    source: str | None = None,
 ) -> None:
     """`abi run`."""
     from flows.retrain import Request, retrain
@@ -52,13 +54,13 @@ def run(
     if out is not None:
         with disk_errors(out):
             out.mkdir(parents=True, exist_ok=True)
-    request = Request(call, target, data, None if test is None else str(test))
+    request = Request(call, target, data, None if test is None else str(test), source)
     with ws.lock(timeout_s=0):
         if dry_run:
             _dry_run(call, preflight(call, data, request.test, target), common)
             return
         with publishing(ws, call.settings), lineage(call, data, request.test) as known:
-            known.posed(preflight(call, data, request.test, target))
+            known.posed(preflight(call, data, request.test, target, source))
             started, clock = time.time(), Clock()
             folder = Path(in_prefect(call, clock, lambda stage: retrain(stage, request), f"retrain {call.name}"))
             known.recorded(folder)
@@ -98,9 +100,16 @@ def _answer(folder: Path, clock: Clock, started: float, out: Path | None, common
 
         from abi.report.summary import terminal_summary
 
-        Console(no_color=common.no_color, highlight=False).print(
-            terminal_summary(read_report(folder), Path(result["report"]))
-        )
+        read = read_report(folder)
+        Console(no_color=common.no_color, highlight=False).print(terminal_summary(read, Path(result["report"])))
+        if read.evaluation.trained.transfer is not None:
+            from abi.report.transfer import transfer_sentence
+
+            print(transfer_sentence(read.evaluation))
+        if read.evaluation.robustness is not None:
+            from tasks.terminal import show_robustness
+
+            show_robustness(read.evaluation.robustness, no_color=common.no_color)
 
 
 def check(data: str, target: str, test: Path | None, name: str | None, common: Common) -> None:
@@ -137,6 +146,19 @@ def stage(verb: str, source: str, common: Common) -> None:
     find(value, needs)
     ws, call = open_call(common, None, source, [])
     print_value(ws.get(function(call, ws.put(value))), common)
+
+
+def evaluate(source: str, robust: bool, common: Common) -> None:
+    """`abi eval`."""
+    if robust:
+        common = replace(common, set=[*(common.set or []), "evaluation.robust=true"])
+    if source == STDIN or Path(source).exists() or source.endswith(".json"):
+        stage("eval", source, common)
+        return
+    from tasks.robustness import of_registered
+
+    _, call = open_call(common, None, source, [])
+    print_value(of_registered(call, source), common)
 
 
 def _verb(name: str) -> tuple[type[Value], Any]:
@@ -217,8 +239,6 @@ def doctor(common: Common) -> None:
 
 def demo(write: Path | None, out: Path | None, common: Common) -> None:
     """`abi demo`."""
-    from dataclasses import replace
-
     from tasks.demo import SETTINGS, TARGET, write_table
 
     ws = Workspace.open(workspace_of(common))

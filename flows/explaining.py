@@ -82,7 +82,8 @@ def explain(
     if name is None:
         why, notes = explain_run(record)
         plain = {"run_id": record.run_id, "model": record.title, **why.to_json(), "notes": notes}
-        _print(plain, [record.title, *notes, *plan_stories.of_plan(why)], common)
+        schema = record.rounds[record.kept].plan.attention.scores.problem.schema
+        _print(plain, [record.title, *notes, *plan_stories.of_plan(why, schema)], common)
         return
     entries = ledger_entries(ws, config, record)
     told = tell(record, name, entries, drifts_of(ws, entries))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from abi.errors import PlanInfeasible
+from flows.imports import at_once
 
 if TYPE_CHECKING:
     from flows.common import Common
@@ -13,28 +14,30 @@ if TYPE_CHECKING:
 
 def plan(source: str, asked: ModuleFlags, budget: list[str], common: Common) -> None:
     """Plan, explain, and answer what if; nothing is trained."""
-    from abi.documents import document
-    from abi.planning.compare import compare
-    from abi.planning.explain import explain_plan
-    from abi.planning.what_if import changed
-    from abi.types import Plan
-    from flows.session import emit, open_call, read_value
-    from tasks import parts, plan_stories
-    from tasks.planning import asked_of, divide_or_name, planner
-    from tasks.planning import plan as make
-    from tasks.terminal import show
+    with at_once("torch"):
+        from abi.documents import document
+        from abi.planning.compare import compare
+        from abi.planning.explain import explain_plan
+        from abi.planning.what_if import changed
+        from abi.types import Plan
+        from flows.session import emit, open_call, read_value
+        from tasks import parts, plan_stories
+        from tasks.planning import asked_of, divide_or_name, elsewhere, planner
+        from tasks.planning import plan as make
+        from tasks.terminal import show
 
     what_if, explain = asked.what_if or [], asked.explain
     value = read_value(source)
     attention, family = asked_of(value)
     ws, call = open_call(common, None, source, budget, asked.gpus)
     other = changed(call.settings.envelope.limits(), what_if) if what_if else None
+    there = None if other is None else elsewhere(call, other)
     made = ws.get(make(call, ws.put(value)))
     assert isinstance(made, Plan)
     told = explain_plan(planner(call, attention.scores.problem), attention, family) if explain else None
     after, refused = None, None
     try:
-        after = None if other is None else divide_or_name(call, attention, family, other)
+        after = None if other is None or there is None else divide_or_name(there, attention, family, other.envelope)
     except PlanInfeasible as error:
         refused = error
     found = None if after is None else compare(made, after, ("plan", ", ".join(what_if)))
@@ -46,7 +49,7 @@ def plan(source: str, asked: ModuleFlags, budget: list[str], common: Common) -> 
     elif not common.quiet:
         show(made, no_color=common.no_color)
         if told is not None:
-            parts.show(["", *plan_stories.of_plan(told)], no_color=common.no_color)
+            parts.show(["", *plan_stories.of_plan(told, attention.scores.problem.schema)], no_color=common.no_color)
         if after is not None and found is not None:
             print(f"\nWhat if {', '.join(what_if)}:")
             show(after, no_color=common.no_color)

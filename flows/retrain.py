@@ -13,18 +13,20 @@ from tasks.recording import RECORD
 from tasks.scoring import SCORE
 from tasks.stage import Call, continues
 from tasks.training import TRAIN, TRAIN_CONTROL
+from tasks.transfer import ADOPT, INHERIT
 
 Run = Callable[..., str]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be retrained from which files."""
+    """What is to be retrained from which files; `source` is a registered model of another domain to start from."""
 
     call: Call
     target: str
     train: str
     test: str | None = None
+    source: str | None = None
 
 
 def retrain(run: Run, request: Request) -> str:
@@ -41,11 +43,15 @@ def retrain(run: Run, request: Request) -> str:
     checks = run(VALIDATE, problem, run(SUITE, problem))
     scores = run(SCORE, checks)
     attention = run(FIT, scores)
+    start: tuple[str, ...] = ()
+    if request.source is not None:
+        start = (run(ADOPT, request.source),)
+        attention = run(INHERIT, attention, *start)
     rounds: list[str] = []
     moves: list[str] = []
     while not moves or continues(request.call, moves[-1]):
         plan = run(PLAN, moves[-1] if moves else attention)
-        rounds.append(run(TRAIN, plan))
+        rounds.append(run(TRAIN, plan, *start))
         moves.append(run(MOVE, *rounds))
     control = run(TRAIN_CONTROL, moves[-1])
     evaluation = run(EVALUATE, control, *rounds)

@@ -74,12 +74,12 @@ def predict(
         out: File to write, .csv or .parquet (default: CSV on stdout).
         common: Flags that every command takes.
     """
-    from flows.session import emit
+    from flows.session import emit, settings_of
     from tasks.serving import as_csv, as_records, expect_writable, predict_table, write_table
 
     expect_writable(out)
     tracking, found = _open(model, version, alias, common)
-    table = predict_table(tracking, found, Path(data))
+    table = predict_table(tracking, found, Path(data), settings_of(common, []).data)
     if out is not None:
         write_table(tracking.ws, table, out)
     if common.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -32,11 +33,28 @@ def workspace_of(common: Common) -> Path:
 def open_call(
     common: Common, name: str | None, source: str, budget: list[str], gpus: str | None = None
 ) -> tuple[Workspace, Call]:
-    """Workspace and call; sets up what a person sees."""
+    """Workspace and call; sets up what a person sees.
+
+    Raises:
+        UsageError: a setting is unknown or out of bounds, or torchrun started this process among others.
+    """
+    expect_alone()
     config = settings_of(common, budget, gpus)
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
     ws = Workspace.open(workspace_of(common))
     return ws, Call.of(ws, model_name(config.name if name is None else name, source), config)
+
+
+def expect_alone() -> None:
+    """See that torchrun did not start this command several times.
+
+    Raises:
+        UsageError: it did.
+    """
+    count = os.environ.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and count != "1":
+        msg = f"Expected one process, got {count} that torchrun started: leave torchrun out, as a training starts a process for each device of its plan by itself."
+        raise UsageError(msg)
 
 
 def model_name(name: str | None, source: str) -> str:
@@ -83,7 +101,7 @@ def _literal(text: str) -> object:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        return text if text in {"|", ">"} else yaml.safe_load(text)  # to YAML these open a block
     except yaml.YAMLError:
         return text
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
+from abi.data.order_checks import order_checks, order_sentence
 from abi.documents import find
 from abi.problem import Problem
 from tasks.data import open_reader
@@ -22,6 +24,8 @@ def snapshot(call: Call, train: str, test: str, target: str) -> str:
     problem = find(call.ws.get(value), Problem)
     file, schema = problem.snapshot.train, problem.schema
     say(f"snapshot  {file.rows} rows, {len(schema.features)} features, {schema.task} ({file.sha256[:12]})")
+    if problem.split.order:
+        say(f"          {order_sentence(problem)}")
     for aside in schema.set_aside:
         say(f"          set aside {aside.column!r}: {aside.reason}")
     return value
@@ -47,6 +51,7 @@ def validate(call: Call, problem: str, suite_sha256: str = "") -> str:  # noqa: 
     config = call.settings
     reader = open_reader(call, find(call.ws.get(problem), Problem))
     checks = run_suite(call.ws, reader, call.name, config.checks, tuple(config.data.columns))
+    checks = replace(checks, results=(*checks.results, *order_checks(reader)))
     warnings = checks.failed("warning")
     passed = sum(r.status == "passed" for r in checks.results)
     say(f"validate  {passed} of {len(checks.results)} data checks passed, {len(warnings)} warnings")

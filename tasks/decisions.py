@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from abi.audit.entry import Draft, Kind
 from abi.documents import KINDS
 from abi.errors import UsageError, listed
-from abi.outcomes import Evaluation, Move, Trained
+from abi.outcomes import Evaluation, Move, Trained, Transfer
 from abi.problem import Checks, Problem
 from abi.types import Attention, Cost, Plan, Scores
 from abi.values import Value
@@ -132,6 +132,7 @@ def _attention(value: Attention) -> dict[str, Any]:
     return {
         "round": value.round, "temperature": value.temperature, "frugal": value.frugal, "pruned": value.pruned,
         "entropy": value.entropy, "moved": value.moved, "trials": len(value.trials),
+        **({} if value.inherited is None else {"inherited": {"source": value.inherited.source, "share": value.inherited.share}}),
         "most": {w.feature: w.weight for w in ranked[:NOTABLE]},
     }  # fmt: skip
 
@@ -152,7 +153,15 @@ def _trained(value: Trained) -> dict[str, Any]:
         "round": value.plan.attention.round, "allocation": value.plan.allocation, "family": value.family,
         "artifact": value.artifact, "validation_loss": value.loss,
         "predicted": value.predicted.to_json(), "measured": value.measured.to_json(),
+        **({} if value.transfer is None else {"transfer": _transfer(value.transfer)}),
         **({"revisions": [r.to_json() for r in value.revisions]} if value.revisions else {}),
+    }  # fmt: skip
+
+
+def _transfer(value: Transfer) -> dict[str, Any]:
+    return {
+        "source": value.source, "artifact": value.artifact, "kept": value.kept, "gain": value.gain.to_json(),
+        "cold": value.cold.to_json(), "warm": value.warm.to_json(),
     }  # fmt: skip
 
 
@@ -187,6 +196,6 @@ _DETAILS: Mapping[type[Value], Callable[[Any], dict[str, Any]]] = {
 }
 DECISIONS: Mapping[str, Kind] = {
     "snapshot": "snapshot", "validate": "checks", "score": "scores", "fit": "attention", "plan": "plan",
-    "train": "training", "move": "attention", "train_control": "control", "evaluate": "outcome",
+    "train": "training", "inherit": "attention", "move": "attention", "train_control": "control", "evaluate": "outcome",
 }  # fmt: skip
 """Stage -> kind of the entry that it leaves; recording enters its own (`tasks.registration`)."""

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Int64
+
+from abi.data.behaviour import user_codes
+from abi.data.columns import Columns
 from abi.documents import find
-from abi.evaluation.baseline import fit_baseline
+from abi.evaluation.bootstrap import block_rows, bootstrap, gain
 from abi.evaluation.evaluate import Contender
 from abi.evaluation.evaluate import evaluate as evaluate_contenders
-from abi.outcomes import Trained
+from abi.families.family import judged
+from abi.metrics import score
+from abi.outcomes import Evaluation, Gain, Trained
+from abi.problem import Problem
 from abi.report.summary import verdict
-from abi.scoring.terms import text_columns
+from abi.scoring.tail import leans
+from abi.training.fitted import groups_in
 from abi.training.rounds import best_round
-from tasks.data import load_rows
+from tasks.data import load_rows, open_reader
 from tasks.models import load_model
 from tasks.progress import say
+from tasks.robustness import baseline_of, with_robustness
 from tasks.stage import Call, Stage
 
 
@@ -22,22 +34,50 @@ def evaluate(call: Call, control: str, *rounds: str) -> str:
     trained = [find(ws.get(one), Trained) for one in rounds]
     kept, even = trained[best_round(trained)], find(ws.get(control), Trained)
     problem = kept.plan.attention.scores.problem
+    contenders = _contender(call, kept, len(rounds)), _contender(call, even, len(rounds))
     train, validation, test = (load_rows(call, problem, role) for role in ("train", "validation", "test"))
-    schema = problem.schema
-    texts = text_columns(schema).values()
-    evaluation = evaluate_contenders(
-        _contender(call, kept, len(rounds)),
-        _contender(call, even, len(rounds)),
-        fit_baseline(schema.task, len(schema.classes), [train, validation], test, config.seed, texts),
-        test,
-        config,
-    )
+    schema, baseline = problem.schema, baseline_of(call, problem, config.seed)
+    groups, users = groups_in(train, schema), _users(call, problem, test)
+    tail = leans(train, schema, groups) if groups is not None else ()
+    evaluation = evaluate_contenders(*contenders, baseline, test, config, [train, validation], groups, users, tail)
+    if config.evaluation.robust:
+        evaluation = with_robustness(call, config, evaluation, contenders[0].model, contenders[1].model, baseline)
+    if kept.transfer is not None and not kept.transfer.obstacle:
+        evaluation = replace(evaluation, transfer=_against_cold(call, evaluation))
     say(f"evaluate  {verdict(evaluation)}")
     return ws.put(evaluation)
+
+
+def _users(call: Call, problem: Problem, test: Columns) -> Int64[np.ndarray, " rows"] | None:
+    """Which user each held-out row is of; None where the rows have none."""
+    derivation = problem.schema.derivation
+    if derivation is None or derivation.behaviour is None:
+        return None
+    reader = open_reader(call, problem)
+    table = reader.train if reader.test is None else reader.test
+    return user_codes(table, derivation.behaviour.user, test.row_numbers)
+
+
+def _against_cold(call: Call, evaluation: Evaluation) -> Gain | None:
+    """The gain of the training from another model over the one from nothing, on held-out rows."""
+    found, config = evaluation.trained.transfer, call.settings
+    assert found is not None
+    problem = evaluation.trained.plan.attention.scores.problem
+    test, task, groups = load_rows(call, problem, "test"), problem.schema.task, evaluation.groups
+    assert test.target is not None
+    predictions = {
+        name: judged(load_model(call, begun.artifact), test)
+        for name, begun in (("warm", found.warm), ("cold", found.cold))
+    }
+    block = block_rows(len(test)) if problem.split.order else 1
+    draws = bootstrap(task, test.target, predictions, config.evaluation.resamples, config.seed, block, groups)
+    name = evaluation.primary
+    values = {who: score(task, test.target, p, groups)[name] for who, p in predictions.items()}
+    return gain(name, values["warm"], values["cold"], draws["warm"][name], draws["cold"][name])
 
 
 def _contender(call: Call, trained: Trained, trials: int) -> Contender:
     return Contender(model=load_model(call, trained.artifact), trained=trained, trials=trials)
 
 
-EVALUATE = Stage(evaluate, sections=("evaluation", "seed"))
+EVALUATE = Stage(evaluate, sections=("evaluation", "seed", "scoring", "attention.temperatures"))

@@ -52,8 +52,10 @@ def _explain(plan: ExecutionPlan, console: Console, *, no_color: bool) -> None:
     for name, sentence in plan.sensitivities.items():
         console.print(f"{name}: {sentence}", markup=False)
     console.print()
-    rows = [(describe(other.configuration), other.why) for other in plan.alternatives]
-    print_table(("what lost", "why"), rows, no_color=no_color)
+    told = "\n".join(plan.reasons)
+    rows = [(describe(other.configuration), other.why) for other in plan.alternatives if other.why not in told]
+    if rows:
+        print_table(("what else lost", "why"), rows, no_color=no_color)
 
 
 def _figures(plan: ExecutionPlan) -> Iterator[tuple[str, str, str, str]]:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from abi.config import ChecksConfig
 from abi.data.reader import Reader
+from abi.reading import ChecksConfig
 from tasks import facts
 from tasks.facts import File, numeric, sampled, shown, type_fact, used
 
@@ -51,6 +51,7 @@ def derive_suite(reader: Reader, config: ChecksConfig, name: str = "suite") -> d
         "meta": {"about": ABOUT, "wide": wide, "columns": limits},
         "expectations": [
             *_file(rows, config),
+            *(_media(config) if facts.media_columns(reader.train, schema) else []),
             *_labels(schema.classes),
             *(_many() if wide else []),
             *columns,
@@ -82,6 +83,13 @@ def _file(rows: int, config: ChecksConfig) -> list[Expectation]:
         _fact(facts.DUPLICATES, "warning", train, max_value=config.duplicate_rows),
         _fact(facts.OVERLAP, "warning", test, max_value=config.test_overlap),
         _fact(facts.LEAK, "warning", train, max_value=config.leak, strict_max=True),
+    ]
+
+
+def _media(config: ChecksConfig) -> list[Expectation]:
+    return [
+        _fact(facts.BROKEN, "critical", max_value=config.broken_files),
+        _fact(facts.SHAPES, "warning", max_value=0),
     ]
 
 

@@ -19,9 +19,11 @@ import numpy as np
 import pandas as pd
 
 from abi.config import ScoringConfig
+from abi.data.derive import raw_columns
 from abi.data.duplicates import duplicate_share, overlap_share, row_hashes
+from abi.data.label_sets import count_labels
 from abi.data.reader import Reader
-from abi.data.table import Tabular
+from abi.data.table import ColumnProfile, Tabular
 from abi.data.text import labels, numbers
 from abi.errors import AbiError, clip, listed
 from abi.problem import Schema
@@ -36,6 +38,8 @@ RAREST = "rarest class"
 INFINITE = "columns with infinite values"
 MIXED = "columns of mixed types"
 EMPTY = "columns without values"
+BROKEN = "most broken files of a column"
+SHAPES = "columns of files of several shapes"
 LEAK = "strongest single feature"
 STRANGE = "columns that are not in the suite"
 BORNE_OUT = 0.5
@@ -60,14 +64,20 @@ def type_fact(column: str) -> str:
 
 
 def used(schema: Schema) -> list[str]:
-    """The columns that are learned from, and the target."""
-    return list(dict.fromkeys([*(feature.column for feature in schema.features), schema.target]))
+    """The columns that are learned from, not those that are derived from them, and the target."""
+    return list(dict.fromkeys([*raw_columns(schema), schema.target]))
 
 
 def numeric(schema: Schema) -> set[str]:
     """Of those, the ones that are read as numbers."""
     columns = {f.column for f in schema.features if f.kind == "numeric" and f.part is None}
     return columns | ({schema.target} if schema.task == "regression" else set())
+
+
+def media_columns(table: Tabular, schema: Schema) -> list[ColumnProfile]:
+    """The columns of files, also those that none can be read of; without what the user left out."""
+    ignored = {aside.column for aside in schema.set_aside if aside.kind == "ignored"}
+    return [c for c in table.profile.columns if c.media is not None and c.name not in ignored]
 
 
 def sampled(table: Tabular, schema: Schema) -> pd.DataFrame:
@@ -133,6 +143,7 @@ def _file(
     _count(file, INFINITE, {c.name: f"{c.non_finite:,} of {table.rows:,}" for c in present if c.non_finite})
     mixed = {c.name: f"{c.not_numbers:,} not a number, such as {c.example}" for c in present if c.not_numbers}
     _count(file, MIXED, {name: text for name, text in mixed.items() if name not in decided})
+    _broken(file, media_columns(table, schema), table.rows)
     _count(file, EMPTY, {c.name: "" for c in table.profile.columns if c.nulls == table.rows})
     if schema.target in profiles:
         _label_facts(file, table, schema)
@@ -171,6 +182,27 @@ def _count(file: File, fact: str, found: Mapping[str, str]) -> None:
         file.columns[fact] = next(iter(found))
 
 
+def _broken(file: File, columns: Sequence[ColumnProfile], rows: int) -> None:
+    """The share of files that cannot be read, of the worst column; and which have files of several sizes or rates."""
+    if not columns:
+        return
+    worst = max(columns, key=lambda column: column.media.broken if column.media else 0)
+    assert worst.media is not None
+    file.frames["facts"][BROKEN] = worst.media.broken / rows
+    if worst.media.broken:
+        file.said[BROKEN] = f"{worst.media.broken:,} of {rows:,}, the first in {worst.media.first_broken}"
+        file.columns[BROKEN] = worst.name
+    known = {c.name: c.media for c in columns if c.media is not None}
+    mixed = {
+        name: f"{m.shapes} sizes, brought to {m.width} x {m.height}"
+        if m.medium == "image"
+        else f"brought to {m.rate} Hz"
+        for name, m in known.items()
+        if m.shapes > 1 and (m.medium == "image" or m.several)
+    }
+    _count(file, SHAPES, mixed)
+
+
 def _label_facts(file: File, table: Tabular, schema: Schema) -> None:
     facts = file.frames["facts"]
     facts[UNLABELLED] = table.column(schema.target).nulls / table.rows if table.rows else 0.0
@@ -179,6 +211,9 @@ def _label_facts(file: File, table: Tabular, schema: Schema) -> None:
         return
     counts: Counter[str] = Counter()
     for _, batch in table.batches([schema.target]):
+        if schema.task == "multilabel":
+            counts.update(count_labels(batch.column(0), schema.separator))
+            continue
         encoded = labels(batch.column(0))
         found = np.bincount(encoded.indices.drop_null().to_numpy(), minlength=len(encoded.dictionary))
         counts.update(dict(zip(encoded.dictionary.to_pylist(), found.tolist(), strict=True)))

@@ -18,7 +18,7 @@ from tasks.stage import Call
 
 def publish(call: Call, folder: Path) -> None:
     """Store both with the flow run that is going on; a server that refuses them costs a warning and no run."""
-    if flow_run() is None:
+    if flow_run() is None or (folder / "stream.json").is_file():  # a stream has a page of its own kind
         return
     try:
         from prefect.artifacts import create_markdown_artifact, create_table_artifact

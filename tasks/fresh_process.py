@@ -25,12 +25,16 @@ QUIET = {
 
 
 def plain_rows(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    """Column -> values as JSON has them: missing ones None, times as text."""
+    """Column -> values as JSON has them: missing ones None, times as text, files as base64."""
+    import base64
+
     import pandas as pd
 
     def plain(value: Any) -> Any:
         if pd.api.types.is_scalar(value) and pd.isna(value):
             return None
+        if isinstance(value, bytes):
+            return base64.b64encode(value).decode("ascii")
         value = value.item() if hasattr(value, "item") else value
         return value if isinstance(value, (bool, int, float, str)) else str(value)
 

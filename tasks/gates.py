@@ -11,19 +11,23 @@ from typing import Any
 import numpy as np
 
 from abi.audit.entry import Aliases
+from abi.data.derive import open_problem, stored
+from abi.data.history import History
 from abi.data.reader import Reader
 from abi.documents import read_document
 from abi.errors import DataError
 from abi.evaluation.bootstrap import bootstrap, gain
 from abi.evaluation.gates import Facts, Gates, judge
-from abi.families.family import MODEL, Model
-from abi.families.stored import load
+from abi.families.family import judged
+from abi.families.stored import Predictor
+from abi.frequency import ClassGroups
 from abi.metrics import Prediction, score
 from abi.outcomes import Evaluation, Gain
 from abi.problem import Checks, Problem, Schema, Snapshot, Split
 from tasks.data import expect_columns
 from tasks.fresh_process import predict_afresh
 from tasks.model_registry import Version, find_version
+from tasks.registered import read_predictor
 from tasks.snapshot import fetch_snapshot, take_snapshot
 from tasks.stage import Call
 from tasks.tracking import Tracking
@@ -58,8 +62,8 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
             their = read_document(tracking.document(champion.run_id, EVALUATION))
             assert isinstance(their, Evaluation)
             before = attention_of(their)
-            models = (_weights(folder), _weights(tracking.fetch(champion.uri, Path(place) / "champion")))
-            rival, rows = compare(call, checks.problem, *models, evaluation.primary, data)
+            models = (read_predictor(folder), read_predictor(tracking.fetch(champion.uri, Path(place) / "champion")))
+            rival, rows = compare(call, checks.problem, *models, evaluation.primary, data, evaluation.groups)
         loads = _loads(folder, tracking.document(version.run_id, EXAMPLE)) if call.settings.gates.loads else None
     facts = Facts(
         evaluation=evaluation,
@@ -79,22 +83,22 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
     )
 
 
-def _weights(folder: Path) -> Model:
-    """The model inside a verified MLflow model folder, read by the code of this process."""
-    (description,) = (folder / "artifacts").glob(f"*/{MODEL}")
-    return load(description.parent)
-
-
 def attention_of(evaluation: Evaluation) -> dict[str, float]:
     """Feature -> weight that the kept model was planned by."""
     return {w.feature: w.weight for w in evaluation.trained.plan.attention.weights}
 
 
 def compare(
-    call: Call, problem: Problem, candidate: Model, champion: Model, primary: str, data: Path | None
+    call: Call,
+    problem: Problem,
+    candidate: Predictor,
+    champion: Predictor,
+    primary: str,
+    data: Path | None,
+    groups: ClassGroups | None = None,
 ) -> tuple[Gain | str, int]:
     """The candidate's paired gain over the champion on the same rows; a sentence where the champion cannot read them."""
-    reader = _fresh(call, problem, data)
+    reader = _fresh(call, problem, data, candidate.history)
     schema = problem.schema
     rows = reader.load("test")
     assert rows.target is not None
@@ -102,33 +106,36 @@ def compare(
         return f"the champion is for a {champion.schema.task} target", len(rows.target)
     theirs = replace(champion.schema, target=schema.target, classes=schema.classes)
     try:
-        seen = Reader(replace(reader.problem, schema=theirs), reader.train, reader.test).load("test")
+        tables = stored(reader.train), None if reader.test is None else stored(reader.test)
+        seen = open_problem(replace(reader.problem, schema=theirs), *tables, champion.history).load("test")
     except DataError as error:
         return f"the champion cannot read these rows: {error}", len(rows.target)
     predictions = {
-        "model": candidate.predict_columns(rows),
-        "champion": _in_order(champion.predict_columns(seen), champion.schema, schema),
+        "model": judged(candidate.model, rows),
+        "champion": _in_order(judged(champion.model, seen), champion.schema, schema),
     }
-    values = {name: score(schema.task, rows.target, found)[primary] for name, found in predictions.items()}
+    values = {name: score(schema.task, rows.target, found, groups)[primary] for name, found in predictions.items()}
     if not all(np.isfinite(value) for value in values.values()):
         msg = f"Expected fresh rows for which {primary} is defined, got {len(rows.target)} rows whose target does not vary: give more rows with --data."
         raise DataError(msg)
-    draws = bootstrap(schema.task, rows.target, predictions, call.settings.evaluation.resamples, call.settings.seed)
+    draws = bootstrap(
+        schema.task, rows.target, predictions, call.settings.evaluation.resamples, call.settings.seed, groups=groups
+    )
     pair = gain(primary, values["model"], values["champion"], draws["model"][primary], draws["champion"][primary])
     return pair, len(rows.target)
 
 
-def _fresh(call: Call, problem: Problem, data: Path | None) -> Reader:
-    """A reader whose test rows are the fresh ones."""
+def _fresh(call: Call, problem: Problem, data: Path | None, history: History | None) -> Reader:
+    """A reader whose test rows are the fresh ones, of whose users and items the `history` is known."""
     remote = call.settings.tracking.remote
     if data is None:
         train, test = fetch_snapshot(call.ws, problem.snapshot, remote)
-        return Reader(problem, train, test)
-    snapshot: Snapshot = take_snapshot(call.ws, data, None, remote)
+        return open_problem(problem, train, test)  # the rows before them tell the history
+    snapshot: Snapshot = take_snapshot(call.ws, data, None, remote, call.settings.data)
     table, _ = fetch_snapshot(call.ws, snapshot, remote)
     expect_columns(problem, table, data, with_target=True)
     every = Split(seed=problem.split.seed, validation=0.0, test=1.0)
-    return Reader(replace(problem, snapshot=snapshot, split=every), table)
+    return open_problem(replace(problem, snapshot=snapshot, split=every), table, None, history)
 
 
 def _in_order(prediction: Prediction, theirs: Schema, ours: Schema) -> Prediction:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import abi
 from abi.data.scratch import scratch_folder
-from tasks.records import Dataset, Record, flatten, mlflow_key
+from tasks.records import Dataset, Record, RunRecord, flatten, mlflow_key
 from tasks.signing import Signing
 from tasks.workspace import Workspace
 
@@ -32,7 +32,7 @@ class RunStore:
     experiment_id: str
     signing: Signing
 
-    def run(self, record: Record) -> str:
+    def run(self, record: RunRecord) -> str:
         """The run with its rounds, inputs, documents and files, still open; gives its id."""
         tags = {**record.tags, OPERATION: record.operation_id, MODEL: record.name, "mlflow.source.name": "abi"}
         run_id = self._log(record.run_name, tags, record.params, record.metrics, ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,9 @@ from abi.audit.signing import SIGNATURE
 from abi.data.scratch import scratch_folder
 from abi.errors import ArtifactRefused, WorkspaceError
 from abi.families.family import MODEL, Model
-from abi.families.stored import load
+from abi.families.stored import Predictor, load, load_history
 from tasks.signing import Signing
+from tasks.vectors import encoder_files
 from tasks.workspace import disk_errors
 
 if TYPE_CHECKING:
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
     from tasks.workspace import Workspace
 
 
-def keep_model(call: Call, model: Model, artifact: str) -> None:
+def keep_model(call: Call, model: Model, artifact: str, beside: Mapping[str, bytes] | None = None) -> None:
     """Keep a model's files under its artifact's hash, signed; a folder that is there is replaced unless it verifies.
 
-    The folder appears in one step, with its signature.
+    The folder appears in one step, with its signature. `beside` are files that go with the model's own.
     """
     ws = call.ws
-    signing, target, files = Signing(ws, call.settings.signing), ws.models / artifact, model.files()
+    signing, target = Signing(ws, call.settings.signing), ws.models / artifact
+    files = {**model.files(), **encoder_files(call.settings, model.schema), **(beside or {})}
     if _verifies(signing, target):
         return
     with disk_errors(target), scratch_folder(ws.models) as stage:
@@ -56,6 +59,12 @@ def load_model(call: Call, artifact: str) -> Model:
         raise WorkspaceError(msg)
     Signing(call.ws, call.settings.signing).verify(folder, artifact)
     return load(folder)
+
+
+def load_predictor_of(call: Call, artifact: str) -> Predictor:
+    """The same with what it takes along, to predict for raw rows."""
+    model = load_model(call, artifact)
+    return Predictor(model, load_history(call.ws.models / artifact))
 
 
 def has_files(ws: Workspace, artifact: str) -> bool:

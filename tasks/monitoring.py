@@ -19,12 +19,15 @@ import numpy as np
 
 from abi.audit.entry import Draft, Kind
 from abi.data.columns import encode
+from abi.data.derive import derive_new
+from abi.data.history import History
+from abi.data.order import ROWS, times_of
 from abi.data.reader import Reader
 from abi.data.split import roles
 from abi.documents import document, find, read_document
 from abi.errors import DataError, TrackingError, UsageError, WorkspaceError
 from abi.families.family import Model
-from abi.families.stored import load
+from abi.families.stored import load_predictor
 from abi.monitored import AttentionDrift, Distribution, Drift, FeatureDrift, Reference
 from abi.monitoring.alarm import Alarm, cooled
 from abi.monitoring.attention import attention_drift
@@ -39,7 +42,7 @@ from abi.values import Value
 from tasks.data import expect_columns, open_reader
 from tasks.decisions import flow_run, only_model, open_ledger
 from tasks.model_registry import Version, find_version, versions
-from tasks.models import has_files, load_model
+from tasks.models import has_files, load_predictor_of
 from tasks.progress import say
 from tasks.registration import connect
 from tasks.snapshot import read_file
@@ -47,7 +50,7 @@ from tasks.stage import Call
 
 if TYPE_CHECKING:
     from abi.config import Config
-    from abi.data.table import Table
+    from abi.data.table import Tabular
     from tasks.ledger import Ledger
     from tasks.tracking import Tracking
 
@@ -63,6 +66,7 @@ class Champion:
     trained: Trained
     reference: Reference
     model: Model
+    history: History | None
     notes: tuple[str, ...]
 
     @property
@@ -76,7 +80,7 @@ class Batch:
     """A file of new rows."""
 
     file: DataFile
-    table: Table
+    table: Tabular
 
 
 def monitor(call: Call, data: str, model: str | None = None, out: Path | None = None) -> Drift:
@@ -97,8 +101,9 @@ def monitor(call: Call, data: str, model: str | None = None, out: Path | None = 
     call = only_model(call) if model is None else replace(call, name=model)
     ledger, champion = open_ledger(call), find_champion(call)
     reference = champion.reference
-    batch = Batch(*read_file(ws, Path(data)))
+    batch = Batch(*read_file(ws, Path(data), config.data))
     expect_columns(champion.problem, batch.table, data)
+    batch = replace(batch, table=derive_new(champion.problem.schema, batch.table, champion.history))
     tallies, predictions = _count(champion, batch)
     features, prediction = _judged(champion, tallies, predictions, config)
     attention, notes = _attention(call, champion, batch)
@@ -168,11 +173,13 @@ def find_champion(call: Call) -> Champion:
     version = _newest(tracking, call.name) if number is None else find_version(tracking, call.name, number)
     note = f"no version of {call.name!r} was promoted yet: held against the newest, {version.number}"
     trained = find(_document(tracking, version, "evaluation"), Trained)
+    model, history = _model(call, tracking, version, trained.artifact)
     return Champion(
         version=version,
         trained=trained,
         reference=find(_document(tracking, version, "reference"), Reference),
-        model=_model(call, tracking, version, trained.artifact),
+        model=model,
+        history=history,
         notes=() if number is not None else (note,),
     )
 
@@ -185,12 +192,14 @@ def _newest(tracking: Tracking, model: str) -> Version:
     return found[-1]
 
 
-def _model(call: Call, tracking: Tracking, version: Version, artifact: str) -> Model:
+def _model(call: Call, tracking: Tracking, version: Version, artifact: str) -> tuple[Model, History | None]:
     """From the workspace, or where it lacks the files from the registry; verified either way."""
     if has_files(call.ws, artifact):
-        return load_model(call, artifact)
+        found = load_predictor_of(call, artifact)
+        return found.model, found.history
     with tempfile.TemporaryDirectory() as place:
-        return load(tracking.fetch(version.uri, Path(place) / "model") / "artifacts" / artifact)
+        found = load_predictor(tracking.fetch(version.uri, Path(place) / "model") / "artifacts" / artifact)
+        return found.model, found.history
 
 
 def _document(tracking: Tracking, version: Version, name: str) -> Value:
@@ -208,7 +217,8 @@ def _count(champion: Champion, batch: Batch) -> tuple[list[Tally], Tally | None]
     problem, reference = champion.problem, champion.reference
     features = problem.schema.features
     own = batch.file.sha256 == problem.snapshot.train.sha256
-    needed = list(dict.fromkeys(f.column for f in features))
+    timed = own and problem.split.order not in ("", ROWS)
+    needed = list(dict.fromkeys([*(f.column for f in features), *([problem.split.order] if timed else [])]))
     counted: list[list[Tally]] = []
     predicted: list[Tally] = []
     for first, rows in batch.table.batches(needed):
@@ -216,7 +226,8 @@ def _count(champion: Champion, batch: Batch) -> tuple[list[Tally], Tally | None]
         columns = encode(rows, problem.schema, numbers, with_target=False)
         counted.append([tally(d, column_of(columns, features, i)) for i, d in enumerate(reference.features)])
         if reference.prediction is not None:
-            fresh = columns.take(roles(numbers, problem.split) > 0) if own else columns
+            times = times_of(rows.column(problem.split.order)) if timed else None
+            fresh = columns.take(roles(numbers, problem.split, times) > 0) if own else columns
             found = prediction_column(problem.schema, champion.model.predict_columns(fresh))
             predicted.append(tally(reference.prediction, found))
     tallies = [reduce(add, parts) for parts in zip(*counted, strict=True)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from abi.errors import clip
+from abi.report.groups import by_group
 from abi.report.wording import number, percent
 from abi.units import show_bytes, show_count, show_seconds
 from tasks.parts import SHOWN, Part, both, cost_line, left_out, new_table
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from abi.planning.compare import FeatureChange, PlanChange
     from abi.planning.explain import Division, PlanExplanation
     from abi.planning.steps import NextStep
+    from abi.problem import Schema
+    from abi.report.groups import Group
 
 SHOWS: Final[dict[str, Callable[[Any], str]]] = {
     "parameters": show_count,
@@ -26,7 +29,7 @@ SHOWS: Final[dict[str, Callable[[Any], str]]] = {
 LAYERS: Final = {"feature_extraction": "feature extraction", "middle": "middle", "output": "output"}
 
 
-def of_plan(told: PlanExplanation) -> list[Part]:
+def of_plan(told: PlanExplanation, schema: Schema) -> list[Part]:
     """What binds, what limits are worth, each feature's next step, and what lost."""
     parts: list[Part] = [told.bound, *(f"{p.limit}: {p.sentence}" for p in told.prices)]
     if told.division is not None:
@@ -34,7 +37,8 @@ def of_plan(told: PlanExplanation) -> list[Part]:
     for part in ("network", "trees"):
         steps = [s for s in told.steps if s.part == part]
         if steps:
-            parts += ["", _steps(steps, part), *left_out(len(steps))]
+            groups = by_group(schema, (s.feature for s in steps))
+            parts += ["", _steps(steps, part, groups), *left_out(len(groups))]
     if told.alternatives:
         lost = new_table("what lost", "why")
         lost.columns[1].justify = "left"
@@ -99,18 +103,24 @@ def _division(found: Division) -> str:
     )
 
 
-def _steps(steps: list[NextStep], part: str) -> Table:
-    trees = part == "trees"
+def _steps(steps: list[NextStep], part: str, groups: Mapping[Group, Sequence[str]]) -> Table:
+    """A row for each feature; one for all regions of a picture, with the step of the region whose next unit brings most."""
+    trees, step_of = part == "trees", {s.feature: s for s in steps}
     unit = "per KiB" if trees else "per 1k parameters"
     table = new_table("feature", "attention", "bins" if trees else "width", "next", "price", "expected gain", unit)
-    for s in steps[:SHOWN]:
-        said = " cells" if s.unit == "cells" else ""
+    for group, names in list(groups.items())[:SHOWN]:
+        of_group = [step_of[name] for name in names]
+        s, said = of_group[0], " cells" if of_group[0].unit == "cells" else ""
+        least, most = min(x.now for x in of_group), max(x.now for x in of_group)
+        now = f"{least}{said}" if least == most else f"{least}–{most}{said}"
+        name = clip(group.name) if group.alone else f"{clip(group.name)}, {group.counted}"
+        head = (name, percent(sum(x.attention for x in of_group)), now)
         if s.next is None:
-            table.add_row(clip(s.feature), percent(s.attention), f"{s.now}{said}", "none", "", "", s.why)
+            table.add_row(*head, "none", "", "", s.why)
             continue
+        place = "" if group.alone else f" in {group.short(s.feature)}"
         price = show_bytes(s.memory_bytes) if trees else show_count(s.parameters)
-        gains = (_gain(s.gain), _gain(s.gain_per_unit))
-        table.add_row(clip(s.feature), percent(s.attention), f"{s.now}{said}", f"{s.next}{said}", price, *gains)
+        table.add_row(*head, f"{s.next}{said}{place}", price, _gain(s.gain), _gain(s.gain_per_unit))
     return table
 
 

@@ -8,23 +8,24 @@ from dataclasses import replace
 
 import torch
 
-from abi.config import Config, TrainingConfig
+from abi.config import Config
 from abi.devices.device import Cluster
 from abi.documents import find
-from abi.errors import PlanInfeasible
+from abi.errors import PlanInfeasible, UsageError
 from abi.outcomes import Move
 from abi.planning.allocate import SOLVER
 from abi.planning.asked import asked_devices, expect_here, is_here, torch_name
 from abi.planning.even import even_plans as plans_of_control
 from abi.planning.machine import Machine
-from abi.planning.measure import find_device, find_precision, measure
+from abi.planning.measure import find_device, find_precision, measure, measure_pictures
 from abi.planning.nearest import nearest, refused
 from abi.planning.planner import Planner
+from abi.planning.what_if import Changed
 from abi.problem import Problem
+from abi.recipes import TrainingConfig
 from abi.types import Allocation, Attention, Envelope, Family, Plan
 from abi.units import show_bytes, show_count, show_seconds
 from abi.values import Value
-from tasks.data import count_rows
 from tasks.devices import cluster
 from tasks.progress import say
 from tasks.residuals import margins
@@ -55,7 +56,9 @@ def machine(call: Call, problem: Problem) -> Machine:
         if not path.is_file():
             call.ws.write(path, json.dumps(measure(device, precision, settings.threads).to_json(), indent=1).encode())
         here = Machine.from_json(json.loads(path.read_bytes()))
-        return replace(here, margins=margins(call.ws, device, precision), cluster=asked, solver=SOLVER)
+        pictures = measure_pictures(device, here.threads) if problem.schema.grids else None
+        known = margins(call.ws, device, precision)
+        return replace(here, margins=known, cluster=asked, solver=SOLVER, picture_mac_s=pictures)
 
     return _kept(call, problem, name if asked is None else f"{asked.id[:16]}-{name}", measured)
 
@@ -85,6 +88,25 @@ def expect_devices(call: Call) -> None:
         UsageError: it does not.
     """
     expect_here(devices(call), call.settings.devices)
+
+
+def elsewhere(call: Call, other: Changed) -> Call:
+    """The call whose plans are for so many of the devices; where energy or cost is limited, for this machine's.
+
+    Raises:
+        UsageError: no devices are named whose number could change.
+    """
+    settings, envelope = call.settings, other.envelope
+    training = settings.training
+    if other.gpus is not None:
+        asked = devices(call)
+        if asked is None:
+            msg = f"Expected devices whose number could change, got gpus={other.gpus} alone: name them with --gpus, as 2xL4."
+            raise UsageError(msg)
+        training = training.model_copy(update={"gpus": f"{other.gpus}x{asked.device.name}"})
+    limits = settings.envelope.model_copy(update={"energy": envelope.energy_j, "cost": envelope.cost})
+    changed = settings.model_copy(update={"training": training, "envelope": limits})
+    return Call.of(call.ws, call.name, changed)
 
 
 def _described(asked: Cluster, settings: TrainingConfig) -> Machine:
@@ -126,10 +148,21 @@ def planner(call: Call, problem: Problem, settings: Config | None = None) -> Pla
     """What divides envelopes for that problem on this machine."""
     return Planner(
         machine(call, problem),
-        count_rows(call, problem, "train"),
-        count_rows(call, problem, "validation"),
+        *_rows(call, problem),
         settings or call.settings,
     )
+
+
+def _rows(call: Call, problem: Problem) -> tuple[int, int]:
+    """Rows of training and validation, counted once for a problem: that takes libraries which planning does without."""
+    own = call.ws.root / "machines" / f"rows-{problem.id[:32]}.json"
+    if not own.is_file():
+        from tasks.data import count_rows
+
+        counted = [count_rows(call, problem, "train"), count_rows(call, problem, "validation")]
+        call.ws.write(own, json.dumps(counted).encode())
+    train, validation = json.loads(own.read_bytes())
+    return train, validation
 
 
 def even_plans(call: Call, attention: Attention, family: Family) -> list[Plan]:
@@ -152,7 +185,7 @@ def asked_of(value: Value) -> tuple[Attention, Family | None]:
 
 def plan(call: Call, attention: str) -> str:
     """Attention, or the Move that gave it -> Plan."""
-    wanted, family = asked_of(call.ws.get(attention))
+    wanted, family = asked_of(call.ws.made(attention))
     made = divide_or_name(call, wanted, family)
     cost = made.predicted
     say(

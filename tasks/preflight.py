@@ -18,17 +18,20 @@ from tasks.data import pose
 from tasks.planning import divide, divide_or_name
 from tasks.snapshot import take_snapshot
 from tasks.stage import Call
+from tasks.transfer import expect_overlap
 
 
 def pose_problem(call: Call, train: str, test: str | None, target: str) -> str:
     """Files and target -> id of the Problem."""
-    remote = call.settings.tracking.remote
-    snapshot = take_snapshot(call.ws, Path(train), Path(test) if test else None, remote)
+    remote, config = call.settings.tracking.remote, call.settings.data
+    snapshot = take_snapshot(call.ws, Path(train), Path(test) if test else None, remote, config)
     return call.ws.put(pose(call, snapshot, target))
 
 
-def preflight(call: Call, train: str, test: str | None, target: str) -> str:
+def preflight(call: Call, train: str, test: str | None, target: str, source: str | None = None) -> str:
     """Read the data and plan the even split, or else one that may leave features out; gives the Problem's id.
+
+    Where the run starts from another domain's model, see that it is there, whole, and has something in common.
 
     Raises:
         AbiError: what the run would stumble over.
@@ -40,6 +43,8 @@ def preflight(call: Call, train: str, test: str | None, target: str) -> str:
         divide(call, fit(unscored, None, config), "even")
     except PlanInfeasible:
         divide_or_name(call, fit(unscored, None, config, frugal=True))
+    if source is not None:
+        expect_overlap(call, problem, source)
     return problem_id
 
 

@@ -20,7 +20,7 @@ class AbiModel(PythonModel):  # type: ignore[misc] # MLflow has no types
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the weights once; where the environment names trusted public keys, only after verifying their signature."""
-        from abi.families.stored import load
+        from abi.families.stored import load_predictor
 
         folder = Path(context.artifacts["model"])
         trusted = os.environ.get("ABI_SIGNING__PUBLIC_KEY")
@@ -29,7 +29,7 @@ class AbiModel(PythonModel):  # type: ignore[misc] # MLflow has no types
             from abi.audit.signing import verify
 
             verify(folder, public_keys(Path(trusted)), folder.name)
-        self.model = load(folder)
+        self.model = load_predictor(folder)
 
     def predict(
         self,

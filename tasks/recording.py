@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
+import math
 import platform
 import shlex
 import sys
@@ -15,14 +16,18 @@ from typing import Any
 import numpy as np
 
 from abi.attention.simplex import distance
+from abi.data.derive import raw_columns
 from abi.documents import document, find
 from abi.execution.meter import high_water
+from abi.families.modalities import OF_TABLE
 from abi.families.network import outputs
 from abi.outcomes import Conditions, Evaluation, Move, Trained
 from abi.planning.forecast import Forecast, forecast
 from abi.problem import Checks
+from abi.report.collect import collect
 from abi.report.content import Report
 from abi.report.content import Round as ReportRound
+from abi.report.exhibits import Exhibits
 from abi.report.page import render
 from abi.report.summary import verdict
 from abi.sections import without_passwords
@@ -34,18 +39,20 @@ from tasks.data import load_rows, open_reader
 from tasks.decisions import open_ledger
 from tasks.devices import cluster
 from tasks.fresh_process import frame_of, plain_rows
-from tasks.models import load_model
+from tasks.models import load_model, load_predictor_of
 from tasks.patience import insist
 from tasks.planning import machine
 from tasks.progress import say
 from tasks.records import Dataset, Record, Recorded, Round
 from tasks.reference import make_reference
 from tasks.registration import connect, mend, reconciled, register
-from tasks.result import result_document
+from tasks.result import macs, result_document
 from tasks.stage import Call, Stage, code_id, versions
 from tasks.validation import docs_folder
 
 EXAMPLE_ROWS = 5
+SERIES_ROWS = 40
+EXAMPLE_BYTES = 2**20
 SERVING = (
     "cryptography", "jaxtyping", "lightgbm", "model-signing", "numpy", "pandas", "pyarrow", "pydantic", "pyopenssl",
     "rfc8785", "safetensors", "tabm", "torch",
@@ -155,7 +162,17 @@ def compose(
         },
         config=without_passwords(call.settings.model_dump(mode="json")),
         forecast=ahead(call, evaluation.trained),
+        exhibits=exhibited(call, evaluation.trained),
     )
+
+
+def exhibited(call: Call, trained: Trained) -> Exhibits | None:
+    """What the report shows of pictures, texts and modalities."""
+    problem = trained.plan.attention.scores.problem
+    if all(f.kind in OF_TABLE for f in problem.schema.features):
+        return None
+    train, validation, test = (load_rows(call, problem, role) for role in ("train", "validation", "test"))
+    return collect(problem.schema, load_model(call, trained.artifact), train, validation, test)
 
 
 def ahead(call: Call, trained: Trained) -> Forecast:
@@ -181,7 +198,7 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
     model_dir = ws.models / kept.artifact
     rows = plain_rows(_example(call, report))
     example = frame_of(rows)
-    output = load_model(call, kept.artifact).predict(example)
+    output = load_predictor_of(call, kept.artifact).predict(example)
     docs = docs_folder(ws, call.name)
     files = {"report.html": folder / "report.html", "tensorboard": ws.runs / "tensorboard" / kept.plan.id[:16]}
     if docs.is_dir():
@@ -197,7 +214,7 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
         output=output,
         requirements=[f"{name}=={_public(name)}" for name in SERVING],
         params=report.config,
-        metrics=_metrics(evaluation, report.forecast),
+        metrics=_metrics(evaluation, report.forecast) | {f"macs/{name}": float(v) for name, v in macs(report).items()},
         tags={
             "snapshot_sha256": problem.snapshot.train.sha256,
             "plan": kept.plan.id,
@@ -252,6 +269,9 @@ def _metrics(evaluation: Evaluation, forecast: Forecast | None) -> dict[str, flo
     for control in evaluation.controls:
         flat |= {f"{control.name}/{name}": e.value for name, e in control.metrics.items()}
         flat[f"gain/{control.name}"] = control.gain.difference.value
+    flat |= _robustness(evaluation)
+    if evaluation.transfer is not None:
+        flat["gain/transfer"] = evaluation.transfer.difference.value
     predicted = _costs(evaluation.trained.predicted)
     if forecast is not None:
         predicted |= {"step_s": forecast.step_s, "energy_j": forecast.energy_j}
@@ -260,6 +280,19 @@ def _metrics(evaluation: Evaluation, forecast: Forecast | None) -> dict[str, flo
     flat |= {f"measured/{name}": value for name, value in measured.items()}
     both = predicted.keys() & measured.keys()
     return flat | {f"ratio/{name}": measured[name] / predicted[name] for name in sorted(both) if predicted[name]}
+
+
+def _robustness(evaluation: Evaluation) -> dict[str, float]:
+    """Under each change the metric of each contender, and how steady attention is."""
+    found = evaluation.robustness
+    flat: dict[str, float] = {}
+    for change in found.perturbed if found is not None else ():
+        name = f"robust/{change.kind}/{change.strength or change.feature}"
+        flat |= {f"{name}/{c.contender}": c.value.value for c in change.contenders if math.isfinite(c.value.value)}
+    for steady in found.stability if found is not None else ():
+        name = f"stability/{steady.strength or steady.kind}{'' if steady.feature is None else f'/{steady.feature}'}"
+        flat |= {f"{name}/moved": steady.moved, **({} if steady.rank is None else {f"{name}/rank": steady.rank})}
+    return flat
 
 
 def _costs(cost: Cost) -> dict[str, float]:
@@ -274,11 +307,19 @@ def _taken(trained: Trained) -> dict[str, float]:
 
 
 def _example(call: Call, report: Report) -> Any:
-    """Some rows as the model gets them: the columns that its features come from."""
+    """Some rows as the model gets them: the columns that its features come from. Large files are left out."""
     schema = report.checks.problem.schema
-    names = list(dict.fromkeys(f.column for f in schema.features))
-    table = open_reader(call, report.checks.problem).train.sample().slice(0, EXAMPLE_ROWS)
-    return table.select(names).to_pandas()
+    names, table = list(raw_columns(schema)), open_reader(call, report.checks.problem).train
+    if schema.derivation is not None:
+        order = [schema.derivation.order] if schema.derivation.order in table.names else []
+        rows = table.sample(list(dict.fromkeys([*names, *order]))).slice(0, SERIES_ROWS).drop_columns("__row")
+    else:
+        rows = table.sample(names).slice(0, EXAMPLE_ROWS).select(names)
+    frame = rows.to_pandas()
+    for grid in schema.grids:
+        small = [cell if cell is not None and len(cell) <= EXAMPLE_BYTES else None for cell in frame[grid.column]]
+        frame[grid.column] = np.array([*small, None], dtype=object)[:-1]
+    return frame
 
 
 def _public(name: str) -> str:

@@ -41,46 +41,55 @@ class Dataset:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """What is recorded of one operation.
+class RunRecord:
+    """What is recorded of one operation as a run.
 
     Attributes:
         operation_id: names the operation; letters, digits, dot, dash and underscore.
-        name: registered model.
+        name: the model that it is about.
         run_name: what people see in the list of runs.
         dataset: the snapshot that was learned from.
-        model_dir: folder with ``model.json`` and weights.
-        example: some input rows.
-        output: what the model predicts for them; gives the signature.
-        requirements: pip requirements of the model.
         params: settings, nested as they are; flattened to dotted keys.
         metrics: final figures.
-        tags: of the run and of the version.
+        tags: of the run (and of the version, where there is one).
         rounds: nested runs.
         documents: artifact path -> JSON-able.
         files: artifact path -> file or folder.
-        description: of the model version.
     """
 
     operation_id: str
     name: str
     run_name: str
     dataset: Dataset
-    model_dir: Path
-    example: pd.DataFrame
-    output: pd.DataFrame
-    requirements: Sequence[str]
     params: Mapping[str, object] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     rounds: Sequence[Round] = ()
     documents: Mapping[str, object] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
-    description: str = ""
 
     def __post_init__(self) -> None:
         """The id goes into MLflow's search filters."""
         assert re.fullmatch(r"[\w.-]+", self.operation_id), self.operation_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record(RunRecord):
+    """The same with a model that is registered as a version of `name`.
+
+    Attributes:
+        model_dir: folder with ``model.json`` and weights.
+        example: some input rows.
+        output: what the model predicts for them; gives the signature.
+        requirements: pip requirements of the model.
+        description: of the model version.
+    """
+
+    model_dir: Path
+    example: pd.DataFrame
+    output: pd.DataFrame
+    requirements: Sequence[str]
+    description: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

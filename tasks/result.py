@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from abi.frequency import GROUPS
+from abi.outcomes import Evaluation, Ranking
 from abi.report.content import Report, Round
 from abi.types import Estimate
 from tasks.records import Recorded
@@ -22,10 +24,15 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         intervals: metric -> [low, high], 95% bootstrap.
         control: `uniform` and `baseline`: metric -> value.
         gain: `uniform` and `baseline`: difference (above 0: the model is better), low, high, relative.
+        signal: "found", or "none" where held-out rows cannot tell the model from chance; null in runs before there was any.
+        chance: metric, the value that chance reaches, and the model's gain over it (difference, low, high).
+        ranking: where there is a column of users: threshold, users, and metric -> value, low, high, uniform, baseline.
         scores: feature -> score in [0, 1].
         attention: feature -> weight; they sum to 1.
         blend: how much relevance, discrimination and complexity count where the scores' blend was fitted; else null.
         convergence: per round movement and plan_change that its model would bring, entropy, effective_features, converged.
+        balance: how frequent and rare classes were weighed, why, and what was tried; null where nothing asked for it.
+        groups: head, medium and tail -> classes, by their training rows; null where all have as many, or there are none.
         family: network, trees or blend.
         choice: why that family, the network's share of a blend, and each candidate's validation loss and cost; null
             where one family alone was trained.
@@ -34,6 +41,11 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         model: name, version, uri.
         snapshot: md5, sha256 and rows of the training file.
         checks: how many passed, warned and failed.
+        macs: multiply-accumulates of one row: `model`, `control` (the even split) and their `ratio`; null where they are not
+            counted (there are no pictures).
+        transfer: what was carried over from another model, and what a start from it gained over one from nothing on validation
+            and held-out rows; null where the run started from none.
+        robustness: the metric under each change, per contender, and how steady attention is; null where it was not measured.
         values: name -> id of what the run recorded: checks, evaluation, control, conditions, and a move per round.
         report: path of the HTML page.
         timings_s: seconds per stage.
@@ -60,10 +72,25 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
             }
             for c in evaluation.controls
         },
+        "signal": None if (signal := evaluation.signal) is None else "found" if signal.found else "none",
+        "chance": None
+        if signal is None
+        else {
+            "metric": signal.gain.metric,
+            "value": signal.chance,
+            "difference": signal.gain.difference.value,
+            "low": signal.gain.difference.low,
+            "high": signal.gain.difference.high,
+        },
+        "ranking": None if evaluation.ranking is None else _ranking(evaluation.ranking),
         "scores": {f.feature: f.score for f in kept.plan.attention.scores.features},
         "attention": {w.feature: w.weight for w in kept.plan.attention.weights},
         "blend": blend.to_json() if (blend := kept.plan.attention.blend) is not None else None,
         "convergence": [_convergence(turn) for turn in report.rounds],
+        "balance": held.to_json() if (held := kept.plan.attention.balance) is not None else None,
+        "groups": None
+        if (groups := evaluation.groups) is None
+        else {group: [report.checks.problem.schema.classes[i] for i in groups.of(group)] for group in GROUPS},
         "family": kept.family,
         "choice": decision.to_json() if (decision := report.decision) is not None else None,
         "plan": {
@@ -77,6 +104,7 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
             "forecast": None if report.forecast is None else report.forecast.to_json(),
             "resources": None if kept.resources is None else kept.resources.to_json(),
         },
+        "macs": macs(report) or None,
         "rounds": len(report.rounds),
         "model": {"name": recorded.name, "version": recorded.version, "uri": recorded.uri},
         "snapshot": {"md5": file.md5, "sha256": file.sha256, "rows": file.rows},
@@ -86,9 +114,39 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
             "failed": len(report.checks.failed("critical")),
         },
         "evaluation": evaluation.id,
+        "transfer": _transfer(evaluation),
+        "robustness": None if evaluation.robustness is None else evaluation.robustness.to_json(),
         "report": str(page),
         "timings_s": report.timings_s,
         "peak_memory_bytes": report.peak_memory_bytes,
+    }
+
+
+def _ranking(found: Ranking) -> dict[str, Any]:
+    metrics = {
+        name: {"value": e.value, "low": e.low, "high": e.high, **{c: own[name] for c, own in found.controls.items()}}
+        for name, e in found.metrics.items()
+    }
+    return {"threshold": found.threshold, "users": found.users, "metrics": metrics}
+
+
+def macs(report: Report) -> dict[str, float]:
+    """Multiply-accumulates of one row of the model and of the even split; nothing where they are not counted."""
+    model = report.evaluation.trained.predicted.macs
+    if not model:
+        return {}
+    control = report.control_plan.predicted.macs if report.control_plan is not None else None
+    return {"model": model, **({"control": control, "ratio": model / control} if control else {})}
+
+
+def _transfer(evaluation: Evaluation) -> dict[str, Any] | None:
+    found, inherited = evaluation.trained.transfer, evaluation.trained.plan.attention.inherited
+    if found is None:
+        return None
+    return {
+        **found.to_json(),
+        "prior": None if inherited is None else inherited.to_json(),
+        "held_out": None if evaluation.transfer is None else evaluation.transfer.to_json(),
     }
 
 

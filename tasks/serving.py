@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from abi.data.convert import convert
+from abi.data.derive import derive_new
+from abi.data.infer import expect_media
+from abi.data.pack import packed, told_as
 from abi.data.source import hash_file
-from abi.errors import AbiError, DataError, UsageError, listed, told
+from abi.errors import AbiError, UsageError, listed, told
 from tasks.model_registry import ALIASES
 from tasks.signing import TRUSTED
 from tasks.workspace import Workspace, disk_errors
@@ -29,6 +32,7 @@ from tasks.workspace import Workspace, disk_errors
 if TYPE_CHECKING:
     import pandas as pd
 
+    from abi.reading import DataConfig
     from tasks.ledger import Ledger
     from tasks.records import Recorded
     from tasks.tracking import Tracking
@@ -104,7 +108,7 @@ def wait(process: subprocess.Popen[bytes]) -> None:
     raise AbiError(msg)
 
 
-def predict_table(tracking: Tracking, model: Recorded, source: Path) -> pd.DataFrame:
+def predict_table(tracking: Tracking, model: Recorded, source: Path, config: DataConfig) -> pd.DataFrame:
     """Predictions for the rows of a file, in its order.
 
     Raises:
@@ -120,14 +124,14 @@ def predict_table(tracking: Tracking, model: Recorded, source: Path) -> pd.DataF
             source = Path(stage) / "stdin"
             with source.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
-        try:
-            with disk_errors(stage):
-                table = convert(source, Path(stage), hash_file(source).sha256)
-        except DataError as error:
-            msg = str(error).replace(str(source), "stdin") if source.parent == Path(stage) else str(error)
-            raise DataError(msg) from None
+        shown = Path("stdin") if source.parent == Path(stage) else source
+        with disk_errors(stage), told_as(source, shown):
+            made = packed(source, config, Path(stage))
+            with told_as(made, source):
+                table = convert(made, Path(stage), hash_file(made).sha256)
+                expect_media(loaded.schema, table, source)
         parts = []
-        for first, batch in table.batches():
+        for first, batch in derive_new(loaded.schema, table, loaded.history).batches():
             frame = pa.Table.from_batches([batch]).to_pandas()
             parts.append(loaded.predict(frame.set_index(pd.RangeIndex(first, first + len(frame)))))
     whole: pd.DataFrame = pd.concat(parts)

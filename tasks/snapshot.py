@@ -11,23 +11,29 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
 from abi.data.convert import convert
-from abi.data.scratch import scratch_file
+from abi.data.pack import packed, told_as
+from abi.data.scratch import scratch_file, scratch_folder
 from abi.data.source import format_of, hash_file
 from abi.data.table import Table, open_table
 from abi.errors import DataError, WorkspaceError, clip
 from abi.problem import DataFile, Snapshot
+from abi.reading import DataConfig
 from tasks.workspace import Workspace, disk_errors
 
 QUIET = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
 
 
-def take_snapshot(ws: Workspace, train: Path, test: Path | None = None, remote: str | None = None) -> Snapshot:
+def take_snapshot(
+    ws: Workspace, train: Path, test: Path | None = None, remote: str | None = None, config: DataConfig | None = None
+) -> Snapshot:
     """Convert the files to tables, put the raw content under DVC and push it; the same content twice is one snapshot.
 
     Args:
@@ -35,12 +41,24 @@ def take_snapshot(ws: Workspace, train: Path, test: Path | None = None, remote: 
         train: file with the training rows.
         test: file with held-out rows, where the user has one.
         remote: DVC remote, a URL or a folder; one in the workspace where None.
+        config: where the images or sounds that a column names are; the defaults where None.
 
     Raises:
         DataError: a file cannot be used, or changed while it was read.
         WorkspaceError: the disk is full or closed, DVC failed, or stored content is damaged.
     """
     paths = [train] if test is None else [train, test]
+    with disk_errors(ws.tables), scratch_folder(ws.tables) as scratch:
+        whole = [
+            packed(path, config or DataConfig(), scratch, f"{number}.parquet") for number, path in enumerate(paths)
+        ]
+        with ExitStack() as told:
+            for made, path in zip(whole, paths, strict=True):
+                told.enter_context(told_as(made, path))
+            return _stored_under_dvc(ws, whole, remote)
+
+
+def _stored_under_dvc(ws: Workspace, paths: Sequence[Path], remote: str | None) -> Snapshot:
     files = [_read(ws, path, "train" if index == 0 else "test") for index, path in enumerate(paths)]
     sources = {_name(file): (file, path) for file, path in zip(files, paths, strict=True)}
     url = _url(ws, remote)
@@ -61,13 +79,16 @@ def take_snapshot(ws: Workspace, train: Path, test: Path | None = None, remote: 
     return Snapshot(files=tuple(files))
 
 
-def read_file(ws: Workspace, path: Path) -> tuple[DataFile, Table]:
+def read_file(ws: Workspace, path: Path, config: DataConfig | None = None) -> tuple[DataFile, Table]:
     """Convert a file that is only looked at: its identity and its table, nothing under DVC.
 
     Raises:
         DataError: the file cannot be used.
     """
-    file = _read(ws, path, "train")
+    with disk_errors(ws.tables), scratch_folder(ws.tables) as scratch:
+        made = packed(path, config or DataConfig(), scratch)
+        with told_as(made, path):
+            file = _read(ws, made, "train")
     return file, open_table(ws.tables, file.sha256)
 
 
@@ -171,9 +192,22 @@ def _fetch(ws: Workspace, file: DataFile, url: str) -> Table:
             place.unlink(missing_ok=True)
             out = {"md5": file.md5, "size": file.size_bytes, "hash": "md5", "path": name}
             ws.write(ws.snapshots / f"{name}.dvc", yaml.safe_dump({"outs": [out]}, sort_keys=False).encode())
-            _dvc(ws, url, "pull", f"{name}.dvc")
+            _pull(ws, file, url)
             _verify(place, file)
         return convert(place, ws.tables, file.sha256)
+
+
+def _pull(ws: Workspace, file: DataFile, url: str) -> None:
+    """Get the content from a remote.
+
+    Raises:
+        WorkspaceError: it is not there; where the remote is a folder of this machine, that is known without DVC.
+    """
+    if "://" not in url and not _object(Path(url), file.md5).is_file() and not _cached(ws, file).is_file():
+        places = str(ws.root) if Path(url) == ws.dvc_remote else f"{ws.root} or the remote {url}"
+        msg = f"Expected the data that this value was made from in {places}, got none there: name the workspace that it was made in with --workspace, or the remote that has the data as tracking.remote."
+        raise WorkspaceError(msg)
+    _dvc(ws, url, "pull", f"{_name(file)}.dvc")
 
 
 def _dvc(ws: Workspace, url: str, *command: str) -> None:
@@ -202,5 +236,6 @@ def _dvc(ws: Workspace, url: str, *command: str) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the caller says where
         errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
         said = (errors or lines or [f"exit code {ran.returncode}"])[-1]
-        msg = f"Expected `dvc {command[0]}` to store the data in {url}, got: {clip(said, 300)}. Free space or mend the remote (tracking.remote), then run again."
+        way = "fetch the data from" if command[0] == "pull" else "store the data in"
+        msg = f"Expected `dvc {command[0]}` to {way} {url}, got: {clip(said, 300)}. Free space or mend the remote (tracking.remote), then run again."
         raise WorkspaceError(msg)

@@ -14,9 +14,12 @@ from abi.monitored import Drift
 from abi.outcomes import Evaluation, Trained
 from abi.planning.on_devices import on_devices
 from abi.problem import Checks
-from abi.report.summary import verdict
-from abi.report.wording import blend_sentence, split_name
-from abi.types import Attention, Plan, Scores
+from abi.report.groups import Group, by_group, division_of, most_of
+from abi.report.robust import lines, names, steadiness
+from abi.report.summary import ranking_sentence, verdict
+from abi.report.wording import blend_sentence, metric_name, split_name
+from abi.robustness import Robustness
+from abi.types import Attention, FeatureCapacity, Plan, Scores
 from abi.units import show_bytes, show_count, show_seconds
 from abi.values import Value
 
@@ -27,11 +30,13 @@ NARROW = 100
 def show(value: Value, *, no_color: bool = False) -> None:
     """Print a stage's value as a table and a line or two."""
     console = Console(no_color=no_color, highlight=False)
-    table, lines = _VIEWS[type(value)](value)
+    table, told = _VIEWS[type(value)](value)
     if table is not None:
         console.print(table)
-    for line in lines:
+    for line in told:
         console.print(line, markup=False)
+    if isinstance(value, Evaluation) and value.robustness is not None:
+        show_robustness(value.robustness, no_color=no_color)
 
 
 def print_table(
@@ -68,14 +73,18 @@ def _more(count: int) -> list[str]:
 
 
 def _checks(value: Checks) -> tuple[Table | None, list[str]]:
+    from abi.data.order_checks import order_sentence  # it imports pandas, which a plan is shown without
+
     open_ = [r for r in value.results if r.status != "passed"]
     table = _table("check", "column", "severity", "expected", "found") if open_ else None
     for r in open_[:SHOWN]:
         assert table is not None
         table.add_row(r.name, clip(r.column or ""), r.severity, r.expected, r.observed)
     aside = [f"set aside: {clip(s.column)} ({s.reason})" for s in value.problem.schema.set_aside[:SHOWN]]
+    ordered = [order_sentence(value.problem)] if value.problem.split.order else []
     return table, [
         *_more(len(open_)),
+        *ordered,
         f"{len(value.results) - len(open_)} of {len(value.results)} checks passed",
         *aside,
     ]
@@ -83,42 +92,82 @@ def _checks(value: Checks) -> tuple[Table | None, list[str]]:
 
 def _scores(value: Scores) -> tuple[Table | None, list[str]]:
     table = _table("feature", "score", "95% interval", "relevance", "discrimination", "complexity", "signal")
-    for f in sorted(value.features, key=lambda f: -f.score)[:SHOWN]:
+    order = {f.feature: f for f in sorted(value.features, key=lambda f: -f.score)}
+    groups = by_group(value.problem.schema, order)
+    for group, members in list(groups.items())[:SHOWN]:
+        f = order[members[0]]
         terms = [f"{x:.3f}" for x in (f.relevance, f.discrimination, f.complexity)]
+        signals = sum(order[name].carries_signal for name in members)
         table.add_row(
-            clip(f.feature),
+            clip(group.name),
             f"{f.score:.3f}",
             f"{f.low:.3f}–{f.high:.3f}",
             *terms,
-            "yes" if f.carries_signal else "none",
+            ("yes" if signals else "none") if group.alone else f"{signals} of {len(members)}",
         )
-    return table, _more(len(value.features))
+    told = [
+        f"{clip(group.name)}: {group.counted}, the best is {group.short(members[0])}, whose figures these are"
+        for group, members in groups.items()
+        if not group.alone
+    ]
+    return table, [*_more(len(groups)), *told[:SHOWN]]
 
 
 def _attention(value: Attention) -> tuple[Table | None, list[str]]:
     table = _table("feature", "attention", "95% interval", "bound")
-    for w in sorted(value.weights, key=lambda w: -w.weight)[:SHOWN]:
-        table.add_row(clip(w.feature), f"{w.weight:.1%}", f"{w.low:.1%}–{w.high:.1%}", w.bound or "")
+    given = {w.feature: w for w in value.weights}
+    weights = {w.feature: w.weight for w in value.weights}
+    groups = sorted(by_group(value.scores.problem.schema, given), key=lambda group: -group.total(weights))
+    for group in groups[:SHOWN]:
+        if group.alone:
+            w = given[group.name]
+            table.add_row(clip(w.feature), f"{w.weight:.1%}", f"{w.low:.1%}–{w.high:.1%}", w.bound or "")
+        else:
+            table.add_row(clip(group.name), f"{group.total(weights):.1%}", group.counted, "")
     chosen = split_name(value)
-    told = [] if value.blend is None else [blend_sentence(value.blend)]
+    told = [f"{clip(g.name)}: {most_of(g, weights, 'attention')}" for g in groups if not g.alone][:SHOWN]
+    told += [] if value.blend is None else [blend_sentence(value.blend)]
     spread = f"entropy {value.entropy:.3f} nats, as over {value.effective:.1f} features"
-    return table, [*_more(len(value.weights)), f"{chosen}, {spread}", *told]
+    return table, [*_more(len(groups)), f"{chosen}, {spread}", *told]
 
 
 def _plan(value: Plan) -> tuple[Table | None, list[str]]:
+    schema = value.attention.scores.problem.schema
     if value.capacity.empty and value.trees is not None:
         table = _table("feature", "contribution", "bins", "why")
-        for t in sorted(value.trees.features, key=lambda f: -f.contribution)[:SHOWN]:
-            table.add_row(clip(t.feature), f"{t.contribution:.0%}", str(t.bins), t.reason)
+        counts = {t.feature: t for t in sorted(value.trees.features, key=lambda f: -f.contribution)}
+        shares = {name: t.contribution for name, t in counts.items()}
+        groups = sorted(by_group(schema, counts), key=lambda group: -group.total(shares))
+        for group in groups[:SHOWN]:
+            bins = str(sum(counts[name].bins for name in group.members))
+            why = counts[group.name].reason if group.alone else most_of(group, shares, "contribution")
+            table.add_row(clip(group.name), f"{group.total(shares):.0%}", bins, why)
     else:
         table = _table("feature", "width", "bins or rows", "parameters", "why")
-        for f in sorted(value.capacity.features, key=lambda f: -f.width)[:SHOWN]:
-            table.add_row(clip(f.feature), str(f.width), str(f.bins or f.rows), show_count(f.parameters), f.reason)
+        given = {f.feature: f for f in sorted(value.capacity.features, key=lambda f: -f.width)}
+        groups = list(by_group(schema, given))
+        for group in groups[:SHOWN]:
+            table.add_row(*_given(value, group, [given[name] for name in group.members]))
     cost = value.predicted
-    total = f"{show_count(cost.parameters)} parameters, {show_bytes(cost.memory_bytes)}, {show_seconds(cost.train_time_s)} of training, {show_seconds(cost.latency_s)} per row"
+    macs = "" if not cost.macs else f", {show_count(cost.macs)} multiply-accumulates per row"
+    total = f"{show_count(cost.parameters)} parameters, {show_bytes(cost.memory_bytes)}, {show_seconds(cost.train_time_s)} of training, {show_seconds(cost.latency_s)} per row{macs}"
     planned = on_devices(value)
     runs = () if planned is None else planned.reasons
-    return table, [*_more(len(value.attention.weights)), *value.reasons, *runs, f"Predicted: {total}."]
+    return table, [*_more(len(groups)), *value.reasons, *runs, f"Predicted: {total}."]
+
+
+def _given(plan: Plan, group: Group, given: Sequence[FeatureCapacity]) -> tuple[str, ...]:
+    """A row of the plan's table: a feature, or the range of widths of several."""
+    first = given[0]
+    if group.alone:
+        size = str(first.bins or first.rows)
+        return clip(first.feature), str(first.width), size, show_count(first.parameters), first.reason
+    widths = [f.width for f in given]
+    span = str(widths[0]) if min(widths) == max(widths) else f"{min(widths)}–{max(widths)}"
+    trunk = next((grid.parameters for grid in plan.capacity.grids if grid.column == group.name), 0)
+    own = sum(f.parameters for f in given)
+    size = str(sum(f.bins or f.rows for f in given) or "")
+    return clip(group.name), span, size, show_count(own + trunk), division_of(plan, group)
 
 
 def _trained(value: Trained) -> tuple[Table | None, list[str]]:
@@ -136,7 +185,22 @@ def _evaluation(value: Evaluation) -> tuple[Table | None, list[str]]:
     table = _table("metric", "model", *(c.name for c in value.controls))
     for name, estimate in value.metrics.items():
         table.add_row(name, *(f"{e.value:.4f}" for e in (estimate, *(c.metrics[name] for c in value.controls))))
+    if value.ranking is not None:
+        for name, estimate in value.ranking.metrics.items():
+            table.add_row(
+                name, f"{estimate.value:.4f}", *(f"{value.ranking.controls[c.name][name]:.4f}" for c in value.controls)
+            )
+        return table, [verdict(value), ranking_sentence(value.ranking)]
     return table, [verdict(value)]
+
+
+def show_robustness(found: Robustness, *, no_color: bool = False) -> None:
+    """Print how the model bears changed inputs, and how steady its attention is."""
+    header = [f"{metric_name(found.metric)} where inputs are", *names(found).values()]
+    print_table(header, lines(found), no_color=no_color, numbers=set(range(1, len(header))))
+    header = ["attention fitted again to", "rank of scores", "moved", "at most", "refits"]
+    if found.stability:
+        print_table(header, map(steadiness, found.stability), no_color=no_color, numbers={1, 2, 3, 4})
 
 
 def _drift(value: Drift) -> tuple[Table | None, list[str]]:

@@ -24,7 +24,7 @@ from abi.errors import ArtifactRefused, TrackingError, UsageError, clip, listed
 from abi.operations import SigningConfig
 from tasks.mlflow_answers import answering, environment
 from tasks.mlflow_runs import MODEL, OPERATION, RunStore
-from tasks.records import VALUE_LENGTH, Record, Recorded
+from tasks.records import VALUE_LENGTH, Record, Recorded, RunRecord
 from tasks.signing import TRUSTED, Signing
 from tasks.workspace import Workspace, disk_errors
 
@@ -122,6 +122,23 @@ class Tracking:
                 self.fail(record.operation_id, clip(str(error) or type(error).__name__, VALUE_LENGTH))
             raise
         return recorded
+
+    def record_run(self, record: RunRecord) -> str:
+        """Store a run without a model; an operation that has a finished one already is answered with that. Gives its id.
+
+        Raises:
+            TrackingError: MLflow does not answer, or refuses.
+        """
+        query = f"tags.`{OPERATION}` = '{record.operation_id}' and attributes.status = 'FINISHED'"
+        with answering(self.uri):
+            found = self.client.search_runs([self.experiment_id], query, max_results=1)
+            if found:
+                return str(found[0].info.run_id)
+        self.fail(record.operation_id, "replaced: it stopped before everything was stored")
+        with answering(self.uri):
+            run_id = RunStore(self.ws, self.client, self.experiment_id, self.signing).run(record)
+            self.client.set_terminated(run_id)
+        return run_id
 
     def fail(self, operation_id: str, reason: str) -> None:
         """Mark the open runs of an operation, and the rounds in them, as failed."""

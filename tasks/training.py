@@ -5,22 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from abi.attention.fit import fit
+from abi.data.derive import final_history, stored
 from abi.documents import find
+from abi.families.artifact import Model as NetworkModel
 from abi.families.family import Model
+from abi.families.stored import HISTORY
+from abi.families.transfer import Start
 from abi.outcomes import Move, Trained, Tried
 from abi.planning.asked import expect_here
 from abi.planning.on_devices import on_devices
 from abi.training.family import train as train_plan
 from abi.training.fitted import Fitted
+from abi.training.latency import with_encoders
 from abi.training.pilots import choose_control
-from abi.training.revise import even_twin, trial_count
+from abi.training.revise import even_twin, is_even, trial_count
+from abi.training.transfer import better, carried, prior_alone, start_of
 from abi.types import Plan
 from abi.units import show_seconds
-from tasks.data import load_rows
+from tasks.data import load_rows, open_reader
 from tasks.models import has_files, keep_model
 from tasks.planning import even_plans
 from tasks.progress import say, watching
 from tasks.stage import Call, Stage
+from tasks.transfer import pairs_of, read_source
+from tasks.vectors import bare_encoders
 from tasks.workspace import Workspace
 
 
@@ -45,15 +53,20 @@ class FileCheckpoints:
         (self.ws.checkpoints / self.name).unlink(missing_ok=True)
 
 
-def run_training(call: Call, plan: Plan, seed: int, title: str, *, profile: bool = False) -> Fitted[Model]:
+def run_training(
+    call: Call, plan: Plan, seed: int, title: str, *, profile: bool = False, start: Start | None = None
+) -> Fitted[Model]:
     """Train and keep the model, signed; goes on from a checkpoint where a run was killed.
 
-    With `profile`, also find out where memory and time of a step go.
+    With `profile`, also find out where memory and time of a step go. `start` is another model that a network begins from.
     """
     planned = on_devices(plan)
     expect_here(None if planned is None else planned.cluster, call.settings.devices)
     problem = plan.attention.scores.problem
-    checkpoints = FileCheckpoints(call.ws, f"{call.settings.digest('training')[:16]}-{plan.id}-{seed}.safetensors")
+    warm = "" if start is None else f"-{start.model.artifact[:16]}"
+    checkpoints = FileCheckpoints(
+        call.ws, f"{call.settings.digest('training')[:16]}-{plan.id}-{seed}{warm}.safetensors"
+    )
     folder = call.ws.runs / "tensorboard" / plan.id[:16] / str(seed)
     with watching(title, plan, folder) as curves:
         fitted = train_plan(
@@ -65,18 +78,23 @@ def run_training(call: Call, plan: Plan, seed: int, title: str, *, profile: bool
             watcher=curves,
             checkpoints=checkpoints,
             profile=profile,
+            start=start,
         )
-    keep_model(call, fitted.model, fitted.trained.artifact)
+    if isinstance(fitted.model, NetworkModel):
+        fitted = with_encoders(fitted, bare_encoders(call.settings), load_rows(call, problem, "validation"))  # type: ignore[arg-type]  # a network
+    known = final_history(problem, stored(open_reader(call, problem).train))
+    keep_model(call, fitted.model, fitted.trained.artifact, {} if known is None else {HISTORY: known.canonical()})
     checkpoints.clear()
     return fitted
 
 
-def train(call: Call, plan: str) -> str:
-    """Plan -> Trained."""
+def train(call: Call, plan: str, source: str = "") -> str:
+    """Plan -> Trained; with a Source, the better of a training from it and one from nothing."""
     made = find(call.ws.get(plan), Plan)
     number = made.attention.round + 1
     seed = call.settings.seed + made.attention.round
-    trained = run_training(call, made, seed, f"training round {number}", profile=True).trained
+    fitted = run_training(call, made, seed, f"training round {number}", profile=True)
+    trained = _transferred(call, made, seed, number, fitted, source) if source else fitted.trained
     length = (
         f"{trained.best_epoch} rounds of boosting" if trained.family == "trees" else f"{len(trained.history)} epochs"
     )
@@ -88,19 +106,45 @@ def train(call: Call, plan: str) -> str:
     return call.ws.put(trained)
 
 
+def _transferred(call: Call, plan: Plan, seed: int, number: int, cold: Fitted[Model], source: str) -> Trained:
+    """The same plan once more from the source's model; the better one on validation rows, with both beside each other."""
+    value, model = read_source(call, source)
+    start = start_of(model, pairs_of(plan.attention.scores, value, model))
+    if start is None or plan.family == "trees":
+        obstacle = (
+            "trees have no weights to carry over"
+            if plan.family == "trees"
+            else "it has no network whose weights could be carried over"
+        )
+        return replace(cold.trained, transfer=prior_alone(cold, value, obstacle))
+    warm = run_training(call, plan, seed, f"training round {number} from {value.uri}", profile=True, start=start)
+    brought = carried(start, plan, load_rows(call, plan.attention.scores.problem, "train"))
+    kept, transfer = better(cold, warm, brought, value)
+    gain = transfer.gain
+    say(
+        f"transfer  {value.uri}: validation loss {transfer.warm.loss:.4f} in place of {transfer.cold.loss:.4f} (gain by row {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]), {transfer.kept} start kept"
+    )
+    return replace(kept.trained, transfer=transfer)
+
+
 def train_control(call: Call, last_move: str) -> str:
     """Move of the last round -> Trained: the even split of the same family, best of as many trainings by validation loss.
 
     The rounds' pilots and trainings are matched one by one: pilots choose the control's members and first seed, and each
-    training after that takes the next one.
+    training after that takes the next one. Where attention chose the even split there is nothing to train again.
     """
     move = find(call.ws.get(last_move), Move)
     scores = move.trained.plan.attention.scores
     config = call.settings
     twin = even_twin(fit(scores, None, config.attention), move.attention)
     problem = scores.problem
+    plans = even_plans(call, twin, move.trained.family)
+    if is_even(move.trained, plans[0], config.seed):
+        own = replace(move.trained, plan=plans[0], profile=None, tried=Tried(pilots=(), trainings=(move.trained.loss,)))
+        say(f"control   the model is the even split itself: validation loss {own.loss:.4f}")
+        return call.ws.put(own)
     pilots = choose_control(
-        even_plans(call, twin, move.trained.family),
+        plans,
         config,
         trials=trial_count(move.attention),
         train_columns=load_rows(call, problem, "train"),

@@ -23,8 +23,8 @@ from tasks.workspace import Workspace, disk_errors
 if TYPE_CHECKING:
     import pandas as pd
 
-    from abi.config import ChecksConfig
     from abi.data.reader import Reader
+    from abi.reading import ChecksConfig
 
 ENVIRONMENT = {"GX_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 ORDER = "abi"  # meta key that says which expectation of the file a result belongs to

@@ -108,6 +108,11 @@ class Workspace:
         return self.root / "models"
 
     @property
+    def vectors(self) -> Path:
+        """What pretrained encoders made of texts, by encoder."""
+        return self.root / "vectors"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints of trainings that are under way."""
         return self.root / "checkpoints"
@@ -241,7 +246,17 @@ class Workspace:
     def sweep(self) -> None:
         """Remove what killed processes left half-written; what others are writing stays."""
         kept = (self.values, self.tables, self.snapshots, self.suites, self.models, self.checkpoints, self.stages)
-        others = (self.root, self.snapshots / ".dvc", self.keys, self.keys / "trusted", self.ledger_checkpoints)
+        others = (
+            self.root,
+            *self.vectors.glob("*"),
+            *(self.root / "residuals").glob("*"),
+            self.root / "devices",
+            self.root / "machines",
+            self.snapshots / ".dvc",
+            self.keys,
+            self.keys / "trusted",
+            self.ledger_checkpoints,
+        )
         for folder in (*kept, *others, *self.runs.iterdir()):
             sweep(folder)
 

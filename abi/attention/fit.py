@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from abi.attention.simplex import Vector, balance, distance, entropy, softmax
-from abi.types import Attention, ScoreBlend, Scores, Trial, Usage, Weight
+from abi.types import Attention, ClassBalance, ScoreBlend, Scores, Trial, Usage, Weight
 
 if TYPE_CHECKING:
     from abi.config import AttentionConfig
@@ -86,6 +86,7 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
         pruned=previous.pruned,
         blend=previous.blend,
         usage=previous.usage,
+        held=previous.balance,
         number=previous.round + 1,
         moved=distance(before, weights),
     )
@@ -130,6 +131,7 @@ def _attention(
     pruned: bool,
     blend: ScoreBlend | None = None,
     usage: Usage | None = None,
+    held: ClassBalance | None = None,
     number: int = 0,
     moved: float = 0.0,
 ) -> Attention:
@@ -162,6 +164,7 @@ def _attention(
         pruned=pruned,
         blend=blend,
         usage=usage,
+        balance=held,
         round=number,
         moved=round(moved, 9),
     )

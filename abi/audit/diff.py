@@ -170,9 +170,15 @@ def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, t
 
 
 def _test_rows(run: RunRecord) -> tuple[str, int, float]:
-    """What the held-out rows are: a file, or rows of the training file by seed and share."""
+    """What the held-out rows are: a file, or rows of the training file by seed and share, or from a time on."""
     file, split = run.snapshot.test, run.problem.split
-    return (file.sha256, 0, 0.0) if file is not None else (run.snapshot.train.sha256, split.seed, split.test)
+    if file is not None:
+        return file.sha256, 0, 0.0
+    return (
+        (run.snapshot.train.sha256, 0, split.starts[-1])
+        if split.order
+        else (run.snapshot.train.sha256, split.seed, split.test)
+    )
 
 
 def _attention(run: RunRecord) -> Attention:

@@ -14,7 +14,7 @@ from abi.values import Value
 
 Kind = Literal[
     "snapshot", "checks", "scores", "attention", "plan", "training", "control", "outcome", "registration",
-    "gates", "promotion", "approval", "rollback", "quarantine", "drift", "trigger", "missed", "key", "signing",
+    "gates", "promotion", "approval", "rollback", "quarantine", "drift", "adaptation", "trigger", "missed", "key", "signing",
 ]  # fmt: skip
 """What an entry is about, in the order of a run and of what follows it."""
 

@@ -49,6 +49,7 @@ TOLD: dict[str, Told] = {
     "rollback": lambda d: f"version {d['version']} is champion again: {d['reason']}",
     "quarantine": lambda d: f"version {d['version']}: {d['reason']}",
     "drift": _drift,
+    "adaptation": lambda d: f"row {d['row'] + 1}, {d['predicted']['parameters']:,} parameters: {_reasons(d)}",
     "trigger": _trigger,
     "key": lambda d: f"key {d['id']}",
     "signing": lambda d: f"models are signed with key {d['new'][:12]}",

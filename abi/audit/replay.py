@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from abi.attention.fit import fit
 from abi.audit.difference import first_difference
 from abi.audit.record import RunRecord
+from abi.data.derive import open_problem
 from abi.data.infer import pose
-from abi.data.reader import Reader
 from abi.data.table import Tabular
 from abi.errors import AbiError, AuditBroken
 from abi.outcomes import Convergence, Move, Trained
@@ -24,6 +24,7 @@ from abi.scoring.score import score
 from abi.training.choice import asked_blend, keep_again, pick_control, with_obstacle
 from abi.training.revise import even_twin, move_again
 from abi.training.rounds import best_round, converge, decide
+from abi.training.transfer import chosen_share, with_prior
 from abi.training.trees_pilots import fit_again
 from abi.types import Attention, Plan, Trial
 from abi.values import Value
@@ -109,7 +110,7 @@ def _of_data(run: RunRecord, tables: Tables) -> Iterator[Step]:
 
     def scores() -> Value:
         train, test = opened()
-        return score(Reader(run.problem, train, test), _planner(run).config.scoring)
+        return score(open_problem(run.problem, train, test), _planner(run).config.scoring)
 
     yield "schema", run.problem, schema
     yield "scores", run.scores, scores
@@ -148,7 +149,10 @@ def _attention(run: RunRecord) -> Attention:
     if not compared(recorded):
         msg = "the run was recorded without what its trials were compared by"
         raise NotReplayed(msg)
-    return fit_again(run.scores, recorded, planner.config, planner.divide)
+    found = fit_again(run.scores, recorded, planner.config, planner.divide)
+    if recorded.inherited is None:
+        return found
+    return with_prior(found, chosen_share(recorded.inherited, planner.config.attention.caution))
 
 
 def _plan(run: RunRecord, index: int) -> Plan:

@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float64, Int32, Int64, Shaped
+from jaxtyping import Bool, Float32, Float64, Int32, Int64, Shaped
 
 from abi.data import text as spelled
+from abi.data.label_sets import indicators, read_sets
+from abi.data.mentions import mark_all
 from abi.errors import SHOWN, DataError, clip, listed
-from abi.problem import DatePart, Schema
+from abi.media.grid import CODES, Pictures, decode
+from abi.media.grid import codes as region_codes
+from abi.problem import DatePart, Feature, Pretrained, Schema
 
 MISSING_CODE = -1
+CODE_NAMES = tuple(str(code) for code in range(CODES))
+
+AnyTarget: TypeAlias = Float64[np.ndarray, " rows"] | Int64[np.ndarray, " rows"] | Bool[np.ndarray, "rows labels"]
+"""Values, class codes, or which labels a row has."""
+
+Vectors: TypeAlias = Callable[[Pretrained, Sequence[str]], Float32[np.ndarray, "texts dimensions"]]
+"""What turns texts into vectors."""
 
 _Tabular: TypeAlias = pa.RecordBatch | pa.Table | pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Codes:
-    """One categorical or boolean feature: `codes` index `values`, -1 is missing."""
+    """One feature that is not numeric: `codes` index `values`, -1 is missing.
+
+    `vectors` are there where a pretrained encoder was asked for each value's (`with_vectors`).
+    """
 
     codes: Int32[np.ndarray, " rows"]
     values: tuple[str, ...]
+    vectors: Float32[np.ndarray, "values dimensions"] | None = None
+
+    def take(self, index: Shaped[np.ndarray, " chosen"]) -> Codes:
+        """The rows that `index` (numbers or a mask) names, in its order; the values are shared."""
+        return replace(self, codes=self.codes[index])
 
 
 @dataclass(frozen=True)
@@ -35,7 +55,7 @@ class Arrays:
 
     numeric: tuple[Float64[np.ndarray, " rows"], ...]
     categorical: tuple[Codes, ...]
-    target: Float64[np.ndarray, " rows"] | Int64[np.ndarray, " rows"] | None
+    target: AnyTarget | None
     row_numbers: Int64[np.ndarray, " rows"]
 
     def __len__(self) -> int:
@@ -46,7 +66,7 @@ class Arrays:
         """The rows that `index` (numbers or a mask) names, in its order."""
         return Arrays(
             tuple(values[index] for values in self.numeric),
-            tuple(Codes(feature.codes[index], feature.values) for feature in self.categorical),
+            tuple(feature.take(index) for feature in self.categorical),
             None if self.target is None else self.target[index],
             self.row_numbers[index],
         )
@@ -58,15 +78,17 @@ class Columns:
 
     Attributes:
         numeric: NaN is missing.
-        categorical: categorical and boolean features.
-        target: class codes (int64) or values (float64); None where it was not asked for.
+        categorical: all other features: categories, texts, and what each region of a picture shows.
+        pictures: one for each of the schema's grids.
+        target: class codes (int64), values (float64) or labels (bool); None where it was not asked for.
         row_numbers: where the rows stand in their file.
     """
 
     numeric: Float64[np.ndarray, "rows numeric"]
     categorical: tuple[Codes, ...]
-    target: Float64[np.ndarray, " rows"] | Int64[np.ndarray, " rows"] | None
+    target: AnyTarget | None
     row_numbers: Int64[np.ndarray, " rows"]
+    pictures: tuple[Pictures, ...] = ()
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -76,9 +98,10 @@ class Columns:
         """The rows that `index` (numbers or a mask) names, in its order."""
         return Columns(
             self.numeric[index],
-            tuple(Codes(feature.codes[index], feature.values) for feature in self.categorical),
+            tuple(feature.take(index) for feature in self.categorical),
             None if self.target is None else self.target[index],
             self.row_numbers[index],
+            tuple(of_column.take(index) for of_column in self.pictures),
         )
 
     def arrays(self) -> Arrays:
@@ -91,7 +114,8 @@ def encode_arrays(
 ) -> Arrays:
     """The same as `encode`, with a target and without copying what is float64 already."""
     data, target, numbers = _with_rows(data, schema, row_numbers, with_target=True)
-    encoded = list(_encoded(data, schema))
+    pictures = {grid.column: decode(_array(data, grid.column), grid) for grid in schema.grids}
+    encoded = list(_encoded(data, schema, pictures))
     numeric = tuple(found for found in encoded if not isinstance(found, Codes))
     return Arrays(numeric, tuple(found for found in encoded if isinstance(found, Codes)), target, numbers)
 
@@ -116,20 +140,27 @@ def encode(
     numeric = np.empty((len(numbers), sum(f.kind == "numeric" for f in schema.features)), np.float64, order="F")
     categorical: list[Codes] = []
     place = 0
-    for found in _encoded(data, schema):
+    pictures = {grid.column: decode(_array(data, grid.column), grid) for grid in schema.grids}
+    for found in _encoded(data, schema, pictures):
         if isinstance(found, Codes):
             categorical.append(found)
         else:
             numeric[:, place] = found
             place += 1
-    return Columns(numeric, tuple(categorical), target, numbers)
+    return Columns(numeric, tuple(categorical), target, numbers, tuple(pictures.values()))
+
+
+def columns_of(features: Sequence[Feature]) -> list[str]:
+    """The columns that the features are read from, each once, in order."""
+    named = (name for feature in features for name in (feature.column, feature.mention) if name is not None)
+    return list(dict.fromkeys(named))
 
 
 def _with_rows(
     data: _Tabular, schema: Schema, row_numbers: Int64[np.ndarray, " all_rows"] | None, with_target: bool
-) -> tuple[_Tabular, Shaped[np.ndarray, " rows"] | None, Int64[np.ndarray, " rows"]]:
+) -> tuple[_Tabular, AnyTarget | None, Int64[np.ndarray, " rows"]]:
     """(the rows that have a target where it is asked for, it, their numbers)."""
-    needed = list(dict.fromkeys(feature.column for feature in schema.features))
+    needed = columns_of(schema.features)
     if with_target:
         needed.append(schema.target)
     _expect(needed, data)
@@ -143,20 +174,58 @@ def _with_rows(
     return kept, target[present], numbers[present]
 
 
-def _encoded(data: _Tabular, schema: Schema) -> Iterator[Float64[np.ndarray, " rows"] | Codes]:
+def _encoded(
+    data: _Tabular, schema: Schema, pictures: Mapping[str, Pictures]
+) -> Iterator[Float64[np.ndarray, " rows"] | Codes]:
     """Feature after feature; a column that several come from is converted once."""
     last, array = None, None
+    shown = {grid.column: region_codes(pictures[grid.column], grid) for grid in schema.grids}
     for feature in schema.features:
+        if feature.kind == "region":
+            assert feature.place is not None
+            yield Codes(np.ascontiguousarray(shown[feature.column][:, feature.place]), CODE_NAMES[: feature.distinct])
+            continue
         if feature.column != last:
             last, array = feature.column, _array(data, feature.column)
-        if feature.kind != "numeric":
+        if feature.mention is not None:
+            yield _codes(mark_all(array, _array(data, feature.mention)))
+        elif feature.kind != "numeric":
             yield _codes(array)
         else:
             yield date_part(array, feature.part) if feature.part else _floats(spelled.numbers(array))
 
 
-def encode_target(array: pa.Array, schema: Schema) -> tuple[Shaped[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
-    """(class codes or values, which rows have one).
+def with_vectors(categorical: tuple[Codes, ...], schema: Schema, vectors: Vectors | None) -> tuple[Codes, ...]:
+    """The features that are not numeric, those of a pretrained encoder with a vector per value.
+
+    Raises:
+        DataError: there is such a feature, and nothing to turn its texts into vectors.
+    """
+    others = [feature for feature in schema.features if feature.kind != "numeric"]
+    if all(feature.encoder is None for feature in others):
+        return categorical
+    return tuple(_with_vectors(codes, feature, vectors) for codes, feature in zip(categorical, others, strict=True))
+
+
+def without_vectors(columns: Columns) -> Columns:
+    """The same rows as they come to be predicted, whose texts are still to be encoded."""
+    return replace(columns, categorical=tuple(replace(codes, vectors=None) for codes in columns.categorical))
+
+
+def _with_vectors(codes: Codes, feature: Feature, vectors: Vectors | None) -> Codes:
+    if feature.encoder is None or codes.vectors is not None:
+        return codes
+    if vectors is None:
+        msg = f"Expected the pretrained encoder of {clip(feature.name)!r}, got none: name its folder in data.encoders."
+        raise DataError(msg)
+    used, codes_of_used = np.unique(codes.codes, return_inverse=True)
+    texts = tuple(codes.values[i] for i in used if i != MISSING_CODE)
+    lacking = len(used) - len(texts)  # missing values come first
+    return Codes((codes_of_used - lacking).astype(np.int32), texts, vectors(feature.encoder, texts))
+
+
+def encode_target(array: pa.Array, schema: Schema) -> tuple[AnyTarget, Bool[np.ndarray, " rows"]]:
+    """(class codes, values or labels, which rows have a target).
 
     Raises:
         DataError: a class that the schema does not know, or an infinite value.
@@ -167,6 +236,8 @@ def encode_target(array: pa.Array, schema: Schema) -> tuple[Shaped[np.ndarray, "
             msg = f"Expected finite values in the target {clip(schema.target)!r}, got {int(np.isinf(values).sum())} infinite: mend or remove those rows."
             raise DataError(msg)
         return values, ~np.isnan(values)
+    if schema.task == "multilabel":
+        return _encode_sets(array, schema)
     found = _codes(array)
     place = {name: i for i, name in enumerate(schema.classes)}
     lookup = np.array([*(place.get(value, MISSING_CODE) for value in found.values), MISSING_CODE], np.int64)
@@ -177,6 +248,18 @@ def encode_target(array: pa.Array, schema: Schema) -> tuple[Shaped[np.ndarray, "
         counts = np.bincount(found.codes[strange], minlength=len(found.values))
         raise unknown_classes({found.values[i]: int(counts[i]) for i in np.flatnonzero(counts)}, schema)
     return target, present
+
+
+def _encode_sets(array: pa.Array, schema: Schema) -> tuple[AnyTarget, Bool[np.ndarray, " rows"]]:
+    codes, sets = read_sets(array, schema.separator)
+    known = set(schema.classes)
+    strange: Counter[str] = Counter()
+    for names, rows in zip(sets, np.bincount(codes[codes >= 0], minlength=len(sets)), strict=True):
+        strange.update({name: int(rows) for name in names if name not in known and rows})
+    if strange:
+        raise unknown_classes(dict(strange), schema)
+    table = np.vstack([indicators(sets, schema.classes), np.zeros((1, len(schema.classes)), dtype=bool)])
+    return table[codes], codes >= 0
 
 
 def unknown_classes(counts: dict[str, int], schema: Schema) -> DataError:

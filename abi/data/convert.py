@@ -15,15 +15,33 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from abi.data.delimited import CsvFile, expect_names
+from abi.data.media import MediaColumn, medium_of
 from abi.data.profiling import ColumnReader, ParquetColumn, TextColumn
 from abi.data.scratch import scratch_folder
 from abi.data.source import format_of
 from abi.data.split import splitmix64
-from abi.data.table import ROW, Profile, Table, open_table, profile_path, sample_path
+from abi.data.table import (
+    FILE_BYTES,
+    ROW,
+    Profile,
+    Table,
+    open_table,
+    profile_path,
+    rows_of_files,
+    sample_path,
+)
 from abi.errors import DataError, WorkspaceError
+from abi.media.cells import MEDIUM, holds_files
 
 GROUP_ROWS = 65_536
 SAMPLE_ROWS = 65_536
+
+FILE_ROWS = 4_096
+"""Rows of files that are held at a time, or fewer where they are large."""
+FILE_SAMPLE_ROWS = 8_192
+FILE_SAMPLE_BYTES = 2**29
+_LEAST_FILES = 256
+HEAD_ROWS = 64
 
 _GROUP_CELLS = 16_000_000
 SAMPLE_CELLS = 32_000_000
@@ -62,8 +80,23 @@ class ParquetSource:
     def blocks(self) -> Iterator[list[pa.Array]]:
         """Columns of some rows at a time."""
         with self._readable(), pq.ParquetFile(self.path, page_checksum_verification=True, pre_buffer=False) as file:
-            for batch in file.iter_batches(rows_for(len(self.names), GROUP_ROWS, _GROUP_CELLS)):
+            files = [field.name for field in self.schema if holds_files(field.type)]
+            rows = rows_for(len(self.names), GROUP_ROWS, _GROUP_CELLS)
+            if files:
+                rows = rows_of_files(file.metadata, files, FILE_ROWS)
+            for batch in file.iter_batches(rows):
                 yield batch.columns
+
+    def file_rows(self, names: Sequence[str], most: int, most_bytes: int = FILE_BYTES) -> int:
+        """How many rows of those columns of files have so many bytes."""
+        with self._readable(), pq.ParquetFile(self.path, pre_buffer=False) as file:
+            return rows_of_files(file.metadata, names, most, most_bytes)
+
+    def some(self, name: str) -> Iterator[pa.Array]:
+        """Cells of a column from its beginning, as many as are asked for."""
+        with self._readable(), pq.ParquetFile(self.path, pre_buffer=False) as file:
+            for batch in file.iter_batches(HEAD_ROWS, columns=[name]):
+                yield batch.column(0)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -98,18 +131,19 @@ def convert(source: Path, folder: Path, sha256: str) -> Table:
     raw: Source
     if kind == "parquet":
         raw = parquet = ParquetSource(source)
-        columns: list[ColumnReader] = [ParquetColumn(field, len(raw.names)) for field in parquet.schema]
+        columns: list[ColumnReader] = [_reader(field, parquet) for field in parquet.schema]
     else:
         raw = CsvFile(source, compressed=kind == "csv.gz")
         columns = [TextColumn(name, len(raw.names)) for name in raw.names]
     path = folder / f"{sha256}.parquet"
     with _writable(folder), scratch_folder(_made(folder)) as scratch:
         new = scratch / path.name
-        rows = _written(raw, columns, new)
+        sizes = _sizes(raw, columns)
+        rows = _written(raw, columns, new, *sizes)
         if rows is None:  # the types are known now
             for column in columns:
                 column.restart()
-            rows = _written(raw, columns, new)
+            rows = _written(raw, columns, new, *sizes)
         assert rows is not None
         profile = Profile(rows=rows, columns=tuple(column.profile() for column in columns))
         profile_path(new).write_bytes(profile.canonical())
@@ -118,10 +152,27 @@ def convert(source: Path, folder: Path, sha256: str) -> Table:
     return Table(path, profile)
 
 
-def _written(raw: Source, columns: Sequence[ColumnReader], path: Path) -> int | None:
+def _reader(field: pa.Field, parquet: ParquetSource) -> ColumnReader:
+    """What reads that column: files where its first cells are some, else plain values."""
+    if holds_files(field.type):
+        medium = medium_of(parquet.some(field.name), (field.metadata or {}).get(MEDIUM))
+        if medium is not None:
+            return MediaColumn(field.name, medium)
+    return ParquetColumn(field, len(parquet.names))
+
+
+def _sizes(raw: Source, columns: Sequence[ColumnReader]) -> tuple[int, int]:
+    """(rows of the sample, rows of a row group)."""
+    files = [column.name for column in columns if isinstance(column, MediaColumn)]
+    if not files:
+        return rows_for(len(columns), SAMPLE_ROWS, SAMPLE_CELLS), rows_for(len(columns), GROUP_ROWS, _GROUP_CELLS)
+    assert isinstance(raw, ParquetSource)
+    return max(_LEAST_FILES, raw.file_rows(files, FILE_SAMPLE_ROWS, FILE_SAMPLE_BYTES)), raw.file_rows(files, FILE_ROWS)
+
+
+def _written(raw: Source, columns: Sequence[ColumnReader], path: Path, sampled: int, group_rows: int) -> int | None:
     """Write the table and its sample; None (and only the types settled) where a type changed after rows were written."""
-    rows, writer, sampler = 0, None, Sampler(rows_for(len(columns), SAMPLE_ROWS, SAMPLE_CELLS))
-    group_rows = rows_for(len(columns), GROUP_ROWS, _GROUP_CELLS)
+    rows, writer, sampler = 0, None, Sampler(sampled)
     pending: list[pa.RecordBatch] = []
     schema: pa.Schema | None = None
     changed = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +11,18 @@ import pyarrow.compute as pc
 
 from abi.data import text as spelled
 from abi.data.columns import date_part
+from abi.data.encoder_folder import describe
+from abi.data.files import MOSTLY, is_path
 from abi.data.table import ColumnProfile
 from abi.errors import UsageError, clip
 from abi.problem import DatePart, Feature, Kind, SetAside
 
+if TYPE_CHECKING:
+    from abi.reading import EncoderConfig
+
 ID_SHARE = 0.95
 ID_ROWS = 100
+LOOKED_AT = 256
 TEXT_WORDS = 4
 TEXT_SHARE = 0.5
 SEQUENCE_FILL = 0.5
@@ -72,9 +78,40 @@ def features_of(
     return (Feature(name=name, column=name, kind=cast("Kind", kind), distinct=column.distinct, missing_share=missing),)
 
 
+def encoded_feature(column: ColumnProfile, encoder: EncoderConfig, rows: int, taken: set[str]) -> Feature:
+    """What a pretrained encoder makes of a text column: a feature beside those of the column itself.
+
+    Args:
+        column: its profile, over all rows.
+        encoder: its settings.
+        rows: rows of the table.
+        taken: column names that it must not be named as.
+
+    Raises:
+        UsageError: the column holds no text, or the encoder cannot be used.
+    """
+    if column.type != "string" or column.nulls == rows:
+        msg = f"Expected text in the column {clip(column.name)!r}, which data.encoders names, got {column.type if column.nulls < rows else 'no'} values: name a column of text."
+        raise UsageError(msg)
+    name = f"{column.name}:encoder"
+    while name in taken:
+        name += "_"
+    return Feature(
+        name=name,
+        column=column.name,
+        kind="embedding",
+        distinct=column.distinct,
+        missing_share=column.nulls / rows,
+        encoder=describe(encoder, column.name),
+    )
+
+
 def _unusable(column: ColumnProfile, rows: int, override: str | None) -> SetAside | None:
-    if column.type == "other":
+    if column.type in {"list", "other"}:
         return SetAside(column=column.name, kind="other", reason=f"holds {column.example}, which is not used")
+    if column.type == "media" and column.nulls == rows:
+        found = column.media.first_broken if column.media else ""
+        return SetAside(column=column.name, kind="empty", reason=f"holds no file that can be read ({found or 'none'})")
     if override == "ignore":
         return SetAside(column=column.name, kind="ignored", reason="is set to ignore in data.columns")
     if column.nulls == rows:
@@ -109,6 +146,8 @@ def _kind_of_text(column: ColumnProfile, sample: pa.Array, present: int) -> tupl
     values = sample.drop_null()
     if len(values) and spelled.timestamps(values) is not None:
         return "date", ""
+    if len(values) and np.mean([is_path(value) for value in values[:LOOKED_AT].to_pylist()]) >= MOSTLY:
+        return "id", "names files, none of which was found beside the table or in data.media.folder"
     share = column.distinct / present
     if share >= TEXT_SHARE and _mean_words(values) >= TEXT_WORDS:
         return "text", ""

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from abi.config import DataConfig
-from abi.data.features import features_of
+from abi.data import media
+from abi.data.derive import ask_derivation, derive_tables, kinds_of
+from abi.data.features import encoded_feature, features_of
+from abi.data.mentions import with_mentions
+from abi.data.mirrors import with_mirrors
+from abi.data.order import choose_split
 from abi.data.table import Tabular
 from abi.data.target import Target, target_of
 from abi.errors import DataError, UsageError, clip, listed
-from abi.problem import Feature, Problem, Schema, SetAside, Snapshot, Split
+from abi.media.cells import NOUNS
+from abi.problem import Derivation, Feature, Grid, Problem, Schema, SetAside, Snapshot, Split
+from abi.reading import DataConfig
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -21,13 +28,29 @@ LEAST_ROWS = 20
 
 def pose(snapshot: Snapshot, target: str, config: Config, train: Tabular, test: Tabular | None) -> Problem:
     """What is to be learned: schema and split, from the snapshot's tables and the settings."""
-    return Problem(
-        snapshot=snapshot,
-        schema=infer_schema(train, target, config.data, test),
-        split=Split(
-            seed=config.seed, validation=config.data.validation, test=0.0 if test is not None else config.data.test
-        ),
-    )
+    split = choose_split(config, train, test)
+    schema = infer_schema(train, target, config.data, test)
+    derivation = ask_derivation(config.data, train, target, schema)
+    if derivation is not None:
+        schema = derived_schema(derivation, schema, split, config.data, train, test)
+    problem = Problem(snapshot=snapshot, schema=schema, split=split)
+    return replace(problem, schema=with_mirrors(problem, train, config.data.media)) if schema.grids else problem
+
+
+def derived_schema(
+    derivation: Derivation,
+    schema: Schema,
+    split: Split,
+    config: DataConfig,
+    train: Tabular,
+    test: Tabular | None,
+    *,
+    least_rows: int = LEAST_ROWS,
+) -> Schema:
+    """The schema of the tables with what is derived from them; `schema` is that without."""
+    wide, wide_test = derive_tables(derivation, schema, split, train, test)
+    asked = config.model_copy(update={"columns": kinds_of(derivation, config)})
+    return replace(infer_schema(wide, schema.target, asked, wide_test, least_rows=least_rows), derivation=derivation)
 
 
 def infer_schema(
@@ -46,9 +69,15 @@ def infer_schema(
         UsageError: `target` or a column of the settings is not in the table, or a setting does not fit its column.
         DataError: there is nothing to learn: too few rows, a target of one value, no column left.
     """
-    _expect_name(table, target, "target column")
+    expect_name(table, target, "target column")
     for name in config.columns:
-        _expect_name(table, name, "column (in data.columns)")
+        expect_name(table, name, "column (in data.columns)")
+    for name in config.encoders:
+        expect_name(table, name, "column (in data.encoders)")
+    held = table.column(target).media
+    if held is not None:
+        msg = f"Expected labels or numbers in the target {clip(target)!r}, got {NOUNS[held.medium]}: choose another column."
+        raise UsageError(msg)
     labelled = table.rows - table.column(target).nulls
     if labelled == 0:
         msg = f"Expected values in the target {clip(target)!r}, got none in {table.rows} rows: choose another column or fill it."
@@ -57,37 +86,86 @@ def infer_schema(
         msg = f"Expected at least {least_rows} rows with a target, got {labelled}: give more rows."
         raise DataError(msg)
     learned = target_of(table, target, config)
-    features, aside = _features(table, target, config)
+    features, aside, grids = _features(table, target, config)
+    schema = Schema(
+        target=target,
+        task=learned.task,
+        classes=learned.classes,
+        features=features,
+        set_aside=aside,
+        grids=grids,
+        separator=learned.separator,
+        out_of_scope=learned.out_of_scope,
+    )
     if test is not None:
         _expect_test(test, target, features, learned)
-    return Schema(target=target, task=learned.task, classes=learned.classes, features=features, set_aside=aside)
+        expect_media(schema, test, "the test file")
+    return schema
 
 
-def _features(table: Tabular, target: str, config: DataConfig) -> tuple[tuple[Feature, ...], tuple[SetAside, ...]]:
+def _features(
+    table: Tabular, target: str, config: DataConfig
+) -> tuple[tuple[Feature, ...], tuple[SetAside, ...], tuple[Grid, ...]]:
     sample = table.sample()
     features: list[Feature] = []
     aside: list[SetAside] = []
+    grids: list[Grid] = []
     names = set(table.names)
     for i, column in enumerate(table.profile.columns):
         if column.name == target:
             continue
+        if column.type == "media" and column.nulls < table.rows and config.columns.get(column.name) != "ignore":
+            regions, grid = media.features_of(column, sample.column(i).combine_chunks(), table.rows, config.media)
+            features.extend(regions)
+            grids.append(grid)
+            continue
         found = features_of(
             column, sample.column(i).combine_chunks(), table.rows, config.columns.get(column.name), names
         )
+        encoder = config.encoders.get(column.name)
         if isinstance(found, SetAside):
-            aside.append(found)
+            if encoder is None:
+                aside.append(found)
         else:
             features.extend(found)
+        if encoder is not None:
+            features.append(encoded_feature(column, encoder, table.rows, names))
     if not features:
         reasons = (
             "; ".join(f"{clip(one.column)!r} {one.reason}" for one in aside[:3]) or "the target is the only column"
         )
         msg = f"Expected a column to learn from, got none: {reasons}. Give more columns, or set their kinds in data.columns."
         raise DataError(msg)
-    return tuple(features), tuple(aside)
+    return with_mentions(features, sample, config.mentions), tuple(aside), tuple(grids)
 
 
-def _expect_name(table: Tabular, name: str, what: str) -> None:
+def expect_media(schema: Schema, table: Tabular, place: object) -> None:
+    """See that columns of files hold the same here as in the training data.
+
+    Args:
+        schema: what was learned.
+        table: other rows.
+        place: the table's name, for the message.
+
+    Raises:
+        DataError: they do not.
+    """
+    for grid in schema.grids:
+        column = table.column(grid.column)
+        medium = column.media.medium if column.media else None
+        if medium == grid.medium or column.nulls == table.rows:
+            continue
+        got = NOUNS[medium] if medium else f"a column of type {column.type}, whose files were not found"
+        msg = f"Expected {NOUNS[grid.medium]} in column {clip(grid.column)!r} of {place}, as in the training data, got {got}: put the files beside the table, or set data.media.folder."
+        raise DataError(msg)
+
+
+def expect_name(table: Tabular, name: str, what: str) -> None:
+    """See that the table has that column.
+
+    Raises:
+        UsageError: it has not; the message names the nearest.
+    """
     if name in table.names:
         return
     raise UsageError(f"Expected a {what} of the table, got {clip(name)!r}: {_suggestion(name, table.names)}")

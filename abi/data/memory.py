@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import Int64
 
-from abi.data.columns import encode_target, from_series
+from abi.data.columns import AnyTarget, Vectors, encode_target, from_series
 from abi.data.convert import SAMPLE_CELLS, SAMPLE_ROWS, Sampler, rows_for
-from abi.data.infer import LEAST_ROWS, infer_schema
-from abi.data.profiling import ParquetColumn
+from abi.data.derive import ask_derivation, open_problem
+from abi.data.infer import LEAST_ROWS, derived_schema, infer_schema
+from abi.data.media import MediaColumn, medium_of
+from abi.data.order import choose_split
+from abi.data.profiling import ColumnReader, ParquetColumn
 from abi.data.reader import Reader
 from abi.data.split import ROLES, roles
 from abi.data.table import ROW, ColumnProfile, Profile
 from abi.errors import DataError, listed
+from abi.media.cells import holds_files
 from abi.problem import DataFile, Problem, Schema, Snapshot, Split
 
 if TYPE_CHECKING:
@@ -115,12 +120,14 @@ def to_arrow(data: object, names: Sequence[str] | None = None) -> pa.Table:
 
 def hold(data: pa.Table) -> MemoryTable:
     """Bring an Arrow table into the canonical types and profile it, as `abi.data.convert` does with files."""
-    readers = [ParquetColumn(field, data.num_columns) for field in data.schema]
+    readers = [
+        _reader(field, column, data.num_columns) for field, column in zip(data.schema, data.columns, strict=True)
+    ]
     with ThreadPoolExecutor(_THREADS) as pool:
         # short columns cost more in handing over than threads save
         over = pool.map if data.num_rows >= _THREADED_ROWS else map
         arrays = list(over(_canonical, readers, data.columns))
-        profile = Profile(rows=data.num_rows, columns=tuple(over(ParquetColumn.profile, readers)))
+        profile = Profile(rows=data.num_rows, columns=tuple(over(_profile, readers)))
     canonical = pa.table(arrays, names=data.column_names)
     sampler = Sampler(rows_for(data.num_columns, SAMPLE_ROWS, SAMPLE_CELLS))
     first = 0
@@ -131,7 +138,13 @@ def hold(data: pa.Table) -> MemoryTable:
 
 
 def read_memory(
-    data: object, target: str, config: Config, test: object | None = None, *, least_rows: int = LEAST_ROWS
+    data: object,
+    target: str,
+    config: Config,
+    test: object | None = None,
+    *,
+    least_rows: int = LEAST_ROWS,
+    vectors: Vectors | None = None,
 ) -> Reader:
     """The problem that a table in memory poses, and a reader of its rows: `.problem`, `.load("train")`.
 
@@ -144,6 +157,7 @@ def read_memory(
         config: kinds, task, shares and seed.
         test: a table of the same columns.
         least_rows: rows with a target that it takes.
+        vectors: turns texts into vectors, where the settings name a pretrained encoder.
 
     Raises:
         DataError: the data cannot be used as asked.
@@ -157,16 +171,22 @@ def read_memory(
     held_out = None if test is None else hold(to_arrow(test))
     settings = config.data.model_copy(update={"columns": {**_categories(arrow, target), **config.data.columns}})
     schema = infer_schema(train, target, settings, held_out, least_rows=least_rows)
+    derivation = ask_derivation(settings, train, target, schema)
     files = [_described(train, "train")] + ([] if held_out is None else [_described(held_out, "test")])
-    split = _split(train, schema, config)
-    return Reader(Problem(snapshot=Snapshot(files=tuple(files)), schema=schema, split=split), train, held_out)
+    split = choose_split(config, train, held_out, whole=True)
+    if not split.order:
+        split = _split(train, schema, config)
+    if derivation is not None:
+        schema = derived_schema(derivation, schema, split, settings, train, held_out, least_rows=least_rows)
+    problem = Problem(snapshot=Snapshot(files=tuple(files)), schema=schema, split=split)
+    return replace(open_problem(problem, train, held_out), vectors=vectors)
 
 
 def hash_table(table: MemoryTable) -> tuple[str, str, int]:
     """(SHA-256, MD5, bytes) of names, types and values, column by column in blocks of 65,536 rows.
 
     Per block: which values are there (packed bits), then the values with zeros for those that are not; text as its
-    lengths and its UTF-8. So the hash does not depend on the library, its buffers or its chunks.
+    lengths and its UTF-8, files as their lengths and bytes. So the hash does not depend on the library, its buffers or its chunks.
     """
     sha256, md5, size_bytes = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     for name, column in zip(table.data.column_names, table.data.columns, strict=True):
@@ -185,6 +205,11 @@ def _value_bytes(column: pa.ChunkedArray) -> Iterator[bytes]:
             text = block.fill_null("")
             yield np.asarray(pc.binary_length(text), np.int32).tobytes()
             yield "".join(text.to_pylist()).encode()
+            continue
+        if pa.types.is_large_binary(block.type):
+            files = block.fill_null(b"")
+            yield np.asarray(pc.binary_length(files), np.int64).tobytes()
+            yield from (cell.as_py() for cell in files)
             continue
         plain = block.cast(pa.int64()) if pa.types.is_timestamp(block.type) else block
         yield np.asarray(plain.fill_null(False if pa.types.is_boolean(plain.type) else 0)).tobytes()
@@ -206,7 +231,16 @@ def _streamed(data: object) -> pa.Table:
     raise DataError(msg)
 
 
-def _canonical(reader: ParquetColumn, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _reader(field: pa.Field, column: pa.ChunkedArray, columns: int) -> ColumnReader:
+    medium = medium_of(column.chunks) if holds_files(field.type) else None
+    return ParquetColumn(field, columns) if medium is None else MediaColumn(field.name, medium)
+
+
+def _profile(reader: ColumnReader) -> ColumnProfile:
+    return reader.profile()
+
+
+def _canonical(reader: ColumnReader, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """All blocks in the stored type; read again where a late block changed it."""
     blocks = [(start, _whole(column.slice(start, BLOCK_ROWS))) for start in range(0, len(column), BLOCK_ROWS)]
     before = reader.arrow_type
@@ -233,24 +267,31 @@ def _split(table: MemoryTable, schema: Schema, config: Config) -> Split:
 
     The configured seed serves on all but small tables.
     """
-    target = np.concatenate([encode_target(b.column(0), schema)[0] for _, b in table.batches([schema.target])])
-    present = ~np.isnan(target) if schema.task == "regression" else target >= 0
+    parts = [encode_target(b.column(0), schema) for _, b in table.batches([schema.target])]
+    target, present = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     numbers = np.flatnonzero(present).astype(np.int64)
-    classes = target[present].astype(np.int64) if schema.task != "regression" else np.zeros(len(numbers), np.int64)
+    taught = _taught(target[present], schema)
 
     def left_out(split: Split) -> int:
         train, validation = (roles(numbers, split) == ROLES.index(name) for name in ("train", "validation"))
-        untaught = len(np.unique(classes)) - len(np.unique(classes[train]))
+        untaught = len(taught(slice(None))) - len(taught(train))
         return untaught + len(numbers) * (int(not train.any()) + int(not validation.any()))
 
-    shares = {"validation": config.data.validation, "test": 0.0}
-    best = Split(seed=config.seed, **shares)
+    best = Split(seed=config.seed, validation=config.data.validation, test=0.0)
     least = left_out(best)
     for i in range(1, SPLITS):
         if not least:
             break
-        split = Split(seed=config.seed + i, **shares)
+        split = replace(best, seed=config.seed + i)
         lacking = left_out(split)
         if lacking < least:
             best, least = split, lacking
     return best
+
+
+def _taught(target: AnyTarget, schema: Schema) -> Callable[[Any], Int64[np.ndarray, " classes"]]:
+    """Rows -> the classes or labels that they show; one for a target of numbers."""
+    if schema.task == "multilabel":
+        return lambda rows: np.flatnonzero(target[rows].any(axis=0))
+    codes = np.zeros(len(target), np.int64) if schema.task == "regression" else target.astype(np.int64)
+    return lambda rows: np.unique(codes[rows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 
 from abi.data import text as spelled
 from abi.data.distinct import Distinct
+from abi.data.label_sets import as_text, is_list
 from abi.data.table import ColumnProfile, ColumnType
 from abi.errors import clip
 
@@ -162,9 +164,11 @@ class ParquetColumn:
         self.counts.add(values)
         return values
 
-    def _values(self, block: pa.Array) -> pa.Array:
+    def _values(self, block: pa.Array) -> pa.Array:  # noqa: PLR0911 - one line per type
         if self.kind == "other":
             return pa.nulls(len(block), pa.string())
+        if self.kind == "list":
+            return as_text(block)
         if self.kind == "string":
             return spelled.strings(block)
         if self.kind == "float":
@@ -185,6 +189,8 @@ class ParquetColumn:
     def profile(self) -> ColumnProfile:
         """What was seen."""
         profile = self.counts.profile(self.name, self.kind)
+        if self.kind == "list":
+            return replace(profile, example=str(self.source))
         if self.kind != "other":
             return profile
         return ColumnProfile(name=self.name, type="other", nulls=profile.nulls, example=str(self.source))
@@ -208,4 +214,4 @@ def _stored(kind: pa.DataType) -> ColumnType:  # noqa: PLR0911 - one line per ty
         return "timestamp"
     if spelled.is_text(kind) or types.is_null(kind) or types.is_time(kind):
         return "string"
-    return "other"
+    return "list" if is_list(kind) else "other"

@@ -8,15 +8,29 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 
-from abi.data.columns import MISSING_CODE, Arrays, Codes, Columns, encode, encode_arrays
+from abi.data.columns import (
+    MISSING_CODE,
+    AnyTarget,
+    Arrays,
+    Codes,
+    Columns,
+    Vectors,
+    columns_of,
+    encode,
+    encode_arrays,
+    with_vectors,
+)
+from abi.data.order import ROWS, times_of
 from abi.data.split import ROLES, roles
 from abi.data.table import ROW, Tabular
 from abi.errors import DataError
+from abi.media.grid import Pictures, blank, picture_rows
 from abi.problem import Feature, Problem, Role
 
 _ROWS = 65_536
+Times = Float64[np.ndarray, " rows"]
 
 
 @dataclass(frozen=True)
@@ -28,12 +42,14 @@ class Reader:
         train: the table whose rows have roles.
         test: the user's test table; where there is one, role "test" is all of it and no row of `train`.
         from_sample: read the tables' samples only.
+        vectors: turns texts into vectors, where a feature is of a pretrained encoder.
     """
 
     problem: Problem
     train: Tabular
     test: Tabular | None = None
     from_sample: bool = False
+    vectors: Vectors | None = None
 
     def chunks(self, role: Role, chunk_rows: int = _ROWS, part: range | None = None) -> Iterator[Columns]:
         """The rows of `role` in file order, at most `chunk_rows` at a time, without those whose target is missing.
@@ -46,17 +62,15 @@ class Reader:
         Raises:
             DataError: the target holds a class that the training rows do not have.
         """
-        for numbers, batch in self._batches(role, chunk_rows, part):
-            chunk = encode(batch, self.problem.schema, numbers)
-            if len(chunk):
-                yield chunk
+        for chunk in self._chunks(role, chunk_rows, part):
+            yield replace(chunk, categorical=self._whole(chunk.categorical))
 
     def arrays(self, role: Role, chunk_rows: int = _ROWS, part: range | None = None) -> Iterator[Arrays]:
         """The same as `chunks` where each value is read once: no feature is copied beside the others."""
         for numbers, batch in self._batches(role, chunk_rows, part):
             chunk = encode_arrays(batch, self.problem.schema, numbers)
             if len(chunk):
-                yield chunk
+                yield replace(chunk, categorical=self._whole(chunk.categorical))
 
     def load(self, role: Role) -> Columns:
         """All rows of `role`; the codes of a feature are the same throughout. Memory is about the size of the result.
@@ -64,31 +78,39 @@ class Reader:
         Raises:
             DataError: no row has that role, or as in `chunks`.
         """
-        rows = sum(int(self._chosen(role, numbers).sum()) for numbers in self._numbers(role))
+        rows = sum(int(self._chosen(role, numbers, times).sum()) for numbers, times in self._numbers(role))
         kinds = [feature.kind for feature in self.problem.schema.features]
-        regression = self.problem.schema.task == "regression"
+        schema = self.problem.schema
         numeric = np.empty((rows, kinds.count("numeric")), np.float64)
         codes = [np.empty(rows, np.int32) for kind in kinds if kind != "numeric"]
         places: list[dict[str, int]] = [{} for _ in codes]
-        target = np.empty(rows, np.float64 if regression else np.int64)
+        target: AnyTarget = (
+            np.empty((rows, len(schema.classes)), np.bool_)
+            if schema.task == "multilabel"
+            else np.empty(rows, np.float64 if schema.task == "regression" else np.int64)
+        )
         row_numbers = np.empty(rows, np.int64)
+        pictures = [blank(grid, rows) for grid in self.problem.schema.grids]
         end = 0
-        for chunk in self.chunks(role):
+        for chunk in self._chunks(role):
             here = slice(end, end + len(chunk))
             assert chunk.target is not None
             numeric[here], target[here], row_numbers[here] = chunk.numeric, chunk.target, chunk.row_numbers
             for whole, place, part in zip(codes, places, chunk.categorical, strict=True):
                 lookup = [place.setdefault(value, len(place)) for value in part.values]
                 whole[here] = np.array([*lookup, MISSING_CODE], np.int32)[part.codes]
+            for kept, read in zip(pictures, chunk.pictures, strict=True):
+                kept.pixels[here], kept.there[here] = read.pixels, read.there
             end = here.stop
         if not end:
             msg = f"Expected rows for {role}, got none: give more rows, or set a larger share in data.validation or data.test."
             raise DataError(msg)
         return Columns(
             numeric[:end],
-            tuple(Codes(whole[:end], tuple(place)) for whole, place in zip(codes, places, strict=True)),
+            self._whole(tuple(Codes(whole[:end], tuple(place)) for whole, place in zip(codes, places, strict=True))),
             target[:end],
             row_numbers[:end],
+            tuple(Pictures(kept.pixels[:end], kept.there[:end]) for kept in pictures),
         )
 
     def picked(self, row_numbers: Int64[np.ndarray, " picked"]) -> Columns:
@@ -96,38 +118,69 @@ class Reader:
         sample = self.train.sample(self._needed(), self._labels(self.train))
         found = np.isin(sample.column(ROW).to_numpy(), row_numbers)
         kept = sample.filter(pa.array(found)).combine_chunks()
-        return encode(kept, self.problem.schema, kept.column(ROW).to_numpy())
+        columns = encode(kept, self.problem.schema, kept.column(ROW).to_numpy())
+        return replace(columns, categorical=self._whole(columns.categorical))
 
     def of(self, features: Sequence[Feature]) -> Reader:
         """The same for some of the features."""
+        schema = self.problem.schema
+        used = {feature.column for feature in features if feature.kind == "region"}
+        grids = tuple(grid for grid in schema.grids if grid.column in used)
         return replace(
-            self, problem=replace(self.problem, schema=replace(self.problem.schema, features=tuple(features)))
+            self, problem=replace(self.problem, schema=replace(schema, features=tuple(features), grids=grids))
         )
 
     def sampled(self) -> Reader:
         """The same over the tables' samples only; a row keeps its number and so its role."""
         return replace(self, from_sample=True)
 
+    def _whole(self, categorical: tuple[Codes, ...]) -> tuple[Codes, ...]:
+        return with_vectors(categorical, self.problem.schema, self.vectors)
+
+    def _chunks(self, role: Role, chunk_rows: int = _ROWS, part: range | None = None) -> Iterator[Columns]:
+        """As `chunks`, without vectors."""
+        for numbers, batch in self._batches(role, chunk_rows, part):
+            chunk = encode(batch, self.problem.schema, numbers)
+            if len(chunk):
+                yield chunk
+
     def _table(self, role: Role) -> Tabular:
         return self.test if role == "test" and self.test is not None else self.train
 
-    def _chosen(self, role: Role, numbers: Int64[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
+    def _chosen(
+        self, role: Role, numbers: Int64[np.ndarray, " rows"], times: Times | None
+    ) -> Bool[np.ndarray, " rows"]:
         if role == "test" and self.test is not None:
             return np.ones(len(numbers), bool)
-        chosen: Bool[np.ndarray, " rows"] = roles(numbers, self.problem.split) == ROLES.index(role)
+        chosen: Bool[np.ndarray, " rows"] = roles(numbers, self.problem.split, times) == ROLES.index(role)
         return chosen
 
-    def _numbers(self, role: Role) -> Iterator[Int64[np.ndarray, " rows"]]:
-        table = self._table(role)
+    def _numbers(self, role: Role) -> Iterator[tuple[Int64[np.ndarray, " rows"], Times | None]]:
+        """(numbers, times) of all rows of the role's table."""
+        table, ordering = self._table(role), self._ordering(role)
         if self.from_sample:
-            yield table.sample([]).column(ROW).to_numpy()
-            return
-        for first in range(0, table.rows, _ROWS):
-            yield np.arange(first, min(first + _ROWS, table.rows), dtype=np.int64)
+            sample = table.sample(ordering)
+            yield sample.column(ROW).to_numpy(), self._times(sample, ordering)
+        elif ordering:
+            for first, batch in table.batches(ordering):
+                yield np.arange(first, first + batch.num_rows, dtype=np.int64), self._times(batch, ordering)
+        else:
+            for first in range(0, table.rows, _ROWS):
+                yield np.arange(first, min(first + _ROWS, table.rows), dtype=np.int64), None
+
+    def _ordering(self, role: Role) -> list[str]:
+        """The column whose values give rows their role, where there is one."""
+        order = self.problem.split.order
+        whole = role == "test" and self.test is not None
+        return [order] if order not in ("", ROWS) and not whole else []
+
+    @staticmethod
+    def _times(rows: pa.RecordBatch | pa.Table, ordering: Sequence[str]) -> Times | None:
+        return times_of(rows.column(ordering[0])) if ordering else None
 
     def _needed(self) -> list[str]:
         schema = self.problem.schema
-        return list(dict.fromkeys([*(feature.column for feature in schema.features), schema.target]))
+        return [*columns_of(schema.features), schema.target]
 
     def _labels(self, table: Tabular) -> list[str]:
         """The columns of text among what is needed."""
@@ -138,15 +191,17 @@ class Reader:
         self, role: Role, chunk_rows: int, part: range | None
     ) -> Iterator[tuple[Int64[np.ndarray, " rows"], pa.RecordBatch]]:
         """(numbers, rows) of `role`; none is empty."""
+        ordering = self._ordering(role)
         for numbers, batch in self._all_batches(role, chunk_rows, part):
-            mine = self._chosen(role, numbers)
+            mine = self._chosen(role, numbers, self._times(batch, ordering))
             if mine.any():
                 yield numbers[mine], batch if mine.all() else batch.filter(pa.array(mine))
 
     def _all_batches(
         self, role: Role, chunk_rows: int, part: range | None
     ) -> Iterator[tuple[Int64[np.ndarray, " rows"], pa.RecordBatch]]:
-        table, needed = self._table(role), self._needed()
+        table, needed = self._table(role), list(dict.fromkeys([*self._needed(), *self._ordering(role)]))
+        chunk_rows = min(chunk_rows, picture_rows(self.problem.schema))
         if self.from_sample:
             sample = table.sample(needed, self._labels(table))
             if part is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64, Int8, Int64, UInt64
+from jaxtyping import Float64, Int8, Int64, Shaped, UInt64
 
 from abi.problem import Role, Split
 
@@ -33,12 +33,19 @@ def uniform(numbers: Int64[np.ndarray, " rows"], seed: int) -> Float64[np.ndarra
     return (splitmix64(numbers, seed) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def roles(row_numbers: Int64[np.ndarray, " rows"], split: Split) -> Int8[np.ndarray, " rows"]:
-    """0 train, 1 validation, 2 test, as indices into `ROLES`.
+def roles(
+    row_numbers: Int64[np.ndarray, " rows"], split: Split, times: Shaped[np.ndarray, " rows"] | None = None
+) -> Int8[np.ndarray, " rows"]:
+    """0 train, 1 validation, 2 test, as indices into `ROLES`; -1 is none of them.
 
-    `split.test` is a share of all rows, `split.validation` one of the rows that are left, so a row's being held out for
-    the test does not depend on the validation share.
+    By hash, `split.test` is a share of all rows, `split.validation` one of the rows that are left, so a row's being held out
+    for the test does not depend on the validation share. By order, `times` are the rows' values in the column that orders
+    them (None where that is their numbers); a row without one is in no role.
     """
+    if split.order:
+        place = row_numbers.astype(np.float64) if times is None else times
+        found = np.searchsorted(np.array(split.starts), place, side="right").astype(np.int8)
+        return np.where(np.isnan(place), np.int8(-1), found)
     point = uniform(row_numbers, split.seed)
     validation_below = split.test + (1 - split.test) * split.validation
     return np.select([point < split.test, point < validation_below], [np.int8(2), np.int8(1)], np.int8(0))

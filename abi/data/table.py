@@ -12,11 +12,43 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from abi.errors import AbiError, WorkspaceError
-from abi.values import Value
+from abi.problem import Medium
+from abi.values import Late, Value
 
-ColumnType = Literal["integer", "float", "boolean", "string", "timestamp", "other"]
+ColumnType = Literal["integer", "float", "boolean", "string", "timestamp", "list", "media", "other"]
 ROW = "__row"
 VERSION = 1
+FILE_BYTES = 2**27
+"""Of files that are held at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaProfile(Value):
+    """What the files of a media column hold.
+
+    Attributes:
+        medium: what they are.
+        broken: files that cannot be read; their cells are nulls.
+        first_broken: the first of those with its row, in words.
+        shapes: different sizes or sample rates.
+        several: sounds of more than one channel.
+        channels: 3 where some picture has colours, else 1.
+        height: most frequent one in pixels; mel bands of sounds.
+        width: most frequent one in pixels; frames of sounds.
+        rate: most frequent samples per second.
+        seconds: length that 95% of the sounds do not exceed.
+    """
+
+    medium: Medium
+    broken: int
+    first_broken: str
+    shapes: int
+    several: int
+    channels: int
+    height: int
+    width: int
+    rate: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,14 +57,16 @@ class ColumnProfile(Value):
 
     Attributes:
         name: the column.
-        type: what it is stored as; "other" is a nested or binary column, which is not kept (its values are nulls).
+        type: what it is stored as; "list" has lists of labels, kept as text (`abi.data.label_sets`), "media" are files, "other" is
+            another nested or a binary column, which is not kept (its values are nulls).
         nulls: missing values.
         non_finite: infinite values.
         not_numbers: values that are not numbers in a column of text where at least 80% are (0 in all others).
-        example: the first of those with its row, or the type of an "other" column.
+        example: the first of those with its row, or the type of a "list" or "other" column.
         minimum: least finite value (numbers only).
         maximum: largest finite value.
         distinct: distinct values; exact up to 100,000 (fewer in tables of more than 200 columns), estimated above.
+        media: what the files of a media column hold.
     """
 
     name: str
@@ -44,6 +78,7 @@ class ColumnProfile(Value):
     minimum: float | None = None
     maximum: float | None = None
     distinct: int = 0
+    media: Late[MediaProfile | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +171,8 @@ class Table:
                 if file.metadata.num_rows != self.rows:
                     raise _damaged(self.path, f"{file.metadata.num_rows} rows of {self.rows}")
                 groups, first = _groups_of(file.metadata, asked)
+                files = [c.name for c in self.profile.columns if c.type == "media" and c.name in names]
+                batch_rows = rows_of_files(file.metadata, files, batch_rows) if files else batch_rows
                 for batch in file.iter_batches(batch_rows, row_groups=groups, columns=names):
                     begin, end = max(asked.start - first, 0), min(asked.stop - first, batch.num_rows)
                     if begin < end:
@@ -175,6 +212,15 @@ def _groups_of(metadata: pq.FileMetaData, rows: range) -> tuple[list[int], int]:
             groups.append(group)
         start = stop
     return groups, first
+
+
+def rows_of_files(metadata: pq.FileMetaData, columns: Sequence[str], most: int, most_bytes: int = FILE_BYTES) -> int:
+    """How many rows have so many bytes in those columns, at most `most`."""
+    size = 0
+    for group in range(metadata.num_row_groups):
+        chunks = map(metadata.row_group(group).column, range(metadata.num_columns))
+        size += sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] in columns)
+    return int(max(1, min(most, most_bytes * metadata.num_rows // max(1, size))))
 
 
 def sample_path(path: Path) -> Path:

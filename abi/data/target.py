@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from abi.config import DataConfig
 from abi.data.columns import encode_target, unknown_classes
+from abi.data.label_sets import count_labels
 from abi.data.table import ColumnProfile, Tabular
 from abi.data.text import is_number, labels
 from abi.errors import DataError, UsageError, clip, listed
 from abi.problem import Schema, Task
+from abi.reading import DataConfig
 
 MOST_CLASSES = 1_000
 FEW_VALUES = 20
@@ -24,11 +26,13 @@ CLASS_ROWS = 2
 
 @dataclass(frozen=True)
 class Target:
-    """The task, and its classes as text in sorted order (none for regression)."""
+    """The task, and its classes as text in sorted order (none for regression); `separator` as in the schema."""
 
     column: str
     task: Task
     classes: tuple[str, ...]
+    separator: str | None = None
+    out_of_scope: str | None = None
 
     def expect_known(self, test: Tabular) -> None:
         """Raise a DataError where the test table has a class that the training table lacks, or infinite values."""
@@ -37,7 +41,9 @@ class Target:
             for _, batch in test.batches([self.column]):
                 encode_target(batch.column(0), schema)
             return
-        strange = {name: rows for name, rows in sorted(_counted(test, self.column).items()) if name not in self.classes}
+        several = self.task == "multilabel"
+        counted = _counted_sets(test, self.column, self.separator) if several else _counted(test, self.column)
+        strange = {name: rows for name, rows in sorted(counted.items()) if name not in self.classes}
         if strange:
             raise unknown_classes(strange, schema)
 
@@ -65,7 +71,14 @@ def target_of(table: Tabular, name: str, config: DataConfig) -> Target:
     if column.distinct < 2:  # noqa: PLR2004 - something to tell apart
         msg = f"Expected at least two values in the target {shown!r}, got one only: there is nothing to learn, choose another column."
         raise DataError(msg)
+    if _holds_several(column, config):
+        if config.out_of_scope is not None:
+            msg = f"Expected one class per row in the target {shown!r} for data.out_of_scope={config.out_of_scope!r}, got several labels: leave that setting out; a row without labels is none of them."
+            raise UsageError(msg)
+        return _sets(table, name, config.separator)
     regression = config.task == "regression" if config.task != "auto" else _is_measured(table, column, override)
+    if config.out_of_scope is not None:
+        return _with_rejection(table, name, column, config, regression=regression)
     if regression:
         if column.type == "string" and not (override == "numeric" and column.not_numbers):
             example = f", such as {column.example}" if column.example else ""
@@ -73,6 +86,74 @@ def target_of(table: Tabular, name: str, config: DataConfig) -> Target:
             raise DataError(msg)
         return Target(name, "regression", ())
     return Target(name, *_classes(_counted(table, name), column, config.task))
+
+
+def _with_rejection(
+    table: Tabular, name: str, column: ColumnProfile, config: DataConfig, *, regression: bool
+) -> Target:
+    """Several classes and the one that means none of them, whether some row has it or not."""
+    shown, outside = clip(name), config.out_of_scope
+    assert outside is not None
+    if regression or config.task == "binary":
+        got = "numbers" if regression else "data.task binary"
+        msg = f"Expected classes in the target {shown!r} for data.out_of_scope={outside!r}, got {got}: leave that setting out, or set data.task to multiclass."
+        raise UsageError(msg)
+    counts = _counted(table, name)
+    inside = Counter({label: rows for label, rows in counts.items() if label != outside})
+    if len(inside) < 2:  # noqa: PLR2004 - something to tell apart
+        msg = f"Expected at least two classes beside {outside!r} in the target {shown!r}, got {len(inside)}: check data.out_of_scope."
+        raise DataError(msg)
+    _classes(inside, column, "auto")
+    return Target(name, "multiclass", _in_order({**counts, outside: 0}), out_of_scope=outside)
+
+
+def _holds_several(column: ColumnProfile, config: DataConfig) -> bool:
+    """Whether rows have any number of labels each.
+
+    Raises:
+        UsageError: the settings contradict each other, or the column.
+    """
+    shown, lists = clip(column.name), column.type == "list"
+    if not lists and config.separator is None and config.task != "multilabel":
+        return False
+    if config.task not in {"auto", "multilabel"}:
+        what = f"holds {column.example}" if lists else f"has data.separator={config.separator!r}"
+        msg = f"Expected one value per row in the target {shown!r} for data.task {config.task}, got one that {what}: set data.task to multilabel."
+        raise UsageError(msg)
+    if lists and config.separator is not None:
+        msg = f"Expected text in the target {shown!r} for data.separator={config.separator!r}, got {column.example}: leave data.separator out."
+        raise UsageError(msg)
+    if not lists and config.separator is None:
+        msg = f"Expected lists in the target {shown!r} for data.task multilabel, got one value per row: set data.separator to what stands between labels, as |."
+        raise UsageError(msg)
+    return True
+
+
+def _sets(table: Tabular, name: str, separator: str | None) -> Target:
+    counts = _counted_sets(table, name, separator)
+    shown = clip(name)
+    if not any(rows >= CLASS_ROWS for rows in counts.values()):
+        msg = f"Expected at least {CLASS_ROWS} rows with the same label in the target {shown!r}, got {len(counts)} labels with fewer: give more rows."
+        raise DataError(msg)
+    if len(counts) > MOST_CLASSES:
+        msg = f"Expected at most {MOST_CLASSES:,} labels in the target {shown!r}, got {len(counts):,}: choose a target whose labels repeat, or check data.separator."
+        raise DataError(msg)
+    return Target(name, "multilabel", _in_order(counts), separator)
+
+
+def _counted_sets(table: Tabular, name: str, separator: str | None) -> Counter[str]:
+    """Rows of each label. Reads the one column."""
+    counts: Counter[str] = Counter()
+    for _, batch in table.batches([name]):
+        counts.update(count_labels(batch.column(0), separator))
+    return counts
+
+
+def _in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """As numbers where all are, else as text."""
+    found = list(names)
+    numeric = is_number(pa.array(found, pa.string())).to_pylist()
+    return tuple(sorted(found, key=float) if all(numeric) else sorted(found))
 
 
 def _is_measured(table: Tabular, column: ColumnProfile, override: str | None) -> bool:
@@ -111,12 +192,12 @@ def _counted(table: Tabular, name: str) -> Counter[str]:
 
 
 def _classes(
-    counts: Counter[str], column: ColumnProfile, asked: Literal["auto", "binary", "multiclass", "regression"]
+    counts: Counter[str],
+    column: ColumnProfile,
+    asked: Literal["auto", "binary", "multiclass", "multilabel", "regression"],
 ) -> tuple[Task, tuple[str, ...]]:
     shown = clip(column.name)
-    names = list(counts)
-    numeric = is_number(pa.array(names)).to_pylist()
-    classes = tuple(sorted(names, key=float) if all(numeric) else sorted(names))
+    classes = _in_order(counts)
     if len(classes) > MOST_CLASSES:
         msg = f"Expected at most {MOST_CLASSES:,} classes in the target {shown!r}, got {len(classes):,}: choose a target that repeats, or one of numbers."
         raise DataError(msg)

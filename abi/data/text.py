@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 import numpy as np
@@ -193,6 +194,8 @@ def _named(values: pa.Array) -> pa.Array:
     kind = values.type
     if pa.types.is_boolean(kind):
         return pc.if_else(values, "True", "False")
+    if pa.types.is_large_binary(kind) or pa.types.is_binary(kind):  # files, by what they hold
+        return pa.array([hashlib.sha256(v).hexdigest()[:16] if v is not None else None for v in values.to_pylist()])
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = values.cast(pa.float64(), safe=False)
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from abi.config import Config, load_config
 from abi.data.columns import encode
+from abi.data.derive import derive_rows
 from abi.data.memory import read_memory, to_arrow
 from abi.errors import DataError, UsageError, listed
 from abi.estimators.chain import retrain
@@ -126,7 +127,8 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(self.plan_.execution.threads)
-            return self.model_.predict_columns(encode(arrow, self._schema, with_target=False))
+            rows = derive_rows(self._schema, arrow)
+            return self.model_.predict_columns(encode(rows, self._schema, with_target=False))
         finally:
             torch.set_num_threads(threads)
 
@@ -138,6 +140,10 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         if framed:
             validate_data(self, X, reset=reset, skip_check_array=True)
         else:
+            dimensions = len(getattr(X, "shape", ()))
+            if dimensions > 2:  # noqa: PLR2004 - rows and columns
+                msg = f"Expected a table, got an array of {dimensions} dimensions: give pictures as files (PNG bytes) in a column of a frame."
+                raise DataError(msg)
             X = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")  # noqa: N806
         table = to_arrow(X, None if reset else self._names)
         if framed and not table.num_columns:

@@ -16,7 +16,7 @@ from abi.estimators.documentation import documented
 
 
 @documented(
-    metric='"roc_auc", "accuracy", "log_loss", or "auto": ROC AUC for two classes, else accuracy',
+    metric='"roc_auc", "accuracy", "balanced_accuracy", "f1_macro", "log_loss", or "auto": ROC AUC for two classes, else accuracy',
     classes_="the labels, sorted, as they came",
 )
 class AttentionBalancedClassifier(ClassifierMixin, AttentionBalanced):  # type: ignore[misc] # scikit-learn has no types

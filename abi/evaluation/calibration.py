@@ -14,15 +14,17 @@ from abi.problem import Task
 BINS: Final = 10
 
 
-def calibration(task: Task, target: Shaped[np.ndarray, " rows"], prediction: Prediction) -> Calibration:
+def calibration(task: Task, target: Shaped[np.ndarray, "rows ..."], prediction: Prediction) -> Calibration:
     """Reliability in ten bins with equal numbers of rows.
 
     The error is the mean of |predicted - observed| weighted by rows (expected calibration error, Naeini et al. 2015).
-    Binary: chance of the positive class. Multiclass: chance of the chosen class against being right. Regression:
-    predicted against mean observed value, the error in the target's unit.
+    Binary: chance of the positive class. Multiclass: chance of the chosen class against being right. Multilabel: chances of
+    all labels. Regression: predicted against mean observed value, the error in the target's unit.
     """
     if task == "regression":
         predicted, observed = prediction, target.astype(np.float64)
+    elif task == "multilabel":
+        predicted, observed = prediction.ravel(), target.ravel().astype(np.float64)
     elif task == "binary":
         predicted, observed = prediction[:, 1], (target == 1).astype(np.float64)
     else:

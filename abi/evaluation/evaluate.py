@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Int64, Shaped
 
+from abi.data.columns import without_vectors
 from abi.errors import DataError
 from abi.evaluation.baseline import Baseline
-from abi.evaluation.bootstrap import bootstrap, estimate, gain
+from abi.evaluation.bootstrap import block_rows, bootstrap, estimate, gain
 from abi.evaluation.calibration import calibration
+from abi.evaluation.ranking import ranking
+from abi.evaluation.signal import constant, signal
 from abi.evaluation.slices import slices
-from abi.metrics import Draws, Prediction, primary_metric, score
-from abi.outcomes import Control, Evaluation, Trained
+from abi.families.family import judged
+from abi.frequency import ClassGroups, Lean
+from abi.metrics import Draws, Prediction, at_half, primary_metric, score
+from abi.outcomes import Control, Evaluation, Ranking, Trained
 from abi.types import Estimate
 from abi.units import show_count
 
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from abi.config import Config
     from abi.data.columns import Columns
     from abi.families.family import Model
+    from abi.problem import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +41,17 @@ class Contender:
     trials: int
 
 
-def evaluate(kept: Contender, uniform: Contender, baseline: Baseline, test: Columns, config: Config) -> Evaluation:
+def evaluate(
+    kept: Contender,
+    uniform: Contender,
+    baseline: Baseline,
+    test: Columns,
+    config: Config,
+    taught: Sequence[Columns] = (),
+    groups: ClassGroups | None = None,
+    users: Int64[np.ndarray, " rows"] | None = None,
+    leans: tuple[Lean, ...] = (),
+) -> Evaluation:
     """Metrics with intervals, paired gains over the uniform control and the baseline, slices, calibration, latency.
 
     Args:
@@ -42,23 +60,33 @@ def evaluate(kept: Contender, uniform: Contender, baseline: Baseline, test: Colu
         baseline: fitted on the same rows, with its predictions for `test`.
         test: held-out rows.
         config: metric, resamples, slices.
+        taught: the rows that were learned from, whose target alone gives what chance reaches; none where that is not asked.
+        groups: the classes by their training rows, where these differ.
+        users: which user each held-out row is of, where their rankings are asked for.
+        leans: what tells the rarest of them.
 
     Raises:
         DataError: the primary metric is not defined on the held-out rows; others that are not are left out.
     """
     schema = kept.trained.plan.attention.scores.problem.schema
     assert test.target is not None
+    chance = kept.model.predict_columns(test)
     predictions: dict[str, Prediction] = {
-        "model": kept.model.predict_columns(test),
-        "uniform": uniform.model.predict_columns(test),
+        "model": chance if kept.model.thresholds is None else at_half(chance, kept.model.thresholds),
+        "uniform": judged(uniform.model, test),
         "baseline": baseline.prediction,
     }
     primary = primary_metric(schema.task, config.evaluation.metric)
-    values = {name: _defined(score(schema.task, test.target, p)) for name, p in predictions.items()}
+    values = {name: _defined(score(schema.task, test.target, p, groups)) for name, p in predictions.items()}
     if any(primary not in found for found in values.values()):
         msg = f"Expected held-out rows for which {primary} is defined, got {len(test.target)} rows whose target does not vary: hold out more rows (data.test) or choose another evaluation.metric."
         raise DataError(msg)
-    draws = bootstrap(schema.task, test.target, predictions, config.evaluation.resamples, config.seed)
+    ordered = bool(kept.trained.plan.attention.scores.problem.split.order)
+    block = block_rows(len(test)) if ordered else 1
+    if taught:
+        predictions["chance"] = constant(schema.task, len(schema.classes), taught, len(test))
+        values["chance"] = _defined(score(schema.task, test.target, predictions["chance"], groups))
+    draws = bootstrap(schema.task, test.target, predictions, config.evaluation.resamples, config.seed, block, groups)
 
     def control(name: str, description: str, parameters: int, trials: int, train_time_s: float) -> Control:
         return Control(
@@ -94,15 +122,34 @@ def evaluate(kept: Contender, uniform: Contender, baseline: Baseline, test: Colu
             ),
             control("baseline", baseline.description, baseline.parameters, 1, round(baseline.train_time_s, 3)),
         ),
-        slices=slices(kept.trained, test, predictions["model"], primary, config),
-        calibration=calibration(schema.task, test.target, predictions["model"]),
+        slices=slices(kept.trained, test, predictions["model"], primary, config, groups),
+        calibration=calibration(schema.task, test.target, chance),
         latency_s=latency(kept.model, test, config.evaluation.latency_calls),
         trials=kept.trials,
+        signal=signal(primary, values, draws) if taught else None,
+        groups=groups,
+        ranking=None if users is None else _ranking(schema.task, test.target, users, predictions, taught, config),
+        leans=leans,
     )
 
 
+def _ranking(
+    task: Task,
+    target: Shaped[np.ndarray, " rows"],
+    users: Int64[np.ndarray, " rows"],
+    predictions: dict[str, Prediction],
+    taught: Sequence[Columns],
+    config: Config,
+) -> Ranking | None:
+    known = np.concatenate([part.target for part in taught if part.target is not None])
+    own = {name: found for name, found in predictions.items() if name != "chance"}
+    asked = config.evaluation
+    return ranking(task, target, users, own, known, asked.relevant, asked.resamples, config.seed)
+
+
 def latency(model: Model, rows: Columns, calls: int) -> float:
-    """Median seconds to predict one row."""
+    """Median seconds to predict one row, from its text where a pretrained encoder reads it."""
+    rows = without_vectors(rows) if getattr(model, "vectors", None) is not None else rows
     times = []
     for call in range(calls):
         one = rows.take(np.array([call % len(rows.row_numbers)]))

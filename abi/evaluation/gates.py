@@ -103,6 +103,16 @@ def movement(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     return distance(*(np.array([one.get(name, 0.0) for name in names]) for one in (before, after)))
 
 
+def _signal(facts: Facts, config: GatesConfig) -> Judgement:
+    if not config.signal:
+        return "off", "", "turned off"
+    found = facts.evaluation.signal
+    if found is None:
+        return "off", "", "an earlier ABI evaluated it without"
+    expected = f"{found.gain.metric} better than chance ({found.chance:.4g}) on held-out rows, interval considered"
+    return _passed(found.found), expected, f"a gain of {_interval(found.gain.difference)}"
+
+
 def _champion(facts: Facts, config: GatesConfig) -> Judgement:
     if config.champion is None:
         return "off", "", "turned off"
@@ -174,6 +184,22 @@ def _memory(facts: Facts, config: GatesConfig) -> Judgement:
     return _passed(measured <= limit), f"training memory at most {show_bytes(limit)}", show_bytes(measured)
 
 
+def _robustness(facts: Facts, config: GatesConfig) -> Judgement:
+    if config.robustness is None:
+        return "off", "", "turned off"
+    found, expected = (
+        facts.evaluation.robustness,
+        f"at most {config.robustness:.0%} lost at middle strength, interval considered",
+    )
+    own = [] if found is None else [(p, s) for p in found.middle if (s := p.of("model")) is not None]
+    if found is None or not own:
+        return "failed", expected, "not measured: set evaluation.robust to true and train it again"
+    clean = abs(found.clean["model"].value) or 1.0
+    change, worst = max(own, key=lambda pair: pair[1].loss.low)
+    got = f"{worst.loss.value / clean:.1%} of the {found.metric} with {change.what}"
+    return _passed(worst.loss.low <= config.robustness * clean), expected, got
+
+
 def _movement(facts: Facts, config: GatesConfig) -> Judgement:
     if config.movement is None:
         return "off", "", "turned off"
@@ -211,12 +237,14 @@ def _interval(estimate: Estimate) -> str:
 
 GATES: Final[Mapping[str, Callable[[Facts, GatesConfig], Judgement]]] = {
     "champion": _champion,
+    "signal": _signal,
     "uniform": _control("uniform"),
     "baseline": _control("baseline"),
     "slices": _slices,
     "calibration": _calibration,
     "latency": _latency,
     "memory": _memory,
+    "robustness": _robustness,
     "movement": _movement,
     "checks": _checks,
     "loads": _loads,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from abi.evaluation.bootstrap import estimate, resamples
+from abi.frequency import ClassGroups
 from abi.metrics import Prediction, statistics
 from abi.outcomes import Slice, Trained
 
@@ -22,22 +23,30 @@ RESAMPLES = 200
 MAX_GROUPS = 6
 
 
-def slices(trained: Trained, test: Columns, prediction: Prediction, metric: str, config: Config) -> tuple[Slice, ...]:
-    """The primary metric in the quarters of numeric features and the frequent values of the others, texts apart.
+def slices(
+    trained: Trained,
+    test: Columns,
+    prediction: Prediction,
+    metric: str,
+    config: Config,
+    classes: ClassGroups | None = None,
+) -> tuple[Slice, ...]:
+    """The primary metric in the quarters of numeric features and the frequent values of others; not of texts and regions.
 
     Groups with fewer rows than `evaluation.slice_rows`, or where the metric is not defined (one class), are left out.
     """
     assert test.target is not None
     schema = trained.plan.attention.scores.problem.schema
     kinds: list[str] = [f.kind for f in schema.features]
-    order = [i for i in np.argsort([-w for w in trained.attention], kind="stable") if kinds[i] != "text"]
+    by_attention = np.argsort([-w for w in trained.attention], kind="stable")
+    order = [i for i in by_attention if kinds[i] not in ("text", "embedding", "region")]
     found = []
     for i in order[: config.evaluation.slices]:
         for group, inside in _groups(int(i), test, kinds):
             rows = int(inside.sum())
             if rows < config.evaluation.slice_rows:
                 continue
-            function = statistics(schema.task, test.target[inside], prediction[inside])[metric]
+            function = statistics(schema.task, test.target[inside], prediction[inside], classes)[metric]
             value = float(function(np.ones((1, rows)))[0])
             if not np.isfinite(value):
                 continue

@@ -88,10 +88,11 @@ def _settled(question: Question, trace: Trace | None) -> tuple[Found, int]:
         footprint = question.footprints[number]
         alone = Sharing(parallel="none", devices=1, unit_bytes=0)
         line = float(line_bytes(footprint, alone, np.array([float(rows)]), np.ones(1), upper=False)[0])
-        peak = trace(footprint, rows, room)
+        waiting = footprint.gradient_bytes if found.columns.accumulation[best] > 1 else 0  # of earlier micro-batches
+        peak = trace(footprint, rows, room - waiting)
         above = peak.bytes / line - 1
         if peak.needed:
-            above = max(above, max(peak.needed, room + 1.0) / line - 1)
+            above = max(above, max(peak.needed, room - waiting + 1.0) / line - 1)
         if above <= footprint.margin:
             return found, round(peak.bytes - line) if peak.bytes else 0
         wider = replace(footprint, margin=above)

@@ -21,6 +21,8 @@ from abi.units import show_seconds
 
 Rows = Bool[np.ndarray, " configurations"]
 
+NOTHING_BINDS = "No limit binds: no configuration that was left out would be better."
+
 MEANING = {
     "arithmetic": "by arithmetic: a faster device or a lower precision would help, more bandwidth would not",
     "bandwidth": "by memory bandwidth: fewer or smaller tensors would help, a higher rate of arithmetic would not",
@@ -162,7 +164,7 @@ def _workers(found: Found, best: int) -> str:
     count, loading, working = int(c.workers[best]), c.loader_s[best], c.compute_s[best] + c.communication_s[best]
     if found.question.resident_bytes is not None:
         return "Workers: none, as all rows lie on each device."
-    head = f"Workers: {count} of each device"
+    head = f"Workers: {count} for each device"
     if loading <= working:
         return f"{head}, the fewest that keep up: {show_seconds(loading)} to load what takes {show_seconds(working)} to compute."
     return f"{head}, and the step still waits: {show_seconds(loading)} to load what takes {show_seconds(working)} to compute."
@@ -171,7 +173,7 @@ def _workers(found: Found, best: int) -> str:
 def _limit(found: Found, best: int) -> str:
     name = binding(found)
     if name is None:
-        return "No limit binds: no configuration that was left out would be better."
+        return NOTHING_BINDS
     demand = demands(found.question, found.columns)[name]
     asked, limit = show_limit(name, float(demand.asked[best])), show_limit(name, demand.limit)
     return f"Binding limit: {SAID[name]}, {asked} of {limit} at its upper bound."

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from abi.execution.costing import Question, cost
 from abi.execution.demands import demands
 from abi.execution.goodput import expect_objective, loss, steady
 from abi.execution.plainer import chosen
-from abi.execution.types import Configuration, RunCost
+from abi.execution.types import Configuration, Limits, RunCost
 
 MOST = 10**9
 """Of rows and of steps: beyond it is a slip of the hand."""
@@ -105,7 +106,30 @@ def expect_job(question: Question) -> None:
 
 
 def enumerate_all(question: Question) -> Columns:
-    """Devices x parallelism x footprints x micro-batches that make the global batch exactly."""
+    """Devices x parallelism x footprints x micro-batches that make the global batch exactly; read only.
+
+    What they cost follows from neither limits nor objective, so one answer does for the many questions that differ in these.
+    """
+    asked = _without_limits(question)
+    for known, columns in _KNOWN:
+        if known == asked:
+            return columns
+    found = _enumerated(question)
+    _KNOWN.append((asked, found))
+    return found
+
+
+_KNOWN: deque[tuple[Question, Columns]] = deque(maxlen=8)
+
+
+def _without_limits(question: Question) -> Question:
+    """The same but for limits that change no cost: the host's decides how many workers there are."""
+    device = replace(question.cluster.device, memory_bytes=1)
+    limits = Limits(host_memory_bytes=question.limits.host_memory_bytes)
+    return replace(question, cluster=replace(question.cluster, device=device), limits=limits, objective="throughput")
+
+
+def _enumerated(question: Question) -> Columns:
     job, parts = question.job, []
     for devices in range(1, question.cluster.count + 1):
         if job.global_batch % devices:

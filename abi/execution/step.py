@@ -37,6 +37,7 @@ class Training:
         arithmetic: bfloat16 runs the forward pass under autocast; tf32 keeps tensors in float32.
         checkpointing: activations are computed again in the backward pass.
         autocast: whether bfloat16 is autocast's; a module that multiplies in bfloat16 by itself needs none.
+        reads: whether its factory reads values, so that it is built before it is made fake; else that is found out.
     """
 
     build: Build
@@ -46,6 +47,7 @@ class Training:
     arithmetic: Arithmetic = "float32"
     checkpointing: bool = False
     autocast: bool = True
+    reads: bool = False
 
     def made(self, module: nn.Module, *, fake: bool = False) -> Step:
         """The step over a module that was built; the module itself is changed by checkpointing and training."""

@@ -7,7 +7,7 @@ import logging
 import math
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 import torch
 from torch import Tensor, nn
@@ -128,9 +128,11 @@ def _both(step: Step, recorder: Recorder, rows: int, *, evaluated: bool) -> dict
 
 def _fake(training: Training, mode: FakeTensorMode, recorder: Recorder) -> nn.Module:
     """The module built under fake tensors; where its factory reads values, built for real and then made fake."""
-    try:
-        module = built(training.build)
-    except FactoryError:
+    module = None
+    if not training.reads:
+        with suppress(FactoryError):
+            module = built(training.build)
+    if module is None:
         with _disable_current_modes():
             module = built(training.build)
         _make_fake(module, mode)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import get_args
+from typing import Final, get_args
 
 from abi.devices.device import Arithmetic, Device
 from abi.execution.costing import Question
@@ -18,6 +19,9 @@ from abi.execution.target import Target
 from abi.execution.trace import trace
 from abi.execution.types import Footprint
 
+FRAGMENTED: Final = 1.04
+"""Room over what a followed allocator needs: an H200 needed up to 3% more at a limit (`benchmarks/README.md`)."""
+
 
 @dataclass(frozen=True)
 class Tracer:
@@ -26,7 +30,16 @@ class Tracer:
     training: Training
     device: Device
     rows: tuple[int, ...] | None = None
-    known: dict[tuple[Arithmetic, bool], Footprint] = field(default_factory=dict)
+    known: dict[tuple[Arithmetic, bool], Footprint] = field(default_factory=dict, compare=False)
+    peaks: dict[tuple[Arithmetic, bool, int], tuple[float, int]] = field(default_factory=dict, compare=False)
+    """Of steps that nothing was refused: the most that they take, and the most that the allocator reserved for them."""
+
+    def kept(self) -> Tracer:
+        """One that is alike and has traced already, or this one, which is kept for the next that is alike."""
+        found = next((tracer for tracer in _KEPT if tracer == self), self)
+        if found is self:
+            _KEPT.append(self)
+        return found
 
     def footprints(self, *, checkpointing: bool) -> tuple[Footprint, ...]:
         """One for each arithmetic that the device has."""
@@ -46,11 +59,17 @@ class Tracer:
         if rows in of.traced_rows and self.device.kind == "cpu":
             return Peak(max(phase_bytes(of, phase, rows) for phase in PHASES))
         training = self._training(of.arithmetic, of.checkpointing)
-        limit = room if self.device.segments_bytes else None  # else its allocator is not known
+        key = of.arithmetic, of.checkpointing, rows
+        if key in self.peaks and FRAGMENTED * self.peaks[key][1] <= room:
+            return Peak(self.peaks[key][0])  # a limit that is not reached changes nothing
+        limit = int(room / FRAGMENTED) if self.device.segments_bytes else None  # else its allocator is not known
         traced = trace(training, rows, target=Target.of(self.device), limit=limit).phases
         taken = max(phase.allocated_bytes or phase.peak_bytes for phase in traced)
         needed = max(phase.reserved_bytes for phase in traced)
-        return Peak(float(taken), float(needed) if any(phase.refused for phase in traced) else 0.0)
+        if any(phase.refused for phase in traced):
+            return Peak(float(taken), FRAGMENTED * needed)
+        self.peaks[key] = float(taken), needed
+        return Peak(float(taken))
 
     def _footprint(self, arithmetic: Arithmetic, checkpointing: bool) -> Footprint:
         key = arithmetic, checkpointing
@@ -65,6 +84,10 @@ class Tracer:
 
     def _training(self, arithmetic: Arithmetic, checkpointing: bool) -> Training:
         return self.training.changed(arithmetic=arithmetic, checkpointing=checkpointing)
+
+
+_KEPT: deque[Tracer] = deque(maxlen=8)
+"""Dividing one envelope after another often comes to the same network."""
 
 
 def memory_matters(question: Question) -> bool:

@@ -68,6 +68,11 @@ class Blend:
         return np.asarray(self.weight * network + (1 - self.weight) * trees)
 
     @property
+    def thresholds(self) -> None:
+        """Trees have one class per row."""
+        return None
+
+    @property
     def blueprint(self) -> BlendBlueprint:
         """What is written beside the parts."""
         return BlendBlueprint(
@@ -77,7 +82,7 @@ class Blend:
     def files(self) -> dict[str, bytes]:
         """File name -> content."""
         parts = {f"{name}/{file}": data for name in PARTS for file, data in getattr(self, name).files().items()}
-        return {MODEL: json.dumps(self.blueprint.to_json(), indent=1).encode(), **parts}
+        return {MODEL: self.blueprint.canonical(), **parts}
 
     @property
     def artifact(self) -> str:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import Final
-
 import torch
 from torch import Tensor, nn
 
-AS_ON_GPU: Final[ContextVar[bool]] = ContextVar("AS_ON_GPU", default=False)
-"""Whether a processor's tensors stand for a GPU's (`abi.execution.cuda`)."""
+from abi.inputs.on_gpu import on_gpu
 
 
 def dropout(x: Tensor, share: float) -> Tensor:
     """Inverted dropout; on a processor one 64-bit draw serves eight cells, several times faster."""
-    if x.device.type != "cpu" or AS_ON_GPU.get():
+    if on_gpu(x):
         return nn.functional.dropout(x, share)
     cut = min(round(share * 256), 255)
     draws = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)

@@ -1,6 +1,7 @@
 """The `network` family: an encoder per feature, attention over features, and TabM-mini on top (Gorishniy et al. 2024).
 
-Legend of shapes: B rows of a batch, D sum of all widths, K ensemble members, H block width, C outputs.
+Legend of shapes: B rows of a batch, D sum of all widths, K ensemble members, H block width, C outputs. Where there are
+pictures, what the layers read is less than D: the regions of one picture are added up (`read`, by whom: `read_by`).
 
 The output is sum_i n a_i h_i(x) laid side by side: h_i is feature i's encoder with the width that the plan gave it, a_i
 its attention (n a_i = 1 for an even split). Training moves a by a learned offset around the plan's weights.
@@ -9,7 +10,7 @@ its attention (n a_i = 1 for an even split). Training moves a by a learned offse
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,11 +20,17 @@ from torch import Tensor, nn
 
 from abi.families.dropout import dropout
 from abi.families.ensemble import ElementwiseAffine, LinearEnsemble
+from abi.families.modalities import heard, listeners, modalities, modality_of, shares
 from abi.families.preparation import Fitting, Lexicon, Preparation, parts_of
 from abi.families.sparse import add_masks
+from abi.inputs import embedding
 from abi.inputs.categorical import EXTRA_ROWS, CategoryEncoder, look_up
-from abi.inputs.numeric import NumericCodes, NumericEncoder
+from abi.inputs.embedding import VectorEncoder
+from abi.inputs.kind import CellPart
+from abi.inputs.linear_text import LinearText
+from abi.inputs.numeric import NumericEncoder
 from abi.inputs.profile import ProfileEncoder
+from abi.inputs.region import RegionEncoder
 from abi.inputs.terms import bags_of
 from abi.inputs.text import BagCells, TextEncoder
 from abi.problem import Schema
@@ -33,40 +40,35 @@ if TYPE_CHECKING:
     from abi.data.columns import Codes, Columns
 
 
+CHUNK_ROWS: Final = 2048
+PICTURE_CHUNK: Final = 256
 LEAST_WEIGHT: Final = 1e-9
 """A feature that was given nothing has no logarithm."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """An encoded table, on a device; a part is None (or empty) where the table has no such feature."""
+    """An encoded table, on a device: a part for each of the network's encoders, in their order."""
 
-    numeric: NumericCodes | None
-    category: Int[Tensor, "B categorical"] | None
-    shared: Int[Tensor, "B shared 2"] | None
-    texts: tuple[BagCells, ...]
+    parts: tuple[CellPart, ...]
     rows: int
 
     def take(self, index: Int[Tensor, " taken"]) -> Cells:
         """The rows at `index`."""
-        return Cells(
-            None if self.numeric is None else self.numeric.take(index),
-            None if self.category is None else self.category.index_select(0, index),
-            None if self.shared is None else self.shared.index_select(0, index),
-            tuple(text.take(index) for text in self.texts),
-            len(index),
-        )
+        return Cells(tuple(part.take(index) for part in self.parts), len(index))
 
     def to(self, device: torch.device) -> Cells:
         """The same on another device."""
-        numeric = self.numeric
-        return Cells(
-            None if numeric is None else NumericCodes(numeric.row.to(device), numeric.fraction.to(device)),
-            None if self.category is None else self.category.to(device),
-            None if self.shared is None else self.shared.to(device),
-            tuple(text.to(device) for text in self.texts),
-            self.rows,
-        )
+        return Cells(tuple(part.to(device) for part in self.parts), self.rows)
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors that they consist of."""
+        return [tensor for part in self.parts for tensor in part.tensors()]
+
+    @property
+    def texts(self) -> tuple[BagCells, ...]:
+        """The texts among them."""
+        return tuple(part for part in self.parts if isinstance(part, BagCells))
 
 
 class FeatureAttention(nn.Module):
@@ -97,6 +99,10 @@ class Network(nn.Module):
     """Encoders, attention and backbone of the sizes that a plan gives."""
 
     feature_of: Tensor
+    read: Tensor
+    read_by: Tensor
+    modality_of: Tensor
+    listens: Tensor | None
 
     def __init__(
         self,
@@ -119,12 +125,24 @@ class Network(nn.Module):
         self.numeric = NumericEncoder(edges, [c.width for _, c in parts.numeric]) if parts.numeric else None
         self.category = CategoryEncoder(rows, [c.width for _, c in parts.categorical]) if parts.categorical else None
         self.shared = ProfileEncoder(shared, [c.width for _, c in parts.shared]) if parts.shared else None
+        self.vectors = nn.ModuleList(VectorEncoder(given.rows, given.width) for _, given in parts.embedding)
         self.texts = nn.ModuleList(TextEncoder(self._mask(given, masks)) for _, given in parts.text)
         place_of = {f.name: i for i, f in enumerate(schema.features)}
         laid = [parts.numeric[i][1] for i in self.numeric.order] if self.numeric else []
         laid += [parts.categorical[i][1] for i in self.category.order] if self.category else []
         laid += [parts.shared[i][1] for i in self.shared.order] if self.shared else []
-        laid += [given for _, given in parts.text]
+        laid += [given for _, given in (*parts.embedding, *parts.text)]
+        self.grids = nn.ModuleList(RegionEncoder(part.grid, part.size.base, part.levels) for part in parts.grids)
+        own, chunks = list(laid), [c.width for c in laid]
+        read, owners = list(range(sum(chunks))), [place_of[c.feature] for c in laid for _ in range(c.width)]
+        for encoder in self.grids:
+            assert isinstance(encoder, RegionEncoder)
+            read += (encoder.pooled() + sum(chunks)).tolist()
+            chunks.append(encoder.width)
+            owners += [len(schema.features)] * encoder.width
+        self.register_buffer("read", torch.tensor(read), persistent=False)
+        self.register_buffer("read_by", torch.tensor(owners), persistent=False)
+        laid += [given for part in parts.grids for given in part.regions]
         widths = [c.width for c in laid]
         self.register_buffer(
             "feature_of",
@@ -132,18 +150,41 @@ class Network(nn.Module):
             persistent=False,
         )
         self.members, self.share, self.low_precision = capacity.members, dropout, low_precision
-        self.term_dropout = 0.0
-        width, hidden = sum(widths), capacity.block_width
-        self.hidden = hidden
+        self.term_dropout = self.modality_dropout = 0.0
+        self._listen(schema, capacity, prior, own)
+        width, hidden = sum(chunks), capacity.block_width
+        self.width, self.hidden = width, hidden
         self.attention = FeatureAttention(torch.from_numpy(prior.astype(np.float32)))
         if capacity.blocks:
             self.adapter = ElementwiseAffine(
-                (self.members, width), bias=False, scaling_init="random-signs", scaling_init_chunks=widths
+                (self.members, width), bias=False, scaling_init="random-signs", scaling_init_chunks=chunks
             )
         self.layers = nn.ModuleList(nn.Linear(width if b == 0 else hidden, hidden) for b in range(capacity.blocks))
-        self.head = LinearEnsemble(hidden if capacity.blocks else width, outputs(schema), k=self.members)
+        self.slices = capacity.slices or 1
+        if self.slices > 1:
+            self.head = LinearEnsemble(-(-width // self.slices), outputs(schema), k=self.slices)
+        else:
+            self.head = LinearEnsemble(hidden if capacity.blocks else width, outputs(schema), k=self.members)
         if capacity.pruning is not None:
             add_masks(self)
+
+    def _listen(
+        self, schema: Schema, capacity: Capacity, prior: Float[np.ndarray, " features"], own: list[FeatureCapacity]
+    ) -> None:
+        """Which modality each number that the layers read is of and, in late fusion, which members read it."""
+        names = modalities(schema)
+        number = {f.name: names.index(modality_of(f)) for f in schema.features}
+        spoken = [number[c.feature] for c in own for _ in range(c.width)]
+        for part, encoder in zip(self.places.grids, self.grids, strict=True):
+            assert isinstance(encoder, RegionEncoder)
+            spoken += [names.index(part.grid.column)] * encoder.width
+        self.modalities = len(names)
+        self.register_buffer("modality_of", torch.tensor(spoken), persistent=False)
+        ears = None
+        if capacity.fusion == "late":
+            reader = torch.tensor(listeners(shares(prior.tolist(), schema), capacity.members))
+            ears = (reader[:, None] == self.modality_of).float()
+        self.register_buffer("listens", ears, persistent=False)
 
     def _mask(self, given: FeatureCapacity, masks: Mapping[str, Bool[np.ndarray, "terms width"]] | None) -> np.ndarray:
         """The cells that training starts with; without them a table whose cells the weights' file names."""
@@ -153,51 +194,67 @@ class Network(nn.Module):
 
     def encode(self, columns: Columns, fitting: Fitting | None = None) -> Cells:
         """Columns of a table -> cells, on the CPU. `fitting` is given for the training rows themselves."""
-        parts, preparation = self.places, self.preparation
-        numeric, category, shared = None, None, None
+        places, preparation = self.places, self.preparation
+        parts: list[CellPart] = []
         if self.numeric is not None:
-            chosen = [place for place, _ in parts.numeric]
+            chosen = [place for place, _ in places.numeric]
             whole = len(chosen) == columns.numeric.shape[1]
-            numeric = self.numeric.encode(columns.numeric if whole else columns.numeric[:, chosen])
+            parts.append(self.numeric.encode(columns.numeric if whole else columns.numeric[:, chosen]))
         if self.category is not None:
-            found = [look_up(columns.categorical[i], preparation.vocabularies[i]) for i, _ in parts.categorical]
-            category = self.category.encode(np.column_stack(found))
+            found = [look_up(columns.categorical[i], preparation.vocabularies[i]) for i, _ in places.categorical]
+            parts.append(self.category.encode(np.column_stack(found)))
         if self.shared is not None:
             cells = [
                 preparation.sharing[given.feature].look_up(columns.categorical[i])
                 if fitting is None
                 else fitting.cells[given.feature]
-                for i, given in parts.shared
+                for i, given in places.shared
             ]
-            shared = self.shared.encode(cells)
-        texts = tuple(
-            self._bags(columns.categorical[i], preparation.lexicons[given.feature], encoder)
-            for (i, given), encoder in zip(parts.text, self.texts, strict=True)
-        )
-        return Cells(numeric, category, shared, texts, len(columns.row_numbers))
+            parts.append(self.shared.encode(cells))
+        parts += [
+            embedding.encode(columns.categorical[i], preparation.scale_of(given.feature))
+            for i, given in places.embedding
+        ]
+        linear = {} if fitting is None else fitting.linear
+        parts += [
+            self._bags(columns.categorical[i], preparation.lexicons[given.feature], encoder, linear.get(given.feature))
+            for (i, given), encoder in zip(places.text, self.texts, strict=True)
+        ]
+        for part, encoder in zip(places.grids, self.grids, strict=True):
+            assert isinstance(encoder, RegionEncoder)
+            parts.append(encoder.encode(columns.pictures[part.place]))
+        return Cells(tuple(parts), len(columns.row_numbers))
 
-    def _bags(self, codes: Codes, lexicon: Lexicon, encoder: nn.Module) -> BagCells:
+    def _bags(self, codes: Codes, lexicon: Lexicon, encoder: nn.Module, linear: LinearText | None) -> BagCells:
         assert isinstance(encoder, TextEncoder)
         used, numbers = np.unique(codes.codes, return_inverse=True)
         texts = [codes.values[i] for i in used if i >= 0]
         missing = len(used) - len(texts)  # -1 is the least
-        return encoder.encode(numbers - missing, bags_of(texts, lexicon.place, lexicon.weights))
+        cells = encoder.encode(numbers - missing, bags_of(texts, lexicon.place, lexicon.weights, lexicon.groups))
+        return cells if linear is None else replace(cells, shift=torch.from_numpy(linear.shift))
 
     def embed(self, cells: Cells) -> Float[Tensor, "B D"]:
         """h(x): every feature's embedding, before attention."""
-        parts = []
-        if self.numeric is not None:
-            parts.append(self.numeric(cells.numeric))
-        if self.category is not None:
-            parts.append(self.category(cells.category))
-        if self.shared is not None:
-            parts.append(self.shared(cells.shared))
-        parts += [encoder(text, self.term_dropout) for encoder, text in zip(self.texts, cells.texts, strict=True)]
+        parts = [
+            encoder(part, self.term_dropout) if isinstance(encoder, TextEncoder | VectorEncoder) else encoder(part)
+            for encoder, part in zip(self.encoders(), cells.parts, strict=True)
+        ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def encoders(self) -> list[nn.Module]:
+        """The encoders, in the order in which their embeddings are laid side by side."""
+        joint = [self.numeric, self.category, self.shared]
+        own = (encoder for encoder in joint if encoder is not None)
+        return [*own, *self.vectors, *self.texts, *self.grids]
 
     def attend(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B K C"]:
         """Attention and backbone."""
         return self.answer(self.think(embedding))
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows that are predicted at a time: the maps of pictures are large."""
+        return PICTURE_CHUNK if len(self.grids) else CHUNK_ROWS
 
     def think(self, embedding: Float[Tensor, "B D"]) -> Tensor:
         """Attention and the layers in the middle: (B K, H), or (B, D) where there are none.
@@ -206,13 +263,19 @@ class Network(nn.Module):
         K scaled copies of the input.
         """
         kind = torch.bfloat16 if self.low_precision else torch.float32
-        x = (embedding * self.attention()[self.feature_of]).to(kind)
+        x = embedding * self.attention()[self.feature_of]
+        if len(self.grids):
+            x = x.new_zeros(len(x), self.width).index_add(1, self.read, x)
+        if self.training and self.modality_dropout and self.modalities > 1:
+            x = x * heard(len(x), self.modalities, self.modality_dropout, x.device)[:, self.modality_of]
+        x = x.to(kind)
         if not len(self.layers):
             return torch.as_tensor(x)
         hidden = self.hidden
         first, *others = self.layers.children()
         assert isinstance(first, nn.Linear)
-        weight = self.adapter.weight.to(kind).unsqueeze(1) * first.weight.to(kind)
+        adapter = self.adapter.weight if self.listens is None else self.adapter.weight * self.listens
+        weight = adapter.to(kind).unsqueeze(1) * first.weight.to(kind)
         x = nn.functional.linear(x, weight.view(self.members * hidden, -1))
         x = x.view(-1, hidden).add(first.bias.to(kind)).relu_()
         x = dropout(x, self.share) if self.training and self.share else x
@@ -225,10 +288,14 @@ class Network(nn.Module):
     def answer(self, x: Tensor) -> Float[Tensor, "B K C"]:
         """The heads, over what `think` gave."""
         last = x.dtype if self.training else torch.float32
-        if not len(self.layers):
+        if self.slices > 1:
+            dealt = nn.functional.pad(x, (0, -x.shape[1] % self.slices)).view(len(x), -1, self.slices)
             return torch.as_tensor(
-                torch.einsum("bd,kdc->bkc", x.to(last), self.head.weight.to(last)).float() + self.head.bias
+                torch.einsum("bik,kic->bkc", dealt.to(last), self.head.weight.to(last)).float() + self.head.bias
             )
+        if not len(self.layers):
+            head = self.head.weight if self.listens is None else self.head.weight * self.listens.unsqueeze(-1)
+            return torch.as_tensor(torch.einsum("bd,kdc->bkc", x.to(last), head.to(last)).float() + self.head.bias)
         x = x.view(-1, self.members, self.hidden).transpose(0, 1)
         x = torch.bmm(x.to(last), self.head.weight.to(last)).transpose(0, 1)
         return torch.as_tensor(x.float() + self.head.bias)
@@ -239,12 +306,12 @@ class Network(nn.Module):
 
 
 def outputs(schema: Schema) -> int:
-    """C: one logit (binary), one per class (multiclass), one value (regression)."""
-    return len(schema.classes) if schema.task == "multiclass" else 1
+    """C: one logit (binary), one per class (multiclass) or label (multilabel), one value (regression)."""
+    return len(schema.classes) if schema.task in {"multiclass", "multilabel"} else 1
 
 
 def layer_split(
-    encoders: int, features: int, width: int, members: int, blocks: int, hidden: int, out: int
+    encoders: int, features: int, width: int, members: int, blocks: int, hidden: int, out: int, slices: int = 1
 ) -> LayerSplit:
     """Parameters of a network of that size.
 
@@ -256,7 +323,11 @@ def layer_split(
         blocks: linear layers of the backbone; with none, the head reads the embeddings.
         hidden: H.
         out: C.
+        slices: heads that share the embeddings' dimensions, where there are no blocks and more than one of them.
     """
+    if slices > 1:
+        output = slices * (-(-width // slices) + 1) * out
+        return LayerSplit(feature_extraction=encoders + features, middle=0, output=output)
     if not blocks:
         return LayerSplit(feature_extraction=encoders + features, middle=0, output=members * (width + 1) * out)
     return LayerSplit(

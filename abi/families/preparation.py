@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,18 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from abi.attention.terms import term_weights
 from abi.inputs.categorical import vocabulary
+from abi.inputs.embedding import Scale, learn_scale
+from abi.inputs.linear_text import Counted, LinearText, fit_texts
 from abi.inputs.numeric import quantile_edges
 from abi.inputs.profile import Sharing, learn
+from abi.inputs.terms import count_terms, groups_of
 from abi.inputs.text import graded, window
-from abi.problem import Feature, Schema
-from abi.types import Attention, Capacity, FeatureCapacity
-from abi.values import Floats, Value
+from abi.problem import Feature, Grid, Schema
+from abi.types import Attention, Capacity, FeatureCapacity, GridCapacity
+from abi.values import Floats, Late, Value
 
 if TYPE_CHECKING:
-    from abi.data.columns import Columns
+    from abi.data.columns import Codes, Columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,11 @@ class Lexicon(Value):
     def place(self) -> dict[str, int]:
         """Number of each term."""
         return {term: i for i, term in enumerate(self.terms)}
+
+    @functools.cached_property
+    def groups(self) -> Int64[np.ndarray, " terms"]:
+        """Group of each term."""
+        return groups_of(self.terms)
 
     @functools.cached_property
     def weights(self) -> Float32[np.ndarray, " terms"]:
@@ -50,6 +58,7 @@ class Preparation(Value):
         vocabularies: values per other feature, in schema order; none where its width is 0, or in the next two.
         sharing: categories whose values share rows, by feature.
         lexicons: texts, by feature.
+        scales: of vectors of pretrained encoders.
         target_mean: of the target (regression).
         target_deviation: of the target (regression).
     """
@@ -60,6 +69,11 @@ class Preparation(Value):
     lexicons: dict[str, Lexicon] = field(default_factory=dict)
     target_mean: float = 0.0
     target_deviation: float = 1.0
+    scales: Late[tuple[Scale, ...]] = ()
+
+    def scale_of(self, feature: str) -> Scale:
+        """That of the feature's vectors."""
+        return next(scale for scale in self.scales if scale.feature == feature)
 
 
 @dataclass(frozen=True)
@@ -69,10 +83,12 @@ class Fitting:
     Attributes:
         cells: table rows of the training rows' shared categories, cross-fitted, by feature.
         masks: which cells of a text's table exist when training starts, by feature.
+        linear: what was fitted of texts that are one number each, by feature.
     """
 
     cells: Mapping[str, Int64[np.ndarray, "rows 2"]]
     masks: Mapping[str, Bool[np.ndarray, "terms width"]]
+    linear: Mapping[str, LinearText] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,22 +99,49 @@ class Parts:
     categorical: tuple[tuple[int, FeatureCapacity], ...]
     shared: tuple[tuple[int, FeatureCapacity], ...]
     text: tuple[tuple[int, FeatureCapacity], ...]
+    embedding: tuple[tuple[int, FeatureCapacity], ...] = ()
+    grids: tuple[GridPart, ...] = ()
+
+
+@dataclass(frozen=True)
+class GridPart:
+    """A media column that was given something: its place among the schema's grids, its size, and its regions'."""
+
+    place: int
+    grid: Grid
+    size: GridCapacity
+    regions: tuple[FeatureCapacity, ...]
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Groups of channels of each region."""
+        return tuple(given.width // self.size.base for given in self.regions)
 
 
 def parts_of(schema: Schema, capacity: Capacity) -> Parts:
     """Sort the features that were given a width."""
-    groups: dict[str, list[tuple[int, FeatureCapacity]]] = {"numeric": [], "categorical": [], "shared": [], "text": []}
+    names = ("numeric", "categorical", "shared", "text", "embedding")
+    groups: dict[str, list[tuple[int, FeatureCapacity]]] = {name: [] for name in names}
     numeric, other = 0, 0
+    regions: dict[str, list[FeatureCapacity]] = {}
     for feature, given in zip(schema.features, capacity.features, strict=True):
         place = numeric if feature.kind == "numeric" else other
         numeric, other = (numeric + 1, other) if feature.kind == "numeric" else (numeric, other + 1)
-        if given.width:
+        if feature.kind == "region":
+            regions.setdefault(feature.column, []).append(given)
+        elif given.width:
             groups[_group(feature, given)].append((place, given))
-    return Parts(**{name: tuple(found) for name, found in groups.items()})
+    sizes = {size.column: size for size in capacity.grids}
+    grids = tuple(
+        GridPart(place, grid, sizes[grid.column], tuple(regions[grid.column]))
+        for place, grid in enumerate(schema.grids)
+        if any(given.width for given in regions[grid.column])
+    )
+    return Parts(**{name: tuple(found) for name, found in groups.items()}, grids=grids)
 
 
 def _group(feature: Feature, given: FeatureCapacity) -> str:
-    if feature.kind in ("numeric", "text"):
+    if feature.kind in ("numeric", "text", "embedding"):
         return feature.kind
     return "shared" if given.shared else "categorical"
 
@@ -133,9 +176,21 @@ def prepare(
             own = given.rows - given.shared
             sharing[given.feature], cells[given.feature] = learn(train.categorical[place], axes, train.row_numbers, own)
     lexicons, masks = {}, {}
+    one_output = schema.task in ("binary", "regression")
     for _, given in parts.text:
         assert attention is not None
-        lexicons[given.feature], masks[given.feature] = _start(attention, given)
+        lexicons[given.feature], masks[given.feature] = _start(attention, given, one_output and given.width == 1)
+    linear = dict[str, LinearText]()
+    if parts.text and one_output:
+        single = [(train.categorical[place], given) for place, given in parts.text if given.width == 1]
+        target = (train.target.astype(np.float64) - mean) / deviation
+        linear = _fit_linear(single, lexicons, target, schema.task == "binary")
+    for feature, fitted in linear.items():
+        known = lexicons[feature]
+        lexicons[feature] = Lexicon(
+            terms=tuple(known.terms[i] for i in fitted.terms), inverse=tuple(known.inverse[i] for i in fitted.terms)
+        )
+        masks[feature] = np.ones((len(fitted.terms), 1), dtype=bool)
     preparation = Preparation(
         edges=tuple(edges),
         vocabularies=tuple(vocabularies),
@@ -143,8 +198,9 @@ def prepare(
         lexicons=lexicons,
         target_mean=mean,
         target_deviation=deviation,
+        scales=tuple(learn_scale(given.feature, train.categorical[place]) for place, given in parts.embedding),
     )
-    return preparation, Fitting(cells, masks)
+    return preparation, Fitting(cells, masks, linear)
 
 
 def _axes(train: Columns, schema: Schema, mean: float, deviation: float) -> Float64[np.ndarray, "rows axes"]:
@@ -154,14 +210,35 @@ def _axes(train: Columns, schema: Schema, mean: float, deviation: float) -> Floa
         return np.asarray((train.target - mean) / deviation)[:, None]
     if schema.task == "binary":
         return train.target.astype(np.float64)[:, None]
+    if schema.task == "multilabel":
+        return train.target.astype(np.float64)
     return np.eye(len(schema.classes))[train.target.astype(np.int64)]
 
 
-def _start(attention: Attention, given: FeatureCapacity) -> tuple[Lexicon, Bool[np.ndarray, "terms width"]]:
-    """The terms that training starts with, and their cells."""
+def _fit_linear(
+    texts: Sequence[tuple[Codes, FeatureCapacity]],
+    lexicons: Mapping[str, Lexicon],
+    target: Float64[np.ndarray, " rows"],
+    binary: bool,
+) -> dict[str, LinearText]:
+    counted = []
+    for column, given in texts:
+        lexicon = lexicons[given.feature]
+        used, number = np.unique(column.codes, return_inverse=True)
+        counts, _ = count_terms([column.values[i] for i in used if i >= 0], lexicon.terms)
+        missing = int((used < 0).any())  # -1 is the least
+        counted.append(Counted(counts, number.astype(np.int64) - missing, lexicon.weights, lexicon.groups))
+    fitted = fit_texts(counted, [given.entries for _, given in texts], target, binary) if texts else ()
+    return {given.feature: found for (_, given), found in zip(texts, fitted, strict=True)}
+
+
+def _start(
+    attention: Attention, given: FeatureCapacity, single: bool
+) -> tuple[Lexicon, Bool[np.ndarray, "terms width"]]:
+    """The terms that training starts with, and their cells; all that are known of a text that is a single number."""
     terms = attention.scores.terms_of(given.feature)
     weights = term_weights(attention, given.feature)[: given.rows]
-    cells = graded(weights, given.start_entries, given.width)
+    cells = np.ones(len(weights), dtype=np.int64) if single else graded(weights, given.start_entries, given.width)
     used = np.flatnonzero(cells)
     inverse = np.log((1 + terms.texts) / (1 + np.array(terms.rows)[used])) + 1
     lexicon = Lexicon(

@@ -10,7 +10,6 @@ counts each 32 of its categories as one more threshold). Tables of target statis
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,6 +73,11 @@ class TreesModel:
         return sum(tree_parameters(self.text)) + tables
 
     @property
+    def thresholds(self) -> None:
+        """Trees have one class per row."""
+        return None
+
+    @property
     def rounds(self) -> int:
         """Rounds of boosting."""
         return int(self.booster.current_iteration())
@@ -118,7 +122,7 @@ class TreesModel:
         """File name -> content."""
         return {
             TREES: f"{HEAD}{self.blueprint.id}\n{self.text}".encode(),
-            MODEL: json.dumps(self.blueprint.to_json(), indent=1).encode(),
+            MODEL: self.blueprint.canonical(),
         }
 
     @property

@@ -10,8 +10,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from abi.inputs import profile
+from abi.inputs.kind import WIDTHS, Sizes, Step, TableRows, usable
+
 if TYPE_CHECKING:
     from abi.data.columns import Codes
+    from abi.problem import Feature
 
 EXTRA_ROWS: Final = 2
 """Beside the frequent values: one row for rare and unseen values, one for missing ones."""
@@ -23,6 +27,26 @@ SMALL_START: Final = 0.1
 def parameters(width: int, rows: int) -> int:
     """Trainable parameters of one feature."""
     return width * rows
+
+
+def step(feature: Feature, width: int, sizes: Sizes) -> Step:
+    """A row for each of the `most` frequent values."""
+    rows = min(feature.distinct, sizes.most) + EXTRA_ROWS
+    return Step(width=width, rows=rows, encoder_parameters=parameters(width, rows))
+
+
+def rungs(feature: Feature, sizes: Sizes, frugal: bool) -> tuple[Step, ...]:
+    """Every width that it can use; in a frugal split rare values of a category with many share rows."""
+    top = usable(feature, WIDTHS[-1])
+    if frugal and shares_rows(feature):
+        own = [profile.sharing_step(w, profile.OWN_PER_WIDTH * w) for w in WIDTHS if w <= top]
+        return (profile.sharing_step(1, 0), *own)
+    return tuple(step(feature, width, sizes) for width in WIDTHS if width <= top)
+
+
+def shares_rows(feature: Feature) -> bool:
+    """Whether its values are too many for a row each."""
+    return feature.kind == "categorical" and feature.distinct > profile.SHARED_FROM
 
 
 def vocabulary(codes: Codes, rows: int) -> tuple[str, ...]:
@@ -70,12 +94,13 @@ class CategoryEncoder(nn.Module):
             for i, ((begin, end), counts) in enumerate(zip(self.spans, self._counts, strict=True))
         }
 
-    def encode(self, rows: Int[np.ndarray, "rows categorical"]) -> Int[Tensor, "rows categorical"]:
+    def encode(self, rows: Int[np.ndarray, "rows categorical"]) -> TableRows:
         """Rows of each feature's own table, in schema order -> rows of the width's table."""
-        return torch.from_numpy(rows[:, self.order].astype(np.int32) + self._offsets)
+        return TableRows(torch.from_numpy(rows[:, self.order].astype(np.int32) + self._offsets))
 
-    def forward(self, rows: Int[Tensor, "rows categorical"]) -> Float[Tensor, "rows embedding"]:
+    def forward(self, cells: TableRows) -> Float[Tensor, "rows embedding"]:
         """The features' embeddings side by side."""
+        rows = cells.rows
         parts = [
             table.index_select(0, rows[:, begin:end].reshape(-1)).view(rows.shape[0], -1)
             for table, (begin, end) in zip(self.tables, self.spans, strict=True)

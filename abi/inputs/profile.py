@@ -21,6 +21,7 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor, nn
 
 from abi.data.split import splitmix64
+from abi.inputs.kind import Step, TableRows
 from abi.inputs.target_means import held_out_means, target_means
 from abi.values import Value
 
@@ -36,6 +37,8 @@ FOLDS: Final = 10
 SMOOTHING: Final = 1.0
 SHARED_FROM: Final = 128
 """A category with more values than this can share rows."""
+OWN_PER_WIDTH: Final = 16
+"""Frequent values of a category with a row of their own, per unit of width; the others share rows."""
 _SEED: Final = 0x0F01D
 
 
@@ -77,6 +80,12 @@ class Sharing(Value):
 def parameters(width: int, own: int) -> int:
     """Trainable parameters of one feature."""
     return width * (own + SHARED_ROWS + 1)
+
+
+def sharing_step(width: int, own: int) -> Step:
+    """What a category of many values gets at `width` where all but the `own` most frequent ones share rows."""
+    rows = own + SHARED_ROWS + 1
+    return Step(width=width, rows=rows, shared=SHARED_ROWS + 1, encoder_parameters=parameters(width, own))
 
 
 def learn(
@@ -178,15 +187,15 @@ class ProfileEncoder(nn.Module):
         """Table -> the place in `order` of the feature that each of its rows belongs to."""
         return {f"tables.{i}": torch.tensor(i).expand(len(table)) for i, table in enumerate(self.tables)}
 
-    def encode(self, cells: Sequence[Int64[np.ndarray, "rows 2"]]) -> Int[Tensor, "rows categorical 2"]:
+    def encode(self, cells: Sequence[Int64[np.ndarray, "rows 2"]]) -> TableRows:
         """Table rows of each feature, in schema order -> in this encoder's."""
-        return torch.from_numpy(np.stack([cells[i] for i in self.order], axis=1).astype(np.int32))
+        return TableRows(torch.from_numpy(np.stack([cells[i] for i in self.order], axis=1).astype(np.int32)))
 
-    def forward(self, cells: Int[Tensor, "rows categorical 2"]) -> Float[Tensor, "rows embedding"]:
+    def forward(self, cells: TableRows) -> Float[Tensor, "rows embedding"]:
         """The features' embeddings side by side: the sum of two rows each."""
         parts = []
         for place, table in enumerate(self.tables):
             padded = torch.cat([table, table.new_zeros(1, table.shape[1])])
-            found = padded.index_select(0, cells[:, place].reshape(-1))
+            found = padded.index_select(0, cells.rows[:, place].reshape(-1))
             parts.append(found.view(-1, 2, table.shape[1]).sum(1))
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)

@@ -1,20 +1,38 @@
-"""Terms of free text: words, punctuation and pairs of neighbours, weighted by TF-IDF."""
+"""Terms of free text: words, punctuation, pairs of neighbours, pieces of words, and what stands near a mention; by TF-IDF.
+
+Pieces are a word's runs of 3 to 5 characters with its ends, as in fastText (Bojanowski et al. 2017): words that were never
+seen share them with those that were. Where a text is read for something that it mentions (`abi.data.mentions`), the words
+close to that are terms of their own, before and after it.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int, Int64
 from scipy.sparse import csr_array
 
+from abi.data.mentions import MARK
+
 PATTERN: Final = r"(?u)\w+(?:'\w+)?|[^\w\s]"
-PAIRS: Final = (1, 2)
-_WORDS: Final = re.compile(PATTERN).findall
+PIECES: Final = (3, 4, 5)
+"""Characters of a piece."""
+NEAR: Final = 4
+"""Words before and after a mention that are terms of their own."""
+PIECE: Final = "~"
+"""What a piece begins with; the ends of its word are `_`."""
+_WORD: Final = re.compile(PATTERN)
+_WORDS: Final = _WORD.findall
+_BEFORE, _AFTER = f"{MARK}<", f"{MARK}>"
+GROUPS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -26,29 +44,104 @@ class Bags:
     offsets: Int64[np.ndarray, " ends"]
 
 
-def count_terms(texts: Sequence[str], vocabulary: Sequence[str] | None = None) -> tuple[csr_array, tuple[str, ...]]:
+def terms_in(text: str, pieces: bool = False) -> list[str]:
+    """All terms of a text, as often as they stand in it."""
+    words: list[str] = _WORDS(text.lower())
+    found = [*words, *map(" ".join, pairwise(words))]
+    if MARK in words:
+        found += _near(words)
+    if pieces:
+        for word in words:
+            found += pieces_of(word)
+    return found
+
+
+def located(words: Sequence[str], pieces: bool = False) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """The terms of `terms_in` with the numbers of the words that each consists of."""
+    every = range(len(words))
+    yield from _runs(words, every)
+    if MARK in words:
+        at = words.index(MARK)
+        for prefix, near in (
+            (_BEFORE, range(max(0, at - NEAR), at)),
+            (_AFTER, range(at + 1, min(at + 1 + NEAR, len(words)))),
+        ):
+            yield from ((prefix + term, places) for term, places in _runs(words, near))
+    if pieces:
+        yield from ((piece, (i,)) for i in every for piece in pieces_of(words[i]))
+
+
+def _runs(words: Sequence[str], places: range) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield from ((words[i], (i,)) for i in places)
+    yield from ((f"{words[i]} {words[j]}", (i, j)) for i, j in pairwise(places))
+
+
+@functools.lru_cache(maxsize=2**16)
+def pieces_of(word: str) -> tuple[str, ...]:
+    """Its runs of characters, with the word's ends; none of punctuation."""
+    if not word[0].isalnum():
+        return ()
+    whole = f"_{word}_"
+    return tuple(PIECE + whole[i : i + n] for n in PIECES for i in range(len(whole) - n + 1))
+
+
+def group_of(term: str) -> int:
+    """0 for words and pairs, 1 for pieces, 2 for what stands near a mention: each group has a length of its own."""
+    if term.startswith((_BEFORE, _AFTER)):
+        return 2
+    return int(len(term) > 1 and term[0] == PIECE and term[1] != " ")
+
+
+def _near(words: Sequence[str]) -> Iterator[str]:
+    at = words.index(MARK)
+    for prefix, part in ((_BEFORE, words[max(0, at - NEAR) : at]), (_AFTER, words[at + 1 : at + 1 + NEAR])):
+        for term in (*part, *map(" ".join, pairwise(part))):
+            yield prefix + term
+
+
+def count_terms(
+    texts: Sequence[str], vocabulary: Sequence[str] | None = None, *, pieces: bool = False
+) -> tuple[csr_array, tuple[str, ...]]:
     """How often each term stands in each text, shape (texts, terms), and the terms.
 
     Args:
         texts: any strings.
         vocabulary: the terms to look for, in the order of the columns; all that occur, sorted, where None.
+        pieces: whether pieces of words are terms, where there is no vocabulary to tell.
     """
-    from sklearn.feature_extraction.text import (  # noqa: PLC0415 - scikit-learn takes a second to import
-        CountVectorizer,
-    )
-
-    counter = CountVectorizer(
-        token_pattern=PATTERN, ngram_range=PAIRS, vocabulary=None if vocabulary is None else list(vocabulary)
-    )
     if vocabulary is not None:
-        if not len(vocabulary):
-            return csr_array((len(texts), 0)), ()
-        return csr_array(counter.transform(texts)), tuple(vocabulary)
-    try:
-        found = csr_array(counter.fit_transform(texts))
-    except ValueError:  # no text has a term
-        return csr_array((len(texts), 0)), ()
-    return found, tuple(str(term) for term in counter.get_feature_names_out())
+        place: Mapping[str, int] = {term: i for i, term in enumerate(vocabulary)}
+        return _counted(texts, place, bool((groups_of(vocabulary) == 1).any())), tuple(vocabulary)
+    met: defaultdict[str, int] = defaultdict()
+    met.default_factory = met.__len__  # a new term gets the next number
+    ids, offsets = array("i"), array("q", [0])
+    for text in texts:
+        ids.extend([met[term] for term in terms_in(text, pieces)])
+        offsets.append(len(ids))
+    terms = tuple(sorted(met))
+    rank = np.zeros(len(terms), dtype=np.int64)
+    rank[[met[term] for term in terms]] = np.arange(len(terms))
+    return _matrix(rank[np.frombuffer(ids, dtype=np.int32)] if ids else rank[:0], offsets, len(terms)), terms
+
+
+def _counted(texts: Sequence[str], place: Mapping[str, int], pieces: bool) -> csr_array:
+    ids, offsets = array("i"), array("q", [0])
+    for text in texts:
+        ids.extend([place[term] for term in terms_in(text, pieces) if term in place])
+        offsets.append(len(ids))
+    return _matrix(np.frombuffer(ids, dtype=np.int32) if ids else np.zeros(0, np.int32), offsets, len(place))
+
+
+def _matrix(ids: Int[np.ndarray, " cells"], offsets: array[int], terms: int) -> csr_array:
+    ends = np.frombuffer(offsets, dtype=np.int64)
+    counts = csr_array((np.ones(len(ids)), ids, ends), shape=(len(ends) - 1, terms))
+    counts.sum_duplicates()
+    return counts
+
+
+def groups_of(terms: Iterable[str]) -> Int64[np.ndarray, " terms"]:
+    """The group of each term."""
+    return np.fromiter((group_of(term) for term in terms), dtype=np.int64)
 
 
 def inverse_frequency(rows: Int64[np.ndarray, " terms"] | Sequence[int], texts: int) -> Float32[np.ndarray, " terms"]:
@@ -57,28 +150,41 @@ def inverse_frequency(rows: Int64[np.ndarray, " terms"] | Sequence[int], texts: 
     return np.asarray(smoothed, dtype=np.float32)
 
 
-def weigh(counts: csr_array, inverse: Float32[np.ndarray, " terms"]) -> Bags:
-    """TF-IDF with (1 + ln count) as term frequency, each text of length 1 (Salton and Buckley 1988)."""
+def weigh(
+    counts: csr_array, inverse: Float32[np.ndarray, " terms"], groups: Int64[np.ndarray, " terms"] | None = None
+) -> Bags:
+    """TF-IDF with (1 + ln count) as term frequency, each text of length 1 (Salton and Buckley 1988).
+
+    Where terms are of several `groups` (`group_of`), each group of a text has the same length, and all together 1.
+    """
     counts = counts.sorted_indices()
     weights = (1 + np.log(counts.data)) * inverse[counts.indices]
-    lengths = np.diff(counts.indptr)
-    squares = np.add.reduceat(np.append(weights**2, 0.0), counts.indptr[:-1]) * (lengths > 0)
-    norms = np.sqrt(np.where(squares > 0, squares, 1.0))
-    weights = weights / np.repeat(norms, lengths)
+    texts = counts.shape[0]
+    row = np.repeat(np.arange(texts), np.diff(counts.indptr))
+    part = row * GROUPS + (0 if groups is None else groups[counts.indices])
+    squares = np.bincount(part, weights**2, minlength=texts * GROUPS)
+    there = (squares > 0).reshape(texts, GROUPS).sum(axis=1)
+    weights = weights / np.sqrt(squares[part] * there[row])
     return Bags(counts.indices.astype(np.int64), weights.astype(np.float32), counts.indptr.astype(np.int64))
 
 
-def bags_of(texts: Sequence[str], place: Mapping[str, int], inverse: Float32[np.ndarray, " terms"]) -> Bags:
-    """The texts in terms of a known vocabulary; unknown terms are left out.
+def bags_of(
+    texts: Sequence[str],
+    place: Mapping[str, int],
+    inverse: Float32[np.ndarray, " terms"],
+    groups: Int64[np.ndarray, " terms"] | None = None,
+) -> Bags:
+    """The texts in terms of a known vocabulary, whose `groups` are looked up where they are not given; others are left out."""
+    if groups is None:
+        groups = groups_of(sorted(place, key=place.__getitem__))
+    return weigh(_counted(texts, place, bool((groups == 1).any())), inverse, groups)
 
-    The same as `count_terms` and `weigh`, without scikit-learn, which would read the whole vocabulary for each row.
-    """
-    ids: list[int] = []
-    offsets = [0]
-    for text in texts:
-        words = _WORDS(text.lower())
-        ids += [place[term] for term in (*words, *map(" ".join, pairwise(words))) if term in place]
-        offsets.append(len(ids))
-    counts = csr_array((np.ones(len(ids)), ids, offsets), shape=(len(texts), len(place)), dtype=np.float64)
-    counts.sum_duplicates()
-    return weigh(counts, inverse)
+
+def narrow(x: csr_array) -> csr_array:
+    """With 32-bit indices: liblinear reads no other."""
+    return csr_array((x.data, x.indices.astype(np.int32), x.indptr.astype(np.int32)), shape=x.shape)
+
+
+def spans(text: str) -> list[tuple[str, int, int]]:
+    """The words and marks of a text as terms, each with where it starts and ends."""
+    return [(found[0].lower(), *found.span()) for found in _WORD.finditer(text)]

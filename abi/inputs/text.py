@@ -9,8 +9,8 @@ contribute least (`keep`), so that width goes to the terms, and to the direction
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -18,8 +18,22 @@ from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor, nn
 
 from abi.data.split import splitmix64
+from abi.inputs.kind import MAX_ROWS, WIDTHS, Sizes, Step
 from abi.inputs.terms import Bags
 
+if TYPE_CHECKING:
+    from abi.problem import Feature
+
+TERMS_PER_ROW: Final = 8
+TEXT_CELLS: Final = tuple(2**k for k in range(6, 15))
+"""Cells of a text's table that attention can choose from; the table's width follows, as in `TEXT_WIDTHS`. More than these
+made the validation loss of banking77 worse."""
+TEXT_WIDTHS: Final = ((256, 8), (1024, 16), (2**14, 32), (2**62, 128))
+MORE_CELLS: Final = (*TEXT_CELLS, 2**15)
+SLICED_CELLS: Final = (*TEXT_CELLS, 2**15, 2**16)
+"""The same where the embeddings are dealt out to several heads."""
+START_FACTOR: Final = 12
+"""A text starts training with up to so many times the cells that it ends with."""
 INITIAL: Final = 0.5
 RARE: Final = 0.4
 """Exponent of a term's mean square weight in what a cell contributes; 0.5 would be the root mean square."""
@@ -31,6 +45,7 @@ class BagCells:
     """Encoded texts: row -> text -> its terms (CSR).
 
     `total` are the terms of all rows together: known before the network runs, whose step then depends on shapes alone.
+    `shift` is added to each row's number where a text is one (`abi.inputs.linear_text`).
     """
 
     text: Int[Tensor, " rows"]
@@ -38,17 +53,23 @@ class BagCells:
     weights: Float[Tensor, " cells"]
     offsets: Int[Tensor, " ends"]
     total: int
+    shift: Float[Tensor, " rows"] | None = None
 
     def take(self, index: Int[Tensor, " taken"]) -> BagCells:
         """The rows at `index`; the texts themselves are shared."""
         text = self.text.index_select(0, index)
         total = int((self.offsets[text + 1] - self.offsets[text]).sum())
-        return BagCells(text, self.ids, self.weights, self.offsets, total)
+        shift = None if self.shift is None else self.shift.index_select(0, index)
+        return BagCells(text, self.ids, self.weights, self.offsets, total, shift)
 
     def to(self, device: torch.device) -> BagCells:
         """The same on another device."""
-        text, ids, weights, offsets = (p.to(device) for p in (self.text, self.ids, self.weights, self.offsets))
-        return BagCells(text, ids, weights, offsets, self.total)
+        text, ids, weights, offsets, *shift = (p.to(device) for p in self.tensors())
+        return BagCells(text, ids, weights, offsets, self.total, shift[0] if shift else None)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors that it consists of."""
+        return self.text, self.ids, self.weights, self.offsets, *(() if self.shift is None else (self.shift,))
 
     def gather(self) -> tuple[Tensor, Tensor, Tensor]:
         """(term ids, weights, first cell of each row) of the rows, one after another."""
@@ -63,6 +84,40 @@ class BagCells:
 def parameters(entries: int) -> int:
     """Trainable parameters of a text column: one per entry."""
     return entries
+
+
+def step(feature: Feature, width: int, sizes: Sizes) -> Step:  # noqa: ARG001 - as all kinds
+    """The same width for every term, or for the most frequent `TERMS_PER_ROW` times as many as a category has rows."""
+    most = sizes.most
+    known = max(1, min(sizes.terms, most * TERMS_PER_ROW) if most < MAX_ROWS else sizes.terms)
+    width = 1 if sizes.single else width
+    cells = known * width
+    return Step(width=width, rows=known, entries=cells, start_entries=cells, encoder_parameters=parameters(cells))
+
+
+def rungs(feature: Feature, sizes: Sizes, frugal: bool) -> tuple[Step, ...]:
+    """Every width; in a frugal split every number of cells, which go to the terms that pay."""
+    if not frugal and sizes.single:
+        return (step(feature, 1, sizes),)
+    if not frugal:
+        return tuple(step(feature, width, sizes) for width in WIDTHS)
+    found = [text_step(cells, sizes.terms, sizes.single) for cells in (SLICED_CELLS if sizes.sliced else MORE_CELLS)]
+    return tuple(r for i, r in enumerate(found) if i == 0 or r.entries > found[i - 1].entries)
+
+
+def text_step(cells: int, terms: int, single: bool = False) -> Step:
+    """What a text of `terms` terms gets where cells go to the terms that pay; where it is a `single` number, one each."""
+    width = 1 if single else next(w for most, w in TEXT_WIDTHS if cells <= most)
+    kept = min(cells, terms * width)
+    start = kept if single else min(START_FACTOR * kept, terms * width)
+    return Step(width=width, rows=terms, entries=kept, start_entries=start, encoder_parameters=parameters(kept))
+
+
+def with_cells(rung: Step, more: int) -> Step:
+    """The same text with `more` cells, as far as its table goes."""
+    kept = min(rung.entries + more, rung.rows * rung.width)
+    start = kept if rung.width == 1 else min(START_FACTOR * kept, rung.rows * rung.width)
+    return replace(rung, entries=kept, start_entries=start, encoder_parameters=parameters(kept))
 
 
 def graded(scores: Float64[np.ndarray, " terms"], entries: int, width: int) -> Int64[np.ndarray, " terms"]:
@@ -104,7 +159,10 @@ class _Fill(torch.autograd.Function):
 
 
 class TextEncoder(nn.Module):
-    """One column of text. `cell` lists which cells of the (terms, width) table exist; `values` are their parameters."""
+    """One column of text. `cell` lists which cells of the (terms, width) table exist; `values` are their parameters.
+
+    Training leaves `fixed` ones as they are (`abi.inputs.linear_text`).
+    """
 
     cell: Tensor
 
@@ -113,6 +171,7 @@ class TextEncoder(nn.Module):
         self.terms, self.width = mask.shape
         self.register_buffer("cell", torch.from_numpy(np.flatnonzero(mask)))
         self._table: Tensor | None = None
+        self.fixed = False
         deviation = INITIAL / math.sqrt(self.width)
         self.values = nn.Parameter(torch.randn(int(mask.sum())) * deviation)
 
@@ -120,7 +179,7 @@ class TextEncoder(nn.Module):
         """The table with zeros where no cell exists."""
         size = self.terms * self.width
         if len(self.values) == size:
-            return self.values.view(self.terms, self.width)
+            return (self.values.detach() if self.fixed else self.values).view(self.terms, self.width)
         if self._table is None or self._table.device != self.values.device:
             with torch.inference_mode(False):  # a table made while predicting could not be filled while training
                 self._table = torch.zeros(size, dtype=self.values.dtype, device=self.values.device)
@@ -147,11 +206,11 @@ class TextEncoder(nn.Module):
             drop: share of terms left out of each text, in training.
         """
         ids, weights, first = cells.gather()
-        if drop and self.training:
+        if drop and self.training and not self.fixed:
             weights = weights * (torch.rand(len(weights), device=weights.device) >= drop)
         pooled = nn.functional.embedding_bag(ids, self.table(), first, mode="sum", per_sample_weights=weights)
         if self.width == 1:  # of a single number its length leaves the sign, which has no gradient
-            return torch.as_tensor(pooled)
+            return torch.as_tensor(pooled if cells.shift is None else pooled + cells.shift[:, None])
         length = pooled.norm(dim=1, keepdim=True)
         return torch.as_tensor(pooled * (math.sqrt(self.width) / (length + 1e-6)))
 

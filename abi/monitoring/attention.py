@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy.spatial.distance import jensenshannon
 
-from abi.attention.simplex import balance, softmax
 from abi.config import ScoringConfig
 from abi.monitored import AttentionDrift, Reference
 from abi.scoring.score import score
-from abi.training.score_blend import blended_scores
+from abi.training.data_attention import data_weights
 
 if TYPE_CHECKING:
-    from abi.config import Config
     from abi.data.reader import Reader
     from abi.operations import MonitorConfig
-    from abi.types import Attention, ScoreBlend, Scores
+    from abi.types import Scores
 
 DRAWS: Final = 20
 DEVIATIONS: Final = 3.0
@@ -27,24 +25,6 @@ DEVIATIONS: Final = 3.0
 MOST_ROWS: Final = 16_384
 """Rows of a draw; what more rows would do is worked out."""
 MOST_SHARE: Final = 0.5
-
-
-def judged_temperature(attention: Attention, config: Config) -> float:
-    """The temperature that attention is held against: its own, or the flattest one where the even split was kept."""
-    return attention.temperature or max(config.attention.temperatures, default=1.0)
-
-
-def data_weights(
-    scores: Scores, temperature: float, floor: float, cap: float, blend: ScoreBlend | None
-) -> tuple[float, ...]:
-    """Weights softmax(score / t), balanced, as `abi.attention.fit` makes it before a model moves it."""
-    values = np.array([f.score for f in scores.features])
-    if blend is not None:
-        asked = ScoringConfig(
-            relevance=blend.relevance, discrimination=blend.discrimination, complexity=blend.complexity
-        )
-        values = blended_scores(scores, asked)
-    return tuple(round(float(w), 12) for w in balance(softmax(values, temperature), floor, cap))
 
 
 def js_distance(first: Sequence[float], second: Sequence[float]) -> float:
@@ -95,7 +75,7 @@ def chance_band(reference: Reference, training: Reader, rows: int, scoring: Scor
     are. Weights differ by a variance of 1/n - 1/m in place of 1/n + 1/m; the distance grows as its root.
     """
     sampled = training.sampled()
-    split = training.problem.split
+    split = replace(training.problem.split, order="", starts=())  # draws are by chance, whatever the split was
     available = round(training.train.rows * (1 - split.test) * (1 - split.validation))
     there = len(training.train.sample([]))
     drawn = max(1, min(rows, MOST_ROWS, int(MOST_SHARE * min(available, there))))

@@ -17,10 +17,10 @@ from abi.data.columns import MISSING_CODE, Codes, Columns
 from abi.data.split import splitmix64
 from abi.inputs.terms import count_terms
 from abi.monitored import Distribution, Fine, Reference
-from abi.monitoring.attention import data_weights, judged_temperature
 from abi.monitoring.tally import Values, column_of, tally
 from abi.problem import Problem, Schema
 from abi.scoring.edges import numeric_bins
+from abi.training.data_attention import data_weights, judged_temperature
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -77,14 +77,14 @@ def describe_all(schema: Schema, train: Columns) -> tuple[Distribution, ...]:
     picked = _sample(train.row_numbers)
     found = []
     for place, feature in enumerate(schema.features):
-        cells = CELLS["text" if feature.kind == "text" else "numeric" if feature.kind == "numeric" else "category"]
+        cells = CELLS[_CELLS_OF.get(feature.kind, "category")]
         made = describe(feature.name, column_of(train, schema.features, place), cells, picked)
         found.append(replace(made, calendar=feature.part is not None))
     return tuple(found)
 
 
 def describe_predictions(schema: Schema, predicted: Float[np.ndarray, "rows ..."]) -> Distribution | None:
-    """The predicted value (regression), the probability of the second class (binary), or the class; None without rows."""
+    """The distribution of `prediction_column`; None without rows."""
     if not len(predicted):
         return None
     column = prediction_column(schema, predicted)
@@ -93,9 +93,15 @@ def describe_predictions(schema: Schema, predicted: Float[np.ndarray, "rows ..."
 
 
 def prediction_column(schema: Schema, predicted: Float[np.ndarray, "rows ..."]) -> Values | Codes:
-    """What of the predictions is held against the reference."""
+    """What of the predictions is held against the reference.
+
+    The value (regression), the probability of the second class (binary), the number of labels to be expected (multilabel),
+    or the class.
+    """
     if schema.task == "multiclass":
         return Codes(predicted.argmax(axis=1).astype(np.int32), schema.classes)
+    if schema.task == "multilabel":
+        return np.asarray(predicted.sum(axis=1), np.float64)
     return np.asarray(predicted if schema.task == "regression" else predicted[:, 1], np.float64)
 
 
@@ -169,6 +175,8 @@ def text_cells(name: str, column: Codes) -> Distribution:
     )
 
 
+_CELLS_OF: Final = {"numeric": "numeric", "text": "text", "embedding": "text"}
+"""Kind of feature -> kind of cells; all others are categories."""
 CELLS: Final[dict[str, Callable[[str, Values | Codes], Distribution]]] = {
     "numeric": numeric_cells,  # type: ignore[dict-item]  # the kind says which column it is
     "category": category_cells,  # type: ignore[dict-item]

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Bool
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from abi.inputs.kind import Step
 from abi.planning.knapsack import Knapsack, climb, knapsack
-from abi.planning.ladder import Step
 from abi.planning.quiet import silent_stdout
 from abi.planning.relaxation import open_rungs, relax
 

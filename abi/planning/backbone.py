@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from abi.planning.ladder import EVEN_TEXT_WIDTH, EVEN_WIDTH, WIDTHS
+from abi.inputs.kind import EVEN_WIDTH, WIDTHS
+from abi.planning.ladder import EVEN_TEXT_WIDTH
 from abi.planning.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ LEAST_BLOCK: Final = 16
 FEWER_MEMBERS: Final = (0.5, 0.25, 0.125)
 FEW_MEMBERS: Final = 4
 """Under a tight limit few members with more weights each do better than many, but for categories of many values."""
+MOST_SLICES: Final = 4
+SLICE_WIDTH: Final = 32
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,19 @@ def few_members(config: Config) -> Config:
 def per_width_of(backbone: Backbone, out: int) -> int:
     """Parameters that one unit of width costs above the encoder: a column of the first layer and K adapters."""
     return backbone.width + backbone.members if backbone.blocks else backbone.members * out
+
+
+def slices_of(width: int, backbone: Backbone, out: int) -> int:
+    """Heads that a text's embeddings are dealt out to: an ensemble at no more weights, where there are several outputs.
+
+    On banking77 four slices of 32 were right about 90% of validation rows, one of 128 about 88% and one of 32 about 87%.
+    """
+    return min(MOST_SLICES, width // SLICE_WIDTH) if not backbone.blocks and backbone.members == 1 and out > 1 else 1
+
+
+def single_texts(out: int) -> bool:
+    """Whether a text is one number (`abi.inputs.linear_text`): where there is one output to tell anything to."""
+    return out == 1
 
 
 def backbones_of(start: Recipe) -> list[Backbone]:

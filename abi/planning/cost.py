@@ -6,12 +6,15 @@ held against measurements (the report shows predicted beside measured for each r
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
-from abi.families.network import layer_split, multiply_accumulates
+from abi.families.network import CHUNK_ROWS, PICTURE_CHUNK, layer_split, multiply_accumulates
+from abi.inputs.region import STAGES
 from abi.planning.machine import Machine
-from abi.types import Capacity, Cost, Execution, LayerSplit
+from abi.problem import Pretrained
+from abi.types import Capacity, Cost, Execution, Hardening, LayerSplit
 from abi.units import six_digits
 
 FLOAT_BYTES: Final = 4
@@ -21,27 +24,43 @@ WEIGHT_COPIES: Final = 5
 """Weights, gradients, two moments of AdamW and the best epoch's copy; a moving average is one more."""
 ACTIVATION_COPIES: Final = 3.6
 """Per hidden unit: linear output, rectified and dropped copies, and the gradient in passing."""
-PREDICT_ROWS: Final = 2048
+HARDENED_BYTES: Final = 32
+"""Of each dimension of a row's embedding: which row's it is, its altered and moved copies, and the gradient in passing."""
 MASKS: Final = 2
 """Bytes per weight that says whether it was dropped, and of the best epoch's copy."""
-TEXT_CELLS_BYTES: Final = 400
-"""Of a text of about 30 terms: their numbers and weights."""
+TERM_BYTES: Final = 12
+"""Of a term of a text: its number and weight."""
+GATHERED_BYTES: Final = 40
+"""Of a term of a text in a batch: where it stands, its number and weight, and what these are made by."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """How much data a plan is trained on."""
+    """How much data a plan is trained on, and what it is hardened with.
+
+    `terms` are those of a row's texts on average; `pretrained` are its features' frozen encoders.
+    """
 
     train_rows: int
     validation_rows: int
     numeric: int
     categorical: int
     outputs: int
+    terms: float = 0.0
+    hardening: Hardening | None = None
+    picture_bytes: int = 0
+    pretrained: tuple[Pretrained, ...] = ()
+
+    @property
+    def passes(self) -> float:
+        """How many times a plain step's work a step is."""
+        return 1.0 if self.hardening is None else self.hardening.passes
 
 
 def total_width(capacity: Capacity) -> int:
-    """D, the sum of all widths."""
-    return sum(f.width for f in capacity.features)
+    """D, what the first layer reads: the sum of all widths, where the regions of a picture have one together."""
+    pooled = {grid.column: STAGES[-1] * grid.base for grid in capacity.grids}
+    return sum(f.width for f in capacity.features if f.grid is None) + sum(pooled.values())
 
 
 def start_parameters(capacity: Capacity) -> int:
@@ -56,10 +75,10 @@ def parameters(capacity: Capacity) -> int:
 
 
 def layers(
-    encoders: int, features: int, width: int, members: int, blocks: int, block_width: int, out: int
+    encoders: int, features: int, width: int, members: int, blocks: int, block_width: int, out: int, slices: int = 1
 ) -> LayerSplit:
     """Parameters per part; see `abi.families.network.layer_split`."""
-    return layer_split(encoders, features, width, members, blocks, block_width, out)
+    return layer_split(encoders, features, width, members, blocks, block_width, out, slices)
 
 
 def step_seconds(capacity: Capacity, rows: int, outputs: int, machine: Machine) -> float:
@@ -67,7 +86,14 @@ def step_seconds(capacity: Capacity, rows: int, outputs: int, machine: Machine) 
     width = total_width(capacity)
     macs = multiply_accumulates(width, capacity.members, capacity.blocks, capacity.block_width, outputs)
     units = capacity.members * capacity.blocks * capacity.block_width + width
-    return machine.call_s + rows * (units * machine.activation_s + BACKWARD * macs * machine.mac_s)
+    row_s = units * machine.activation_s + BACKWARD * macs * machine.mac_s
+    return machine.call_s + rows * (row_s + BACKWARD * pictures_seconds(capacity, machine))
+
+
+def pictures_seconds(capacity: Capacity, machine: Machine) -> float:
+    """Time of one row's forward pass through the encoders of its pictures."""
+    per_mac = machine.mac_s if machine.picture_mac_s is None else machine.picture_mac_s
+    return per_mac * sum(grid.macs for grid in capacity.grids)
 
 
 def epoch_seconds(capacity: Capacity, execution_rows: int, work: Workload, machine: Machine) -> float:
@@ -75,7 +101,7 @@ def epoch_seconds(capacity: Capacity, execution_rows: int, work: Workload, machi
     steps = -(-work.train_rows // execution_rows)
     step = step_seconds(capacity, execution_rows, work.outputs, machine)
     per_row = (step - machine.call_s) / execution_rows
-    return steps * step + work.validation_rows * per_row / BACKWARD
+    return steps * step * work.passes + work.validation_rows * per_row / BACKWARD
 
 
 def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> int:
@@ -89,15 +115,24 @@ def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> in
     copies = WEIGHT_COPIES + bool(execution.average)
     texts = [f for f in capacity.features if f.entries]
     tables = sum(2 * f.rows * f.width + WEIGHT_COPIES * (f.start_entries - f.entries) for f in texts)
-    bags = len(texts) * (work.train_rows + work.validation_rows) * TEXT_CELLS_BYTES
+    bags = int((work.train_rows + work.validation_rows) * work.terms * TERM_BYTES) if texts else 0
+    gathered = math.ceil(work.terms * GATHERED_BYTES) if texts else 0
     hidden = capacity.members * capacity.block_width
     units = ACTIVATION_COPIES * hidden * capacity.blocks * unit_bytes + 6 * width * FLOAT_BYTES
+    units += 0 if work.hardening is None else HARDENED_BYTES * width
     train = execution.part_rows * (units + 4 * capacity.members * out * FLOAT_BYTES) + 2 * hidden * width * unit_bytes
-    predict = min(execution.micro_batch or PREDICT_ROWS, work.validation_rows) * (
+    chunk = PICTURE_CHUNK if capacity.grids else CHUNK_ROWS
+    predict = min(execution.micro_batch or chunk, work.validation_rows) * (
         hidden * (unit_bytes + FLOAT_BYTES) + 3 * width * FLOAT_BYTES
     )
     weights = (copies * FLOAT_BYTES + (MASKS if capacity.pruning else 0)) * start_parameters(capacity)
-    return int(weights + FLOAT_BYTES * tables + bags + cells + max(train, predict))
+    maps = sum(grid.activations for grid in capacity.grids) * FLOAT_BYTES
+    train += execution.part_rows * (maps + gathered)
+    predict += min(execution.micro_batch or chunk, work.validation_rows) * (maps // 4 + gathered)
+    rows = work.train_rows + work.validation_rows
+    frozen = sum(e.parameters + rows * e.dimensions for e in work.pretrained)
+    held = cells + rows * work.picture_bytes
+    return int(weights + FLOAT_BYTES * (tables + frozen) + bags + held + max(train, predict))
 
 
 def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machine: Machine) -> Cost:
@@ -105,9 +140,14 @@ def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machi
     macs = multiply_accumulates(
         total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
     )
+    macs += sum(e.matrices * e.max_tokens for e in work.pretrained)
+    pictures = sum(grid.macs for grid in capacity.grids)
+    calls_s = (1 + len(work.pretrained)) * machine.predict_call_s
+    latency_s = calls_s + macs * machine.mac_s + pictures_seconds(capacity, machine)
     return Cost(
         parameters=parameters(capacity),
         memory_bytes=memory_bytes(capacity, execution, work) + machine.library_bytes,
         train_time_s=six_digits(execution.epochs * epoch_seconds(capacity, execution.part_rows, work, machine)),
-        latency_s=six_digits(machine.predict_call_s + macs * machine.mac_s),
+        latency_s=six_digits(latency_s),
+        macs=macs + pictures if capacity.grids else None,
     )

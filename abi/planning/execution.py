@@ -21,6 +21,7 @@ from abi.execution.costing import Question
 from abi.execution.decide import decide
 from abi.execution.demands import SAID, demands, show_price
 from abi.execution.energy import HOUR_S
+from abi.execution.explain import NOTHING_BINDS
 from abi.execution.roofline import phase_of, phase_time
 from abi.execution.search import enumerate_all
 from abi.execution.tracer import Tracer
@@ -122,7 +123,7 @@ def _question(
     execution, cluster = plan.execution, _divided(machine.cluster, plan.execution.batch_rows)
     device = _restricted(cluster.device, machine, precision)
     largest = max(execution.batch_rows // cluster.count, LEAST_ROWS + 1)
-    tracer = Tracer(training_of(plan, kl), device, rows=(LEAST_ROWS, largest))
+    tracer = Tracer(training_of(plan, kl), device, rows=(LEAST_ROWS, largest)).kept()
     footprints = tracer.footprints(checkpointing=False)
     rows = rows_of(plan)
     copies = 1 + bool(execution.average)
@@ -136,7 +137,12 @@ def _question(
         footprints=footprints,
         cluster=replace(cluster, device=device),
         limits=_limits(envelope, device, seconds, joules),
-        job=Job(global_batch=execution.batch_rows, steps=execution.steps, row_bytes=rows.row_bytes),
+        # in plain steps' worth of work, which is what was traced
+        job=Job(
+            global_batch=execution.batch_rows,
+            steps=math.ceil(execution.steps * execution.passes),
+            row_bytes=rows.row_bytes,
+        ),
         resident_bytes=resident,
         sharded=False,
     )
@@ -224,7 +230,7 @@ def _with(
         predicted=run,
         resident_bytes=asked.question.resident_bytes or 0,
         validation_s=six_digits(asked.validation_s),
-        reasons=found.reasons,
+        reasons=tuple(r for r in found.reasons if r != NOTHING_BINDS),  # of how it runs; widths may be bound
         sensitivities=found.sensitivities,
         alternatives=found.alternatives,
         versions=found.versions,

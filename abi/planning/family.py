@@ -56,9 +56,15 @@ def plan_family(
         UsageError: trees are asked for where a column needs the network.
     """
     asked = family or config.training.family
-    texts = [f.name for f in attention.scores.problem.schema.features if f.kind not in KINDS_OF_TREES]
+    schema = attention.scores.problem.schema
+    texts = list(dict.fromkeys(f.column for f in schema.features if f.kind not in KINDS_OF_TREES))
+    alone_for = "several labels per row" if schema.task == "multilabel" else ""
+    alone_for = alone_for or ("a class out of scope" if schema.out_of_scope is not None else "")
+    if alone_for and asked in {"trees", "blend"}:
+        msg = f"Expected a target with one class or number per row for training.family={asked}, got {alone_for}: use training.family=network or auto."
+        raise UsageError(msg)
     if texts and asked in {"trees", "blend"}:
-        msg = f"Expected numbers and categories for training.family={asked}, got text in {listed(texts)}: use training.family=network or auto."
+        msg = f"Expected numbers and categories for training.family={asked}, got texts or pictures in {listed(texts)}: use training.family=network or auto."
         raise UsageError(msg)
 
     seconds = on_device(envelope, machine).train_time_s
@@ -88,9 +94,9 @@ def plan_family(
         )  # fmt: skip
 
     if texts and asked == "auto":
-        return _noted(
-            network(envelope), f"training.family is auto: the text in {listed(texts)} is for the network alone."
-        )
+        return _noted(network(envelope), f"training.family is auto: {listed(texts)} is for the network alone.")
+    if alone_for and asked == "auto":
+        return _noted(network(envelope), f"training.family is auto: {alone_for} asks for the network alone.")
     if asked == "network":
         return network(envelope)
     margin = machine.margin("trees")
@@ -157,7 +163,7 @@ def _noted(plan: Plan, reason: str) -> Plan:
 def _trees_alone(
     made: TreesPlan, attention: Attention, envelope: Envelope, allocation: Allocation, train_rows: int, machine: Machine
 ) -> Plan:
-    size = made.capacity
+    size, held = made.capacity, attention.balance
     return Plan(
         attention=attention,
         envelope=envelope,
@@ -173,9 +179,10 @@ def _trees_alone(
             learning_rate=size.learning_rate,
             dropout=0.0,
             patience=size.patience,
+            balance=None if held is None else held.method,
         ),
         predicted=made.predicted,
-        reasons=made.reasons,
+        reasons=(*made.reasons, *(() if held is None else (f"Classes: {held.reason}.",))),
         family="trees",
         trees=size,
     )
@@ -208,4 +215,5 @@ def _together(family: str, network: Plan, made: TreesPlan, envelope: Envelope, m
 
 
 def _sum(a: Cost, b: Cost) -> Cost:
-    return Cost(**{f.name: getattr(a, f.name) + getattr(b, f.name) for f in fields(Cost)})
+    summed = {f.name: getattr(a, f.name) + getattr(b, f.name) for f in fields(Cost) if f.name != "macs"}
+    return Cost(**summed)

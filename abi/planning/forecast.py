@@ -66,7 +66,7 @@ def forecast(trained: Trained, machine: Machine, cluster: Cluster, train_rows: i
     else:
         rows = min(run.part_rows, train_rows)
         parts = math.ceil(min(run.batch_rows, train_rows) / rows)
-        step_s = parts * step_seconds(plan.capacity, rows, outputs, machine)
+        step_s = run.passes * parts * step_seconds(plan.capacity, rows, outputs, machine)
     watts = float(power_w(device, np.array([share]))[0])
     return Forecast(
         device=device.name,

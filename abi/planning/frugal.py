@@ -6,13 +6,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from abi.inputs import embedding
+from abi.inputs.categorical import shares_rows
+from abi.inputs.kind import Step
+from abi.inputs.text import TEXT_CELLS, with_cells
 from abi.planning.allocate import Allotment
-from abi.planning.backbone import FEW_MEMBERS, GOOD_WIDTH, Backbone, backbones_of, per_width_of
+from abi.planning.backbone import (
+    FEW_MEMBERS,
+    GOOD_WIDTH,
+    MOST_SLICES,
+    Backbone,
+    backbones_of,
+    per_width_of,
+    single_texts,
+)
 from abi.planning.cost import Workload, layers, start_parameters, total_width
-from abi.planning.ladder import NOTHING, Step, ladder, shares_rows, with_cells
+from abi.planning.grids import sized, with_grids
+from abi.planning.ladder import NOTHING, ladder
 from abi.planning.recipe import Recipe
 from abi.planning.split import attended, curves_of, macs_of
 from abi.planning.trail import Trail
+from abi.problem import Kind
 from abi.types import Attention, Capacity, Pruning
 
 STARTS: Final = (4, 2)
@@ -31,21 +45,23 @@ def frugal_splits(
     First, where attention is pruned and the rows ask for a `larger` network than fits, such as start larger and lose
     weights while they train; then such as train whole.
     """
+    kinds = [f.kind for f in attention.scores.problem.schema.features]
     smaller = replace(start, members=min(start.members, FEW_MEMBERS))
-    if start.blocks and attention.pruned and larger:
+    schema = attention.scores.problem.schema
+    if start.blocks and attention.pruned and larger and not schema.grids:
         for times in STARTS:
             for backbone, allotted in _divide(attention, smaller, work, times * budget, None, trail):
                 whole = attended(attention, allotted, backbone, work.outputs)
                 if start_parameters(whole) < WORTH_PRUNING * budget:
                     break
-                if _undroppable(whole, work.outputs) <= FIXED_SHARE * budget:
+                if _undroppable(whole, kinds, work.outputs) <= FIXED_SHARE * budget:
                     most = macs_of(whole, work) if macs is None else int(macs)
                     yield replace(whole, pruning=Pruning(parameters=budget, macs=most)), backbone
                     break
-    ids = any(shares_rows(f) for f in attention.scores.problem.schema.features)
+    ids = any(shares_rows(f) for f in schema.features)
     whole_start = smaller if larger and not ids else start
     for backbone, allotted in _divide(attention, whole_start, work, budget, macs, trail):
-        yield attended(attention, allotted, backbone, work.outputs), backbone
+        yield with_grids(attended(attention, allotted, backbone, work.outputs), schema, start.base), backbone
 
 
 def _divide(
@@ -63,15 +79,26 @@ def _divide(
     silent = [not f.carries_signal for f in scores.features]
     if all(silent):
         return
+    sliced = not start.blocks and start.members == 1 and out > 1
+    single = single_texts(out)
     ladders = [
-        (NOTHING,) if none else ladder(f, start.bins, frugal=True, terms=terms.get(f.name, 0))
+        (NOTHING,)
+        if none
+        else ladder(
+            f, start.bins, frugal=True, terms=terms.get(f.name, 0), base=start.base, sliced=sliced, single=single
+        )
         for f, none in zip(features, silent, strict=True)
     ]
     weights = [0.0 if none else w.weight for w, none in zip(attention.weights, silent, strict=True)]
+    trunks = sized(scores.problem.schema, start.base)
+    budget -= sum(size.parameters for size in trunks)
+    macs = None if macs is None else macs - sum(size.macs for size in trunks)
 
     def allotted(backbone: Backbone, rungs: Sequence[Sequence[Step]]) -> tuple[Allotment, ...] | None:
         fixed = layers(0, len(features), 0, backbone.members, backbone.blocks, backbone.width, out)
         left = budget - fixed.feature_extraction - fixed.middle - fixed.output
+        if sliced and left > TEXT_CELLS[-1]:
+            left -= 2 * (MOST_SLICES - 1) * out  # each head has its own bias, and the last ones a dimension more
         room = None
         if macs is not None and backbone.blocks:
             room = int(macs / backbone.members / backbone.width - (backbone.blocks - 1) * backbone.width - out)
@@ -104,11 +131,13 @@ def _divide(
             yield backbone, filled
 
 
-def _undroppable(capacity: Capacity, out: int) -> int:
-    """Parameters of attention, adapters, biases and texts."""
-    members, texts = capacity.members, sum(f.entries for f in capacity.features)
+def _undroppable(capacity: Capacity, kinds: Sequence[Kind], out: int) -> int:
+    """Parameters of attention, adapters, biases, texts and layers over pretrained encoders."""
+    members = capacity.members
+    projected = [f for f, kind in zip(capacity.features, kinds, strict=True) if kind == "embedding"]
+    whole = sum(f.entries for f in capacity.features) + sum(embedding.parameters(f.width, f.rows) for f in projected)
     biases = capacity.blocks * capacity.block_width + members * out
-    return len(capacity.features) + members * total_width(capacity) + biases + texts
+    return len(capacity.features) + members * total_width(capacity) + biases + whole
 
 
 def _filled(allotted: Sequence[Allotment], budget: int, per_width: int) -> tuple[Allotment, ...]:

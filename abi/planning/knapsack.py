@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import csr_array
 
-from abi.planning.ladder import Step, measured_utility
+from abi.inputs.kind import Step
+from abi.planning.ladder import measured_utility
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Knapsack:
     @functools.cached_property
     def width(self) -> Float[np.ndarray, " rungs"]:
         """Width, as a share of its limit."""
-        return np.array([rung.width for rungs in self.ladders for rung in rungs], dtype=float) / self.width_limit
+        return np.array([rung.laid for rungs in self.ladders for rung in rungs], dtype=float) / self.width_limit
 
     @functools.cached_property
     def gain(self) -> Float[np.ndarray, " rungs"]:
@@ -78,7 +79,7 @@ class Knapsack:
 
     def laid(self, places: Sequence[int]) -> int:
         """Total width of these rungs."""
-        return sum(rungs[at].width for rungs, at in zip(self.ladders, places, strict=True))
+        return sum(rungs[at].laid for rungs, at in zip(self.ladders, places, strict=True))
 
     def worth(self, places: Sequence[int]) -> float:
         """What these rungs are worth together."""
@@ -112,7 +113,7 @@ def knapsack(
         ],
         prices=[[rung.parameters(per_width) for rung in rungs] for rungs in ladders],
         budget=budget,
-        width_limit=width_limit or sum(rungs[-1].width for rungs in ladders),
+        width_limit=width_limit or sum(rungs[-1].laid for rungs in ladders) or 1,
         per_width=per_width,
     )
 
@@ -131,7 +132,7 @@ def climb(sack: Knapsack, places: Sequence[int]) -> list[int]:
         if at + 1 >= len(ladders[i]):
             return None
         here, above = ladders[i][at], ladders[i][at + 1]
-        price, wider = prices[i][at + 1] - prices[i][at], above.width - here.width
+        price, wider = prices[i][at + 1] - prices[i][at], above.laid - here.laid
         worth = gains[i][at + 1] - gains[i][at]
         return -worth / max(price / sack.budget, wider / sack.width_limit), i, price, wider
 

@@ -30,7 +30,8 @@ class Machine(Value):
     `activation_s` is per row and hidden unit of every member and block. `cluster` are the devices that were asked for, if
     any were; `source` says where constants come from that were not measured (`abi.planning.figures`). `solver` is the
     number of the one that divides widths on it (`abi.planning.allocate.SOLVER`): what was planned before there was a
-    second one has none.
+    second one has none. `picture_mac_s` is of a multiply-accumulate in a picture's convolutions, all that comes with it
+    included; measured where there are pictures.
     """
 
     device: str
@@ -46,6 +47,7 @@ class Machine(Value):
     cluster: Late[Cluster | None] = None
     source: Late[str] = ""
     solver: Late[int | None] = None
+    picture_mac_s: Late[float | None] = None
 
     @property
     def library_bytes(self) -> int:

@@ -6,21 +6,25 @@ import os
 import platform
 import time
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import psutil
 import torch
 from scipy.optimize import nnls
 
-from abi.data.columns import Columns
 from abi.families.network import Network, multiply_accumulates
 from abi.families.preparation import Preparation
+from abi.inputs.region import LEVELS, RegionEncoder, region_macs
+from abi.media.grid import blank
 from abi.planning.allocate import SOLVER
 from abi.planning.machine import Machine
-from abi.problem import Feature, Schema
+from abi.problem import Feature, Grid, Schema
 from abi.types import Capacity, FeatureCapacity, LayerSplit
 from abi.units import six_digits
+
+if TYPE_CHECKING:
+    from abi.data.columns import Columns
 
 FEATURES: Final = 16
 REFERENCES: Final = ((64, 64, 1), (512, 64, 2), (256, 256, 2), (1024, 128, 3))
@@ -28,6 +32,7 @@ REFERENCES: Final = ((64, 64, 1), (512, 64, 2), (256, 256, 2), (1024, 128, 3))
 WIDTH: Final = 8
 MEMBERS: Final = 16
 REPEATS: Final = 5
+PIXELS, PICTURES, PICTURE_BASE = 32, 64, 16
 
 
 def find_device(asked: str) -> str:
@@ -79,6 +84,27 @@ def measure(device: str, precision: Literal["float32", "bfloat16"], threads: int
     )
 
 
+def measure_pictures(device: str, threads: int) -> float:
+    """Seconds of a multiply-accumulate in the convolutions of pictures, forward and backward, with all that comes with it."""
+    torch.set_num_threads(threads)
+    state = torch.get_rng_state()
+    grid = Grid(
+        column="", medium="image", channels=3, height=PIXELS, width=PIXELS, rows=4, cols=4,
+        mean=(128.0,) * 3, deviation=(64.0,) * 3,
+    )  # fmt: skip
+    encoder = RegionEncoder(grid, PICTURE_BASE, [LEVELS] * grid.regions).to(device)
+    cells = encoder.encode(blank(grid, PICTURES)).to(torch.device(device))
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        encoder(cells).square().mean().backward()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    torch.set_rng_state(state)
+    return six_digits(min(times) / (3 * PICTURES * region_macs(grid, PICTURE_BASE) * grid.regions))
+
+
 def constants(rows_of: Sequence[Sequence[float | int]], seconds: Sequence[float]) -> tuple[float, float, float]:
     """Seconds of a call, of a unit and of a multiply-accumulate, by non-negative least squares over the reference steps.
 
@@ -117,6 +143,8 @@ def reference(hidden: int, blocks: int) -> tuple[Schema, Capacity]:
 
 
 def _reference(rows: int, hidden: int, blocks: int, *, low_precision: bool) -> tuple[Network, Columns]:
+    from abi.data.columns import Columns  # noqa: PLC0415 - it imports pandas, which planning does without
+
     schema, capacity = reference(hidden, blocks)
     preparation = Preparation(edges=(tuple(np.linspace(0, 1, 33).tolist()),) * FEATURES, vocabularies=())
     prior = np.full(FEATURES, 1 / FEATURES)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from abi.families.network import multiply_accumulates
 from abi.planning.allocate import Allotment
-from abi.planning.backbone import Backbone, per_width_of
+from abi.planning.backbone import Backbone, per_width_of, slices_of
 from abi.planning.cost import Workload, layers, total_width
+from abi.planning.grids import grid_macs
 from abi.problem import Feature
 from abi.types import Attention, Capacity, FeatureCapacity
 from abi.units import show_count
@@ -17,8 +18,9 @@ def capacity_of(
     features: Sequence[Feature], allotments: Sequence[Allotment], backbone: Backbone, out: int, reasons: Sequence[str]
 ) -> Capacity:
     """A network of `backbone` whose features have these rungs; `out` outputs."""
-    width = sum(a.step.width for a in allotments)
+    width = sum(a.step.laid for a in allotments)
     encoders = sum(a.step.encoder_parameters for a in allotments)
+    slices = max(1, slices_of(width, backbone, out))
     return Capacity(
         features=tuple(
             FeatureCapacity(
@@ -31,13 +33,15 @@ def capacity_of(
                 shared=a.step.shared,
                 entries=a.step.entries,
                 start_entries=a.step.start_entries,
+                grid=f.column if a.step.pooled or f.kind == "region" else None,
             )
             for f, a, reason in zip(features, allotments, reasons, strict=True)
         ),
         members=backbone.members,
         blocks=backbone.blocks,
         block_width=backbone.width,
-        layers=layers(encoders, len(features), width, backbone.members, backbone.blocks, backbone.width, out),
+        layers=layers(encoders, len(features), width, backbone.members, backbone.blocks, backbone.width, out, slices),
+        slices=slices if slices > 1 else None,
     )
 
 
@@ -50,7 +54,7 @@ def attended(attention: Attention, allotted: Sequence[Allotment], backbone: Back
 
 def macs_of(capacity: Capacity, work: Workload) -> int:
     """Multiply-accumulates of a row through the backbone, with all its weights."""
-    return multiply_accumulates(
+    return grid_macs(capacity) + multiply_accumulates(
         total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
     )
 
@@ -67,6 +71,10 @@ def _reason(allotment: Allotment, weight: float, features: int) -> str:
         return f"gets nothing: its first {show_count(allotment.next_parameters or 0)} parameters bring more elsewhere"
     ratio = weight * features
     lead = f"attention {weight:.1%}, {ratio:.1f}x the even share"
+    if allotment.step.entries and allotment.step.width == 1:
+        lead += f"; a value each for {show_count(allotment.step.entries)} terms"
+        if allotment.next_width is not None:
+            return f"{lead}, and more would cost {show_count(allotment.next_parameters or 0)} parameters"
     if allotment.next_width is None:
         return f"{lead}; the widest rung"
     return (

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from abi.families.network import outputs
-from abi.planning.backbone import Backbone, per_width_of
+from abi.inputs.kind import MAX_ROWS
+from abi.planning.backbone import Backbone, per_width_of, single_texts
 from abi.planning.knapsack import Knapsack, knapsack
-from abi.planning.ladder import MAX_ROWS, ladder
+from abi.planning.ladder import ladder
 from abi.planning.split import curves_of
 from abi.planning.trail import Solved, Trail
 from abi.planning.trees import BYTES_PER_BIN
@@ -69,14 +70,15 @@ def division(plan: Plan, trail: Trail) -> Solved | None:
     features, scores = plan.attention.scores.problem.schema.features, plan.attention.scores
     terms = {t.feature: len(t.terms) for t in scores.terms}
     most = trail.sizes[-1].most if trail.sizes else MAX_ROWS
-    ladders = [ladder(f, trail.bins, terms=terms.get(f.name, 0), most=most) for f in features]
+    out = outputs(scores.problem.schema)
+    single = single_texts(out)
+    ladders = [ladder(f, trail.bins, terms=terms.get(f.name, 0), most=most, single=single) for f in features]
     places = []
     for rungs, given in zip(ladders, capacity.features, strict=True):
         at = next((i for i, rung in enumerate(rungs) if rung.width == given.width), None)
         if at is None:
             return None
         places.append(at)
-    out = outputs(scores.problem.schema)
     backbone = Backbone(capacity.members, capacity.blocks, capacity.block_width)
     weights = [w.weight for w in plan.attention.weights]
     budget = sum(f.parameters for f in capacity.features)

@@ -21,8 +21,11 @@ from abi.families.losses import members_loss
 from abi.families.network import Cells, Network
 from abi.families.preparation import Lexicon, Parts, Preparation, parts_of
 from abi.inputs.categorical import EXTRA_ROWS
+from abi.inputs.embedding import VectorRows
+from abi.inputs.kind import CellPart, TableRows
 from abi.inputs.numeric import NumericCodes
 from abi.inputs.profile import Sharing
+from abi.inputs.region import GridCells
 from abi.inputs.text import BagCells, TextEncoder
 from abi.problem import Schema, Task
 from abi.types import Capacity, FeatureCapacity, Plan
@@ -133,24 +136,37 @@ class Rows:
         def whole(*size: int, dtype: torch.dtype = torch.int32) -> Tensor:
             return torch.zeros(size, dtype=dtype, device=device)
 
-        cells = Cells(
-            numeric=NumericCodes(whole(rows, len(parts.numeric)), whole(rows, len(parts.numeric), dtype=torch.float32))
-            if parts.numeric
-            else None,
-            category=whole(rows, len(parts.categorical)) if parts.categorical else None,
-            shared=whole(rows, len(parts.shared), 2) if parts.shared else None,
-            texts=tuple(
-                BagCells(
-                    whole(rows, dtype=torch.int64),
-                    whole(length, dtype=torch.int64),
-                    whole(length, dtype=torch.float32),
-                    torch.tensor([0, length], device=device),
-                    rows * length,
-                )
-                for length in self.lengths
-            ),
-            rows=rows,
-        )
+        made: list[CellPart] = []
+        if numbers := len(parts.numeric):
+            made.append(NumericCodes(whole(rows, numbers), whole(rows, numbers, dtype=torch.float32)))
+        if parts.categorical:
+            made.append(TableRows(whole(rows, len(parts.categorical))))
+        if parts.shared:
+            made.append(TableRows(whole(rows, len(parts.shared), 2)))
+        made += [
+            VectorRows(whole(rows, dtype=torch.int64), whole(rows, given.rows, dtype=torch.float32))
+            for _, given in parts.embedding
+        ]
+        made += [
+            BagCells(
+                whole(rows, dtype=torch.int64),
+                whole(length, dtype=torch.int64),
+                whole(length, dtype=torch.float32),
+                torch.tensor([0, length], device=device),
+                rows * length,
+            )
+            for length in self.lengths
+        ]
+        made += [
+            GridCells(
+                whole(rows, g.grid.channels, g.grid.height, g.grid.width, dtype=torch.uint8),
+                torch.arange(rows, device=device),
+            )
+            for g in parts.grids
+        ]
+        cells = Cells(tuple(made), rows)
+        if self.schema.task == "multilabel":
+            return {"cells": cells, "target": whole(rows, len(self.schema.classes), dtype=torch.bool)}
         kind = torch.float32 if self.schema.task == "regression" else torch.int64
         return {"cells": cells, "target": whole(rows, dtype=kind)}
 
@@ -160,8 +176,11 @@ class Rows:
         parts = self.parts
         cells = len(parts.numeric) * (INDEX_BYTES + FLOAT_BYTES) + INDEX_BYTES * len(parts.categorical)
         cells += 2 * INDEX_BYTES * len(parts.shared)
+        cells += sum(LONG_BYTES + g.grid.channels * g.grid.height * g.grid.width for g in parts.grids)
         texts = sum(2 * LONG_BYTES + length * (LONG_BYTES + FLOAT_BYTES) for length in self.lengths)
-        return cells + texts + (FLOAT_BYTES if self.schema.task == "regression" else LONG_BYTES)
+        cells += sum(LONG_BYTES + given.rows * FLOAT_BYTES for _, given in parts.embedding)
+        target = {"regression": FLOAT_BYTES, "multilabel": len(self.schema.classes)}.get(self.schema.task, LONG_BYTES)
+        return cells + texts + target
 
 
 def training_of(plan: Plan, kl: float) -> OwnTraining:
@@ -175,14 +194,14 @@ def training_of(plan: Plan, kl: float) -> OwnTraining:
         smoothing=execution.smoothing,
         kl=kl,
     )
-    return OwnTraining(build=build, batch=rows_of(plan), optimizer=clipped_adamw, autocast=False)
+    return OwnTraining(build=build, batch=rows_of(plan), optimizer=clipped_adamw, autocast=False, reads=True)
 
 
 def training_of_reference(schema: Schema, capacity: Capacity) -> OwnTraining:
     """The same of a reference network of numeric features."""
     build = Build(schema=schema, capacity=capacity, dropout=0.1, term_dropout=0.0, smoothing=0.0, kl=0.0)
     rows = Rows(parts=parts_of(schema, capacity), schema=schema, lengths=())
-    return OwnTraining(build=build, batch=rows, optimizer=clipped_adamw, autocast=False)
+    return OwnTraining(build=build, batch=rows, optimizer=clipped_adamw, autocast=False, reads=True)
 
 
 def rows_of(plan: Plan) -> Rows:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from abi.inputs.kind import Step
 from abi.planning.allocate import SOLVER, Allotment, allotments, solve
 from abi.planning.backbone import Backbone, per_width_of
 from abi.planning.knapsack import Knapsack, knapsack
-from abi.planning.ladder import Step
 from abi.types import Capacity, Cost
 
 

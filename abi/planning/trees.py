@@ -15,7 +15,7 @@ from abi.types import Allocation, Attention, Cost, Envelope, TreeFeature, TreesC
 from abi.units import show_bytes, show_count, show_seconds, six_digits
 
 if TYPE_CHECKING:
-    from abi.config import TreesConfig
+    from abi.recipes import TreesConfig
 
 Treatment = Literal["numeric", "categories", "statistics"]
 

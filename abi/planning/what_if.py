@@ -1,16 +1,17 @@
-"""What if there were more memory, fewer parameters, less time: the envelope with other limits."""
+"""What if there were more memory, fewer parameters, less time, other devices: the envelope with other limits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from abi.errors import UsageError
-from abi.execution.demands import assignments
+from abi.execution.demands import assignments, parse_price
 from abi.planning.compare import LIMITS
 from abi.planning.prices import with_limit
 from abi.types import Envelope
-from abi.units import parse_bytes, parse_count, parse_seconds
+from abi.units import parse_bytes, parse_count, parse_energy, parse_seconds
 
 PARSE: Final[dict[str, Callable[[object], float | int]]] = {
     "parameters": parse_count,
@@ -18,19 +19,42 @@ PARSE: Final[dict[str, Callable[[object], float | int]]] = {
     "train_time": parse_seconds,
     "latency": parse_seconds,
 }
-OF_DEVICES: Final = ("gpus", "global_batch", "steps")
+DEVICES: Final = "gpus"
+KNOWN: Final = (*LIMITS, "energy", "cost", DEVICES)
+OF_MODULES: Final = ("global_batch", "steps")
 """Changes that a plan of a module takes, and a plan of attention does not."""
 
 
-def changed(envelope: Envelope, texts: Sequence[str]) -> Envelope:
-    """``['memory=16GiB,parameters=100k']`` laid over an envelope.
+@dataclass(frozen=True)
+class Changed:
+    """What another plan is made for.
+
+    Attributes:
+        envelope: its limits.
+        gpus: how many of the device; None where that stays.
+    """
+
+    envelope: Envelope
+    gpus: int | None = None
+
+
+def changed(envelope: Envelope, texts: Sequence[str]) -> Changed:
+    """``['memory=16GiB,parameters=100k,gpus=4']`` laid over an envelope.
 
     Raises:
         UsageError: an unknown limit, no unit, nothing above zero, or two values for one limit.
     """
-    for name, text in assignments(texts, (*LIMITS, *OF_DEVICES), "a change"):
-        if name in OF_DEVICES:
-            msg = f"Expected a change of {', '.join(LIMITS)} where attention is planned for, got '{name}={text}': plan again with --gpus for other devices."
+    gpus = None
+    for name, text in assignments(texts, (*KNOWN, *OF_MODULES), "a change"):
+        if name in OF_MODULES:
+            msg = f"Expected a change of {', '.join(KNOWN)} where attention is planned for, got '{name}={text}': leave it out."
             raise UsageError(msg)
-        envelope = with_limit(envelope, name, PARSE[name](text))
-    return envelope
+        if name == DEVICES:
+            gpus = parse_count(text)
+        elif name == "energy":
+            envelope = replace(envelope, energy_j=parse_energy(text))
+        elif name == "cost":
+            envelope = replace(envelope, cost=float(parse_price(text)))
+        else:
+            envelope = with_limit(envelope, name, PARSE[name](text))
+    return Changed(envelope, gpus)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from abi.planning.ladder import ALL_SHARED, CELLS_UNIT, measured_utility
+from abi.inputs.kind import ALL_SHARED, CELLS_UNIT
+from abi.planning.ladder import measured_utility
 from abi.types import Attention, FeatureCapacity, Plan, TreesCapacity, Weight
 
 

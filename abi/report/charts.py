@@ -6,6 +6,7 @@ variables, so that one picture serves light and dark. No text of the user's is d
 
 from __future__ import annotations
 
+import html
 import io
 import math
 import re
@@ -54,6 +55,7 @@ _STYLE = {
     "grid.linewidth": 0.7,
     "axes.axisbelow": True,
     "lines.linewidth": 1.8,
+    "image.composite_image": False,
 }
 
 
@@ -69,7 +71,7 @@ def loss_curve(history: Sequence[Epoch], best_epoch: int) -> str:
         axes.axvline(best_epoch, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
         _epochs(axes, "loss")
 
-    return _svg("loss", "Training and validation loss by epoch", draw)
+    return chart("loss", "Training and validation loss by epoch", draw)
 
 
 def metric_curve(histories: Sequence[Sequence[Epoch]], kept: int, metric: str) -> str:
@@ -89,7 +91,7 @@ def metric_curve(histories: Sequence[Sequence[Epoch]], kept: int, metric: str) -
             )
         _epochs(axes, metric_name(metric))
 
-    return _svg("metric", f"{metric_name(metric)} on validation rows by epoch", draw)
+    return chart("metric", f"{metric_name(metric)} on validation rows by epoch", draw)
 
 
 def calibration_curve(calibration: Calibration, task: Task) -> str:
@@ -108,7 +110,7 @@ def calibration_curve(calibration: Calibration, task: Task) -> str:
         axes.set_xlabel("predicted")
         axes.set_ylabel("observed")
 
-    return _svg("calibration", "Observed against predicted values", draw)
+    return chart("calibration", "Observed against predicted values", draw)
 
 
 def roofline(work: Sequence[Work], forecast: Forecast) -> str:
@@ -145,7 +147,7 @@ def roofline(work: Sequence[Work], forecast: Forecast) -> str:
         axes.yaxis.set_major_formatter(lambda value, _: show_rate(value))
         axes.set_xlabel("FLOPs per byte of traffic")
 
-    return _svg("roofline", "Reached arithmetic of each piece of a step under the device's roof", draw)
+    return chart("roofline", "Reached arithmetic of each piece of a step under the device's roof", draw)
 
 
 def _dots(points: Sequence[object]) -> dict[str, object]:
@@ -161,18 +163,24 @@ def _epochs(axes: Any, label: str) -> None:
     axes.set_ylabel(label)
 
 
-def _svg(name: str, alt: str, draw: Callable[[Any], None]) -> str:
+def svg(name: str, alt: str, size_in: tuple[float, float], draw: Callable[[Any], None]) -> str:
+    """The figure that `draw` makes, as a part of a page."""
     import matplotlib as mpl  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
-        figure = Figure(figsize=_SIZE_IN, layout="constrained")
-        draw(figure.add_subplot())
+        figure = Figure(figsize=size_in, layout="constrained")
+        draw(figure)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _inline(buffer.getvalue(), f"chart-{name}", alt)
+
+
+def chart(name: str, alt: str, draw: Callable[[Any], None]) -> str:
+    """What `draw` puts on one pair of axes of the usual size, as a part of a page; `alt` is read out in its place."""
+    return svg(name, alt, _SIZE_IN, lambda figure: draw(figure.add_subplot()))
 
 
 def _inline(svg: str, name: str, alt: str) -> str:
@@ -188,4 +196,4 @@ def _inline(svg: str, name: str, alt: str) -> str:
     assert box is not None
     body = svg[svg.index(">") + 1 :]
     head = f'<svg {box[0]} xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-labelledby="{name}-title">'
-    return re.sub(r">\s+<", "><", f'{head}<title id="{name}-title">{alt}</title>{body}'.strip())
+    return re.sub(r">\s+<", "><", f'{head}<title id="{name}-title">{html.escape(alt)}</title>{body}'.strip())

@@ -9,6 +9,7 @@ from typing import Any
 from abi.outcomes import Choice, Convergence, Evaluation, Trained
 from abi.planning.forecast import Forecast
 from abi.problem import Checks
+from abi.report.exhibits import Exhibits
 from abi.types import NO_NETWORK, Attention, Plan, Scores
 from abi.values import Late, Value
 
@@ -53,7 +54,8 @@ class Report(Value):
     `evaluation.trained.plan` is the kept plan, `control_plan` the even split of the same envelope (None where no
     control was trained). `created` is an ISO 8601 time; `provenance` names what else is needed to run it again:
     run id, model version and URI, hashes, library versions, hardware, command. `excerpt` is there where the report
-    came from a page that carries fewer terms than the run has. `forecast` is what was predicted beside the plan's cost.
+    came from a page that carries fewer terms than the run has. `forecast` is what was predicted beside the plan's cost,
+    `exhibits` what is shown of pictures, texts and modalities.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Report(Value):
     config: dict[str, Any]
     excerpt: Excerpt | None = None
     forecast: Late[Forecast | None] = None
+    exhibits: Late[Exhibits | None] = None
 
     @property
     def plan(self) -> Plan:

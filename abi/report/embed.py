@@ -3,6 +3,7 @@
 ``{"report": {...}, "values": {id: {"kind": ..., "value": ...}}, "left_out": [...]}``, where a value inside another
 one stands as ``{"$id": id}``. What does not fit the page is named in ``left_out`` and lies with the run. Texts come
 with fewer terms (`abi.report.excerpt`): then ``report.excerpt`` says how many, and names the ids of the whole values.
+Exhibits are there to be looked at: they are the first to be left out, and a report is read back without them.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any
 from abi.documents import KINDS
 from abi.errors import UsageError
 from abi.report.content import Report
+from abi.report.exhibits import Exhibits
 from abi.types import TermScores
 from abi.values import Value
 
-STORED: dict[str, type[Value]] = {"TermScores": TermScores, **KINDS}
+STORED: dict[str, type[Value]] = {"Exhibits": Exhibits, "TermScores": TermScores, **KINDS}
 """The values that a page carries once each, by id, in the order of the chain."""
 
 # late values decide and early ones are the largest, so the last kinds are kept first
@@ -52,7 +54,7 @@ def unpack(text: str) -> Report:
     """Read back what `pack` wrote and hold each value against its id.
 
     Raises:
-        UsageError: it is not such a document, was changed, or leaves values out.
+        UsageError: it is not such a document, was changed, or leaves other values than exhibits out.
     """
     try:
         plain = json.loads(text)
@@ -60,6 +62,8 @@ def unpack(text: str) -> Report:
     except (ValueError, KeyError, TypeError):
         msg = "Expected the JSON of an ABI report, got something else: give the page that `abi run` wrote."
         raise UsageError(msg) from None
+    if any(one["kind"] == Exhibits.__name__ for one in left_out):
+        header, left_out = header | {"exhibits": None}, [one for one in left_out if one["kind"] != Exhibits.__name__]
     if left_out:
         msg = f"Expected a report that carries all its values, got one that leaves out {len(left_out)} of them: read them from the run."
         raise UsageError(msg)

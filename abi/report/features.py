@@ -1,4 +1,4 @@
-"""The page's sections about data and features: checks, scores, attention, plan."""
+"""The page's sections about data and features: checks, scores, attention."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from abi.outcomes import TermWidth
 from abi.problem import Check
 from abi.report.axis import Axis
 from abi.report.content import Report
-from abi.report.summary import capacities, compared, is_even, is_network
-from abi.report.summary import kept as family
+from abi.report.groups import Group, by_group
+from abi.report.summary import capacities, is_even, is_network
 from abi.report.wording import blend_sentence, clean, metric_name, number, percent, plural, split_name
-from abi.types import Attention, Capacity, FeatureCapacity, FeatureScore, LayerSplit, Plan
-from abi.units import show_bytes, show_count, show_energy, show_seconds
+from abi.types import Attention, FeatureCapacity, FeatureScore
+from abi.units import show_bytes
 
 TOP = 20
 TOP_TEXTS = 6
@@ -48,9 +48,12 @@ def checks(report: Report) -> dict[str, Any]:
         "count": len(results),
         "features": len(schema.features),
         "target": clean(schema.target),
-        "task": {"binary": "two classes", "multiclass": f"{len(schema.classes):,} classes", "regression": "a number"}[
-            schema.task
-        ],
+        "task": {
+            "binary": "two classes",
+            "multiclass": f"{len(schema.classes):,} classes",
+            "multilabel": f"any of {len(schema.classes):,} labels",
+            "regression": "a number",
+        }[schema.task],
         "files": [
             {"role": f.role, "rows": f.rows, "size": show_bytes(f.size_bytes), "format": f.format}
             for f in report.checks.problem.snapshot.files
@@ -83,8 +86,17 @@ def scores(report: Report) -> dict[str, Any]:
     )
     order = sorted(kept.features, key=lambda f: -f.score)
     axis = Axis.upto([v for f in order for v in (f.high, from_data.get(f.feature, 0.0))])
+    by_name = {f.feature: f for f in order}
+    groups = by_group(report.checks.problem.schema, by_name)
+    rows = [
+        _score(by_name[names[0]], axis, from_data)
+        | {"name": clean(group.name), **_members(group, [by_name[name] for name in names])}
+        for group, names in list(groups.items())[:TOP]
+    ]
     return {
-        "rows": [_score(f, axis, from_data) for f in order[:TOP]],
+        "rows": rows,
+        "grouped": any(not group.alone for group in groups),
+        "lines": len(groups),
         "count": len(order),
         "silent": sum(not f.carries_signal for f in order),
         "source": kept.source,
@@ -159,6 +171,16 @@ def _score(feature: FeatureScore, axis: Axis, from_data: dict[str, float]) -> di
     }
 
 
+def _members(group: Group, features: list[FeatureScore]) -> dict[str, Any]:
+    """What is said of a row that stands for several features: how many, and which is the best."""
+    silent = sum(not f.carries_signal for f in features)
+    said = "" if group.alone else f"{group.counted}, best {clean(group.short(features[0].feature), 40)}"
+    return {
+        "members": said + (f", {silent:,} without signal" if said and 0 < silent < len(features) else ""),
+        "silent": silent == len(features),
+    }
+
+
 def _listing(report: Report, order: list[FeatureScore]) -> dict[str, Any]:
     """Every feature on a line, the page's one long list; capped by bytes."""
     weights = {w.feature: w.weight for w in report.plan.attention.weights}
@@ -198,33 +220,48 @@ def attention(report: Report) -> dict[str, Any]:
     after = (
         dict(zip((w.feature for w in kept.weights), trained, strict=False)) if len(trained) == len(kept.weights) else {}
     )
-    order = sorted(kept.weights, key=lambda w: (-w.weight, -after.get(w.feature, 0.0)))
-    count = len(order)
-    axis = Axis.upto([v for w in order for v in (w.high, after.get(w.feature, 0.0), 1 / count)])
+    count = len(kept.weights)
+    by_name = {w.feature: w for w in kept.weights}
+    sizes = {name: w.weight for name, w in by_name.items()}
+    groups = sorted(by_group(report.checks.problem.schema, by_name), key=lambda g: (-g.total(sizes), -g.total(after)))
+    axis = Axis.upto(
+        [
+            v
+            for g in groups
+            for v in (g.total(sizes), by_name[g.name].high if g.alone else 0.0, g.total(after), len(g.members) / count)
+        ]
+    )
     paths = [{w.feature: w.weight for w in r.attention.weights} for r in report.rounds]
-    most = max((abs(p[name] - paths[0].get(name, 0.0)) for p in paths for name in p), default=0.0)
+    turns = [[p for p in paths if all(name in p for name in g.members)] for g in groups]
+    walks = [[g.total(p) for p in through] for g, through in zip(groups, turns, strict=True)]
+    most = max((abs(v - walk[0]) for walk in walks for v in walk), default=0.0)
     rows = []
-    for w in order[:TOP]:
-        path = [p[w.feature] for p in paths if w.feature in p]
-        moved = after.get(w.feature)
+    for group, walk in list(zip(groups, walks, strict=True))[:TOP]:
+        weight, own = group.total(sizes), by_name[group.name] if group.alone else None
         rows.append(
             {
-                "name": clean(w.feature),
-                "value": percent(w.weight),
-                "interval": f"{percent(w.low)} to {percent(w.high)}" if w.low < w.high else "",
-                "fill": axis.at(w.weight),
-                "whisker": axis.span(w.low, w.high),
-                "after": None if moved is None else axis.at(moved),
-                "bound": w.bound,
-                "path": _spark(path, most) if len(path) > 1 else None,
-                "change": number(100 * (path[-1] - path[0]), 2, sign=True) + " pp" if len(path) > 1 else None,
+                "name": clean(group.name),
+                "members": group.counted,
+                "value": percent(weight),
+                "interval": f"{percent(own.low)} to {percent(own.high)}"
+                if own is not None and own.low < own.high
+                else "",
+                "fill": axis.at(weight),
+                "whisker": None if own is None else axis.span(own.low, own.high),
+                "even": axis.at(len(group.members) / count),
+                "after": axis.at(group.total(after)) if after else None,
+                "bound": None if own is None else own.bound,
+                "path": _spark(walk, most) if len(walk) > 1 else None,
+                "change": number(100 * (walk[-1] - walk[0]), 2, sign=True) + " pp" if len(walk) > 1 else None,
             }
         )
+    rest = sum(group.total(sizes) for group in groups[TOP:])
+    order = kept.weights
     return {
         "rows": rows,
         "count": count,
-        "rest": percent(sum(w.weight for w in order[TOP:])),
-        "even": axis.at(1 / count) if count else 0,
+        "lines": len(groups),
+        "rest": percent(rest),
         "even_text": percent(1 / count) if count else "–",
         "after": bool(after),
         "equal": len({w.weight for w in order}) == 1,
@@ -307,162 +344,3 @@ def _spark(path: list[float], most: float) -> str:
     """Points of a small line, 48 by 16, that starts half way up; `most` is the largest move of any feature."""
     step = 44 / (len(path) - 1)
     return " ".join(f"{2 + i * step:.1f},{8 - 6 * (v - path[0]) / (most or 1.0):.1f}" for i, v in enumerate(path))
-
-
-def plan(report: Report) -> dict[str, Any]:
-    """Where the envelope went, beside the even split, and why."""
-    kept, control = report.plan, report.control_plan
-    even = {f.feature: f.width for f in control.capacity.features} if control is not None else {}
-    trained = report.evaluation.trained
-    left = dict(zip((f.feature for f in kept.capacity.features), trained.kept, strict=False))
-    order = sorted(kept.capacity.features, key=lambda f: (-left.get(f.feature, 0), -f.width, -f.parameters))
-    axis = Axis.upto([v for f in order for v in (f.width, even.get(f.feature, 0))])
-    widths = [
-        {
-            "name": clean(f.feature),
-            "width": f.width,
-            "even": even.get(f.feature),
-            "fill": axis.at(f.width),
-            "even_fill": axis.at(even.get(f.feature, 0)),
-            "bins": f.bins,
-            "rows": f.rows,
-            "parameters": show_count(f.parameters),
-            "left": show_count(left[f.feature]) if f.feature in left else "",
-            "reason": clean(f.reason, 300),
-        }
-        for f in order[:LISTED]
-    ]
-    run, size = kept.execution, kept.capacity
-    stacks = [
-        _stack(name, layers)
-        for name, layers in (
-            (
-                "training starts with" if trained.layers else "this plan",
-                kept.capacity.layers if is_network(kept) else None,
-            ),
-            ("what training left", trained.layers),
-            ("even split", control.capacity.layers if control and is_network(control) else None),
-        )
-        if layers is not None
-    ]
-    return {
-        "stacks": stacks,
-        "family": clean(family(report), 400) if report.decision is not None else "",
-        "candidates": _candidates(report),
-        "trees": _trees(kept, control),
-        "widths": widths[:TOP],
-        "pruned": bool(left),
-        "all": widths,
-        "count": len(order),
-        "control": control is not None,
-        "reasons": [clean(reason, 400) for reason in (*kept.reasons[:WRITTEN], *_revised(report))],
-        "more_reasons": max(0, len(kept.reasons) - WRITTEN),
-        "backbone": _backbone(size) if is_network(kept) else "",
-        "execution": f"{run.device}, {plural(run.threads, 'thread')}"
-        if not is_network(kept)
-        else (
-            f"{run.device} in {run.precision}, {plural(run.batch_rows, 'row')} per step, at most "
-            f"{plural(run.epochs, 'epoch')} ({plural(run.steps, 'step')}), {plural(run.threads, 'thread')}"
-        ),
-        "envelope": _envelope(kept),
-        "trials": _trial_counts(report),
-    }
-
-
-def _revised(report: Report) -> list[str]:
-    """What training changed about the plan."""
-    return [
-        f"Memory ran out ({r.reason}): from epoch {r.epoch + 1} on, a step was done in parts of {plural(r.micro_batch, 'row')}, not of {r.micro_batch_before}; it took as many rows as before."
-        for r in report.evaluation.trained.revisions
-    ]
-
-
-def _backbone(size: Capacity) -> str:
-    if not size.blocks:
-        return "No backbone: the output layer reads what the encoders give."
-    return f"Backbone: {plural(size.members, 'ensemble member')}, each of {plural(size.blocks, 'block')} of width {size.block_width:,}."
-
-
-def _candidates(report: Report) -> list[dict[str, str]]:
-    """The families that were trained, where there was a choice."""
-    tried = report.decision.candidates if report.decision is not None else ()
-    return [
-        {
-            "family": c.family,
-            "loss": number(c.loss),
-            "metric": "not defined" if c.metric is None else number(c.metric),
-            "parameters": show_count(c.cost.parameters),
-            "latency": show_seconds(c.cost.latency_s),
-            "time": show_seconds(c.cost.train_time_s),
-            "chosen": "yes" if c.family == report.evaluation.trained.family else "",
-        }
-        for c in tried
-    ]
-
-
-def _trees(of: Plan, control: Plan | None) -> dict[str, Any] | None:
-    """Bins and contribution of each feature in the trees, where the kept model has any."""
-    if of.trees is None:
-        return None
-    even = {f.feature: f.bins for f in control.trees.features} if control is not None and control.trees else {}
-    order = sorted(of.trees.features, key=lambda f: (-f.contribution, -f.bins))
-    axis = Axis.upto([f.contribution for f in order])
-    rows = [
-        {
-            "name": clean(f.feature),
-            "contribution": percent(f.contribution),
-            "fill": axis.at(f.contribution),
-            "bins": f.bins,
-            "even": even.get(f.feature),
-            "treatment": {"numeric": "numbers", "categories": "categories", "statistics": "target statistics"}[
-                f.treatment
-            ],
-            "reason": clean(f.reason, 300),
-        }
-        for f in order[:LISTED]
-    ]
-    size = of.trees
-    text = f"Trees: at most {plural(size.rounds, 'round')} with {plural(size.leaves, 'leaf', 'leaves')} each"
-    return {"rows": rows, "top": rows[:TOP], "count": len(order), "text": text}
-
-
-def _stack(name: str, layers: LayerSplit) -> dict[str, Any]:
-    parts = (
-        ("feature extraction", layers.feature_extraction),
-        ("middle", layers.middle),
-        ("output", layers.output),
-    )
-    total = sum(count for _, count in parts) or 1
-    axis = Axis(0, total)
-    return {
-        "name": name,
-        "total": show_count(total),
-        "parts": [
-            {"name": part, "fill": axis.at(count), "share": percent(count / total), "count": show_count(count)}
-            for part, count in parts
-            if count
-        ],
-    }
-
-
-def _envelope(of: Plan) -> str:
-    limits = (
-        (of.envelope.parameters, show_count, "parameters"),
-        (of.envelope.memory_bytes, show_bytes, "memory"),
-        (of.envelope.train_time_s, show_seconds, "training"),
-        (of.envelope.latency_s, show_seconds, "per prediction"),
-        (of.envelope.energy_j, show_energy, "of energy"),
-        (of.envelope.cost, str, "of cost"),
-    )
-    said = [f"{show(limit)} {what}" for limit, show, what in limits if limit is not None]
-    return ", ".join(said) or "no limits"
-
-
-def _trial_counts(report: Report) -> str:
-    uniform = compared(report.evaluation, "uniform")
-    if uniform is None:
-        return ""
-    return (
-        f"The model is the best of {plural(report.evaluation.trials, 'training')}, the even split of "
-        f"{plural(uniform.trials, 'training')} under the same envelope."
-    )

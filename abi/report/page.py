@@ -8,10 +8,16 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from abi.report import features, quality
+from abi.report import division, features, quality
 from abi.report.content import Report, without_credentials
 from abi.report.embed import pack
 from abi.report.excerpt import excerpt
+from abi.report.modalities import modalities
+from abi.report.over_time import over_time
+from abi.report.pictures import pictures
+from abi.report.robust import robustness
+from abi.report.texts import texts
+from abi.report.transfer import transfer_sentence
 from abi.report.where import where
 from abi.report.wording import clean
 
@@ -42,10 +48,16 @@ def render(report: Report) -> str:
         "checks": features.checks(report),
         "scores": features.scores(report),
         "attention": features.attention(report),
-        "plan": features.plan(report),
+        "over_time": over_time(report),
+        "pictures": pictures(report),
+        "modalities": modalities(report),
+        "texts": texts(report),
+        "plan": division.plan(report),
         "actual": quality.actual(report),
         "where": where(report),
         "quality": quality.quality(report),
+        "transfer": transfer_sentence(report.evaluation),
+        "robustness": robustness(report.evaluation.robustness),
         "provenance": quality.provenance(report),
         "style": Markup((folder / "style.css").read_text("utf-8")),  # noqa: S704 - our own file
         "json": Markup(),

@@ -6,17 +6,30 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from abi.errors import listed
+from abi.frequency import GROUPS, ClassGroups, Lean
 from abi.outcomes import Control, Evaluation
 from abi.report import charts
 from abi.report.axis import Axis
 from abi.report.content import Report
-from abi.report.summary import compared, costs, headline, no_difference, resources, standing, verdict
+from abi.report.summary import (
+    compared,
+    costs,
+    headline,
+    lacks_signal,
+    no_difference,
+    ranking_sentence,
+    resources,
+    standing,
+    verdict,
+)
 from abi.report.wording import CONTROLS, LOWER_IS_BETTER, clean, interval, metric_name, number, percent, plural
 from abi.types import Estimate
 from abi.units import show_bytes, show_count, show_seconds
 from abi.values import Value
 
 SLICES = 40
+NAMED = 3
 CONFIG_CHARACTERS = 20_000
 _FULL_PERCENT = 100
 _WORDS = {"better": "better", "same": "not measurable", "worse": "worse"}
@@ -31,7 +44,7 @@ def opening(report: Report) -> dict[str, Any]:
     uniform = compared(evaluation, "uniform")
     return {
         "headline": headline(evaluation),
-        "tone": _TONES[standing(uniform.gain)] if uniform else "plain",
+        "tone": "bad" if lacks_signal(evaluation) else _TONES[standing(uniform.gain)] if uniform else "plain",
         "verdict": verdict(evaluation),
         "gains": [_gain(c, axis) for c in controls],
         "zero": axis.at(0.0),
@@ -126,6 +139,9 @@ def quality(report: Report) -> dict[str, Any]:
     return {
         "rows": evaluation.rows,
         "forests": [_forest(evaluation, name) for name in names],
+        "leans": leaning(report.checks.problem.schema.classes, evaluation.leans),
+        "groups": class_groups(report.checks.problem.schema.classes, evaluation.groups),
+        "ranking": _ranking(evaluation),
         "contenders": _contenders(evaluation),
         "loss": charts.loss_curve(trained.history, trained.best_epoch) if trained.history else "",
         "curve": charts.metric_curve(histories, kept, evaluation.primary) if trained.history else "",
@@ -143,6 +159,60 @@ def quality(report: Report) -> dict[str, Any]:
         else "",
         "calibration_error": number(evaluation.calibration.error, 3) if evaluation.calibration is not None else "",
     }
+
+
+def class_groups(classes: Sequence[str], groups: ClassGroups | None) -> list[str]:
+    """Which classes are head, medium and tail, with their training rows; none where all have as many."""
+    if groups is None:
+        return []
+    found = []
+    for group in GROUPS:
+        members = sorted(groups.of(group), key=lambda i: -groups.rows[i])
+        if members:
+            most, least = groups.rows[members[0]], groups.rows[members[-1]]
+            rows = plural(most, "training row") if most == least else f"{least:,} to {most:,} training rows"
+            named = listed([clean(classes[i]) for i in members], NAMED)
+            found.append(f"{group}: {plural(len(members), 'class', 'classes')} with {rows} ({named})")
+    return found
+
+
+def _ranking(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Metrics per user, beside those of the controls; and under which history, where the rows have one."""
+    found = evaluation.ranking
+    if found is None:
+        return None
+    derivation = evaluation.trained.plan.attention.scores.problem.schema.derivation
+    streamed = derivation is not None and derivation.behaviour is not None and derivation.behaviour.history == "stream"
+    rows = [
+        {
+            "name": name,
+            "value": interval(estimate)[0],
+            "interval": interval(estimate)[1],
+            "others": [number(found.controls[c.name][name]) for c in evaluation.controls if c.name in found.controls],
+        }
+        for name, estimate in found.metrics.items()
+    ]
+    return {
+        "rows": rows,
+        "others": [CONTROLS[c.name] for c in evaluation.controls if c.name in found.controls],
+        "sentence": ranking_sentence(found),
+        "history": "Held-out rows also knew of earlier held-out rows (history: stream)."
+        if streamed
+        else "Held-out rows knew of the rows before their part alone (history: train).",
+    }
+
+
+def leaning(classes: Sequence[str], leans: Sequence[Lean]) -> list[dict[str, str]]:
+    """A line for each of the rarest classes: what tells it from all others."""
+    return [
+        {
+            "name": clean(classes[lean.place]),
+            "rows": f"{lean.rows:,}",
+            "features": ", ".join(f"{clean(name)} ({percent(share)})" for name, share in lean.features) or "–",
+            "terms": ", ".join(clean(term) for term in lean.terms),
+        }
+        for lean in leans
+    ]
 
 
 def _forest(evaluation: Evaluation, metric: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from abi.outcomes import Control, Evaluation, Gain
+from abi.outcomes import Control, Evaluation, Gain, Ranking
+from abi.report.groups import by_group, division_of
 from abi.report.wording import CONTROLS, clean, interval, metric_name, number, percent, plural
 from abi.types import Estimate, Plan
 from abi.units import show_bytes, show_count, show_energy, show_seconds
@@ -50,6 +51,8 @@ def compared(evaluation: Evaluation, name: str) -> Control | None:
 
 def headline(evaluation: Evaluation) -> str:
     """The verdict in a few words, for the top of the page."""
+    if lacks_signal(evaluation):
+        return "No signal was found: the model does not do better than chance."
     uniform, baseline = compared(evaluation, "uniform"), compared(evaluation, "baseline")
     if is_even(evaluation.trained.plan):
         first = "The even split was kept: no other did better on validation data."
@@ -71,6 +74,29 @@ def headline(evaluation: Evaluation) -> str:
     return f"{first} {second}"
 
 
+def ranking_sentence(found: Ranking) -> str:
+    """What the ranking metrics are means of."""
+    return f"Rankings are of each user's held-out rows, over {plural(found.users, 'user')} with some of at least {number(found.threshold)} and some below."
+
+
+def lacks_signal(evaluation: Evaluation) -> bool:
+    """Whether held-out rows could not tell the model from chance."""
+    return evaluation.signal is not None and not evaluation.signal.found
+
+
+def no_signal(evaluation: Evaluation) -> str:
+    """That nothing was found, and what it was held against, in one sentence."""
+    found = evaluation.signal
+    assert found is not None
+    metric = metric_name(found.gain.metric)
+    value, span = interval(evaluation.metrics[found.gain.metric])
+    _, gained = interval(found.gain.difference, sign=True, significant=2)
+    return (
+        f"No signal was found: on {plural(evaluation.rows, 'held-out row')} {metric} is {value} (95% interval {span}) where chance "
+        f"reaches {number(found.chance)}, a gain of {gained}; gates.signal does not let it be promoted"
+    )
+
+
 def verdict(evaluation: Evaluation) -> str:
     """What the model is worth beside the even split and the baseline, in one sentence.
 
@@ -78,8 +104,12 @@ def verdict(evaluation: Evaluation) -> str:
     """
     value, span = interval(evaluation.metrics[evaluation.primary])
     head = (
-        f"On {plural(evaluation.rows, 'held-out row')} the model reaches {metric_name(evaluation.primary)} {value} "
-        f"(95% interval {span})"
+        no_signal(evaluation)
+        if lacks_signal(evaluation)
+        else (
+            f"On {plural(evaluation.rows, 'held-out row')} the model reaches {metric_name(evaluation.primary)} {value} "
+            f"(95% interval {span})"
+        )
     )
     controls = [compared(evaluation, name) for name in _AGAINST]
     limit = evaluation.trained.plan.envelope.parameters
@@ -161,7 +191,21 @@ def costs(report: Report) -> list[CostLine]:
         held = None if bound is None else getattr(bound, field)
         predicted, got, limit = (getattr(part, field) for part in (trained.predicted, actual, plan.envelope))
         lines.append(_line(name, show, predicted, held, got, limit))
-    return lines
+    return lines + ([_macs(trained.predicted.macs, report.control_plan)] if trained.predicted.macs else [])
+
+
+def _macs(macs: int, control: Plan | None) -> CostLine:
+    """Multiply-accumulates of one row: known from the plan, and held against the even split's."""
+    even = control.predicted.macs if control is not None else None
+    return CostLine(
+        name="multiply-accumulates",
+        predicted=show_count(macs),
+        bound="–",
+        measured="–",
+        limit="–" if not even else f"even {show_count(even)}",
+        ratio=None,
+        used=None,
+    )
 
 
 def resources(report: Report) -> list[CostLine]:
@@ -214,6 +258,7 @@ def terminal_summary(report: Report, path: Path | str | None = None) -> Renderab
     evaluation = report.evaluation
     uniform = compared(evaluation, "uniform")
     colour = _COLOUR[standing(uniform.gain)] if uniform else "blue"
+    colour = _COLOUR["worse"] if lacks_signal(evaluation) else colour
     parts: list[RenderableType] = [
         Text(headline(evaluation), style=f"bold {colour}"),
         Text(verdict(evaluation)),
@@ -222,6 +267,7 @@ def terminal_summary(report: Report, path: Path | str | None = None) -> Renderab
         _metrics(evaluation),
         Text(),
         _attention(report),
+        *_groups(report),
         Text(),
         _actual(report),
     ]
@@ -245,25 +291,41 @@ def _metrics(evaluation: Evaluation) -> Table:
         cells = [evaluation.metrics[metric], *(c.metrics.get(metric) for c in others)]
         texts = (Text("–" if e is None else number(e.value)) for e in cells)
         table.add_row(Text(metric_name(metric)), *texts, style="bold" if metric == evaluation.primary else "")
+    if evaluation.ranking is not None:
+        for name, estimate in evaluation.ranking.metrics.items():
+            controls = (evaluation.ranking.controls.get(c.name, {}).get(name) for c in others)
+            texts = (Text("–" if v is None else number(v)) for v in (estimate.value, *controls))
+            table.add_row(Text(name), *texts)
     return table
 
 
 def _attention(report: Report) -> Table:
-    weights = sorted(report.plan.attention.weights, key=lambda w: -w.weight)
+    weights = {w.feature: w.weight for w in report.plan.attention.weights}
     size = capacities(report.plan)
+    groups = sorted(by_group(report.checks.problem.schema, weights), key=lambda group: -group.total(weights))
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("attention", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("share", justify="right")
     table.add_column("width" if is_network(report.plan) else "contribution", justify="right")
-    top = weights[0].weight if weights else 0.0
-    for w in weights[:_SHOWN]:
-        bar = "━" * max(1, round(_BAR * w.weight / top)) if top else ""
-        table.add_row(Text(clean(w.feature, 24)), Text(bar, style="blue"), percent(w.weight), size.get(w.feature, "–"))
-    if len(weights) > _SHOWN:
-        rest = sum(w.weight for w in weights[_SHOWN:])
-        table.add_row(Text(f"{len(weights) - _SHOWN:,} more", style="dim"), "", percent(rest), "")
+    top = groups[0].total(weights) if groups else 0.0
+    for group in groups[:_SHOWN]:
+        share = group.total(weights)
+        bar = "━" * max(1, round(_BAR * share / top)) if top else ""
+        width = size.get(group.name, "–") if group.alone else group.counted
+        table.add_row(Text(clean(group.name, 24)), Text(bar, style="blue"), percent(share), width)
+    if len(groups) > _SHOWN:
+        rest = sum(group.total(weights) for group in groups[_SHOWN:])
+        table.add_row(Text(f"{len(groups) - _SHOWN:,} more", style="dim"), "", percent(rest), "")
     return table
+
+
+def _groups(report: Report) -> list[Text]:
+    """What the rows that stand for several features were given, the one with the most attention first."""
+    weights = {w.feature: w.weight for w in report.plan.attention.weights}
+    groups = [group for group in by_group(report.checks.problem.schema, weights) if not group.alone]
+    groups.sort(key=lambda group: -group.total(weights))
+    return [Text(f"{clean(g.name, 24)}: {division_of(report.plan, g)}", style="dim") for g in groups[:_SHOWN]]
 
 
 def _actual(report: Report) -> Table:

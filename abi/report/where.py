@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from abi.inputs import region
 from abi.planning.cost import ACTIVATION_COPIES, FLOAT_BYTES, start_parameters, total_width
 from abi.planning.forecast import Forecast
 from abi.report import charts
 from abi.report.axis import Axis
 from abi.report.content import Report
+from abi.report.groups import by_group
 from abi.report.summary import is_network
 from abi.report.wording import clean, number, percent, plural
 from abi.resources import Held, Part, Stage, StageMemory, StepProfile, Work
-from abi.types import Capacity, Execution, FeatureCapacity
+from abi.types import Capacity, Execution, FeatureCapacity, GridCapacity
 from abi.units import show_bandwidth, show_bytes, show_rate, show_seconds
 
 TOP = 15
@@ -50,7 +52,8 @@ def where(report: Report) -> dict[str, Any]:
         return {"network": False}
     profile = trained.profile
     found: dict[str, Any] = {"network": True, "traced": profile is not None, "features": _features(report)}
-    found["left_out"] = max(0, sum(f.width > 0 for f in plan.capacity.features) - TOP)
+    used = by_group(report.checks.problem.schema, [f.feature for f in plan.capacity.features if f.width > 0])
+    found["left_out"] = max(0, len(used) - TOP)
     if profile is None:
         found |= _memory([_formula(plan.capacity, plan.execution, trained.predicted.memory_bytes)])
         return found | {"sentence": "", "times": [], "pieces": [], "roofline": "", "device": ""}
@@ -188,24 +191,40 @@ def _features(report: Report) -> list[dict[str, Any]]:
     plan, profile = report.plan, report.evaluation.trained.profile
     kinds = {f.name: f.kind for f in report.checks.problem.schema.features}
     width = total_width(plan.capacity) or 1
-    sizes = [
-        (f, *_feature_bytes(f, kinds.get(f.feature, ""), plan.capacity, plan.execution)) for f in plan.capacity.features
-    ]
-    sizes.sort(key=lambda item: (-sum(item[1:]), item[0].feature))
-    axis = Axis.upto(sum(item[1:]) for item in sizes)
-    time = _time_by_width(profile, plan.capacity) if profile is not None else None
+    given = {f.feature: f for f in plan.capacity.features}
+    grids = {grid.column: grid for grid in plan.capacity.grids}
+    sizes = []
+    for group, names in by_group(report.checks.problem.schema, given).items():
+        if group.what in ("picture", "sound"):
+            grid = grids.get(group.name)
+            sizes.append((group, *((0, 0, 0) if grid is None else _grid_bytes(grid, plan.capacity, plan.execution))))
+            continue
+        parts = [_feature_bytes(given[n], kinds.get(n, ""), plan.capacity, plan.execution) for n in names]
+        sizes.append((group, sum(given[n].width for n in names), sum(p[0] for p in parts), sum(p[1] for p in parts)))
+    sizes.sort(key=lambda item: (-sum(item[2:]), item[0].name))
+    axis = Axis.upto(sum(item[2:]) for item in sizes)
+    time = _time_by_width(profile, plan.capacity) if profile is not None and not grids else None
     return [
         {
-            "name": clean(f.feature),
-            "width": f.width,
+            "name": clean(group.name),
+            "members": group.counted,
+            "width": wide,
             "kept": axis.at(kept),
             "passing": round(axis.at(kept + passing) - axis.at(kept), 2),
             "total": show_bytes(kept + passing),
-            "time": "" if time is None else f"{percent(time * f.width / width)} of a step",
+            "time": "" if time is None else f"{percent(time * wide / width)} of a step",
         }
-        for f, kept, passing in sizes[:TOP]
+        for group, wide, kept, passing in sizes[:TOP]
         if kept + passing
     ]
+
+
+def _grid_bytes(grid: GridCapacity, capacity: Capacity, run: Execution) -> tuple[int, int, int]:
+    """(width of the picture's embedding, bytes of the encoder's weights and columns, of its maps of a micro-batch)."""
+    width = region.STAGES[-1] * grid.base
+    columns = width * (capacity.block_width + capacity.members if capacity.blocks else capacity.members)
+    kept = (grid.parameters + columns) * FLOAT_BYTES * (MOMENTS + 1 + bool(run.average))
+    return width, kept, run.part_rows * grid.activations * FLOAT_BYTES
 
 
 def _feature_bytes(given: FeatureCapacity, kind: str, capacity: Capacity, run: Execution) -> tuple[int, int]:

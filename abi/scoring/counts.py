@@ -132,14 +132,14 @@ class Counter:
     def add(self, columns: Arrays) -> None:
         """Count the rows of a chunk; rows without a target are left out."""
         assert columns.target is not None
-        classes = self.bins.target.codes(columns.target)
-        if (classes < 0).any():
-            present = np.flatnonzero(classes >= 0)
-            columns, classes = columns.take(present), classes[present]
-        inner = group_of(columns.row_numbers, self.groups) * self.bins.target.size + classes
-        jobs = [functools.partial(self._block, block, columns.numeric, inner) for block in self.blocks]
-        jobs += [functools.partial(self._other, *other, columns, inner) for other in self.others]
-        if len(columns) * len(self.bins.features) < _THREADED:
+        rows, classes = self.bins.target.cells(columns.target)
+        counted = columns if rows is None else columns.take(rows)
+        if self.bins.target.labels is None:
+            columns = counted
+        inner = group_of(counted.row_numbers, self.groups) * self.bins.target.size + classes
+        jobs = [functools.partial(self._block, block, counted.numeric, inner) for block in self.blocks]
+        jobs += [functools.partial(self._other, *other, counted, inner) for other in self.others]
+        if len(counted) * len(self.bins.features) < _THREADED:
             for job in jobs:
                 job()
         else:
@@ -148,7 +148,7 @@ class Counter:
         chosen = samples.candidates(self.counts.sample, columns.row_numbers)
         sample = samples.of_rows(columns.row_numbers[chosen], self._codes(columns, chosen))
         merged = samples.merge(self.counts.sample, sample)
-        self.counts = Counts(self.counts.rows + len(classes), self.counts.tables, merged)
+        self.counts = Counts(self.counts.rows + len(columns), self.counts.tables, merged)
 
     def _block(
         self, block: Block, numeric: tuple[Float64[np.ndarray, " rows"], ...], inner: Int64[np.ndarray, " rows"]

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64, Int32, Int64
 
+from abi.data.columns import AnyTarget
 from abi.data.split import splitmix64
+from abi.scoring.types import Grouped
 
 if TYPE_CHECKING:
     from abi.config import ScoringConfig
@@ -28,6 +30,8 @@ CATEGORIES = 10_000
 """Most values of a categorical feature that get a bin of their own; the rest share the bin "other"."""
 CLASSES = 64
 """Most classes of the target that are told apart; the rest share one."""
+LABELS = 32
+"""Most labels that columns are scored by, the most frequent ones; each is a target of two classes."""
 CELLS = 2**21
 """Most cells of one feature's counts; it lowers `CATEGORIES` where there are many classes and groups."""
 SAMPLE_ROWS = 8_192
@@ -87,6 +91,9 @@ class CategoryBins:
 class Target:
     """The target as classes.
 
+    Where a row has any number of labels, `labels` are those that are told apart: a row counts once for each label that it
+    has and once for the last class, which is all rows, so that the tables of label l are (all - l, l).
+
     `lookup` folds class codes where there are more than `CLASSES` (classification); `edges` are those of its bins
     (regression). A row of `coordinates` is what a class stands for: a unit vector in classification, the standardised
     mean of the bin in regression. Targets become integers this way, so sums over rows are exact in any order, and the
@@ -96,11 +103,32 @@ class Target:
     coordinates: Float64[np.ndarray, "classes axes"]
     lookup: Int64[np.ndarray, " labels"] | None = None
     edges: NumericBins | None = None
+    labels: Int64[np.ndarray, " told"] | None = None
 
     @property
     def size(self) -> int:
-        """Number of classes."""
-        return len(self.coordinates)
+        """Number of classes that are counted."""
+        return len(self.coordinates) if self.labels is None else len(self.labels) + 1
+
+    def cells(self, values: AnyTarget) -> tuple[Int64[np.ndarray, " counted"] | None, Int64[np.ndarray, " counted"]]:
+        """(rows, the class that each is counted for); None is all rows once, in their order."""
+        if self.labels is not None:
+            found, which = np.nonzero(values[:, self.labels])
+            rows = np.arange(len(values), dtype=np.int64)
+            classes = np.concatenate([np.full(len(rows), len(self.labels)), which])
+            return np.concatenate([rows, found]).astype(np.int64), classes.astype(np.int64)
+        classes = self.codes(values)
+        if not (classes < 0).any():
+            return None, classes
+        present = np.flatnonzero(classes >= 0).astype(np.int64)
+        return present, classes[present]
+
+    def tables(self, table: Grouped) -> list[Int32[np.ndarray, ...]]:
+        """Counts of classes as they are, or those of each label: rows without it, and with it."""
+        if self.labels is None:
+            return [table]
+        whole = table[..., -1]
+        return [np.stack([whole - table[..., i], table[..., i]], axis=-1) for i in range(len(self.labels))]
 
     def codes(self, values: Int64[np.ndarray, " rows"] | Float64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
         """Class of each row, -1 where the target is missing."""
@@ -145,7 +173,7 @@ def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
     """Choose all bins from the sampled training rows: categories from all of them, edges and text from fewer."""
     schema = reader.problem.schema
     limit = min(SAMPLE_ROWS, max(2048, SAMPLE_CELLS // max(1, len(schema.features))))
-    counted = [feature for feature in schema.features if feature.kind in {"categorical", "boolean"}]
+    counted = [feature for feature in schema.features if feature.kind in {"categorical", "boolean", "region"}]
     seen: dict[str, Counter[str]] = {feature.name: Counter() for feature in counted}
     labels: Counter[int] = Counter()
     numbers = np.empty(0, np.int64)
@@ -155,17 +183,18 @@ def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
             seen[feature.name].update(dict(zip(column.values, times.tolist(), strict=True)))
         assert columns.target is not None
         if schema.task != "regression":
-            labels.update(dict(enumerate(np.bincount(columns.target[columns.target >= 0]).tolist())))
+            labels.update(_class_counts(columns.target))
         numbers = _thin(np.concatenate([numbers, columns.row_numbers]), limit)
     others = [feature for feature in schema.features if feature.name not in seen]
     kept = reader.of(others).picked(numbers)
     place_of = {feature.name: place for feature, place in zip(others, _places(others), strict=True)}
     assert kept.target is not None
-    target = (
-        _numeric_target(kept.target.astype(np.float64), config.target_bins)
-        if schema.task == "regression"
-        else _class_target(len(schema.classes), labels)
-    )
+    if schema.task == "regression":
+        target = _numeric_target(kept.target.astype(np.float64), config.target_bins)
+    elif schema.task == "multilabel":
+        target = _label_target(labels)
+    else:
+        target = _class_target(len(schema.classes), labels)
     most = max(1, min(CATEGORIES, CELLS // (config.groups * target.size)))
 
     def bins_of(feature: Feature) -> NumericBins | CategoryBins:
@@ -174,18 +203,30 @@ def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
         place = place_of[feature.name]
         if feature.kind == "numeric":
             return numeric_bins(kept.numeric[:, place], config.bins)
+        if feature.kind == "embedding":
+            return _vector_bins(kept, place)
         return _text_bins(kept, place, target)
 
     with ThreadPoolExecutor(THREADS) as pool:
         return Bins(tuple(pool.map(bins_of, schema.features)), target)
 
 
+def _vector_bins(kept: Columns, place: int) -> CategoryBins:
+    from abi.scoring.vector_bins import vector_bins  # noqa: PLC0415 - it builds on this module
+
+    return vector_bins(kept.categorical[place])
+
+
 def _text_bins(kept: Columns, place: int, target: Target) -> CategoryBins:
     from abi.scoring.text_bins import text_bins  # noqa: PLC0415 - it builds on this module
 
     assert kept.target is not None
-    classes = target.codes(kept.target)
     column = kept.categorical[place]
+    if target.labels is not None:
+        there = np.flatnonzero(column.codes >= 0)
+        shown = kept.target[there][:, target.labels]
+        return text_bins([column.values[i] for i in column.codes[there]], shown, target)
+    classes = target.codes(kept.target)
     there = np.flatnonzero((column.codes >= 0) & (classes >= 0))
     return text_bins([column.values[i] for i in column.codes[there]], classes[there], target)
 
@@ -232,6 +273,17 @@ def _class_target(classes: int, labels: Counter[int]) -> Target:
         lookup = np.full(classes, CLASSES - 1)
         lookup[ranked[: CLASSES - 1]] = np.arange(CLASSES - 1)
     return Target(np.eye(min(classes, CLASSES)), lookup=lookup.astype(np.int64))
+
+
+def _class_counts(target: AnyTarget) -> dict[int, int]:
+    """Rows of each class, or of each label."""
+    counts = target.sum(axis=0) if target.ndim > 1 else np.bincount(target[target >= 0].astype(np.int64))
+    return dict(enumerate(counts.tolist()))
+
+
+def _label_target(rows: Counter[int]) -> Target:
+    ranked = sorted((label for label in rows if rows[label]), key=lambda label: (-rows[label], label))
+    return Target(np.eye(2), labels=np.array(sorted(ranked[:LABELS]), dtype=np.int64))
 
 
 def _numeric_target(values: Float64[np.ndarray, " rows"], bins: int) -> Target:

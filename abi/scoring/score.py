@@ -33,7 +33,7 @@ def score(reader: Reader, config: ScoringConfig) -> Scores:
     """
     bins = find_bins(reader, config)
     scores = from_counts(count(reader, bins, config), bins, reader.problem, config)
-    return replace(scores, terms=score_terms(reader, bins.target, chunked(config)))
+    return replace(scores, terms=score_terms(reader, bins.target, chunked(config), config.pieces))
 
 
 def from_counts(counts: Counts, bins: Bins, problem: Problem, config: ScoringConfig) -> Scores:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from abi.inputs.terms import count_terms
 from abi.scoring.edges import CategoryBins, Target
@@ -65,7 +65,7 @@ class TextBins(CategoryBins):
         """Bin of each row's text; texts are read once, however many rows hold them."""
         bins = np.full(len(column.values) + 1, self.buckets, np.int64)
         used = np.unique(column.codes[column.codes >= 0])
-        halves = np.array([_half(column.values[i]) for i in used], dtype=np.int64)
+        halves = np.array([half_of(column.values[i]) for i in used], dtype=np.int64)
         for half, model in enumerate(self.models):
             mine = used[halves == 1 - half]  # texts of the other half
             if len(mine):
@@ -74,11 +74,13 @@ class TextBins(CategoryBins):
         return found
 
 
-def text_bins(texts: Sequence[str], classes: Int64[np.ndarray, " texts"], target: Target) -> TextBins:
-    """Bins from sampled texts and their classes."""
-    halves = np.array([_half(text) for text in texts], dtype=np.int64)
-    axes = target.coordinates
-    several = axes.shape[1] > 2  # noqa: PLR2004 - two classes are one axis
+def text_bins(
+    texts: Sequence[str], classes: Int64[np.ndarray, " texts"] | Bool[np.ndarray, "texts told"], target: Target
+) -> TextBins:
+    """Bins from sampled texts and their classes, or which of the labels that are told apart each has."""
+    halves = np.array([half_of(text) for text in texts], dtype=np.int64)
+    axes = target.coordinates if target.labels is None else np.eye(len(target.labels))
+    several = target.labels is not None or axes.shape[1] > 2  # noqa: PLR2004 - two classes are one axis
     parts = [np.flatnonzero(halves == half)[:TEXTS] for half in (0, 1)]
     models = tuple(_model([texts[i] for i in part], classes[part], axes, several) for part in parts)
     if not several:
@@ -87,22 +89,29 @@ def text_bins(texts: Sequence[str], classes: Int64[np.ndarray, " texts"], target
     return TextBins(index={}, models=models, buckets=len(axes) if several else BUCKETS)
 
 
-def _half(text: str) -> int:
+def half_of(text: str) -> int:
+    """Which of the two models a text belongs to."""
     return zlib.crc32(text.encode()) & 1
 
 
 def _model(
-    texts: Sequence[str], classes: Int64[np.ndarray, " texts"], axes: Float64[np.ndarray, "classes axes"], several: bool
+    texts: Sequence[str],
+    classes: Int64[np.ndarray, " texts"] | Bool[np.ndarray, "texts told"],
+    axes: Float64[np.ndarray, "classes axes"],
+    several: bool,
 ) -> _Model:
     counts, terms = count_terms(texts)
     there = (counts > 0).astype(np.float64)
-    onehot = np.zeros((len(texts), len(axes)))
-    onehot[np.arange(len(texts)), classes] = 1.0
+    if classes.ndim > 1:
+        onehot = classes.astype(np.float64)
+    else:
+        onehot = np.zeros((len(texts), len(axes)))
+        onehot[np.arange(len(texts)), classes] = 1.0
     by_class = there.T @ onehot
     rows = by_class.sum(axis=1, keepdims=True)
     base = (onehot.sum(axis=0) + SMOOTHING) / (len(texts) + SMOOTHING * len(axes))
     share = (by_class + SMOOTHING * base) / (rows + SMOOTHING)
-    if axes.shape[1] == 1:
+    if axes.shape[1] == 1 and not several:
         lift = (share - base) @ axes
     else:
         lift = np.log(share / base)

@@ -7,19 +7,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from jaxtyping import Shaped
 
 from abi.families.blend import Blend
 from abi.families.family import Model
+from abi.families.transfer import Start
 from abi.families.trees import TreesModel
-from abi.metrics import Prediction, row_loss
+from abi.metrics import Prediction, Target
 from abi.outcomes import Candidate, Choice
 from abi.problem import Task
 from abi.resources import both
 from abi.training import loop
+from abi.training.balance import Balance, balance_of, losses_of
 from abi.training.checkpoint import Checkpoints
 from abi.training.choice import asked_blend, keep, paired, standings, with_obstacle
-from abi.training.fitted import Fitted, metric_of, rounded
+from abi.training.fitted import Fitted, groups_in, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.trees import cut_trees, train_trees
 from abi.training.watch import Watcher
@@ -48,6 +49,7 @@ class Rows:
     checkpoints: Checkpoints | None = None
     profile: bool = False
     processes: int | None = None
+    start: Start | None = None
 
 
 def train(
@@ -61,15 +63,17 @@ def train(
     checkpoints: Checkpoints | None = None,
     profile: bool = False,
     processes: int | None = None,
+    start: Start | None = None,
 ) -> Fitted[Model]:
     """Train exactly what `plan` says; with `profile` also find out where memory and time of a network's step go.
 
-    A network is trained in as many `processes` as the plan has devices, unless another number is given.
+    A network is trained in as many `processes` as the plan has devices, unless another number is given; it begins at `start`
+    where there is one.
 
     Raises:
         TrainingDiverged: a loss or gradient became NaN or infinite; the message names the cause.
     """
-    rows = Rows(train, validation, config, seed, watcher, checkpoints, profile, processes)
+    rows = Rows(train, validation, config, seed, watcher, checkpoints, profile, processes, start)
     return FAMILIES[plan.family](plan, rows)
 
 
@@ -84,6 +88,7 @@ def _network(plan: Plan, rows: Rows) -> Fitted[Model]:
         checkpoints=rows.checkpoints,
         profile=rows.profile,
         processes=rows.processes,
+        start=rows.start,
     )
 
 
@@ -117,16 +122,18 @@ FAMILIES: Final[dict[str, Callable[[Plan, Rows], Fitted[Model]]]] = {
 """What a plan's family is trained by."""
 
 
-def blend_weight(task: Task, target: Shaped[np.ndarray, " rows"], network: Prediction, trees: Prediction) -> float:
+def blend_weight(
+    task: Task, target: Target, network: Prediction, trees: Prediction, balance: Balance | None = None
+) -> float:
     """The network's share on a grid of twentieths: of those as good as the best, the one nearest to a half.
 
     Both losses are convex in the share. As good is what has less loss than either part alone and lies within half a
     standard error of the least: a few hundred rows do not tell 0.3 from 0.5, and a half is right more often.
     """
-    losses = [row_loss(task, target, w * network + (1 - w) * trees) for w in WEIGHTS]
+    losses = [losses_of(balance, task, target, w * network + (1 - w) * trees) for w in WEIGHTS]
     means = [float(loss.mean()) for loss in losses]
     best = int(np.argmin(means))
-    alone = min(float(row_loss(task, target, part).mean()) for part in (network, trees))
+    alone = min(float(losses_of(balance, task, target, part).mean()) for part in (network, trees))
     good = [best]
     for i, loss in enumerate(losses):
         behind, error = paired(loss, losses[best])
@@ -140,17 +147,19 @@ def _blend(
 ) -> tuple[tuple[Fitted[Model], float] | None, str]:
     """The blend with its weight where both fit into the envelope together; otherwise why not."""
     limit = plan.envelope.parameters
+    assert rows.train.target is not None
+    balance = balance_of(plan.execution.balance, rows.train.target, len(grown.model.schema.classes))
     held: Fitted[TreesModel] | None = grown
     if limit is not None:
-        held = cut_trees(grown, limit - network.trained.measured.parameters, rows.validation)
+        held = cut_trees(grown, limit - network.trained.measured.parameters, rows.validation, balance)
     if held is None or held.trained.best_epoch < LEAST_OF_TREES * grown.trained.best_epoch:
         return None, "both together do not fit into the limit of parameters"
     a, b = network.trained.measured, held.trained.measured
     target = rows.validation.target
     assert target is not None
     task = network.model.schema.task
-    predictions = [m.predict_columns(rows.validation) for m in (network.model, held.model)]
-    weight = blend_weight(task, target, *predictions)
+    network_says, trees_say = (m.predict_columns(rows.validation) for m in (network.model, held.model))
+    weight = blend_weight(task, target, network_says, trees_say, balance)
     model = Blend(network.model, held.model, weight)
     cost = Cost(
         parameters=model.parameters,
@@ -161,15 +170,15 @@ def _blend(
     obstacle = _over(cost, plan.envelope)
     if obstacle and plan.family != "blend":
         return None, f"both together do not fit into the limit of {obstacle}"
-    mixed = weight * predictions[0] + (1 - weight) * predictions[1]
-    losses = row_loss(task, target, mixed)
+    mixed = weight * network_says + (1 - weight) * trees_say
+    losses = losses_of(balance, task, target, mixed)
     scale = grown.model.blueprint.encoding.target_deviation
     mean = weight * np.array(network.trained.attention) + (1 - weight) * np.array(held.trained.attention)
     trained = replace(
         network.trained,
         artifact=model.artifact,
         loss=rounded(losses.mean() / scale**2),
-        metric=metric_of(task, target, mixed, rows.config),
+        metric=metric_of(task, target, mixed, rows.config, groups_in(rows.train, grown.model.schema)),
         measured=cost,
         attention=tuple(rounded(a) for a in mean),
         family="blend",

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from abi.attention.fit import fit
 from abi.errors import PlanInfeasible
-from abi.planning.ladder import shares_rows
+from abi.inputs.categorical import shares_rows
 from abi.training.choice import flattest, pick_control, trial_of
 from abi.training.family import train
 from abi.training.rescore import rescore
@@ -32,8 +32,16 @@ STRUCTURES: Final[tuple[Structure, ...]] = ("even", "frugal", "pruned")
 FASTEST_RATE: Final = 0.3
 LEAST_PATIENCE: Final = 10
 LEAST_STEPS: Final = 600
-"""A pilot of fewer steps ranks how fast a split learns, not how well."""
+"""A pilot of fewer steps ranks how fast a split learns, not how well,"""
+PATIENT_S: Final = 5.0
+"""but none takes longer than this for the sake of that."""
+TOGETHER: Final = 0.8
+"""Where pilots are longer than that, all of a choice together take at most so much of the time of the training that they are for."""
+LEAST_EPOCHS: Final = 2
+CLEARLY_WORSE: Final = 2.0
+"""Standard errors by which a steeper split is worse when still steeper ones are not tried any more."""
 
+CHEAPER: Final = 2.0
 PROCESSES: Final = 1
 """To start several takes longer than a pilot."""
 
@@ -62,7 +70,7 @@ def choose_temperature(
     if not any(f.carries_signal for f in scores.features):
         return fit(scores, None, config.attention)
     rows_in = sample(train_columns, config)
-    caution = config.attention.caution
+    caution = asked_caution(scores, config)
     trials: list[Trial] = []
     models: list[Model] = []
     losses: list[Float[np.ndarray, " rows"]] = []
@@ -74,7 +82,7 @@ def choose_temperature(
             return error
 
     def attempt(planned: Plan) -> None:
-        pilot = shortened(planned, len(rows_in.row_numbers), config.iterate.pilot)
+        pilot = shortened(planned, len(rows_in.row_numbers), config.iterate.pilot, of)
         fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed, processes=PROCESSES)
         preferred = losses[flattest(trials, caution)] if trials else None
         trials.append(
@@ -83,21 +91,24 @@ def choose_temperature(
         models.append(fitted.model)
         losses.append(fitted.row_losses)
 
-    made = [planned(structure) for structure in (STRUCTURES if can_be_frugal(scores) else ("even", "pruned"))]
+    made = [planned(structure) for structure in structures_of(scores)]
     # a pruned split of a network that the envelope has room for is no other than a frugal one
     flat = [p for p in made if isinstance(p, Plan) and (p.capacity.pruning is not None or not p.attention.pruned)]
     if not flat:
         raise next(error for error in made if isinstance(error, PlanInfeasible))
+    several = len(scores.features) > 1
+    of = len(flat) + several * len(config.attention.temperatures) + config.attention.blend
     for one in flat:
         attempt(one)
     first = flattest(trials, caution)
     plans, chosen = [flat[first]], flat[first].attention
     usage: Usage | None = None
-    if len(scores.features) > 1:
-        for temperature in sorted(config.attention.temperatures, reverse=True):
-            steeper = fit(scores, temperature, config.attention, frugal=chosen.frugal, pruned=chosen.pruned)
-            plans.append(plan(steeper))
-            attempt(plans[-1])
+    for temperature in sorted(config.attention.temperatures, reverse=True) if several else ():
+        steeper = fit(scores, temperature, config.attention, frugal=chosen.frugal, pruned=chosen.pruned)
+        plans.append(plan(steeper))
+        attempt(plans[-1])
+        if clearly_worse(trials[-1]):
+            break
     if config.attention.blend:
         _, shares = rescore(models[first], validation_columns, scores, seed=config.seed)  # type: ignore[arg-type]  # a network
         heard = tuple(f.width > 0 for f in flat[first].capacity.features)
@@ -121,7 +132,7 @@ def chosen_of(scores: Scores, trials: tuple[Trial, ...], usage: Usage | None, co
     """
     if not trials:
         return fit(scores, None, config.attention)
-    best = trials[flattest(trials, config.attention.caution)]
+    best = trials[flattest(trials, asked_caution(scores, config))]
     if best.blended:
         assert usage is not None
         found = fit_to_model(scores, usage, config, frugal=best.frugal, pruned=best.pruned)
@@ -129,6 +140,20 @@ def chosen_of(scores: Scores, trials: tuple[Trial, ...], usage: Usage | None, co
     else:
         found = fit(scores, best.temperature, config.attention, frugal=best.frugal, pruned=best.pruned)
     return replace(found, trials=trials, usage=usage)
+
+
+def structures_of(scores: Scores) -> tuple[Structure, ...]:
+    """What may be tried: no pruned split with pictures, whose weights all regions share."""
+    frugal: tuple[Structure, ...] = ("frugal",) if can_be_frugal(scores) else ()
+    return ("even", *frugal) if scores.problem.schema.grids else ("even", *frugal, "pruned")
+
+
+def asked_caution(scores: Scores, config: Config) -> float:
+    """Standard errors by which a steeper split has to be better.
+
+    Of pictures it takes fewer multiply-accumulates than the even split, so it is kept unless it is worse by twice as many.
+    """
+    return -CHEAPER * config.attention.caution if scores.problem.schema.grids else config.attention.caution
 
 
 def can_be_frugal(scores: Scores) -> bool:
@@ -165,7 +190,7 @@ def choose_control(
     losses = []
     for trial in range(trials if trials > 1 else 0):
         plan, seed = plans[trial % len(plans)], config.seed + trial // len(plans)
-        pilot = shortened(plan, len(rows_in.row_numbers), config.iterate.pilot)
+        pilot = shortened(plan, len(rows_in.row_numbers), config.iterate.pilot, trials)
         fitted = train(pilot, rows_in, validation_columns, config, seed=seed, processes=PROCESSES)
         losses.append(fitted.trained.loss)
     place, first = pick_control(losses, len(plans), config.seed)
@@ -179,13 +204,30 @@ def sample(columns: Columns, config: Config) -> Columns:
     return columns.take(np.sort(random.permutation(rows)[: config.iterate.pilot_rows]))
 
 
-def shortened(plan: Plan, rows: int, share: float) -> Plan:
-    """The same capacity on fewer rows and epochs; of trees, fewer rounds at a higher rate."""
+def clearly_worse(trial: Trial) -> bool:
+    """Whether it is worse than the one that was preferred before by more than noise."""
+    return trial.gain is not None and trial.error is not None and trial.gain < -CLEARLY_WORSE * trial.error
+
+
+def shortened(plan: Plan, rows: int, share: float, of: int = 1) -> Plan:
+    """The same capacity on fewer rows and epochs; of trees, fewer rounds at a higher rate.
+
+    Args:
+        plan: of the training that a choice is made for.
+        rows: of the pilot.
+        share: of the epochs.
+        of: how many pilots there are.
+    """
     execution = plan.execution
     batch = min(execution.batch_rows, rows)
-    enough = -(-LEAST_STEPS // -(-rows // batch))
+    each = -(-rows // batch)
+    step_s = plan.predicted.train_time_s / max(1, execution.steps)
+    enough = -(-min(LEAST_STEPS, int(PATIENT_S / step_s) if step_s else LEAST_STEPS) // each)
+    if round(share * execution.epochs) * each * step_s > PATIENT_S:
+        share = min(share, TOGETHER / of)
+        enough = max(enough, LEAST_EPOCHS)
     epochs = min(execution.epochs, max(1, round(share * execution.epochs), enough))
-    steps = epochs * -(-rows // batch)
+    steps = epochs * each
     trees = None if plan.trees is None else hurried(plan.trees, share)
     return replace(plan, execution=replace(execution, epochs=epochs, batch_rows=batch, steps=steps), trees=trees)
 

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from abi.execution.recorder import Recorder, Recording
 from abi.execution.target import Target
-from abi.families.artifact import CHUNK_ROWS, joined
+from abi.families.artifact import joined
 from abi.families.losses import members_loss
 from abi.families.network import Cells, Network
 from abi.problem import Task
 from abi.resources import Held, Part, Stage, StageMemory, StepProfile, Work
-from abi.training.memory import bytes_of, tensors_of
+from abi.training.memory import bytes_of
 from abi.training.out_of_memory import is_out_of_memory, release
 from abi.types import Execution
 from abi.units import six_digits
@@ -39,7 +39,7 @@ Enter = Callable[[Stage | None, Part | None], None]
 def profiled(
     network: Network,
     train: Cells,
-    target: Shaped[Tensor, " rows"],
+    target: Shaped[Tensor, "rows ..."],
     validation: Cells,
     execution: Execution,
     task: Task,
@@ -100,7 +100,7 @@ class _Step:
         self.optimizer = torch.optim.AdamW(network.parameters(), fused=True)
         self.cells = train.take(torch.arange(min(execution.part_rows, train.rows), device=device))
         self.target = target[: self.cells.rows].clone()  # a view would bring its whole storage into the account
-        chunk = min(execution.micro_batch or CHUNK_ROWS, validation.rows)
+        chunk = min(execution.micro_batch or network.chunk_rows, validation.rows)
         self.chunk = validation.take(torch.arange(chunk, device=device))
         self.rows = self.cells.rows
 
@@ -162,7 +162,7 @@ class _Marked(Recorder):  # type: ignore[no-untyped-call]  # torch does not anno
         states = [v for state in step.optimizer.state.values() for v in state.values() if isinstance(v, Tensor)]
         self._owned("weights", [*self._held, *step.network.buffers()])
         self._owned("optimizer state", states)
-        self._owned("data", [*tensors_of(step.cells), *tensors_of(step.chunk), step.target])
+        self._owned("data", [*step.cells.tensors(), *step.chunk.tensors(), step.target])
 
     def mark(self, stage: Stage | None, part: Part | None) -> None:
         """Begin a piece, or end the last one."""

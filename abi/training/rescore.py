@@ -19,6 +19,7 @@ from torch import Tensor
 
 from abi.families.artifact import Model, joined
 from abi.families.losses import members_loss
+from abi.families.network import Cells, Network
 from abi.training.fitted import rounded
 from abi.training.objective import row_losses, training_target
 from abi.types import Estimate, FeatureScore, Scores
@@ -48,7 +49,7 @@ def rescore(model: Model, validation: Columns, before: Scores, *, seed: int) -> 
     schema, network = model.blueprint.schema, model.network
     network.eval()
     target = training_target(used, schema, model.blueprint.preparation)
-    embedding = network.embed(network.encode(used)).detach().requires_grad_(True)
+    embedding = _embedded(network, network.encode(used)).requires_grad_(True)
     loss = members_loss(network.attend(embedding), target, schema.task)
     (gradient,) = torch.autograd.grad(loss * len(target), embedding)
     per_unit = gradient.square() * embedding.detach().var(dim=0, unbiased=False)
@@ -61,6 +62,12 @@ def rescore(model: Model, validation: Columns, before: Scores, *, seed: int) -> 
     curves = _curves(per_unit.mean(dim=0).double().numpy(), network.feature_of.numpy(), count)
     features = tuple(replace(f, curve=curve) for f, curve in zip(scores.features, curves, strict=True))
     return replace(scores, features=features), shares
+
+
+def _embedded(network: Network, cells: Cells) -> Tensor:
+    with torch.no_grad():
+        parts = torch.split(torch.arange(cells.rows), network.chunk_rows)
+        return torch.cat([network.embed(cells.take(index)) for index in parts])
 
 
 def _curves(

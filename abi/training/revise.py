@@ -16,11 +16,12 @@ from abi.families.family import Model
 from abi.families.trees import TreesModel
 from abi.metrics import row_loss
 from abi.training.rescore import FOLDS, ROWS, fold_means, model_scores, rescore
-from abi.types import Attention, Family, Scores, TreesAttention
+from abi.types import Attention, Capacity, Family, Plan, Scores, TreesAttention
 
 if TYPE_CHECKING:
     from abi.config import Config
     from abi.data.columns import Columns
+    from abi.outcomes import Trained
 
 ALONE: Final = 64
 """So many features with the most gain are shuffled; what the others add is below what shuffling can tell."""
@@ -146,7 +147,8 @@ def rescore_trees(
 
 
 def even_twin(even: Attention, kept: Attention) -> Attention:
-    """The even split for the trees as well; how categories go in is not attention's doing, and stays."""
+    """The even split for the trees as well; how categories go in and classes are weighed is not attention's doing, and stays."""
+    even = replace(even, balance=kept.balance)
     if kept.trees is None:
         return even
     trees = TreesAttention(temperature=None, weights=even.weights, statistics=kept.trees.statistics)
@@ -157,3 +159,24 @@ def trial_count(attention: Attention) -> int:
     """Short trainings that attention had: of a blend, one of the twin's is of both parts."""
     own = attention.trees.trials if attention.trees is not None else ()
     return max(len(attention.trials), len(own))
+
+
+def is_even(trained: Trained, plan: Plan, seed: int) -> bool:
+    """Whether training the control's plan with that seed would give the same model again.
+
+    Never where it was chosen among several, went on from another one or through a shortage of memory, or the clock cut it short.
+    """
+    own = trained.plan
+    plain = trained.choice is None and trained.transfer is None and not trained.revisions and trained.stopped != "time"
+    return (
+        plain
+        and trained.seed == seed
+        and _without_reasons(own.capacity) == _without_reasons(plan.capacity)
+        and [w.weight for w in own.attention.weights] == [w.weight for w in plan.attention.weights]
+        and (own.family, own.trees, own.parts) == (plan.family, plan.trees, plan.parts)
+        and (own.execution, own.execution_plan) == (plan.execution, plan.execution_plan)
+    )
+
+
+def _without_reasons(capacity: Capacity) -> Capacity:
+    return replace(capacity, features=tuple(replace(f, reason="") for f in capacity.features))

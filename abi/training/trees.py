@@ -17,11 +17,12 @@ from abi.errors import TrainingDiverged
 from abi.execution.meter import Steps, metered
 from abi.families.encoding import layout, learn_encoding, matrix
 from abi.families.trees import TreesBlueprint, TreesModel, made
-from abi.metrics import row_loss
+from abi.metrics import Target
 from abi.outcomes import Epoch, Trained
 from abi.planning.trees import threads_for
 from abi.problem import Schema
-from abi.training.fitted import Fitted, metric_of, rounded
+from abi.training.balance import Balance, balance_of, losses_of
+from abi.training.fitted import Fitted, groups_in, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.watch import Unwatched, Watcher
 from abi.types import Cost, Plan, TreesCapacity
@@ -70,6 +71,10 @@ def train_trees(
         mean, deviation = encoding.target_mean, encoding.target_deviation
         whole = lightgbm.Dataset(rows, (train.target - mean) / deviation if schema.task == "regression" else train.target, categorical_feature=known, params=parameters)  # fmt: skip
         judge = whole.create_valid(held, (validation.target - mean) / deviation if schema.task == "regression" else validation.target)  # fmt: skip
+        balance = balance_of(plan.execution.balance, train.target, len(schema.classes))
+        if balance is not None:
+            _weigh(whole, train.target, balance, schema)
+            _weigh(judge, validation.target, balance, schema)
         growth = _Growth(size, plan.envelope.train_time_s, watcher or Unwatched(), start, meter.steps)
         meter.steps.begin()
         booster = lightgbm.train(
@@ -82,7 +87,7 @@ def train_trees(
     blueprint = TreesBlueprint(family="trees", schema=schema, capacity=size, encoding=encoding, trees_sha256="")
     model = made(blueprint, text, plan.execution.threads)
     prediction = model.predict_matrix(held)
-    losses = row_loss(schema.task, validation.target, prediction)
+    losses = losses_of(balance, schema.task, validation.target, prediction)
     own = plan.attention.trees
     trained = Trained(
         plan=plan,
@@ -91,7 +96,7 @@ def train_trees(
         best_epoch=growth.best,
         stopped=growth.stopped,
         loss=rounded(float(losses.mean()) / deviation**2),
-        metric=metric_of(schema.task, validation.target, prediction, config),
+        metric=metric_of(schema.task, validation.target, prediction, config, groups_in(train, schema)),
         measured=Cost(
             parameters=model.parameters,
             memory_bytes=memory_bytes,
@@ -106,13 +111,23 @@ def train_trees(
     return Fitted(model, trained, losses)
 
 
-def cut_trees(fitted: Fitted[TreesModel], parameters: int, validation: Columns) -> Fitted[TreesModel] | None:
+def _weigh(rows: Any, target: Target, balance: Balance, schema: Schema) -> None:
+    """Give a LightGBM dataset the weights of its rows' classes, and the raw scores to start from."""
+    rows.set_weight(balance.weights[target.astype(np.int64)])
+    start = balance.start(schema.task, len(target))
+    if start is not None:
+        rows.set_init_score(start)
+
+
+def cut_trees(
+    fitted: Fitted[TreesModel], parameters: int, validation: Columns, balance: Balance | None = None
+) -> Fitted[TreesModel] | None:
     """The same trees with fewer rounds, so that they hold at most so many parameters; None where none does."""
     model = fitted.model.cut(parameters)
     if model is None or model is fitted.model:
         return None if model is None else fitted
     assert validation.target is not None
-    losses = row_loss(model.schema.task, validation.target, model.predict_columns(validation))
+    losses = losses_of(balance, model.schema.task, validation.target, model.predict_columns(validation))
     measured = replace(fitted.trained.measured, parameters=model.parameters)
     loss = rounded(float(losses.mean()) / model.blueprint.encoding.target_deviation**2)
     trained = replace(fitted.trained, artifact=model.artifact, best_epoch=model.rounds, loss=loss, measured=measured)

@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abi.attention.fit import fit
+from abi.errors import PlanInfeasible
 from abi.families.trees import TreesModel
 from abi.planning.trees import has_ids
+from abi.training.balancing import choose_balance, decided_again
 from abi.training.choice import flattest, trial_of
 from abi.training.fitted import Fitted
 from abi.training.pilots import choose_temperature, chosen_of, hurried, sample
@@ -38,21 +40,29 @@ def fit_families(
         validation_columns: rows that decide.
     """
     family = families_of(scores, config, plan)
-    own = None if family == "network" else choose_trees(scores, config, plan, train_columns, validation_columns)
+    held = choose_balance(
+        scores, config, plan, "trees" if family == "trees" else "network", train_columns, validation_columns
+    )
+
+    def balanced(attention: Attention, asked: Family | None) -> Plan:
+        return plan(replace(attention, balance=held), asked)
+
+    own = None if family == "network" else choose_trees(scores, config, balanced, train_columns, validation_columns)
     if family == "trees":
         assert own is not None
-        return trees_alone(scores, own, config)
-    network = choose_temperature(scores, config, lambda a: plan(a, "network"), train_columns, validation_columns)
-    return replace(network, trees=own)
+        return replace(trees_alone(scores, own, config), balance=held)
+    network = choose_temperature(scores, config, lambda a: balanced(a, "network"), train_columns, validation_columns)
+    return replace(network, trees=own, balance=held)
 
 
 def fit_again(scores: Scores, recorded: Attention, config: Config, plan: Planner) -> Attention:
     """What `fit_families` decides where the short trainings come to what `recorded` says of them; none is repeated."""
+    balance = decided_again(recorded.balance, scores, config)
     family, held = families_of(scores, config, plan), recorded.trees
     own = None if family == "network" or held is None else trees_of(scores, held.treatments, held.trials, held.usage, config)  # fmt: skip
     if family == "trees" and own is not None:
-        return trees_alone(scores, own, config)
-    return replace(chosen_of(scores, recorded.trials, recorded.usage, config), trees=own)
+        return replace(trees_alone(scores, own, config), balance=balance)
+    return replace(chosen_of(scores, recorded.trials, recorded.usage, config), trees=own, balance=balance)
 
 
 def families_of(scores: Scores, config: Config, plan: Planner) -> str:
@@ -94,7 +104,8 @@ def choose_trees(
 ) -> TreesAttention:
     """The trees' attention: the candidate with the least validation loss; ties and noise go to the flatter one.
 
-    Where there are features of many values, the even split first decides whether these go in as target statistics.
+    Where there are features of many values, the even split first decides whether these go in as target statistics, if these
+    fit the envelope.
     The rule for both is `abi.training.choice.flattest`.
     """
     rows_in = sample(train_columns, config)
@@ -116,7 +127,12 @@ def choose_trees(
     even = fit(scores, None, config.attention)
     if not temperatures and not ids:
         return trees_of(scores, (), (), None, config)
-    flat = [plan(attention(even, statistics), "trees") for statistics in ((False, True) if ids else (False,))]
+    flat = [plan(attention(even, False), "trees")]
+    if ids:
+        try:
+            flat.append(plan(attention(even, True), "trees"))
+        except PlanInfeasible:  # the tables of the statistics do not fit
+            ids = False
     tried = [pilot(planned) for planned in flat]
     treatments = _judged(flat, tried, config) if ids else ()
     first = flattest(treatments, config.attention.caution)

@@ -13,10 +13,12 @@ from abi.attention.fit import fit
 from abi.config import Config, load_config
 from abi.data.columns import Codes, Columns
 from abi.inputs.terms import count_terms
+from abi.media.grid import Pictures
+from abi.media.grid import codes as region_codes
 from abi.planning.allocate import SOLVER
 from abi.planning.machine import Machine
 from abi.planning.plan import make_plan
-from abi.problem import DataFile, Feature, Problem, Schema, Snapshot, Split, Task
+from abi.problem import DataFile, Feature, Grid, Pretrained, Problem, Schema, Snapshot, Split, Task
 from abi.scoring.terms import add, empty, from_counts
 from abi.training.fitted import Fitted
 from abi.training.loop import train
@@ -158,6 +160,32 @@ class Toy:
         return Columns(
             part.numeric[:, :numeric], (Codes(codes, tuple(texts)), *part.categorical), part.target, part.row_numbers
         )
+
+    def media(self, task: Task = "binary", rows: int = 160, seed: int = 0) -> Table:
+        """A number, vectors of a pretrained encoder and pictures of four regions; the target follows the first region."""
+        plain = self.table(task, rows, numeric=1, categorical=0, seed=seed)
+        encoder = Pretrained(sha256="0" * 64, dimensions=6, pooling="mean", normalise=False, max_tokens=8, parameters=10, matrices=8)  # fmt: skip
+        embedded = Feature(name="e", column="e", kind="embedding", distinct=rows, missing_share=0.0, encoder=encoder)
+        grid = Grid(column="p", medium="image", channels=1, height=16, width=16, rows=2, cols=2, mean=(100.0,), deviation=(50.0,), centres=(0.0,) * 16 + (0.8,) * 16)  # fmt: skip
+        regions = tuple(
+            Feature(name=f"p{i}", column="p", kind="region", distinct=2, missing_share=0.0, place=i) for i in range(4)
+        )
+        schema = plain.problem.schema
+        schema = replace(schema, features=(*schema.features, embedded, *regions), grids=(grid,))
+        parts = [self._with_media(part, grid, seed + i) for i, part in enumerate((plain.train, plain.validation))]
+        return Table(replace(plain.problem, schema=schema), *parts)
+
+    @staticmethod
+    def _with_media(part: Columns, grid: Grid, seed: int) -> Columns:
+        random, count = np.random.default_rng(seed), len(part)
+        pixels = random.integers(60, 140, (count, 1, 16, 16)).astype(np.uint8)
+        assert part.target is not None
+        pixels[:, :, :8, :8] += (40 * (part.target > 0)).astype(np.uint8)[:, None, None, None]
+        pictures = Pictures(pixels, np.arange(count) != 0)
+        vectors = random.normal(size=(count, 6)).astype(np.float32)
+        texts = Codes(np.arange(count, dtype=np.int32), tuple(f"text {i}" for i in range(count)), vectors)
+        shown = [Codes(own, ("0", "1")) for own in region_codes(pictures, grid).T]
+        return Columns(part.numeric, (texts, *shown), part.target, part.row_numbers, (pictures,))
 
     def attention(
         self,

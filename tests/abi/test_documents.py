@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import rfc8785
 
+from abi.adapted import Adaptation, Adapted, Contender
 from abi.documents import KINDS, document, document_bytes, find, read_document
 from abi.errors import UsageError
 from abi.monitored import Distribution, Drift, FeatureDrift, Fine, Reference
-from abi.outcomes import Conditions, Control, Epoch, Evaluation, Gain, Move, Slice, TermWidth, Trained
+from abi.outcomes import Conditions, Control, Epoch, Evaluation, Gain, Move, Slice, Source, TermWidth, Trained
 from abi.problem import Check, Checks, DataFile, Problem, Snapshot
 from abi.types import Attention, Cost, Estimate, Plan, Scores, TermScores, Trial
 
@@ -115,7 +116,50 @@ def chain(toy: Any) -> dict[str, Any]:
         reasons=("x drifted",),
         notes=("no target",),
     )
+    adaptation = Adaptation(
+        number=1,
+        row=20,
+        causes=("error", "data"),
+        reasons=("x drifted",),
+        first=0,
+        last=19,
+        rows=20,
+        attention_before="a" * 64,
+        attention="b" * 64,
+        moved=0.125,
+        plans_before={"network": "c" * 64},
+        plans={"network": "d" * 64},
+        carried=0.75,
+        classes=("third",),
+        predicted=Cost(parameters=10, memory_bytes=1, train_time_s=0.1, latency_s=1e-3),
+        weights={"x": 0.875, "c": 0.125},
+    )
+    adapted = Adapted(
+        target="y",
+        metric="accuracy",
+        snapshot_sha256="0" * 64,
+        settings="e" * 64,
+        start="champion",
+        champion=3,
+        rows=40,
+        begin=8,
+        scored=30,
+        skipped=2,
+        late=1,
+        window=10,
+        at=(20, 40),
+        contenders=(Contender(name="adapted", overall=0.75, window=0.875, curve=(0.5, 0.875)),),
+        shares={"network": (0.5, 0.25)},
+        adaptations=(adaptation,),
+        grown=1,
+        seconds=1.5,
+        row_s=1e-3,
+        classes=("no", "yes", "third"),
+        attention=attention,
+        notes=("no network",),
+    )
     return {
+        "Adapted": adapted,
         "Reference": reference,
         "Drift": drift,
         "Snapshot": problem.snapshot,
@@ -135,6 +179,7 @@ def chain(toy: Any) -> dict[str, Any]:
         ),
         "Move": Move(trained=trained, attention=attention, continues=False, reason="enough"),
         "Evaluation": evaluation,
+        "Source": Source(uri="models:/other/3", trained=trained),
     }
 
 

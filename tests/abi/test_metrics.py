@@ -12,19 +12,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from abi.metrics import LOWER_IS_BETTER, METRICS, PRIMARY, primary_metric, score, statistics
+from abi.frequency import groups_of
+from abi.metrics import BY_FREQUENCY, LOWER_IS_BETTER, METRICS, PRIMARY, primary_metric, row_loss, score, statistics
 
 REFERENCE: dict[str, dict[str, Callable[[Any, Any], float]]] = {
     "binary": {
         "roc_auc": lambda y, p: sk.roc_auc_score(y, p[:, 1]),
         "accuracy": lambda y, p: sk.accuracy_score(y, p.argmax(1)),
         "balanced_accuracy": lambda y, p: np.mean([np.mean(p.argmax(1)[y == c] == c) for c in np.unique(y)]),
+        "f1_macro": lambda y, p: sk.f1_score(y, p.argmax(1), average="macro"),
         "log_loss": lambda y, p: sk.log_loss(y, p, labels=[0, 1]),
     },
     "multiclass": {
         "accuracy": lambda y, p: sk.accuracy_score(y, p.argmax(1)),
         "balanced_accuracy": lambda y, p: sk.recall_score(y, p.argmax(1), labels=np.unique(y), average="macro"),
+        "f1_macro": lambda y, p: sk.f1_score(y, p.argmax(1), average="macro"),
         "log_loss": lambda y, p: sk.log_loss(y, p, labels=[0, 1, 2]),
+    },
+    "multilabel": {
+        "f1_micro": lambda y, p: sk.f1_score(y, p >= 0.5, average="micro"),
+        "f1_macro": lambda y, p: np.mean(
+            sk.f1_score(y, p >= 0.5, average=None, zero_division=0)[(y | (p >= 0.5)).any(axis=0)]
+        ),
+        "subset_accuracy": lambda y, p: sk.accuracy_score(y, p >= 0.5),
     },
     "regression": {
         "rmse": sk.root_mean_squared_error,
@@ -40,6 +50,10 @@ def _sample(task: str, rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if task == "regression":
         target = random.normal(5, 3, rows)
         return target, target + random.normal(size=rows)
+    if task == "multilabel":
+        target = random.random((rows, 3)) < 0.4
+        target[:3] |= np.eye(3, dtype=bool)
+        return target, random.random((rows, 3)).round(1)
     classes = 2 if task == "binary" else 3
     target = np.append(np.arange(classes), random.integers(0, classes, rows - classes))
     chance = random.dirichlet(np.ones(classes), rows)
@@ -71,7 +85,7 @@ def test_row_counts_are_as_good_as_duplicated_rows(task: Any, rows: int, seed: i
     counts[:, :3] += 1  # every class occurs
     for name, function in statistics(task, target, prediction).items():
         for draw, count in zip(function(counts), counts.astype(int), strict=True):
-            duplicated = REFERENCE[task][name](np.repeat(target, count), np.repeat(prediction, count, axis=0))
+            duplicated = REFERENCE[task][name](np.repeat(target, count, axis=0), np.repeat(prediction, count, axis=0))
             assert draw == pytest.approx(duplicated, rel=1e-8, abs=1e-10), name
 
 
@@ -133,5 +147,54 @@ def test_the_primary_metric() -> None:
     assert {task: primary_metric(task) for task in METRICS} == PRIMARY  # type: ignore[arg-type]
     assert primary_metric("binary", "log_loss") == "log_loss"
     assert primary_metric("regression", "roc_auc") == "rmse"
+    assert primary_metric("multiclass", "tail_accuracy") == "tail_accuracy"
+    assert primary_metric("regression", "tail_accuracy") == "rmse"
+    assert primary_metric("multilabel", "roc_auc") == "f1_micro"
     assert PRIMARY["regression"] in LOWER_IS_BETTER
     assert not LOWER_IS_BETTER & {"roc_auc", "accuracy", "balanced_accuracy", "r2"}
+
+
+def test_micro_f1_by_hand_is_over_all_pairs_of_row_and_label() -> None:
+    target = np.array([[True, True], [False, True], [False, False]])
+    chance = np.array([[0.9, 0.2], [0.6, 0.5], [0.1, 0.1]])
+    # taken: a in rows 0 and 1, b in row 1; right: a in row 0, b in row 1; 3 labels are there
+    found = score("multilabel", target, chance)
+    assert found["f1_micro"] == pytest.approx(2 * 2 / (3 + 3))
+    assert found["f1_macro"] == pytest.approx((2 * 1 / (1 + 2) + 2 * 1 / (2 + 1)) / 2)
+    assert found["subset_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_sets_without_labels_have_no_f1() -> None:
+    found = score("multilabel", np.zeros((2, 3), dtype=bool), np.zeros((2, 3)))
+    assert math.isnan(found["f1_micro"])
+    assert math.isnan(found["f1_macro"])
+    assert found["subset_accuracy"] == 1.0
+
+
+def test_accuracy_of_head_and_tail_by_hand() -> None:
+    groups = groups_of([50, 5, 20])
+    assert groups is not None
+    target = np.array([0, 0, 0, 0, 1, 1, 2])
+    chance = np.eye(3)[[0, 0, 0, 1, 1, 0, 2]]
+    found = score("multiclass", target, chance, groups)
+    assert [found[name] for name in BY_FREQUENCY] == [0.75, 1.0, 0.5]
+    alone = statistics("multiclass", target, chance, groups)["tail_accuracy"]
+    draws = alone(np.array([[1.0] * 7, [1.0, 1, 1, 1, 2, 0, 1], [1.0, 1, 1, 1, 0, 0, 1]]))
+    assert draws[:2].tolist() == [0.5, 1.0]
+    assert math.isnan(draws[2])  # no row of that class was drawn
+
+
+def test_groups_are_thirds_of_the_classes_and_none_where_all_are_alike() -> None:
+    assert groups_of([7, 7, 7]) is None
+    assert groups_of([3]) is None
+    two = groups_of([5, 9])
+    assert two is not None
+    assert (two.head, two.medium, two.tail, two.imbalance) == ((1,), (), (0,), 9 / 5)
+    seven = groups_of([1, 2, 3, 4, 5, 6, 7])
+    assert seven is not None
+    assert (seven.head, seven.medium, seven.tail) == ((4, 5, 6), (2, 3), (0, 1))
+
+
+def test_log_loss_of_a_set_is_the_mean_over_its_labels() -> None:
+    found = row_loss("multilabel", np.array([[True, False]]), np.array([[0.5, 0.75]]))
+    assert found.tolist() == pytest.approx([(math.log(2) + math.log(4)) / 2])

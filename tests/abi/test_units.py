@@ -151,7 +151,9 @@ def test_sizes_are_shown_with_three_digits(value: int, shown: str) -> None:
         (1.0, "1 s"),
         (90, "90 s"),
         (600, "10 min"),
-        (100000, "1667 min"),
+        (7199, "120 min"),
+        (7200, "2 h"),
+        (100000, "27.8 h"),
         (0.0, "0 µs"),
     ],
 )

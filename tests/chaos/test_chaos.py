@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.timeout(1800)  # minutes of forks and of servers that are away, and other programs beside them
+
 
 def chaos(*parts: str) -> dict[str, Any]:
     """Run parts in a process of their own: they fork, which a process with threads must not. Nothing may be wrong."""

@@ -56,9 +56,9 @@ def test_a_file_that_cannot_be_used_is_one_sentence(abi, versions, tmp_path, wha
 
 
 def test_what_is_no_file_at_all(abi, tmp_path):
-    for path, word in ((tmp_path / "none.csv", "none.csv"), (tmp_path, "folder")):
+    for path, word, code in ((tmp_path / "none.csv", "none.csv", 2), (tmp_path, "folder", 3)):
         answer = abi("run", path, "--target", "label", "--workspace", tmp_path / "ws")
-        assert answer.code == 2
+        assert answer.code == code
         assert word in answer.sentence
 
 

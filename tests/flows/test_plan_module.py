@@ -157,7 +157,7 @@ def test_a_plan_for_people_fits_eighty_columns(plan):
         "Parallelism: ",
         "Precision: ",
         "Checkpointing: ",
-        "what lost",
+        "what else lost",
         "toy_modules:deep on 1 x L4",
         "What if: ",
     ):

@@ -96,7 +96,11 @@ def test_what_if_nothing_fits_the_first_plan_is_shown_and_the_nearest_are_named(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--what-if", "gpus=2"], "plan again with --gpus for other devices"),
+        (
+            ["--what-if", "gpus=2"],
+            "Expected devices whose number could change, got gpus=2 alone: name them with --gpus",
+        ),
+        (["--what-if", "steps=2"], "where attention is planned for, got 'steps=2': leave it out"),
         (["--what-if", "memory=2"], "use one of the units"),
         (["--what-if", "parameters=0"], "Expected a count above zero"),
         (["--what-if", "parameters=1k", "--what-if", "parameters=2k"], "they contradict each other"),
@@ -144,3 +148,30 @@ def test_what_is_no_plan_is_refused(abi, fitted):
     answer = abi("diff", fitted / "none.json", fitted / "a.json", "--workspace", fitted / "ws")
     assert answer.code == 2
     assert "there is no such file" in answer.sentence
+
+
+def test_what_if_takes_other_numbers_of_devices_energy_and_cost(plan):
+    price = ["--set", "devices.L4.price_per_hour=0.8"]
+    answer = plan("--gpus", "L4", *price, "--what-if", "gpus=2,energy=1kWh,cost=3", "--json")
+    assert answer.code == 0, answer.err
+    one, other = (p["value"] for p in (answer.json, answer.json["what_if"]))
+    assert [p["execution_plan"]["cluster"]["count"] for p in (one, other)] == [1, 2]
+    assert (other["envelope"]["energy_j"], other["envelope"]["cost"]) == (3.6e6, 3.0)
+    assert other["execution_plan"]["limits"]["cost"] < 3.0  # validation takes the rest
+    assert "cost" not in one["envelope"]
+    assert not [r for r in one["execution_plan"]["reasons"] if r.startswith("No limit binds")]
+
+
+def test_a_value_of_another_workspace_is_one_sentence(abi, fitted, tmp_path):
+    answer = abi("plan", fitted / "a.json", "--workspace", tmp_path / "other")
+    assert answer.code == 1
+    assert "Expected the data that this value was made from in " in answer.sentence
+    assert "name the workspace that it was made in with --workspace" in answer.sentence
+
+
+def test_under_torchrun_a_command_says_that_it_starts_its_processes_itself(abi, fitted, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    answer = abi("fit", fitted / "s.json", "--workspace", fitted / "ws")
+    assert answer.code == 2
+    assert "got 2 that torchrun started: leave torchrun out" in answer.sentence

@@ -24,7 +24,14 @@ from tasks.stage import Call
 from tasks.workspace import Workspace
 from tests.flows.conftest import QUICK, Answer
 
-LAX = ("gates.champion=1", "gates.uniform=null", "gates.baseline=null", "gates.calibration=null", "gates.movement=null")
+LAX = (
+    "gates.champion=1",
+    "gates.signal=false",
+    "gates.uniform=null",
+    "gates.baseline=null",
+    "gates.calibration=null",
+    "gates.movement=null",
+)
 
 
 def flags(*settings: str) -> list[str]:

@@ -32,7 +32,7 @@ class Model:
     def predict(self, frame):
         return pd.DataFrame({"prediction": frame["age"].fillna(0) * self.plain["factor"], "probability_yes": 0.5})
 
-def load(folder): return Model(json.loads((Path(folder) / "model.json").read_text()))
+def load_predictor(folder): return Model(json.loads((Path(folder) / "model.json").read_text()))
 """
 FRESH = """
 import sys, mlflow, pandas as pd, abi
@@ -174,7 +174,7 @@ def test_load_uses_this_process_and_leaves_the_path_alone(
     before = list(sys.path)
     stand_in: dict[str, Any] = {}
     exec(STAND_IN, stand_in)
-    fake = SimpleNamespace(load=stand_in["load"])
+    fake = SimpleNamespace(load_predictor=stand_in["load_predictor"])
     monkeypatch.setitem(sys.modules, "abi.families", SimpleNamespace(stored=fake))
     monkeypatch.setitem(sys.modules, "abi.families.stored", fake)
     model = tracking.load(recorded.uri)

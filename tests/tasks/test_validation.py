@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from abi.config import ChecksConfig, DataConfig
 from abi.data.infer import infer_schema
 from abi.data.reader import Reader
 from abi.errors import DataError, UsageError
 from abi.problem import Check, Checks, Problem, Snapshot, Split
+from abi.reading import ChecksConfig, DataConfig
 from tasks.snapshot import _read
 from tasks.validation import demand, docs_folder, suite_file, validate
 from tasks.workspace import Workspace

@@ -12,7 +12,7 @@ from torch.library import _scoped_library
 
 from abi.execution.cuda import attention, autocast, recurrent
 from abi.execution.cuda.override import put
-from abi.families.dropout import AS_ON_GPU
+from abi.inputs.on_gpu import AS_ON_GPU
 
 
 @contextmanager

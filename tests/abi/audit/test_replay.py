@@ -56,7 +56,8 @@ def test_those_runs_have_every_family_and_kind_of_split(record: Any) -> None:
     kept = [record(seed, **asked).run.evaluation.trained for seed, asked in SEEDED]
     assert {t.family for t in kept} == {"network", "trees", "blend"}
     assert any(t.plan.capacity.pruning is not None for t in kept)
-    assert any(t.plan.attention.blend is not None and t.plan.attention.scores.terms for t in kept)
+    assert any(t.plan.attention.scores.terms for t in kept)
+    assert any(trial.blended for t in kept for trial in t.plan.attention.trials)
     assert any(t.plan.attention.frugal for t in kept)
     assert any(t.plan.attention.trees is not None and t.plan.attention.trees.treatments for t in kept)
     assert max(t.plan.attention.round for t in kept) >= 1

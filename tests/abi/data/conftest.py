@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from abi.config import DataConfig
 from abi.data.convert import convert
 from abi.data.infer import infer_schema
 from abi.data.reader import Reader
 from abi.data.source import hash_file
 from abi.data.table import Table
 from abi.problem import DataFile, Problem, Schema, Snapshot, Split
+from abi.reading import DataConfig
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from abi.config import DataConfig
 from abi.data.infer import infer_schema
 from abi.data.table import Table
 from abi.errors import AbiError, DataError, UsageError
 from abi.problem import Schema
+from abi.reading import DataConfig
 
 Make = Callable[[str | Path], Table]
 ROWS = 400

@@ -10,7 +10,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from abi.data.columns import Codes, Columns
-from abi.evaluation.baseline import MAX_CATEGORIES, _matrices, fit_baseline
+from abi.evaluation.baseline import MAX_CATEGORIES, _encoder, fit_baseline
 from abi.metrics import score
 
 CLASSES = {"binary": 2, "multiclass": 3, "regression": 0}
@@ -80,7 +80,7 @@ def _rows(codes: list[int], values: tuple[str, ...]) -> Columns:
 def test_categories_are_ranked_by_frequency_in_training_rows_alone() -> None:
     train = _rows([0, 1, 1, -1], ("rare", "often"))
     test = _rows([0, 1, 2, -1, 0], ("new", "often", "rare"))
-    first, second = _matrices([train, test], seen=1)
+    first, second = map(_encoder([train]), (train, test))
     np.testing.assert_array_equal(first[:, 0], [1, 0, 0, np.nan])
     np.testing.assert_array_equal(second[:, 0], [np.nan, 0, 1, np.nan, np.nan])
 
@@ -88,10 +88,18 @@ def test_categories_are_ranked_by_frequency_in_training_rows_alone() -> None:
 def test_more_categories_than_scikit_learn_takes(toy: Any) -> None:
     table = toy.table("binary", rows=600, numeric=0, categorical=1)
     names = tuple(f"v{i}" for i in range(450))
-    codes = Codes(np.arange(450, dtype=np.int32), names)
-    found = fit_baseline("binary", 2, [replace(table.train, categorical=(codes,))], table.validation, seed=0)
+    rare = replace(table.train, categorical=(Codes(np.arange(450, dtype=np.int32), names),))
+    found = fit_baseline("binary", 2, [rare], table.validation, seed=0)
     assert np.isfinite(found.prediction).all()
-    assert np.nanmax(_matrices([replace(table.train, categorical=(codes,))], seen=1)[0]) == MAX_CATEGORIES - 1
+    assert np.nanmax(_encoder([rare])(rare)) == MAX_CATEGORIES - 1
+
+
+@pytest.mark.parametrize("texts", [(), (0,)])
+def test_it_predicts_other_rows_as_the_held_out_ones(toy: Any, texts: tuple[int, ...]) -> None:
+    table = toy.texts("binary", numeric=1) if texts else toy.table("binary")
+    found = fit_baseline("binary", 2, [table.train], table.validation, seed=0, texts=texts)
+    some = np.array([3, 1])
+    np.testing.assert_allclose(found.predict(table.validation.take(some)), found.prediction[some])
 
 
 def test_very_few_rows_are_trained_on_without_early_stopping(toy: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from abi.evaluation import bootstrap as module
-from abi.evaluation.bootstrap import bootstrap, estimate, gain, resamples
+from abi.evaluation.bootstrap import block_rows, bootstrap, estimate, gain, resamples
 
 
 def test_every_resample_has_as_many_rows_as_there_are() -> None:
@@ -35,6 +35,25 @@ def test_the_interval_of_a_mean_is_that_of_the_central_limit() -> None:
     half = 1.96 * np.abs(prediction).std() / 20
     assert found.high - found.value == pytest.approx(half, rel=0.1)
     assert found.value - found.low == pytest.approx(half, rel=0.1)
+
+
+def test_blocks_of_neighbours_are_drawn_together() -> None:
+    (counts,) = resamples(9, 40, seed=0, block=3)
+    assert (counts.sum(axis=1) == 9).all()
+    # every drawn block covers three neighbours (the last and the first row are two): a row alone cannot come up
+    lone = (counts > 0) & (np.roll(counts, 1, axis=1) == 0) & (np.roll(counts, -1, axis=1) == 0)
+    assert not lone.any()
+    assert block_rows(1000) == 10
+
+
+def test_the_interval_of_a_slow_series_is_wider_in_blocks() -> None:
+    error = np.repeat(np.random.default_rng(0).normal(3, 1, 40), 25)
+    pieces = {
+        block: bootstrap("regression", np.zeros(1000), {"m": error}, 1000, seed=0, block=block)["m"]["mae"].std()
+        for block in (1, 100)
+    }
+    # 40 independent values, each 25 times: by single rows the error of the mean comes out 5 times too small
+    assert pieces[100] > 3 * pieces[1]
 
 
 def test_draws_are_paired() -> None:

@@ -11,8 +11,9 @@ import pytest
 from abi.config import load_config
 from abi.evaluation.gates import GATES, Facts, GateResult, Gates, calibration_noise, judge, movement
 from abi.operations import GatesConfig
-from abi.outcomes import Calibration, CalibrationBin, Control, Evaluation, Gain, Slice
+from abi.outcomes import Calibration, CalibrationBin, Control, Evaluation, Gain, Signal, Slice
 from abi.problem import Check, Checks
+from abi.robustness import Perturbed, Robustness, Suffered
 from abi.types import Estimate
 
 
@@ -47,6 +48,7 @@ def facts(toy: Any) -> Facts:
         trained=trained, rows=200, primary="roc_auc", metrics={"roc_auc": estimate(0.9)},
         controls=(control("uniform", 0.0), control("baseline", -0.02)), slices=(slice_(0.8), slice_(0.73)),
         calibration=Calibration(bins=bins, error=0.05), latency_s=0.002, trials=1,
+        signal=Signal(chance=0.5, gain=gain(0.4, 0.8)),
     )  # fmt: skip
     passed = Check(name="x", column="age", severity="critical", status="passed", expected="", observed="")
     checks = Checks(problem=trained.plan.attention.scores.problem, suite_sha256="", results=(passed,))
@@ -67,7 +69,32 @@ def changed(facts: Facts, **fields: Any) -> Facts:
 
 def test_every_gate_has_a_setting_and_a_good_candidate_passes_all(facts: Facts) -> None:
     assert set(GATES) <= set(GatesConfig.model_fields)
-    assert {r.status for r in judge(facts, load_config(ambient=False).gates)} == {"passed"}
+    results = judge(facts, load_config(ambient=False).gates)
+    assert {r.name for r in results if r.status == "off"} == {"robustness"}  # asked for by its setting alone
+    assert {r.status for r in results if r.name != "robustness"} == {"passed"}
+
+
+def test_the_worst_change_of_middle_strength_decides_with_its_interval(facts: Facts) -> None:
+    def change(strength: str, loss: float) -> Perturbed:
+        own = Suffered(contender="model", value=estimate(0.8 - loss), loss=estimate(loss))
+        other = Suffered(contender="baseline", value=estimate(0.1), loss=estimate(0.7))  # of no concern
+        return Perturbed(kind="noise", what="noise", contenders=(own, other), strength=strength)  # type: ignore[arg-type]
+
+    found = Robustness(
+        metric="accuracy", rows=9, clean={"model": estimate(0.8)},
+        perturbed=(change("weak", 0.5), change("middle", 0.02), change("middle", 0.09), change("strong", 0.5)),
+    )  # fmt: skip
+    measured = changed(facts, robustness=found)
+    # 0.09 lost, 0.08 at the lower end: a tenth of 0.8
+    assert status(measured, "robustness", robustness=0.1) == "passed"
+    assert status(measured, "robustness", robustness=0.09) == "failed"
+    assert status(measured, "robustness") == "off"
+
+
+def test_a_gate_of_robustness_without_a_measurement_says_how_to_get_one(facts: Facts) -> None:
+    found = next(r for r in judge(facts, GatesConfig(robustness=0.1)) if r.name == "robustness")
+    assert found.status == "failed"
+    assert "evaluation.robust" in found.got
 
 
 def test_the_lower_end_of_the_gain_over_the_champion_decides(facts: Facts) -> None:
@@ -88,6 +115,16 @@ def test_a_champion_that_cannot_read_the_rows_stands_in_the_way(facts: Facts) ->
     found = judge(replace(facts, rival="the champion cannot read these rows: no column 'age'"), GatesConfig())
     assert found[0].status == "failed"
     assert "no column 'age'" in found[0].got
+
+
+def test_a_model_that_cannot_be_told_from_chance_stands_in_its_own_way(facts: Facts) -> None:
+    at_chance = changed(facts, signal=Signal(chance=0.5, gain=gain(0.01, 0.02)))  # lower end exactly 0
+    assert status(at_chance, "signal") == "failed"
+    assert status(at_chance, "signal", signal=False) == "off"
+    assert status(changed(facts, signal=None), "signal") == "off"
+    (found,) = (r for r in judge(at_chance, GatesConfig()) if r.name == "signal")
+    assert found.expected == "roc_auc better than chance (0.5) on held-out rows, interval considered"
+    assert found.got == "a gain of +0.0100 [+0.0000, +0.0200]"
 
 
 @pytest.mark.parametrize(("name", "margin"), [("uniform", 0.01), ("baseline", 0.02)])

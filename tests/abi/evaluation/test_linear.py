@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from abi.data.columns import Codes, Columns
+from abi.evaluation import linear
 from abi.evaluation.baseline import fit_baseline
-from abi.evaluation.linear import _matrices
+from abi.evaluation.linear import _encoder
 from abi.metrics import score
 
 CLASSES = {"binary": 2, "multiclass": 3, "regression": 0}
@@ -64,7 +65,7 @@ def _columns(numeric: list[float], codes: list[int], values: tuple[str, ...], ki
 def test_features_by_hand() -> None:
     train = _columns([1.0, 3.0, np.nan], [0, 1, -1], ("a b", "a"), [0, 0, -1])
     test = _columns([np.inf, 4.0], [0, 1], ("b a b", "c"), [1, 0])
-    first, second = (x.toarray() for x in _matrices([train, test], 1, [0]))
+    first, second = (_encoder([train], [0])(rows).toarray() for rows in (train, test))
     # number (mean 2, deviation 1) and whether it lacks | a, the one term of two texts, and no term | red, missing
     np.testing.assert_allclose(first, [[-1, 0, 1, 0, 1, 0], [1, 0, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1]])
     np.testing.assert_allclose(second, [[0, 1, 1, 0, 0, 0], [2, 0, 0, 1, 1, 0]])
@@ -78,3 +79,18 @@ def test_very_few_rows_and_texts_without_any_word(toy: Any, task: Any) -> None:
     codes = Codes(np.zeros(180, dtype=np.int32), ("",))
     silent = replace(table.train, categorical=(codes,))
     assert np.isfinite(fit_baseline(task, CLASSES[task], [silent], table.validation, 0, [0]).prediction).all()
+
+
+def test_very_many_weights_are_those_of_support_vector_machines(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "LARGE", 10)
+    table = toy.texts("multiclass", rows=600)
+    assert table.validation.target is not None
+    predict, name, size, _ = linear.fit_linear("multiclass", 4, [table.train], [0], seed=0)
+    prediction = predict(table.validation)
+    assert "support vector machines" in name
+    assert prediction.sum(axis=1) == pytest.approx(np.ones(len(prediction)))
+    assert (prediction[:, 3] == 0).all()  # a class that no row has
+    assert size % 3 == 0
+    metrics = score("multiclass", table.validation.target, prediction)
+    assert metrics["accuracy"] > 0.9
+    assert metrics["log_loss"] < 0.5

@@ -71,7 +71,8 @@ def test_a_winner_that_an_allocator_refuses_makes_way(made: Any) -> None:
     room = 420 * MIB - question.cluster.device.context_bytes - question.kept_bytes
 
     def trace(footprint: Footprint, rows: int, given: int) -> Peak:
-        assert given == room
+        # gradients of an earlier micro-batch lie there while the next one runs
+        assert given == room - (footprint.gradient_bytes if rows < question.job.global_batch else 0)
         mine = footprint.arithmetic == before.configuration.arithmetic
         return Peak(1.0, room + 1.0 if mine and rows == before.configuration.micro_batch else 0.0)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from abi.families.preparation import Preparation, parts_of, prepare
+from abi.problem import Task
 
 
 def test_features_by_how_they_are_encoded_keep_schema_order_and_place(toy: Any) -> None:
@@ -62,7 +63,7 @@ def test_nothing_is_learnt_of_a_feature_without_width(toy: Any) -> None:
 
 
 def test_a_text_starts_with_the_terms_that_pay_and_their_inverse_frequency(toy: Any) -> None:
-    table = toy.texts("binary", rows=200)
+    table = toy.texts("multiclass", rows=200)
     attention = toy.attention(table.problem, frugal=True, terms=table.terms)
     plan = toy.plan(table.problem, attention=attention, parameters=500)
     found, fitting = prepare(table.problem.schema, plan.capacity, table.train, attention)
@@ -76,6 +77,20 @@ def test_a_text_starts_with_the_terms_that_pay_and_their_inverse_frequency(toy: 
     rows = dict(zip(terms.terms, terms.rows, strict=True))
     expected = [math.log((1 + terms.texts) / (1 + rows[term])) + 1 for term in lexicon.terms]
     np.testing.assert_allclose(lexicon.inverse, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_for_one_output_a_text_keeps_the_terms_whose_fitted_values_add_most(toy: Any, task: Task) -> None:
+    table = toy.texts(task, rows=200)
+    attention = toy.attention(table.problem, frugal=True, terms=table.terms)
+    plan = toy.plan(table.problem, attention=attention, parameters=60)
+    found, fitting = prepare(table.problem.schema, plan.capacity, table.train, attention)
+    given, linear = plan.capacity.features[0], fitting.linear["t0"]
+    assert (given.width, given.entries, given.start_entries) == (1, len(linear.terms), len(linear.terms))
+    assert plan.predicted.parameters <= 60
+    assert {"says0", "says1"} <= set(found.lexicons["t0"].terms)
+    assert fitting.masks["t0"].shape == (given.entries, 1)
+    assert linear.shift.shape == (len(table.train),)
 
 
 def test_the_scale_of_a_numeric_target_is_its_own(toy: Any) -> None:

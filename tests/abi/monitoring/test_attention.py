@@ -11,8 +11,9 @@ import pytest
 from abi.config import load_config
 from abi.data.memory import read_memory
 from abi.monitored import Reference
-from abi.monitoring.attention import attention_drift, chance_band, data_weights, js_distance
+from abi.monitoring.attention import attention_drift, chance_band, js_distance
 from abi.scoring.score import score
+from abi.training.data_attention import data_weights
 from abi.types import ScoreBlend
 
 CONFIG = load_config(settings={"data.test": 0.0}, ambient=False)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from abi.inputs.kind import Step
 from abi.planning.allocate import Allotment, allocate
-from abi.planning.ladder import Step, utility
+from abi.planning.ladder import utility
 
 Ladders = list[tuple[Step, ...]]
 weights = st.lists(st.floats(0.01, 1), min_size=1, max_size=4).map(lambda w: [x / sum(w) for x in w])

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abi.inputs.categorical import EXTRA_ROWS
-from abi.planning.ladder import EVEN_WIDTH, MAX_ROWS, WIDTHS, ladder, step
+from abi.inputs.kind import EVEN_WIDTH, MAX_ROWS, WIDTHS
+from abi.planning.ladder import ladder, step
 from abi.problem import Feature
 
 

@@ -56,7 +56,7 @@ def test_three_are_named_each_is_feasible_as_it_is_written_and_the_least_relaxed
     planner, attention = _planner(toy, family), _attention(toy)
     message = str(refused(error, near))
     for n in near:
-        written = changed(envelope, [n.text.replace(" and ", ",")])
+        written = changed(envelope, [n.text.replace(" and ", ",")]).envelope
         assert written == n.envelope
         assert planner.divide(attention, envelope=written).canonical() == n.plan.canonical()
         assert f"{n.text} (" in message
@@ -101,9 +101,12 @@ def test_what_is_written_is_at_least_what_is_needed_and_hardly_more(value: int) 
 
 def test_what_if_lays_limits_over_an_envelope() -> None:
     envelope = Envelope(parameters=10, memory_bytes=5)
-    assert changed(envelope, ["memory=16GiB,parameters=100k", "latency=2ms"]) == Envelope(
+    assert changed(envelope, ["memory=16GiB,parameters=100k", "latency=2ms"]).envelope == Envelope(
         parameters=100_000, memory_bytes=16 * 2**30, latency_s=0.002
     )
+    other = changed(envelope, ["gpus=4,energy=1kWh", "cost=2.5"])
+    assert (other.gpus, other.envelope.energy_j, other.envelope.cost) == (4, 3.6e6, 2.5)
+    assert changed(envelope, ["memory=1GiB"]).gpus is None
 
 
 @pytest.mark.parametrize(
@@ -114,9 +117,10 @@ def test_what_if_lays_limits_over_an_envelope() -> None:
         ("memory=16", "use one of the units"),
         ("memory=0GiB", "above zero"),
         ("memory", "Expected a change as parameters=…"),
-        ("memroy=1GiB", "did you mean memory?"),
+        ("memroy=1GiB", "did you mean memory or energy?"),
         ("memory=1GiB,memory=2GiB", "they contradict each other"),
-        ("gpus=2", "plan again with --gpus for other devices"),
+        ("steps=2", "where attention is planned for, got 'steps=2': leave it out"),
+        ("cost=-1", "Expected a cost above zero"),
     ],
 )
 def test_what_no_envelope_is(text: str, said: str) -> None:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from abi.inputs.kind import Step
 from abi.planning import allocate
 from abi.planning.allocate import NEAR, SMALL, solve
 from abi.planning.knapsack import Knapsack, climb, knapsack
-from abi.planning.ladder import Step
 from abi.planning.machine import Machine
 from abi.planning.relaxation import open_rungs, relax
 

@@ -6,25 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 
 from abi.execution.allocator import allocated_peaks
 from abi.execution.footprint import footprint, phase_bytes
 from abi.execution.step import PHASES
 from abi.execution.target import Target
 from abi.families.artifact import Blueprint, build
-from abi.families.network import Cells, multiply_accumulates
+from abi.families.network import multiply_accumulates
 from abi.families.preparation import prepare
 from abi.planning.cost import total_width
 from abi.planning.traced import rows_of, training_of
 from abi.types import Plan
 
 TASKS = ("binary", "multiclass", "regression")
-
-
-def _tensors(cells: Cells) -> list[torch.Tensor]:
-    numeric = [] if cells.numeric is None else [cells.numeric.row, cells.numeric.fraction]
-    return [*numeric, *(part for part in (cells.category, cells.shared) if part is not None)]
 
 
 def _plan(toy: Any, table: Any, **attention: Any) -> Plan:
@@ -64,7 +58,7 @@ def test_a_row_takes_what_an_encoded_one_takes(toy: Any, task: Any) -> None:
         prior=tuple(w.weight for w in plan.attention.weights), dropout=0.0,
     )  # fmt: skip
     cells = build(blueprint, low_precision=False).encode(table.train, fitting)
-    real = sum(t.numel() * t.element_size() for t in _tensors(cells)) / cells.rows
+    real = sum(t.numel() * t.element_size() for t in cells.tensors()) / cells.rows
     assert rows_of(plan).row_bytes == real + (4 if task == "regression" else 8)
 
 

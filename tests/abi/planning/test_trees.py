@@ -130,5 +130,5 @@ def test_text_is_for_the_network_alone(toy: Any) -> None:
     plan = plan_family(attention, Envelope(), toy.config(training__family="auto"), toy.machine, **size)
     assert (plan.family, plan.trees) == ("network", None)
     assert "for the network alone" in plan.reasons[-1]
-    with pytest.raises(UsageError, match="text in 'c'"):
+    with pytest.raises(UsageError, match="texts or pictures in 'c'"):
         plan_family(attention, Envelope(), toy.config(training__family="trees"), toy.machine, **size)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from abi.inputs.region import LEVELS, region_macs, trunk_parameters
+from abi.media.grid import region_names
 from abi.outcomes import Calibration, CalibrationBin, Control, Epoch, Evaluation, Gain, Slice, Trained
-from abi.problem import Check, Checks, DataFile, Feature, Problem, Schema, SetAside, Snapshot, Split, Task
+from abi.problem import Check, Checks, DataFile, Feature, Grid, Problem, Schema, SetAside, Snapshot, Split, Task
 from abi.report.content import Report, Round
 from abi.types import (
     Attention,
@@ -19,6 +21,7 @@ from abi.types import (
     Execution,
     FeatureCapacity,
     FeatureScore,
+    GridCapacity,
     LayerSplit,
     Plan,
     Scores,
@@ -48,6 +51,8 @@ METRICS: dict[Task, dict[str, float]] = {
     "multiclass": {"accuracy": 0.9312, "log_loss": 0.1911},
     "regression": {"rmse": 46213.4, "mae": 30120.9, "r2": 0.8377},
 }
+BASE = 8
+"""Channels of the first stage of each picture's encoder."""
 HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 
@@ -55,7 +60,7 @@ def estimate(value: float, half: float) -> Estimate:
     return Estimate(value=value, low=value - half, high=value + half)
 
 
-def problem(names: list[str], task: Task) -> Problem:
+def problem(names: list[str], task: Task, grids: tuple[Grid, ...] = ()) -> Problem:
     features = tuple(
         Feature(
             name=n,
@@ -65,6 +70,11 @@ def problem(names: list[str], task: Task) -> Problem:
             missing_share=0.0,
         )
         for n in names
+    )
+    features += tuple(
+        Feature(name=n, column=grid.column, kind="region", distinct=32, missing_share=0.25, place=i)
+        for grid in grids
+        for i, n in enumerate(region_names(grid))
     )
     classes = {"binary": ("<=50K", ">50K"), "multiclass": ("a", "b", "c"), "regression": ()}[task]
     file = DataFile(
@@ -82,6 +92,7 @@ def problem(names: list[str], task: Task) -> Problem:
             task=task,
             classes=classes,
             features=features,
+            grids=grids,
             set_aside=(
                 SetAside(column="fnlwgt", kind="id", reason="a different value in almost every row: 21,648 of 32,561"),
                 SetAside(column="comment", kind="text", reason="free text is not used yet"),
@@ -152,8 +163,11 @@ def attention(of: Scores, temperature: float | None, before: Attention | None) -
 
 
 def plan(of: Attention, even: bool = False) -> Plan:
+    schema = of.scores.problem.schema
+    regions = {f.name: f for f in schema.features if f.kind == "region"}
     count = len(of.weights)
     shares = [1 / count if even else w.weight for w in of.weights]
+    levels = {n: LEVELS if even else f.place % (LEVELS + 1) for n, f in regions.items() if f.place is not None}
     features = tuple(
         FeatureCapacity(
             feature=w.feature,
@@ -163,8 +177,29 @@ def plan(of: Attention, even: bool = False) -> Plan:
             parameters=round(42_000 * a),
             reason=f"attention {100 * a:.1f}% buys {max(2, round(200 * a))} of 200 columns; the next step would cost 510 parameters",
         )
+        if w.feature not in regions
+        else FeatureCapacity(
+            feature=w.feature,
+            width=levels[w.feature] * BASE,
+            bins=0,
+            rows=0,
+            parameters=0,
+            reason=f"{levels[w.feature]} of 4 parts of the channels",
+            grid=regions[w.feature].column,
+        )
         for w, a in zip(of.weights, shares, strict=True)
     )
+    sizes = tuple(
+        GridCapacity(
+            column=g.column,
+            base=BASE,
+            parameters=trunk_parameters(g.channels, BASE),
+            macs=sum(region_macs(g, BASE, levels[n]) for n in region_names(g)),
+            activations=30_000,
+        )
+        for g in schema.grids
+    )
+    macs = 1_000_000 + sum(size.macs for size in sizes) if sizes else None
     return Plan(
         attention=of,
         envelope=Envelope(parameters=150_000, memory_bytes=4 * 2**30, train_time_s=180.0, latency_s=None),
@@ -175,9 +210,10 @@ def plan(of: Attention, even: bool = False) -> Plan:
             blocks=3,
             block_width=160,
             layers=LayerSplit(feature_extraction=41_870, middle=98_240, output=5_152),
+            grids=sizes,
         ),
         execution=Execution(device="cpu", precision="float32", batch_rows=256, epochs=60, steps=5_220, threads=2),
-        predicted=Cost(parameters=145_262, memory_bytes=212 * 2**20, train_time_s=88.0, latency_s=0.0021),
+        predicted=Cost(parameters=145_262, memory_bytes=212 * 2**20, train_time_s=88.0, latency_s=0.0021, macs=macs),
         reasons=(
             "Parameters are the limit that binds: 145k of 150k are used; one more block would take 51k.",
             "Feature extraction gets 29% of the parameters: wider encoders stopped paying on validation data above that.",
@@ -278,11 +314,13 @@ def make_report(
     uniform: Estimate | None = None,
     baseline: Estimate | None = None,
     temperature: float | None = 0.4,
+    grids: tuple[Grid, ...] = (),
     **changes: Any,
 ) -> Report:
-    """A report over `values` (feature -> score); further arguments replace fields of the report."""
+    """A report over `values` (feature -> score) and the regions of `grids`; further arguments replace fields of the report."""
     values = CENSUS if values is None else values
-    of = problem(list(values), task)
+    of = problem(list(values), task, grids)
+    values = values | {f.name: 0.2 + 0.05 * (f.place or 0) for f in of.schema.features if f.kind == "region"}
     results = [
         Check(
             name="expect_column_values_to_not_be_null",

@@ -7,11 +7,13 @@ import pytest
 from rich.console import Console
 
 from abi.outcomes import Gain
+from abi.problem import Grid
 from abi.report.axis import Axis
 from abi.report.content import without_credentials
 from abi.report.summary import headline, standing, terminal_summary, verdict
 from abi.report.wording import clean, decimals, interval, number, percent, plural
 from abi.types import Estimate
+from tasks.result import macs
 
 GAIN = Estimate(value=0.0031, low=0.0012, high=0.005)
 NONE = Estimate(value=0.0004, low=-0.001, high=0.0018)
@@ -137,3 +139,32 @@ def test_axis_places_values_and_clips_them():
     assert axis.span(1, 3) == (25, 50)
     assert Axis.upto([]).at(0.5) == 50
     assert Axis.over([2.0, 2.0]).at(2.0) == 50
+
+
+def test_regions_are_one_line_with_what_they_were_given(make_report):
+    grid = Grid(
+        column="photo", medium="image", channels=3, height=64, width=64, rows=8, cols=8, mean=(90.0,) * 3, deviation=(40.0,) * 3
+    )  # fmt: skip
+    report = make_report({"age": 0.4}, grids=(grid,))
+    text = printed(terminal_summary(report))
+    assert text.count("photo") == 2
+    assert "64 regions" in text
+    assert "of the multiply-accumulates" in text
+    line = next(line for line in text.splitlines() if "multiply-accumulates  " in line)
+    # an even split: 161,280 multiply-accumulates in each region with 8 channels of the first stage, and 1M in the backbone
+    assert "even 11.3M" in line
+    assert "multiply-accumulates  " not in printed(terminal_summary(make_report()))
+
+
+def test_multiply_accumulates_beside_the_even_splits(make_report):
+    grid = Grid(
+        column="photo", medium="image", channels=3, height=16, width=16, rows=2, cols=2, mean=(90.0,) * 3, deviation=(40.0,) * 3
+    )  # fmt: skip
+    # levels 0, 1, 2 and 3 of 4: 12,672 + 43,776 + 93,312; the even split: 4 times 161,280; 1M in the backbone
+    assert macs(make_report({"age": 0.4}, grids=(grid,))) == {
+        "model": 1_149_760,
+        "control": 1_645_120,
+        "ratio": pytest.approx(1_149_760 / 1_645_120),
+    }
+    assert macs(make_report({"age": 0.4}, grids=(grid,), control_plan=None)) == {"model": 1_149_760}
+    assert macs(make_report()) == {}

@@ -6,11 +6,13 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from abi.outcomes import TermWidth
 from abi.report.embed import unpack
 from abi.report.page import render
+from abi.report.texts import _said, chosen
 from abi.types import FeatureCapacity, TermScores
 
 
@@ -157,3 +159,13 @@ def test_the_text_with_the_most_attention_comes_first(make_report):
     report = make_report({"a": 0.1, "b": 0.9}, rounds=1)
     html = render(_with_terms(report, ["a", "b"], 2))
     assert html.index("Terms of <bdi>b</bdi>") < html.index("Terms of <bdi>a</bdi>")
+
+
+def test_rows_of_several_labels_are_right_where_the_whole_set_is(make_report):
+    schema = replace(make_report().checks.problem.schema, task="multilabel", classes=("a", "b", "c"))
+    predicted = np.array([[0.9, 0.1, 0.1], [0.2, 0.8, 0.7], [0.1, 0.6, 0.4], [0.3, 0.2, 0.1]])
+    target = np.array([[1, 0, 0], [0, 1, 1], [1, 1, 0], [0, 0, 0]], dtype=bool)
+    assert chosen(schema, predicted, target, [9, 9, 9, 9]) == [0, 1, 3, 2]
+    assert chosen(schema, predicted, target, [9, 1, 9, 9]) == [0, 3, 2]  # a text of one word shows little
+    assert _said(schema, predicted[1]) == "b, c"
+    assert _said(schema, target[3].tolist()) == "none"

@@ -11,7 +11,7 @@ import pytest
 
 from abi.data.columns import Codes
 from abi.scoring.edges import Target, _class_target, _numeric_target
-from abi.scoring.text_bins import BUCKETS, TextBins, _half, text_bins
+from abi.scoring.text_bins import BUCKETS, TextBins, half_of, text_bins
 
 
 def _target(classes: int) -> Target:
@@ -80,7 +80,7 @@ def test_a_text_is_told_apart_by_the_model_that_did_not_see_it() -> None:
     blind = replace(bins, models=(replace(bins.models[0], lift=0 * bins.models[0].lift), bins.models[1]))
     codes = Codes(np.arange(400, dtype=np.int32), tuple(texts))
     changed = bins.codes(codes) != blind.codes(codes)
-    halves = np.array([_half(text) for text in texts])
+    halves = np.array([half_of(text) for text in texts])
     assert not changed[halves == 0].any()  # model 0 was made of these
     assert changed[halves == 1].any()
 

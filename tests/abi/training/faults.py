@@ -21,9 +21,9 @@ from abi.training.watch import Unwatched
 
 def scarce(run: Callable[..., Any], rank: int, most: int, after: int, **given: Any) -> Any:
     """In the process of that rank memory runs out for more than `most` training rows at a time, `after` so many calls."""
-    real, calls = Network.forward, [0]
+    real, calls = Network.embed, [0]
 
-    def forward(self: Network, cells: Any) -> Any:
+    def embed(self: Network, cells: Any) -> Any:
         if self.training:
             calls[0] += 1
             if calls[0] > after and cells.rows > most:
@@ -32,7 +32,7 @@ def scarce(run: Callable[..., Any], rank: int, most: int, after: int, **given: A
         return real(self, cells)
 
     if given["group"].rank == rank:
-        Network.forward = forward  # type: ignore[method-assign]
+        Network.embed = embed  # type: ignore[method-assign]
     return run(**given)
 
 

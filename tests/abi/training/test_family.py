@@ -110,13 +110,19 @@ def test_each_family_is_trained_alone_where_it_is_asked_for(toy: Any) -> None:
     assert (network.trained.choice, trees.trained.choice) == (None, None)
 
 
-def _attention(toy: Any, table: Any, setting: str) -> Any:
+def _attention(toy: Any, table: Any, setting: str, parameters: int | None = None) -> Any:
     config = toy.config(training__family=setting, training__trees__rounds=10, attention__temperatures=[0.5])
     scores = toy.scores(table.problem, [0.9, 0.1, 0.2])
 
     def plan(attention: Any, family: Any) -> Any:
         return plan_family(
-            attention, Envelope(), config, toy.machine, train_rows=180, validation_rows=60, family=family
+            attention,
+            Envelope(parameters=parameters),
+            config,
+            toy.machine,
+            train_rows=180,
+            validation_rows=60,
+            family=family,
         )
 
     return fit_families(scores, config, plan, table.train, table.validation)
@@ -132,6 +138,18 @@ def test_each_family_has_its_own_trials(toy: Any) -> None:
     assert both.trials == network.trials
     assert both.trees == trees.trees
     assert trial_count(both) == max(len(both.trials), len(trees.trials)) >= 2
+
+
+def test_ids_go_in_as_categories_where_their_statistics_do_not_fit(toy: Any) -> None:
+    table = toy.table("binary")
+    kinds = {"x0": "numeric", "x1": "numeric", "c0": "categorical"}
+    many = replace(table, problem=toy.problem(kinds, "binary", {"x0": 240, "x1": 240, "c0": 5000}))
+    roomy, tight = (_attention(toy, many, "trees", limit).trees for limit in (None, 4000))
+    assert roomy is not None
+    assert len(roomy.treatments) == 2
+    assert tight is not None
+    assert (tight.treatments, tight.statistics) == ((), False)
+    assert len(tight.trials) >= 2
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

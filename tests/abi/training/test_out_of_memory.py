@@ -36,16 +36,16 @@ def scarce(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes memory run out for more than so many training rows at a time, from that call on."""
 
     def set_up(most: int, *, after: int = 0, error: Exception | None = None) -> None:
-        real, calls = Network.forward, [0]
+        real, calls = Network.embed, [0]
 
-        def forward(self: Network, cells: Any) -> Any:
+        def embed(self: Network, cells: Any) -> Any:
             if self.training:
                 calls[0] += 1
                 if calls[0] > after and cells.rows > most:
                     raise error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
             return real(self, cells)
 
-        monkeypatch.setattr(Network, "forward", forward)
+        monkeypatch.setattr(Network, "embed", embed)
 
     return set_up
 

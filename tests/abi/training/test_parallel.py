@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from abi.problem import Task
 from abi.training import loop
 from abi.training.checkpoint import Progress
 from abi.training.pace import LOOK_EVERY, SETTLED, Pace
@@ -57,12 +58,14 @@ def _plan(toy: Any, table: Any, config: Any, parameters: int | None = None, **ex
     return replace(plan, execution=replace(plan.execution, **execution))
 
 
-def test_two_processes_have_the_losses_of_one(toy: Any) -> None:
-    """Texts lose cells on the way, the weights are averaged, and the last step has an odd number of rows."""
-    table, config = toy.texts("binary", rows=402), toy.config(**{"training.checkpoint": "1us"})
+@pytest.mark.parametrize("task", ["multiclass", "binary"])
+def test_two_processes_have_the_losses_of_one(toy: Any, task: Task) -> None:
+    """Texts lose cells on the way or are single numbers, weights are averaged, and the last step has an odd number of rows."""
+    table, config = toy.texts(task, rows=402, numeric=task == "binary"), toy.config(**{"training.checkpoint": "1us"})
     steps = {"batch_rows": 64, "epochs": 4, "steps": 20}
-    plan = _plan(toy, table, config, 200, dropout=0.0, term_dropout=0.0, average=0.9, weight_decay=0.01, **steps)
-    assert any(f.start_entries > f.entries for f in plan.capacity.features)
+    limit = 200 if task == "multiclass" else None
+    plan = _plan(toy, table, config, limit, dropout=0.0, term_dropout=0.0, average=0.9, weight_decay=0.01, **steps)
+    assert any(f.start_entries > f.entries for f in plan.capacity.features) == (task == "multiclass")
     alone, notes = loop.train(plan, table.train, table.validation, config, seed=0).trained, Notes()
     both = loop.train(plan, table.train, table.validation, config, seed=0, watcher=notes, processes=2).trained
     assert alone.history[-1].validation_loss < alone.history[0].validation_loss - 0.01

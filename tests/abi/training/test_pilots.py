@@ -50,6 +50,13 @@ def test_the_temperature_with_clearly_the_least_loss_is_taken(toy: Any, losses: 
     assert [(t.temperature, t.loss) for t in found.trials] == [(None, 0.9), (1.0, 0.7), (0.4, 0.3), (0.1, 0.5)]
 
 
+def test_nothing_steeper_is_tried_than_what_is_clearly_worse(toy: Any, losses: dict[Any, float]) -> None:
+    losses.update({None: 0.5, 1.0: 0.4, 0.4: 0.6, 0.1: 0.1})
+    found = _choose(toy, toy.table("binary"))
+    assert [t.temperature for t in found.trials] == [None, 1.0, 0.4]
+    assert found.temperature == 1.0
+
+
 def test_ties_go_to_the_even_split(toy: Any, losses: dict[Any, float]) -> None:
     losses.update({None: 0.5, 1.0: 0.5, 0.4: 0.5, 0.1: 0.5})
     assert _choose(toy, toy.table("binary")).temperature is None
@@ -103,6 +110,18 @@ def test_a_pilot_has_the_plans_capacity_and_a_consistent_schedule(toy: Any) -> N
         assert 1 <= execution.epochs <= plan.execution.epochs
         assert execution.steps == execution.epochs * -(-rows // execution.batch_rows)
     assert pilots.shortened(plan, 50, 0.5).capacity == plan.capacity
+
+
+@pytest.mark.parametrize(("train_time_s", "epochs"), [(1.0, 40), (15.0, 14), (100.0, 5), (1e6, 5)])
+def test_long_pilots_are_cut_to_a_share_of_the_training_together(toy: Any, train_time_s: float, epochs: int) -> None:
+    """40 epochs of 10 steps, 30% asked for: short ones have 600 steps, long ones 80% of the epochs together."""
+    plan = toy.plan(toy.table("binary").problem)
+    execution = replace(plan.execution, epochs=40, batch_rows=100, steps=400)
+    plan = replace(plan, execution=execution, predicted=replace(plan.predicted, train_time_s=train_time_s))
+    found = pilots.shortened(plan, 1000, 0.3, of=6).execution.epochs
+    assert found == epochs
+    if train_time_s > 50:
+        assert 6 * found / 40 <= 1
 
 
 def test_a_steeper_split_is_not_taken_for_a_gain_within_noise(toy: Any) -> None:
@@ -180,7 +199,7 @@ def test_one_text_alone_has_no_temperatures(toy: Any, frugal_losses: Any) -> Non
 
 def test_an_even_split_that_does_not_fit_leaves_the_frugal_one(toy: Any, frugal_losses: Any) -> None:
     frugal_losses.update({(None, True): 0.9, (0.4, True): 0.3})
-    table = toy.texts("binary", numeric=2)  # a row of width 1 for each of some hundred terms
+    table = toy.texts("multiclass", numeric=2)  # a row of width 1 for each of some hundred terms
     found, tried = _tried(toy, table, parameters=len(table.terms[0].terms))
     assert tried == [(None, True), (0.4, True)]
     assert (found.temperature, found.frugal) == (0.4, True)

@@ -62,7 +62,7 @@ def _built(toy: Any, table: Any, plan: Plan) -> tuple[Network, Shrinker]:
 
 
 def test_the_least_useful_cells_go_and_their_moments_with_them(toy: Any) -> None:
-    table = toy.texts("binary")
+    table = toy.texts("multiclass")
     plan = _plan(toy, table)
     network, shrinker = _built(toy, table, plan)
     average, _ = _built(toy, table, plan)
@@ -147,7 +147,7 @@ class _Store:
 @pytest.mark.parametrize("average", [0.0, 0.9])
 @pytest.mark.parametrize("kill_at", [7, 14, 20, 32])  # 36 steps: before, in and after the stages of dropping
 def test_killed_while_cells_go_it_ends_with_the_same_weights(toy: Any, kill_at: int, average: float) -> None:
-    table = toy.texts("binary")
+    table = toy.texts("multiclass")
     plan = _plan(toy, table, average=average)
     whole, store = _train(toy, table, plan), _Store()
     with pytest.raises(_Killed):
@@ -162,13 +162,13 @@ def test_killed_while_cells_go_it_ends_with_the_same_weights(toy: Any, kill_at: 
 
 
 def test_no_epoch_is_kept_before_the_last_cells_went(toy: Any) -> None:
-    table = toy.texts("binary")
+    table = toy.texts("multiclass")
     fitted = _train(toy, table, _plan(toy, table))
     assert fitted.trained.best_epoch >= 4  # of 6, as the last cells go at 0.6
 
 
 def test_a_clock_that_cuts_training_short_leaves_no_more_cells_than_planned(toy: Any) -> None:
-    table = toy.texts("binary")
+    table = toy.texts("multiclass")
     plan = _plan(toy, table)
     plan = replace(plan, envelope=replace(plan.envelope, train_time_s=1e-4))
     fitted = _train(toy, table, plan)

@@ -1,0 +1,219 @@
+"""What is known of users and items at a moment: from the rows before it, and looked up for the rows after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+from abi.values import Floats, Value
+
+TURNS: Final = 4
+USER_ROWS: Final = 3.0
+ITEM_ROWS: Final = 6.0
+SET_ROWS: Final = 10.0
+"""So many rows of the mean stand beside those that are there: means of few rows are drawn to what is expected."""
+CONTENT_ROWS: Final = 20.0
+HALF_LIFE_DAYS: Final = 500.0
+_DAY_S: Final = 86_400.0
+YEARS: Final = (1940, 1960, 1970, 1980, 1990, 2000, 2005, 2010, 2015, 2020)
+
+Numbers = Float64[np.ndarray, " rows"]
+
+
+@dataclass(frozen=True)
+class Events:
+    """Rows of users and items: codes (-1 is unknown), days, the target, which values of sets they have, the year of the title.
+
+    `target` is NaN where it is not known.
+    """
+
+    user: Int64[np.ndarray, " rows"]
+    item: Int64[np.ndarray, " rows"]
+    days: Numbers
+    target: Numbers
+    values: Bool[np.ndarray, "rows values"]
+    year: Numbers
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.user)
+
+    def take(self, index: np.ndarray) -> Events:
+        """Some of the rows."""
+        parts = (self.user, self.item, self.days, self.target, self.values, self.year)
+        return Events(*(part[index] for part in parts))
+
+    @property
+    def content(self) -> Float64[np.ndarray, "rows columns"]:
+        """What of a row is not its ids: the values of its sets, and its year on a broken line."""
+        year = np.where(np.isnan(self.year), YEARS[len(YEARS) // 2], self.year)
+        line = [np.clip((year - first) / 10, 0, 1) for first in YEARS]
+        return np.column_stack([self.values.astype(np.float64), *line])
+
+
+@dataclass(frozen=True, kw_only=True)
+class History(Value):
+    """Means and counts of users and items up to a moment, in single precision. Days are counted since 1970.
+
+    With m the mean of the target, a user's mean is u in y = m + u + i, an item's i; both are drawn to what is expected of
+    few rows: users to 0, items to what their sets and year have (`content`, a ridge regression).
+    """
+
+    users: tuple[str, ...]
+    items: tuple[str, ...]
+    mean: float
+    user_count: Floats
+    user_mean: Floats
+    user_last: Floats
+    user_values: Floats
+    item_count: Floats
+    item_sum: Floats
+    recent_count: Floats
+    recent_sum: Floats
+    item_last: Floats
+    item_first: Floats
+    content: Floats
+    content_mean: Floats
+
+
+def remember(events: Events, users: Sequence[str], items: Sequence[str]) -> History | None:
+    """The history of these rows, those without a target left out; None where no row is left. Takes time linear in the rows."""
+    rows = events.take(~np.isnan(events.target) & (events.user >= 0) & (events.item >= 0) & ~np.isnan(events.days))
+    if not len(rows):
+        return None
+    size_u, size_i = len(users), len(items)
+    mean = float(rows.target.mean())
+    centred = rows.target - mean
+    user_count, item_count = np.bincount(rows.user, minlength=size_u), np.bincount(rows.item, minlength=size_i)
+    user_mean, item_mean = np.zeros(size_u), np.zeros(size_i)
+    for _ in range(TURNS):  # alternating: each side's mean of what the other leaves
+        user_mean = np.bincount(rows.user, centred - item_mean[rows.item], size_u) / (user_count + USER_ROWS)
+        item_mean = np.bincount(rows.item, centred - user_mean[rows.user], size_i) / (item_count + ITEM_ROWS)
+    left = centred - user_mean[rows.user]
+    content, content_mean = _ridge(rows.content, left)
+    age = rows.days.max() - rows.days
+    weight = 0.5 ** (age / HALF_LIFE_DAYS)
+    own = left - item_mean[rows.item]
+    kinds = rows.values.shape[1]
+    by_value = [
+        np.bincount(rows.user, own * rows.values[:, k], size_u)
+        / (np.bincount(rows.user, rows.values[:, k], size_u) + SET_ROWS)
+        for k in range(kinds)
+    ]
+    user_last, item_last, item_first = (
+        np.full(size, at) for size, at in ((size_u, -1.0), (size_i, -1.0), (size_i, np.inf))
+    )
+    np.maximum.at(user_last, rows.user, rows.days)
+    np.maximum.at(item_last, rows.item, rows.days)
+    np.minimum.at(item_first, rows.item, rows.days)
+    return History(
+        users=tuple(users),
+        items=tuple(items),
+        mean=_single(np.array([mean]))[0],
+        user_count=_single(user_count),
+        user_mean=_single(user_mean),
+        user_last=_single(user_last),
+        user_values=_single(np.column_stack(by_value) if by_value else np.empty((size_u, 0))),
+        item_count=_single(item_count),
+        item_sum=_single(np.bincount(rows.item, left, size_i)),
+        recent_count=_single(np.bincount(rows.item, weight, size_i)),
+        recent_sum=_single(np.bincount(rows.item, left * weight, size_i)),
+        item_last=_single(item_last),
+        item_first=_single(np.where(np.isinf(item_first), -1.0, item_first)),
+        content=_single(content),
+        content_mean=_single(content_mean),
+    )
+
+
+def recall(history: History | None, rows: Events) -> dict[str, Numbers]:
+    """What the history says of each row: `user_count`, `user_mean`, .. (see the keys); of no history only zero counts."""
+    none = np.full(len(rows), np.nan)
+    if history is None:
+        named = (
+            "user_mean",
+            "user_since",
+            "user_values",
+            "item_mean",
+            "item_recent",
+            "item_since",
+            "item_age",
+            "content",
+        )
+        return {"user_count": np.zeros(len(rows)), "item_count": np.zeros(len(rows)), **dict.fromkeys(named, none)}
+    user, item = _looking(history, "user_", rows.user), _looking(history, "item_", rows.item)
+    recent = _looking(history, "recent_", rows.item)
+    known, seen = user["count"] > 0, item["count"] > 0
+    intercept = -float(np.array(history.content_mean) @ np.array(history.content))
+    expected = rows.content @ np.array(history.content) + intercept
+    mean = (item["sum"] + ITEM_ROWS * expected) / (item["count"] + ITEM_ROWS)
+    return {
+        "user_count": user["count"],
+        "user_mean": np.where(known, user["mean"], np.nan),
+        "user_since": np.where(known, rows.days - user["last"], np.nan),
+        "user_values": _of_values(history, rows, known),
+        "item_count": item["count"],
+        "item_mean": mean,
+        "item_recent": (recent["sum"] + 2 * mean) / (recent["count"] + 2),
+        "item_since": np.where(seen, rows.days - item["last"], np.nan),
+        "item_age": np.where(seen, rows.days - item["first"], np.nan),
+        "content": expected,
+    }
+
+
+def kept(history: History) -> History:
+    """Without users and items that have no rows."""
+    users, items = np.array(history.user_count) > 0, np.array(history.item_count) > 0
+    values = np.array(history.user_values).reshape(len(history.users), -1)[users]
+    chosen: dict[str, object] = {"user_values": tuple(values.ravel().tolist())}
+    for name in ("users", "user_count", "user_mean", "user_last"):
+        chosen[name] = tuple(v for v, there in zip(getattr(history, name), users, strict=True) if there)
+    for name in ("items", "item_count", "item_sum", "recent_count", "recent_sum", "item_last", "item_first"):
+        chosen[name] = tuple(v for v, there in zip(getattr(history, name), items, strict=True) if there)
+    return History(**{**{name: getattr(history, name) for name in history.__dataclass_fields__}, **chosen})
+
+
+def places(known: Sequence[str]) -> Mapping[str, int]:
+    """Id -> code."""
+    return {name: place for place, name in enumerate(known)}
+
+
+def to_days(seconds: Numbers) -> Numbers:
+    """Seconds since 1970 as days."""
+    return seconds / _DAY_S
+
+
+def _of_values(history: History, rows: Events, known: Bool[np.ndarray, " rows"]) -> Numbers:
+    """The user's mean over the values that the row has."""
+    table = np.array(history.user_values).reshape(len(history.users), -1)
+    count = rows.values.sum(axis=1)
+    told = known & (count > 0)
+    found = np.full(len(rows), np.nan)
+    found[told] = (table[rows.user[told]] * rows.values[told]).sum(axis=1) / count[told]
+    return found
+
+
+def _looking(history: History, prefix: str, codes: Int64[np.ndarray, " rows"]) -> dict[str, Numbers]:
+    """Each figure of that side for the rows; 0 for codes of -1."""
+    names = {
+        "user_": ("count", "mean", "last"),
+        "item_": ("count", "sum", "last", "first"),
+        "recent_": ("count", "sum"),
+    }
+    return {name: np.append(np.array(getattr(history, prefix + name)), 0.0)[codes] for name in names[prefix]}
+
+
+def _ridge(content: Float64[np.ndarray, "rows columns"], target: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and the columns' means of a ridge regression; the target is about 0."""
+    middle = content.mean(axis=0)
+    centred = content - middle
+    gram = centred.T @ centred + CONTENT_ROWS * np.eye(content.shape[1])
+    return np.linalg.solve(gram, centred.T @ target), middle
+
+
+def _single(values: np.ndarray) -> tuple[float, ...]:
+    """As they are stored, so that what is looked up is the same before and after storing."""
+    return tuple(values.astype(np.float32).astype(np.float64).ravel().tolist())

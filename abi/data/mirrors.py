@@ -1,0 +1,52 @@
+"""Which image columns training may mirror, from the sampled training rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float64
+
+from abi.data.media import SAMPLED
+from abi.data.reader import Reader
+from abi.media.mirror import is_mirrored
+from abi.problem import Grid, Problem, Schema
+
+if TYPE_CHECKING:
+    from abi.data.columns import Columns
+    from abi.data.table import Tabular
+    from abi.reading import MediaConfig
+
+
+def with_mirrors(problem: Problem, table: Tabular, config: MediaConfig) -> Schema:
+    """The schema with `mirrored` decided for each of its image columns."""
+    schema = problem.schema
+    images = [grid for grid in schema.grids if grid.medium == "image"]
+    if not images or config.mirror is False:
+        return schema
+    found = {grid.column: True for grid in images}
+    if config.mirror == "auto":
+        regions = [feature for feature in schema.features if feature.kind == "region"]
+        chunks = Reader(problem, table).of(regions).sampled().chunks("train", SAMPLED)
+        found = _told(schema, next(chunks))
+    return replace(schema, grids=tuple(_decided(grid, found) for grid in schema.grids))
+
+
+def _told(schema: Schema, rows: Columns) -> dict[str, bool]:
+    axes = _axes(schema, rows)
+    return {
+        grid.column: is_mirrored(pictures, grid, axes)
+        for grid, pictures in zip(schema.grids, rows.pictures, strict=True)
+    }
+
+
+def _decided(grid: Grid, found: dict[str, bool]) -> Grid:
+    return replace(grid, mirrored=grid.medium == "image" and found[grid.column])
+
+
+def _axes(schema: Schema, rows: Columns) -> Float64[np.ndarray, "rows axes"]:
+    assert rows.target is not None
+    if schema.task != "regression":
+        return np.eye(len(schema.classes))[rows.target.astype(np.int64)]
+    return np.asarray((rows.target - rows.target.mean()) / (rows.target.std() or 1.0))[:, None]

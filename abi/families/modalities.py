@@ -1,0 +1,63 @@
+"""Modalities: the table's columns together, each text, each column of images or sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from abi.problem import Feature, Schema
+
+TABLE: Final = "table"
+OF_TABLE: Final = frozenset({"numeric", "categorical", "boolean"})
+
+
+def modality_of(feature: Feature) -> str:
+    """The modality that a feature is of: its column, or the table."""
+    return TABLE if feature.kind in OF_TABLE else feature.column
+
+
+def modalities(schema: Schema) -> tuple[str, ...]:
+    """All of them, in the order of their first feature."""
+    return tuple(dict.fromkeys(modality_of(feature) for feature in schema.features))
+
+
+def listeners(weights: Float[np.ndarray, " modalities"], members: int) -> list[int]:
+    """Of late fusion: the modality that each ensemble member reads, as many members as attention gives it, at least one.
+
+    The members' average is then sum_m a_m p_m over the modalities' own predictions p_m, with attention a in steps of
+    1 / members (largest remainders).
+
+    Args:
+        weights: attention of each modality; they sum to 1.
+        members: at least as many as there are modalities.
+    """
+    spare = members - len(weights)
+    exact = weights * spare
+    counts = np.floor(exact).astype(int)
+    order = np.argsort(-(exact - counts), kind="stable")
+    counts[order[: spare - counts.sum()]] += 1
+    return [m for m, count in enumerate(counts) for _ in range(count + 1)]
+
+
+def heard(rows: int, count: int, share: float, device: torch.device) -> Bool[Tensor, "rows modalities"]:
+    """Which modalities a training row is given: each is left out with probability `share`, but never all of them.
+
+    References:
+        Neverova et al. 2016, "ModDrop" (arXiv 1501.00102).
+    """
+    kept = torch.rand(rows, count, device=device) >= share
+    return kept | ~kept.any(dim=1, keepdim=True)
+
+
+def shares(prior: Sequence[float], schema: Schema) -> Float[np.ndarray, " modalities"]:
+    """Attention of each modality: the sum over its features."""
+    names = modalities(schema)
+    total = np.zeros(len(names))
+    for feature, weight in zip(schema.features, prior, strict=True):
+        total[names.index(modality_of(feature))] += weight
+    return np.asarray(total / total.sum())

@@ -1,0 +1,140 @@
+"""Sections of ``abi.yaml`` about the rows: which columns are what, how media and series are read, what is held out, checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from abi.problem import WindowStatistic
+from abi.sections import Section, Share
+
+
+class MediaConfig(Section):
+    """How images and sounds are read."""
+
+    folder: Path | None = None
+    """Folder or ZIP archive that the paths of a media column are relative to; beside the table where null: its own folder,
+    `media` or `media.zip`."""
+    size: int = Field(default=64, ge=8, le=512)
+    """Largest side of a picture in pixels; larger ones are scaled down."""
+    mirror: Literal["auto"] | bool = "auto"
+    """Whether training mirrors images; "auto" finds out whether left and right mean something for the target."""
+
+
+class SeriesConfig(Section):
+    """What of earlier rows stands beside each row, in the order of data.order."""
+
+    channels: Literal["all"] | tuple[str, ...] = "all"
+    """Columns that are measured over time; all numeric ones where "all"."""
+    lags: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = (1, 2, 3)
+    """Values of so many rows before."""
+    windows: tuple[Annotated[int, Field(ge=2, le=100_000)], ...] = (8,)
+    """Lengths of windows that end with the row, in rows."""
+    statistics: tuple[WindowStatistic, ...] = ("mean", "std", "min", "max")
+    """What is taken of a window."""
+    differences: bool = True
+    """The change since the row before."""
+    group: str | None = None
+    """Column whose values are series of their own: a machine, a patient, a shop."""
+    target_lags: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = ()
+    """Earlier values of the target, which then must be known in time, when rows are predicted too."""
+
+    @field_validator("lags", "windows", "statistics", "target_lags")
+    @classmethod
+    def _once(cls, values: tuple[object, ...]) -> tuple[object, ...]:
+        return tuple(dict.fromkeys(values))
+
+
+class RolesConfig(Section):
+    """Who did what, and when: of the rows before a row it is derived what is known of its user and item."""
+
+    user: str
+    """Column of users."""
+    item: str
+    """Column of items."""
+    time: str | None = None
+    """Column of times; that of data.order where null."""
+    sets: Literal["auto"] | tuple[str, ...] = "auto"
+    """Columns of several values in one, as "Action|Drama"; those with the separator in many rows where "auto"."""
+    ids: bool = True
+    """Whether users and items are features of their own too; what was known of them always is."""
+    separator: str = Field(default="|", min_length=1, max_length=1)
+    """What stands between the values of a set."""
+    history: Literal["train", "stream"] = "train"
+    """train: validation and test rows know of the rows that came before their part alone; stream: also of earlier ones in it."""
+
+
+class EncoderConfig(Section):
+    """A pretrained encoder of a text column, in a local folder."""
+
+    path: Path
+    """Folder with config.json, model.safetensors and tokenizer.json, as Hugging Face or sentence-transformers keep them."""
+    pooling: Literal["mean", "cls", "max"] | None = None
+    """How the tokens' vectors become one; null takes what the folder says, else their mean."""
+    max_tokens: int = Field(default=128, ge=3, le=8192)
+    """Tokens of a text that are read; the folder may make it less."""
+    embed: bool = False
+    """Copy the encoder into the saved model, which otherwise names the folder that it needs."""
+
+
+def _folder(value: object) -> object:
+    return {"path": value} if isinstance(value, (str, Path)) else value
+
+
+class DataConfig(Section):
+    """Which columns are what, and which rows are held out."""
+
+    columns: dict[str, Literal["numeric", "categorical", "boolean", "date", "id", "text", "ignore"]] = Field(
+        default_factory=dict
+    )
+    """Kinds that replace the inferred ones, per column."""
+    encoders: dict[str, Annotated[EncoderConfig, BeforeValidator(_folder)]] = Field(default_factory=dict)
+    """Pretrained encoders of text columns: a folder, or path, pooling, max_tokens and embed, per column."""
+    mentions: Literal["auto"] | dict[str, str] = "auto"
+    """Per text column, the column whose value is marked where it stands in the text; "auto" finds them, {} is none."""
+    task: Literal["auto", "binary", "multiclass", "multilabel", "regression"] = "auto"
+    """Inferred from the target where "auto": lists of labels are multilabel."""
+    separator: str | None = Field(default=None, min_length=1, max_length=10)
+    """What stands between the labels of a text target that holds several, as |; null where a row has one label or a list."""
+    out_of_scope: str | None = Field(default=None, min_length=1)
+    """Class that means none of the others, as oos: it is predicted by rejection, whether training rows have it or not."""
+    validation: Share = 0.15
+    """Share of the training rows that decisions are made on."""
+    test: Share = 0.2
+    """Share of the rows held out for the final figures where no test file is given."""
+    media: MediaConfig = MediaConfig()
+    """Images and sounds."""
+    order: str | None = Field(default=None, min_length=1)
+    """Column of times that orders the rows, or "rows" for the order of the file."""
+    series: SeriesConfig | None = None
+    """Lags, differences and windows of channels, as features of their own; needs data.order."""
+    roles: RolesConfig | None = None
+    """Users and items of recommendations and clicks."""
+    split: Literal["auto", "random", "ordered"] = "auto"
+    """ordered: the earliest rows train, the latest are held out; auto takes it where data.order or a column of times that sorts the rows says so."""
+
+    @property
+    def ordering(self) -> str | None:
+        """What orders the rows: `order`, or the time of `roles`."""
+        return self.order or (self.roles.time if self.roles is not None else None)
+
+
+class ChecksConfig(Section):
+    """Limits that the derived expectation suite starts from; the suite file can be edited afterwards."""
+
+    null_slack: Share = 0.1
+    """A column may have this much more missing values than the training data had."""
+    duplicate_rows: Share = 0.5
+    """Warn above this share of duplicate rows."""
+    test_overlap: Share = 0.25
+    """Warn where more than this share of test rows also stands in the training rows."""
+    broken_files: Share = 0.01
+    """Refuse data where more than this share of a column's images or sounds cannot be read."""
+    no_time: Share = 0.01
+    """Most rows without a readable time in the column of data.order; they are left out."""
+    leak: float = Field(default=0.99, gt=0, le=1)
+    """Warn about a feature that alone tells the target this well (normalised mutual information or R2)."""
+    data_docs: bool = True
+    """Build Great Expectations' Data Docs as evidence."""

@@ -1,0 +1,92 @@
+"""A line of history at the end of an epoch: losses on validation rows, and which weights were the best."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from abi.config import Config
+from abi.errors import TrainingDiverged
+from abi.families.artifact import joined
+from abi.families.network import Cells, Network
+from abi.metrics import Prediction
+from abi.outcomes import Epoch
+from abi.problem import Task
+from abi.training.checkpoint import Progress
+from abi.training.data import TrainingData
+from abi.training.fitted import metric_of, rounded
+from abi.training.objective import row_losses
+from abi.training.watch import Watcher
+from abi.types import Plan
+
+
+def validate(
+    network: Network,
+    data: TrainingData,
+    plan: Plan,
+    config: Config,
+    progress: Progress,
+    train_loss: float,
+    epoch_began: float,
+    watcher: Watcher,
+    within: bool,
+) -> None:
+    """One line of history; keeps the weights where the loss is the least so far, of those `within` the plan."""
+    schema = plan.attention.scores.problem.schema
+    rows = plan.execution.micro_batch or network.chunk_rows
+    if data.target.is_cuda:  # where few large products are faster; a step of as many rows takes more memory
+        rows = max(rows, plan.execution.part_rows)
+    prediction = _predict(network, data.validation, schema.task, rows)
+    plain = _plain(prediction, schema.task)
+    loss = (
+        float(row_losses(prediction, data.validation_target, schema.task).mean())
+        if data.balance is None
+        else float(data.balance.row_losses(schema.task, data.validation_target.cpu().numpy(), plain).mean())
+    )
+    if not math.isfinite(loss):
+        msg = f"Validation loss became {loss} in epoch {progress.epoch}: lower training.learning_rate or check the data for extreme values."
+        raise TrainingDiverged(msg)
+    line = Epoch(
+        epoch=progress.epoch,
+        train_loss=rounded(train_loss),
+        validation_loss=rounded(loss),
+        metric=metric_of(schema.task, data.validation_target.cpu().numpy(), plain, config, data.groups),
+        seconds=round(time.perf_counter() - epoch_began, 4),
+    )
+    progress.history.append(line)
+    if within and loss < progress.best_loss:
+        progress.best_loss, progress.best_epoch = loss, progress.epoch
+        progress.best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    watcher.epoch(line, network.attention.weights().detach().cpu().double().numpy(), _norms(network))
+
+
+def _predict(network: Network, cells: Cells, task: Task, chunk_rows: int) -> Tensor:
+    network.eval()
+    with torch.no_grad():
+        parts = [
+            joined(network(cells.take(index.to(_device(network)))), task)
+            for index in torch.split(torch.arange(cells.rows), chunk_rows)
+        ]
+    return torch.cat(parts)
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _plain(prediction: Tensor, task: Task) -> Prediction:
+    plain = prediction.double().cpu().numpy()
+    return np.column_stack([1 - plain, plain]) if task == "binary" else plain
+
+
+def _norms(network: Network) -> dict[str, float]:
+    """L2 norm of each part of the network."""
+    squares: dict[str, float] = {}
+    for name, parameter in network.named_parameters():
+        part = name.split(".")[0]
+        squares[part] = squares.get(part, 0.0) + float(parameter.detach().square().sum())
+    return {part: math.sqrt(value) for part, value in squares.items()}

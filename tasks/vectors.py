@@ -1,0 +1,121 @@
+"""Vectors of pretrained encoders in the workspace: each text is encoded once, whichever run asks for it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from abi.data.encoder_folder import files_of, fingerprint, is_whole
+
+if TYPE_CHECKING:
+    from abi.config import Config
+    from abi.inputs.pretrained import Encoders, Vector
+    from abi.problem import Pretrained, Schema
+    from tasks.workspace import Workspace
+
+NAMES: Final = "texts"
+VECTORS: Final = "vectors"
+KEY_BYTES: Final = 16
+
+
+class FileStore:
+    """Vectors under ``vectors/<encoder>/``: files that are only ever added, each named by the SHA-256 of what it holds."""
+
+    def __init__(self, ws: Workspace) -> None:
+        self._ws = ws
+        self._held: dict[str, dict[bytes, Vector]] = {}
+        self._seen: set[Path] = set()
+
+    def read(self, encoder: Pretrained) -> Mapping[bytes, Vector]:
+        """All that are kept; a file that was damaged is removed, and its texts are encoded again."""
+        held = self._held.setdefault(encoder.id, {})
+        folder = self._folder(encoder)
+        for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
+            if path not in self._seen:
+                held.update(_read(path, encoder.dimensions))
+                self._seen.add(path)
+        return held
+
+    def add(self, encoder: Pretrained, found: Mapping[bytes, Vector]) -> None:
+        """Keep these too."""
+        from safetensors.numpy import save
+
+        names = np.frombuffer(b"".join(found), dtype=np.uint8).reshape(-1, KEY_BYTES)
+        data = save({NAMES: names, VECTORS: np.stack(list(found.values()))})
+        path = self._folder(encoder) / f"{hashlib.sha256(data).hexdigest()}.safetensors"
+        self._ws.write(path, data, durable=False)
+        self._held.setdefault(encoder.id, {}).update(found)
+        self._seen.add(path)
+
+    def _folder(self, encoder: Pretrained) -> Path:
+        return self._ws.vectors / encoder.id
+
+
+def encoders_of(ws: Workspace, config: Config) -> Encoders | None:
+    """What turns texts into vectors with the encoders that the settings name; None where they name none."""
+    if not config.data.encoders:
+        return None
+    from abi.inputs.pretrained import Encoders
+
+    return Encoders(_folders(config), _store(ws))
+
+
+def _folders(config: Config) -> dict[str, Path]:
+    folders = [one.path.expanduser() for one in config.data.encoders.values()]
+    return {fingerprint(folder): folder for folder in folders if is_whole(folder)}
+
+
+@functools.lru_cache(maxsize=2)
+def _store(ws: Workspace) -> FileStore:
+    """One for the process: what was read stays."""
+    return FileStore(ws)
+
+
+def bare_encoders(config: Config) -> Encoders | None:
+    """The same without the workspace: what a prediction takes, where nothing is known of its text."""
+    if not config.data.encoders:
+        return None
+    from abi.inputs.pretrained import Encoders
+
+    return Encoders(_folders(config))
+
+
+def encoder_files(config: Config, schema: Schema) -> dict[str, bytes]:
+    """What a saved model keeps of its encoders: where each lies, and the whole of those that are to be embedded.
+
+    Encoders that the settings do not name, as of a model from another table, are left out.
+    """
+    from abi.inputs.pretrained import PLACES, embedded
+
+    named = config.data.encoders
+    used = {f.column: f.encoder for f in schema.features if f.encoder is not None and f.column in named}
+    places: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    for column, encoder in used.items():
+        settings = named[column]
+        folder = settings.path.expanduser().resolve()
+        places[encoder.sha256] = str(folder)
+        if settings.embed:
+            files |= {f"{embedded(encoder.sha256)}/{name}": (folder / name).read_bytes() for name in files_of(folder)}
+    return {PLACES: json.dumps(places, indent=1).encode(), **files} if used else {}
+
+
+def _read(path: Path, dimensions: int) -> dict[bytes, Vector]:
+    from safetensors.numpy import load
+
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != path.stem:
+        path.unlink(missing_ok=True)
+        return {}
+    found = load(data)
+    names, vectors = found[NAMES], found[VECTORS]
+    if vectors.shape != (len(names), dimensions):
+        path.unlink(missing_ok=True)
+        return {}
+    return {name.tobytes(): vector for name, vector in zip(names, vectors, strict=True)}

@@ -1,0 +1,186 @@
+"""Users and items: nothing of a row's own or later target, the same before and after storing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from abi.config import Config, load_config
+from abi.data.behaviour import _blocks, user_codes
+from abi.data.derive import DerivedTable, derive_new, derive_rows, final_history, raw_columns, stored
+from abi.data.history import CONTENT_ROWS, ITEM_ROWS, USER_ROWS, Events, History, kept, recall, remember
+from abi.data.memory import read_memory
+from abi.data.reader import Reader
+from abi.errors import DataError, UsageError
+
+NAN = float("nan")
+ROLES = {"user": "who", "item": "what", "time": "when"}
+RANDOM = np.random.default_rng(0)
+
+
+def events(rows: list[tuple[int, int, float, float]], values: int = 0) -> Events:
+    user, item, days, target = (np.array(column) for column in zip(*rows, strict=True))
+    return Events(
+        user,
+        item,
+        days.astype(float),
+        target.astype(float),
+        np.ones((len(rows), values), bool),
+        np.full(len(rows), NAN),
+    )
+
+
+def ratings(rows: int = 600) -> pd.DataFrame:
+    """Users and items with tastes of their own, one rating an hour."""
+    who, what = RANDOM.integers(0, 20, rows), RANDOM.integers(0, 30, rows)
+    taste, worth = RANDOM.normal(size=20), RANDOM.normal(size=30)
+    kinds = np.array(["Drama", "Drama|War", "Comedy|Drama", "Comedy"])
+    return pd.DataFrame(
+        {
+            "who": who,
+            "what": what,
+            "when": pd.date_range("2020-01-01", periods=rows, freq="h"),
+            "kind": kinds[what % 4],
+            "title": [f"Film {w} ({1990 + w})" for w in what],
+            "stars": 3 + taste[who] + worth[what] + RANDOM.normal(0, 0.3, rows),
+        }
+    )
+
+
+def settings(**roles: object) -> Config:
+    return load_config(settings={"data.roles": {**ROLES, **roles}}, ambient=False)
+
+
+def columns_of(reader: Reader, names: list[str]) -> pd.DataFrame:
+    table = reader.train
+    return pa.Table.from_batches([batch for _, batch in table.batches(names)]).to_pandas()
+
+
+def test_means_by_hand() -> None:
+    # one user, one item, ratings 4 and 2 of it: the mean is 3, and nothing is left of either
+    found = remember(events([(0, 0, 1, 4), (0, 0, 2, 2)]), ["u"], ["i"])
+    assert found is not None
+    assert (found.mean, found.user_mean, found.user_count, found.item_last) == (3.0, (0.0,), (2.0,), (2.0,))
+    # two items by two users, balanced: users do not differ, items by 2
+    known = remember(events([(0, 0, 1, 4), (1, 0, 2, 4), (0, 1, 3, 2), (1, 1, 4, 2)]), ["u", "v"], ["i", "j"])
+    assert known is not None
+    asked = recall(known, events([(0, 0, 10, NAN), (-1, 1, 10, NAN), (1, -1, 10, NAN)]))
+    # without sets or years all have the same content, which so tells nothing: means are drawn to 0
+    assert asked["content"] == pytest.approx([0, 0, 0], abs=1e-6)
+    assert asked["item_mean"] == pytest.approx([2 / (2 + ITEM_ROWS), -2 / (2 + ITEM_ROWS), 0], abs=1e-6)
+    assert asked["user_mean"] == pytest.approx([0, NAN, 0], nan_ok=True, abs=1e-6)
+    assert asked["item_count"].tolist() == [2, 2, 0]
+    assert asked["item_since"] == pytest.approx([8, 6, NAN], nan_ok=True)
+    assert asked["item_age"] == pytest.approx([9, 7, NAN], nan_ok=True)
+    assert asked["user_since"] == pytest.approx([7, NAN, 6], nan_ok=True)
+
+
+def test_a_user_of_few_rows_is_drawn_to_the_mean() -> None:
+    # items tell nothing (each user has one of its own in equal parts); the mean is 3, the first user 1 above it
+    rows = [(0, i, i, 4.0) for i in range(5)] + [(1, i, i, 2.0) for i in range(5)]
+    found = remember(events(rows), ["u", "v"], list("abcde"))
+    assert found is not None
+    assert found.user_mean == pytest.approx([5 / (5 + USER_ROWS), -5 / (5 + USER_ROWS)])
+
+
+def test_content_is_a_ridge_regression() -> None:
+    rows = events([(0, i, 1.0, 1.0) for i in range(10)] + [(0, 10 + i, 1.0, 0.0) for i in range(10)])
+    with_value = Events(rows.user, rows.item, rows.days, rows.target, np.arange(20)[:, None] < 10, rows.year)
+    found = remember(with_value, ["u"], [str(i) for i in range(20)])
+    assert found is not None
+    # centred: 20 rows of +-1/2, so a gram of 5 and a product of 5 with the target, over 5 + the ridge
+    assert found.content[0] == pytest.approx(5 / (5 + CONTENT_ROWS), rel=1e-4)
+
+
+def test_no_row_knows_its_own_or_a_later_target() -> None:
+    frame = ratings()
+    names = ["who@mean", "what@mean", "what@recent", "what@count", "content@mean", "who@kind"]
+    before = columns_of(read_memory(frame, "stars", settings()), names)
+    cut = 300
+    changed = frame.assign(stars=np.where(np.arange(600) >= cut, RANDOM.normal(size=600), frame["stars"]))
+    after = columns_of(read_memory(changed, "stars", settings()), names)
+    pd.testing.assert_frame_equal(after[: cut + 1], before[: cut + 1])
+    assert not after[-50:].equals(before[-50:])
+    streamed = columns_of(read_memory(changed, "stars", settings(history="stream")), names)
+    again = columns_of(read_memory(frame, "stars", settings(history="stream")), names)
+    pd.testing.assert_frame_equal(streamed[: cut + 1], again[: cut + 1])
+
+
+def test_a_static_history_ends_with_the_training_rows_and_a_stream_goes_on() -> None:
+    days = np.arange(100.0)
+    roles = np.repeat([0, 1, 2], [60, 20, 20]).astype(np.int8)
+    static = {int(rows[0]): before for rows, before in _blocks("train", days, roles) if len(rows)}
+    assert static[60].tolist() == list(range(60))
+    assert static[80].tolist() == list(range(80))
+    assert all(len(before) == 0 or days[before].max() < first for first, before in static.items())
+    stream = {int(rows[0]): before for rows, before in _blocks("stream", days, roles) if len(rows)}
+    assert len(stream) == 100
+    assert all(before.tolist() == list(range(first)) for first, before in stream.items())
+
+
+def test_what_a_model_takes_along_says_the_same_of_new_rows() -> None:
+    frame = ratings()
+    reader = read_memory(frame[:500], "stars", settings(), frame[500:].reset_index(drop=True))
+    problem = reader.problem
+    known = final_history(problem, stored(reader.train))
+    assert known is not None
+    assert isinstance(reader.test, DerivedTable)
+    assert History.from_json(known.to_json()) == known
+    names = [f.column for f in problem.schema.features if "@" in f.column or "=" in f.column]
+    assert {"who@kind", "what@recent", "title@year", "title@age", "kind=Drama", "kind=War"} <= set(names)
+    expected = pa.Table.from_batches([b for _, b in reader.test.batches(names)]).to_pandas()
+    new = frame[500:].drop(columns="stars")
+    rows = derive_rows(problem.schema, new, known)
+    assert isinstance(rows, pd.DataFrame)
+    pd.testing.assert_frame_equal(rows[names].reset_index(drop=True), expected, check_dtype=False)
+    table = derive_new(problem.schema, reader.test.base, known)
+    pd.testing.assert_frame_equal(pa.Table.from_batches([b for _, b in table.batches(names)]).to_pandas(), expected)
+    assert set(raw_columns(problem.schema)) == {"who", "what", "kind", "title", "when"}
+    with pytest.raises(DataError, match="history of users and items"):
+        derive_rows(problem.schema, new)
+
+
+def test_sets_years_and_ids() -> None:
+    frame = ratings()
+    reader = read_memory(frame, "stars", settings())
+    kinds = {f.name: f.kind for f in reader.problem.schema.features}
+    assert kinds["who"] == kinds["what"] == "categorical"
+    assert "kind" not in kinds
+    made = columns_of(reader, ["kind=Drama", "kind=Comedy", "title@year", "title@age"])
+    assert made["kind=Drama"].tolist() == [float("Drama" in kind) for kind in frame["kind"]]
+    assert made["title@year"].tolist() == [1990 + what for what in frame["what"]]
+    assert made["title@age"].iloc[0] == pytest.approx(2020 - made["title@year"].iloc[0], abs=0.01)
+    without = read_memory(frame, "stars", settings(ids=False))
+    assert not {"who", "what"} & {f.name for f in without.problem.schema.features}
+    assert user_codes(without.train, "who", np.array([3, 5])).tolist() == [
+        list(dict.fromkeys(frame["who"])).index(frame["who"][row]) for row in (3, 5)
+    ]
+    derivation = reader.problem.schema.derivation
+    assert derivation is not None
+    assert derivation.behaviour is not None
+    assert derivation.behaviour.sets[0].values == ("Drama", "Comedy", "War")
+
+
+def test_users_and_items_without_rows_are_not_kept() -> None:
+    found = remember(events([(1, 2, 1, 4), (1, 0, 2, 2)], values=2), ["u", "v"], ["i", "j", "k"])
+    assert found is not None
+    small = kept(found)
+    assert (small.users, small.items) == (("v",), ("i", "k"))
+    assert len(small.user_values) == 2
+    asked = events([(1, 2, 5, NAN)], values=2)
+    moved = Events(np.array([0]), np.array([1]), asked.days, asked.target, asked.values, asked.year)
+    assert recall(small, moved) == recall(found, asked)
+    assert remember(events([(0, 0, 1, NAN)]), ["u"], ["i"]) is None
+
+
+def test_settings_that_cannot_be_used_are_told() -> None:
+    frame = ratings(200)
+    with pytest.raises(UsageError, match=r"columns of the table in data.roles, got 'whom'"):
+        read_memory(frame, "stars", settings(user="whom"))
+    with pytest.raises(UsageError, match=r"an order beside data.roles, got none"):
+        read_memory(frame, "stars", settings(time=None))
+    graded = frame.assign(stars=frame["stars"].round().astype(int).clip(1, 4))
+    with pytest.raises(UsageError, match=r"set data.task to regression"):
+        read_memory(graded, "stars", settings())

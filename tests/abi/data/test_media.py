@@ -1,0 +1,111 @@
+"""What is known of a column of files, in one pass with flat memory."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile
+from PIL import Image
+
+from abi.config import Config
+from abi.data.infer import expect_media
+from abi.data.media import MediaColumn, learn_grid, medium_of
+from abi.data.memory import hold, read_memory
+from abi.errors import DataError, UsageError
+from abi.reading import MediaConfig
+
+
+def png(height: int, width: int, *, colours: bool = False, value: int = 9) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((height, width, 3) if colours else (height, width), value, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_the_medium_is_what_the_first_files_are() -> None:
+    sound = b"RIFF\0\0\0\0WAVE"
+    assert medium_of([pa.array([None, b"", png(4, 4)])]) == "image"
+    assert medium_of([pa.array([b"", None], pa.binary()), pa.array([sound])]) == "audio"
+    assert medium_of([pa.array([sound, sound, png(4, 4)])]) == "audio"
+    assert medium_of([pa.array([b"words"] * 20)]) is None
+    assert medium_of([pa.array([b"words"] * 20)], b"audio") == "audio"
+
+
+def test_a_column_of_binary_that_is_no_file_is_not_read_to_its_end() -> None:
+    def blocks():
+        yield pa.array([b"words"] * 16)
+        pytest.fail("it goes on")
+
+    assert medium_of(blocks()) is None
+
+
+def test_a_profile_by_hand() -> None:
+    column = MediaColumn("photo", "image")
+    kept = column.read(pa.array([png(4, 6), None, b"", png(4, 6), b"words"]), 0)
+    assert kept.is_valid().to_pylist() == [True, False, False, True, False]
+    column.read(pa.array([png(8, 8, colours=True), png(4, 6)[:40]]), 5)
+    profile = column.profile()
+    assert (profile.type, profile.nulls, profile.distinct) == ("media", 4, 3)
+    media = profile.media
+    assert media is not None
+    assert (media.broken, media.shapes, media.channels, media.height, media.width) == (3, 2, 3, 4, 6)
+    assert media.first_broken == "row 3 is empty, damaged in its archive, or was not found"
+
+
+def test_memory_does_not_grow_with_files() -> None:
+    column = MediaColumn("photo", "image")
+    for _ in range(10):
+        column.read(pa.array([png(4, 6)] * 50), 0)
+    assert len(column.found) == 1
+    assert column.profile().distinct == 500
+
+
+def test_the_grid_is_no_larger_than_was_asked_for() -> None:
+    column = MediaColumn("photo", "image")
+    files = column.read(pa.array([png(40, 80)] * 3), 0)
+    made = learn_grid(column.profile(), files, MediaConfig(size=32))
+    # 40 x 80 becomes 16 x 32: 2 x 4 regions of 8 x 8
+    assert (made.height, made.width, made.rows, made.cols) == (16, 32, 2, 4)
+    assert (made.mean, made.deviation) == ((9.0,), (1.0,))
+
+
+def _frame(rows: int = 60) -> pa.Table:
+    files = [png(8, 16, value=40 + i + 120 * (i % 2)) for i in range(rows)]
+    return pa.table({"photo": files, "price": range(rows), "y": ["ab"[i % 2] for i in range(rows)]})
+
+
+def test_a_table_in_memory_has_pictures_too() -> None:
+    reader = read_memory(_frame(), "y", Config())
+    schema = reader.problem.schema
+    assert [f.name for f in schema.features if f.kind == "region"] == ["photo[1,1]", "photo[1,2]"]
+    rows = reader.load("train")
+    assert rows.pictures[0].pixels.shape == (len(rows), 1, 8, 16)
+    assert rows.pictures[0].pixels[0, 0, 0, 0] == 40 + rows.row_numbers[0] + 120 * (rows.row_numbers[0] % 2)
+    again = read_memory(_frame(), "y", Config()).problem.snapshot.train.sha256
+    assert again == reader.problem.snapshot.train.sha256
+    other = _frame().set_column(0, "photo", pa.array([png(8, 16), *_frame()["photo"].to_pylist()[1:]]))
+    assert read_memory(other, "y", Config()).problem.snapshot.train.sha256 != again
+
+
+def test_other_rows_must_hold_pictures_too() -> None:
+    schema = read_memory(_frame(), "y", Config()).problem.schema
+    table = _frame()
+    expect_media(schema, hold(table), "new.csv")
+    expect_media(
+        schema, hold(table.set_column(0, "photo", pa.nulls(60, pa.string()))), "new.csv"
+    )  # none, which is allowed
+    names = table.set_column(0, "photo", pa.array([f"{i}.png" for i in range(60)]))
+    with pytest.raises(DataError, match=r"Expected images in column 'photo' of new\.csv.*got a column of type string"):
+        expect_media(schema, hold(names), "new.csv")
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros(800), 8000, format="WAV")
+    sounds = table.set_column(0, "photo", pa.array([buffer.getvalue()] * 60))
+    with pytest.raises(DataError, match="got sounds"):
+        expect_media(schema, hold(sounds), "new.csv")
+
+
+def test_pictures_are_no_target() -> None:
+    with pytest.raises(UsageError, match="Expected labels or numbers in the target 'photo', got images"):
+        read_memory(_frame(), "photo", Config())

@@ -1,0 +1,28 @@
+"""Where attention chose the even split, the model is its own control: nothing is trained twice, and the record holds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+EVEN = (
+    "iterate.rounds=1",
+    "training.family=network",
+    "attention.temperatures=[]",
+    "attention.blend=false",
+)
+
+
+def test_the_even_split_is_its_own_control(abi, quick, tmp_path, without_prefect):
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.normal(size=(260, 3)), columns=list("abc"))
+    table["label"] = np.where(table["a"] + table["b"] - table["c"] > 0, "in", "out")
+    data, ws = tmp_path / "shop.parquet", tmp_path / "ws"
+    table.to_parquet(data)
+    settings = [word for setting in EVEN for word in ("--set", setting)]
+    run = abi("run", data, "--target", "label", "--workspace", ws, *quick, *settings, "--json")
+    assert run.code == 0, run.err
+    assert "the model is the even split itself" in run.err
+    assert run.json["gain"]["uniform"] == {"difference": 0, "low": 0, "high": 0, "relative": 0}
+    replayed = abi("replay", "shop/1", "--workspace", ws, "--json")
+    assert replayed.code == 0, replayed.err

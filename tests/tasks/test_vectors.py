@@ -1,0 +1,73 @@
+"""Vectors of pretrained encoders in the workspace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from abi.config import load_config
+from abi.data.encoder_folder import describe
+from abi.inputs.pretrained import PLACES, encoders_beside, text_key
+from abi.problem import Feature, Schema
+from abi.reading import EncoderConfig
+from tasks.vectors import FileStore, encoder_files, encoders_of
+from tasks.workspace import Workspace
+
+
+def test_vectors_outlive_the_process_that_made_them(ws: Workspace, tiny_bert: Path) -> None:
+    encoder = describe(EncoderConfig(path=tiny_bert), "text")
+    first = FileStore(ws)
+    first.add(encoder, {text_key("good"): np.arange(8, dtype=np.float16)})
+    other = FileStore(ws)
+    assert np.array_equal(other.read(encoder)[text_key("good")], np.arange(8))
+    first.add(encoder, {text_key("bad"): np.ones(8, dtype=np.float16)})
+    assert set(other.read(encoder)) == {text_key("good"), text_key("bad")}  # what came since
+
+
+def test_another_pooling_has_other_vectors(ws: Workspace, tiny_bert: Path) -> None:
+    mean, first = (describe(EncoderConfig(path=tiny_bert, pooling=p), "text") for p in ("mean", "cls"))
+    store = FileStore(ws)
+    store.add(mean, {text_key("good"): np.zeros(8, dtype=np.float16)})
+    assert not store.read(first)
+
+
+def test_a_damaged_file_is_made_again(ws: Workspace, tiny_bert: Path) -> None:
+    encoder = describe(EncoderConfig(path=tiny_bert), "text")
+    config = load_config(settings={"data.encoders.text": str(tiny_bert)}, ambient=False)
+    made = encoders_of(ws, config)
+    assert made is not None
+    whole = made(encoder, ["good film"])
+    (path,) = (ws.vectors / encoder.id).glob("*.safetensors")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0x40
+    path.write_bytes(data)
+    assert not FileStore(ws).read(encoder)
+    assert not path.exists()
+    assert np.array_equal(made(encoder, ["good film"]), whole)
+
+
+def test_without_encoders_nothing_is_opened(ws: Workspace) -> None:
+    assert encoders_of(ws, load_config(ambient=False)) is None
+
+
+def test_a_model_names_its_encoders_or_carries_them(tiny_bert: Path, tmp_path: Path) -> None:
+    encoder = describe(EncoderConfig(path=tiny_bert), "text")
+    feature = Feature(
+        name="text:encoder", column="text", kind="embedding", distinct=5, missing_share=0.0, encoder=encoder
+    )
+    schema = Schema(target="label", task="binary", classes=("a", "b"), features=(feature,), set_aside=())
+    for embed in (False, True):
+        settings = {"data.encoders.text.path": str(tiny_bert), "data.encoders.text.embed": embed}
+        files = encoder_files(load_config(settings=settings, ambient=False), schema)
+        assert json.loads(files[PLACES]) == {encoder.sha256: str(tiny_bert)}
+        for name, data in files.items():
+            (tmp_path / str(embed) / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / str(embed) / name).write_bytes(data)
+        found = encoders_beside(tmp_path / str(embed), schema.features)
+        assert found is not None
+        inside = found.folders[encoder.sha256].is_relative_to(tmp_path / str(embed))
+        assert inside is embed
+        assert found(encoder, ["good film"]).shape == (1, 8)
+    assert encoder_files(load_config(ambient=False), Schema(**{**vars(schema), "features": ()})) == {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from abi.frequency import ClassGroups, Lean
@@ -117,6 +117,22 @@ class Transfer(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refit(Value):
+    """A plan trained once more, on the rows of training and validation together, as long as validation had found best.
+
+    `judged` is the artifact that the validation rows judged, `attention` what its weights had moved to and `parameters` its
+    own; `rows` were learned from, over `epochs` (of trees, rounds of boosting).
+    """
+
+    judged: str
+    attention: tuple[float, ...]
+    parameters: int
+    rows: int
+    epochs: int
+    train_time_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained(Value):
     """A trained model. `artifact` is the SHA-256 of its weights file; `attention` what the weights moved to in training.
 
@@ -124,7 +140,8 @@ class Trained(Value):
     prunes, `kept` are the parameters that training left each feature (its encoder's, and its columns in the layer above)
     and `layers` those that it left each part of the network. `tried` is there where it is the uniform control, `revisions`
     where memory ran out on the way. `resources` are what it took besides; `profile` says where memory and time of a step
-    of the network went, where that was asked for. `transfer` is there where the run started from another model.
+    of the network went, where that was asked for. `transfer` is there where the run started from another model. With a
+    `refit`, `artifact` and `attention` are those of the model that learned from all rows; all else was found before it.
     """
 
     plan: Plan
@@ -147,6 +164,16 @@ class Trained(Value):
     resources: Late[Resources | None] = None
     profile: Late[StepProfile | None] = None
     transfer: Late[Transfer | None] = None
+    refit: Late[Refit | None] = None
+
+    @property
+    def judged(self) -> Trained:
+        """As validation rows judged it, before any refit."""
+        again = self.refit
+        if again is None:
+            return self
+        cost = replace(self.measured, parameters=again.parameters)
+        return replace(self, artifact=again.judged, attention=again.attention, measured=cost, refit=None)
 
     @property
     def predicted(self) -> Cost:

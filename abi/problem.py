@@ -10,7 +10,8 @@ from abi.values import Floats, Late, Value
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
 Kind = Literal["numeric", "categorical", "boolean", "text", "embedding", "region"]
 Medium = Literal["image", "audio"]
-Role = Literal["train", "validation", "test"]
+Role = Literal["train", "validation", "test", "taught"]
+"""What rows are for; the taught ones are those of training and validation together."""
 DatePart = Literal["time", "month", "weekday", "hour"]
 WindowStatistic = Literal["mean", "std", "min", "max"]
 Pooling = Literal["mean", "cls", "max"]

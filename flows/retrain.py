@@ -12,7 +12,7 @@ from tasks.planning import PLAN
 from tasks.recording import RECORD
 from tasks.scoring import SCORE
 from tasks.stage import Call, continues
-from tasks.training import TRAIN, TRAIN_CONTROL
+from tasks.training import REFIT, REFIT_CONTROL, TRAIN, TRAIN_CONTROL
 from tasks.transfer import ADOPT, INHERIT
 
 Run = Callable[..., str]
@@ -54,5 +54,8 @@ def retrain(run: Run, request: Request) -> str:
         rounds.append(run(TRAIN, plan, *start))
         moves.append(run(MOVE, *rounds))
     control = run(TRAIN_CONTROL, moves[-1])
+    if request.call.settings.training.refit:
+        rounds.append(run(REFIT, start[0] if start else "", *rounds))
+        control = run(REFIT_CONTROL, control, rounds[-1])
     evaluation = run(EVALUATE, control, *rounds)
     return run(RECORD, request.train, checks, evaluation, control, *moves)

@@ -154,6 +154,7 @@ def _trained(value: Trained) -> dict[str, Any]:
         "artifact": value.artifact, "validation_loss": value.loss,
         "predicted": value.predicted.to_json(), "measured": value.measured.to_json(),
         **({} if value.transfer is None else {"transfer": _transfer(value.transfer)}),
+        **({} if value.refit is None else {"refit": value.refit.to_json()}),
         **({"revisions": [r.to_json() for r in value.revisions]} if value.revisions else {}),
     }  # fmt: skip
 
@@ -196,6 +197,6 @@ _DETAILS: Mapping[type[Value], Callable[[Any], dict[str, Any]]] = {
 }
 DECISIONS: Mapping[str, Kind] = {
     "snapshot": "snapshot", "validate": "checks", "score": "scores", "fit": "attention", "plan": "plan",
-    "train": "training", "inherit": "attention", "move": "attention", "train_control": "control", "evaluate": "outcome",
+    "train": "training", "refit": "training", "refit_control": "control", "inherit": "attention", "move": "attention", "train_control": "control", "evaluate": "outcome",
 }  # fmt: skip
 """Stage -> kind of the entry that it leaves; recording enters its own (`tasks.registration`)."""

@@ -29,12 +29,14 @@ from tasks.stage import Call, Stage
 
 
 def evaluate(call: Call, control: str, *rounds: str) -> str:
-    """Trained control and trained rounds -> Evaluation of the best round."""
+    """Trained control and trained rounds, the best one's refit last where there is one -> Evaluation of the best."""
     ws, config = call.ws, call.settings
     trained = [find(ws.get(one), Trained) for one in rounds]
-    kept, even = trained[best_round(trained)], find(ws.get(control), Trained)
+    rounds_only = [one for one in trained if one.refit is None]
+    kept = next((one for one in trained if one.refit is not None), rounds_only[best_round(rounds_only)])
+    even = find(ws.get(control), Trained)
     problem = kept.plan.attention.scores.problem
-    contenders = _contender(call, kept, len(rounds)), _contender(call, even, len(rounds))
+    contenders = _contender(call, kept, len(rounds_only)), _contender(call, even, len(rounds_only))
     train, validation, test = (load_rows(call, problem, role) for role in ("train", "validation", "test"))
     schema, baseline = problem.schema, baseline_of(call, problem, config.seed)
     groups, users = groups_in(train, schema), _users(call, problem, test)

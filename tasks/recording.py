@@ -100,7 +100,7 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
     )
     result = result_document(final, recorded, folder / "report.html") | {"values": ids}
     ws.write(folder / "run.json", json.dumps(result, ensure_ascii=False, indent=1).encode())
-    residuals.keep(ws, [even, *(move.trained for move in rounds), value.trained])
+    residuals.keep(ws, [even.judged, *(move.trained for move in rounds), value.trained.judged])
     say(f"record    {recorded.uri}")
     return str(folder)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from abi.frequency import GROUPS
-from abi.outcomes import Evaluation, Ranking
+from abi.outcomes import Evaluation, Ranking, Refit
 from abi.report.content import Report, Round
 from abi.types import Estimate
 from tasks.records import Recorded
@@ -43,6 +43,8 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         checks: how many passed, warned and failed.
         macs: multiply-accumulates of one row: `model`, `control` (the even split) and their `ratio`; null where they are not
             counted (there are no pictures).
+        refit: what the kept model learned from in the end, where it was trained once more: rows, epochs, train_time_s, and the
+            artifact that validation rows had judged; null where it was not.
         transfer: what was carried over from another model, and what a start from it gained over one from nothing on validation
             and held-out rows; null where the run started from none.
         robustness: the metric under each change, per contender, and how steady attention is; null where it was not measured.
@@ -114,12 +116,17 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
             "failed": len(report.checks.failed("critical")),
         },
         "evaluation": evaluation.id,
+        "refit": None if (again := kept.refit) is None else _refit(again),
         "transfer": _transfer(evaluation),
         "robustness": None if evaluation.robustness is None else evaluation.robustness.to_json(),
         "report": str(page),
         "timings_s": report.timings_s,
         "peak_memory_bytes": report.peak_memory_bytes,
     }
+
+
+def _refit(again: Refit) -> dict[str, Any]:
+    return {"rows": again.rows, "epochs": again.epochs, "train_time_s": again.train_time_s, "judged": again.judged}
 
 
 def _ranking(found: Ranking) -> dict[str, Any]:

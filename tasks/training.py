@@ -14,16 +14,20 @@ from abi.families.transfer import Start
 from abi.outcomes import Move, Trained, Tried
 from abi.planning.asked import expect_here
 from abi.planning.on_devices import on_devices
+from abi.problem import Problem
+from abi.report.wording import refit_sentence
 from abi.training.family import train as train_plan
 from abi.training.fitted import Fitted
 from abi.training.latency import with_encoders
 from abi.training.pilots import choose_control
+from abi.training.refit import refit as train_again
 from abi.training.revise import even_twin, is_even, trial_count
+from abi.training.rounds import best_round
 from abi.training.transfer import better, carried, prior_alone, start_of
 from abi.types import Plan
 from abi.units import show_seconds
 from tasks.data import load_rows, open_reader
-from tasks.models import has_files, keep_model
+from tasks.models import has_files, keep_model, load_model
 from tasks.planning import even_plans
 from tasks.progress import say, watching
 from tasks.stage import Call, Stage
@@ -82,10 +86,14 @@ def run_training(
         )
     if isinstance(fitted.model, NetworkModel):
         fitted = with_encoders(fitted, bare_encoders(call.settings), load_rows(call, problem, "validation"))  # type: ignore[arg-type]  # a network
-    known = final_history(problem, stored(open_reader(call, problem).train))
-    keep_model(call, fitted.model, fitted.trained.artifact, {} if known is None else {HISTORY: known.canonical()})
+    _keep(call, fitted.model, problem)
     checkpoints.clear()
     return fitted
+
+
+def _keep(call: Call, model: Model, problem: Problem) -> None:
+    known = final_history(problem, stored(open_reader(call, problem).train))
+    keep_model(call, model, model.artifact, {} if known is None else {HISTORY: known.canonical()})
 
 
 def train(call: Call, plan: str, source: str = "") -> str:
@@ -160,6 +168,42 @@ def train_control(call: Call, last_move: str) -> str:
     return call.ws.put(best)
 
 
+def refit(call: Call, source: str, *trained: str) -> str:
+    """Source (or "") and trained rounds -> the best one, trained once more on the rows of training and validation together."""
+    rounds = [find(call.ws.get(one), Trained) for one in trained]
+    best = rounds[best_round(rounds)]
+    start = None
+    if best.transfer is not None and best.transfer.kept == "warm":
+        value, model = read_source(call, source)
+        start = start_of(model, pairs_of(best.plan.attention.scores, value, model))
+    return call.ws.put(_again(call, best, "refit", start))
+
+
+def refit_control(call: Call, control: str, kept: str) -> str:
+    """Trained control and refitted model -> the control trained once more as well; once is enough where both are the same."""
+    even, own = (find(call.ws.get(one), Trained) for one in (control, kept))
+    assert own.refit is not None
+    if even.artifact == own.refit.judged:
+        return call.ws.put(replace(even, artifact=own.artifact, attention=own.attention, refit=own.refit))
+    return call.ws.put(_again(call, even, "refit control"))
+
+
+def _again(call: Call, trained: Trained, title: str, start: Start | None = None) -> Trained:
+    problem, model = trained.plan.attention.scores.problem, load_model(call, trained.artifact)
+    checkpoints = FileCheckpoints(call.ws, f"refit-{trained.id}.safetensors")
+    folder = call.ws.runs / "tensorboard" / trained.plan.id[:16] / f"{trained.seed}-refit"
+    with watching(title, trained.plan, folder) as curves:
+        taught = load_rows(call, problem, "taught")
+        model, found = train_again(
+            model, trained, taught, call.settings, watcher=curves, checkpoints=checkpoints, start=start
+        )
+    _keep(call, model, problem)
+    checkpoints.clear()
+    assert found.refit is not None
+    say(f"{title:9} {refit_sentence(found.family, found.refit)}")
+    return found
+
+
 def has_model(ws: Workspace, value_id: str) -> bool:
     """Whether the value and its model's files are still there."""
     if not ws.has(value_id):
@@ -169,4 +213,6 @@ def has_model(ws: Workspace, value_id: str) -> bool:
 
 _READ = ("training", "attention", "evaluation.metric", "seed")
 TRAIN = Stage(train, sections=_READ, kept=has_model)
+REFIT = Stage(refit, sections=_READ, kept=has_model)
+REFIT_CONTROL = Stage(refit_control, sections=_READ, kept=has_model)
 TRAIN_CONTROL = Stage(train_control, sections=(*_READ, "envelope", "devices", "iterate"), kept=has_model)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from abi.metrics import Prediction
 
 JUDGE_ROWS: Final = 50
-"""LightGBM wants rows to judge each round by; all rounds are kept whatever these say."""
+"""LightGBM wants rows to look at after each round; all rounds are kept whatever these say."""
 STAYS: Final = ("changes", "stays")
 
 
@@ -29,12 +29,8 @@ def grow(
 ) -> TreesModel:
     """Trees on those rows, as many rounds as the plan says."""
     assert plan.trees is not None
-    whole = replace(plan, trees=replace(plan.trees, patience=plan.trees.rounds))
-    judges = rows[-JUDGE_ROWS:]
-    fitted = train_trees(
-        whole, with_target(columns, target, rows), with_target(columns, target, judges), config, seed=config.seed
-    )
-    return fitted.model
+    taught, seen = (with_target(columns, target, some) for some in (rows, rows[-JUDGE_ROWS:]))
+    return train_trees(plan, taught, seen, config, seed=config.seed, rounds=plan.trees.rounds).model
 
 
 def persistence(last: Shaped[np.ndarray, " rows"], stay: float, known: tuple[int, ...], classes: int) -> Prediction:

@@ -63,4 +63,5 @@ class RunRecord:
     def kept(self) -> int:
         """Index of the round whose model was kept."""
         ids = [t.id for t in self.rounds]
-        return ids.index(self.evaluation.trained.id) if self.evaluation.trained.id in ids else best_round(self.rounds)
+        kept = self.evaluation.trained.judged.id
+        return ids.index(kept) if kept in ids else best_round(self.rounds)

@@ -124,7 +124,7 @@ def _of_run(run: RunRecord) -> Iterator[Step]:
         if trained.choice is not None:
             yield f"family {i + 1}", trained, lambda t=trained: _family(t)  # type: ignore[misc]
         yield f"move {i + 1}", run.moves[i], lambda i=i: _move(run, i)  # type: ignore[misc]
-    yield "best round", run.evaluation.trained, lambda: run.rounds[best_round(run.rounds)]
+    yield "best round", run.evaluation.trained.judged, lambda: run.rounds[best_round(run.rounds)]
     yield "control", run.control, lambda: _control(run)
 
 

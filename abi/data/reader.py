@@ -152,7 +152,10 @@ class Reader:
     ) -> Bool[np.ndarray, " rows"]:
         if role == "test" and self.test is not None:
             return np.ones(len(numbers), bool)
-        chosen: Bool[np.ndarray, " rows"] = roles(numbers, self.problem.split, times) == ROLES.index(role)
+        found = roles(numbers, self.problem.split, times)
+        if role == "taught":
+            return np.isin(found, [ROLES.index("train"), ROLES.index("validation")])
+        chosen: Bool[np.ndarray, " rows"] = found == ROLES.index(role)
         return chosen
 
     def _numbers(self, role: Role) -> Iterator[tuple[Int64[np.ndarray, " rows"], Times | None]]:

@@ -17,9 +17,10 @@ from abi.planning.family import plan_family
 from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure
 from abi.planning.recipe import SMALL_ROWS
-from abi.report.wording import split_name
+from abi.report.wording import refit_sentence, split_name
 from abi.scoring.score import score
 from abi.training.family import train
+from abi.training.refit import refit
 from abi.training.revise import revise
 from abi.training.rounds import best_round, decide
 from abi.training.trees_pilots import fit_families
@@ -97,8 +98,13 @@ def retrain(reader: Reader, config: Config, say: Say) -> Outcome:
             plan = divide(revise(fitted.model, validation_rows, plan.attention, config), fitted.trained.family)
             continues, reason = decide(rounds, plan, config, controlled=False)
             say(f"{'another round' if continues else 'rounds end'}: {reason}")
-    best = best_round(rounds)
-    return Outcome(model=models[best], kept=rounds[best], rounds=tuple(rounds), scores=scores)
+        best = best_round(rounds)
+        model, kept = models[best], rounds[best]
+        if config.training.refit:
+            model, kept = refit(model, kept, reader.load("taught"), config)
+            assert kept.refit is not None
+            say(f"refit: {refit_sentence(kept.family, kept.refit)}")
+    return Outcome(model=model, kept=kept, rounds=tuple(rounds), scores=scores)
 
 
 def _machine(config: Config, rows: int) -> Machine:

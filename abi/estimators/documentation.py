@@ -19,7 +19,8 @@ Args:
     train_time: most seconds for one training, such as 60 or "1min".
     latency: most seconds to predict one row, such as "2ms".
     rounds: most trainings; after each, attention moves to what the model showed, and the best one is kept.
-    validation: share of the rows that decisions (temperature, early stopping, rounds) are made on.
+    validation: share of the rows that decisions (temperature, early stopping, rounds) are made on; with the setting
+        "training.refit" the kept model is trained once more on all rows.
     metric: {metric}.
     random_state: of the split and of training; equal numbers give equal models.
     n_jobs: processor threads, -1 for all; None is one for small tables and torch's own number for others.

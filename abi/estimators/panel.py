@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from abi.report.wording import LOWER_IS_BETTER, clean, metric_name, number, percent, plural, split_name
+from abi.report.wording import LOWER_IS_BETTER, clean, metric_name, number, percent, plural, refit_sentence, split_name
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:
@@ -92,8 +92,10 @@ def _note(kept: Trained, rounds: Sequence[Trained], features: int) -> str:
     parts = [f"{plural(features - SHOWN, 'more feature')}." if features > SHOWN else ""]
     attention = kept.plan.attention
     start = split_name(attention)
-    number = rounds.index(kept) + 1
+    number = rounds.index(kept.judged) + 1
     parts.append(f"Attention started from {start}; round {number} of {len(rounds)} is kept.")
+    if kept.refit is not None:
+        parts.append(f"Then it was trained once more: {refit_sentence(kept.family, kept.refit)}.")
     aside = kept.plan.attention.scores.problem.schema.set_aside
     if aside:
         named = ", ".join(f"{clean(one.column, NAME_LETTERS)} ({one.kind})" for one in aside[:5])

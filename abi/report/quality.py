@@ -23,7 +23,17 @@ from abi.report.summary import (
     standing,
     verdict,
 )
-from abi.report.wording import CONTROLS, LOWER_IS_BETTER, clean, interval, metric_name, number, percent, plural
+from abi.report.wording import (
+    CONTROLS,
+    LOWER_IS_BETTER,
+    clean,
+    interval,
+    metric_name,
+    number,
+    percent,
+    plural,
+    refit_sentence,
+)
 from abi.types import Estimate
 from abi.units import show_bytes, show_count, show_seconds
 from abi.values import Value
@@ -152,6 +162,7 @@ def quality(report: Report) -> dict[str, Any]:
             "time": "Training stopped at its time limit.",
         }[trained.stopped],
         "best_epoch": trained.best_epoch,
+        "refit": "" if trained.refit is None else refit_sentence(trained.family, trained.refit),
         "metric": metric_name(evaluation.primary),
         **_slices(evaluation),
         "calibration": charts.calibration_curve(evaluation.calibration, task)

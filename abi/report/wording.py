@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from abi.errors import clip
-from abi.types import Attention, Estimate, ScoreBlend, Trial
+from abi.outcomes import Refit
+from abi.types import Attention, Estimate, Family, ScoreBlend, Trial
+from abi.units import show_seconds
 
 METRICS = {
     "roc_auc": "ROC AUC",
@@ -93,6 +95,12 @@ def interval(estimate: Estimate, sign: bool = False, significant: int = 4) -> tu
 def percent(share: float | int, sign: bool = False) -> str:
     """0.1234 -> ``'12.3%'``; three digits, at most three of them after the point."""
     return number(100 * share, min(decimals(100 * share, 3), 3), sign) + "%"
+
+
+def refit_sentence(family: Family, again: Refit) -> str:
+    """Rows, length and time of training once more."""
+    length = f"{plural(again.epochs, 'round')} of boosting" if family == "trees" else plural(again.epochs, "epoch")
+    return f"{again.rows:,} rows, {length}, {show_seconds(again.train_time_s)}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

@@ -14,7 +14,7 @@ import torch
 
 from abi.execution.meter import Steps, metered
 from abi.families.artifact import Blueprint, Model, build, compact
-from abi.families.decision import decided
+from abi.families.decision import Decision, decided
 from abi.families.kept import kept_parameters
 from abi.families.network import Network
 from abi.families.preparation import prepare
@@ -41,7 +41,7 @@ from abi.training.profile import profiled
 from abi.training.rates import parameter_groups
 from abi.training.start import start_at_shares, start_linear
 from abi.training.step import Step
-from abi.training.validation import validate
+from abi.training.validation import validate, weights_of
 from abi.training.watch import Unwatched, Watcher
 from abi.types import Cost, Execution, Plan
 
@@ -51,8 +51,18 @@ if TYPE_CHECKING:
 
 SHOWN_TERMS: Final = 60
 """Terms of a text that the value of a training names."""
+SAME: Final = 1e-9
+"""Shares of a schedule that differ by less are the same."""
 Stopped = Literal["finished", "early", "time"]
 STOPPED: Final[tuple[Stopped | None, ...]] = (None, "finished", "early", "time")
+
+
+@dataclass(frozen=True)
+class Again:
+    """A training of all rows, with none left to judge it: how much of the schedule is run, and the decision found before."""
+
+    share: float
+    decision: Decision | None = None
 
 
 @dataclass
@@ -86,6 +96,7 @@ def train(
     profile: bool = False,
     processes: int | None = None,
     start: Start | None = None,
+    again: Again | None = None,
 ) -> Fitted[Model]:
     """Train exactly what `plan` says and keep the weights of the epoch with the least validation loss.
 
@@ -94,7 +105,8 @@ def train(
     inside its limit; otherwise it is repeatable bit by bit. With `profile` it is also found out where memory and time of a
     step go. Where there are several processes, each trains on a device of its own (see `abi.training.parallel`);
     `processes` is how many, by default as many as the plan's configuration has devices. With a `start` the network begins
-    with what it has in common with another model.
+    with what it has in common with another model. Trained `again`, what validation rows would say is not looked at, and the
+    last weights are kept.
 
     Raises:
         TrainingDiverged: a loss or gradient became NaN or infinite; the message names the cause.
@@ -106,7 +118,15 @@ def train(
     while True:
         failed: BaseException | None = None
         run = functools.partial(
-            _attempt, replace(plan, execution=execution), train, validation, config, seed, profile=profile, start=start
+            _attempt,
+            replace(plan, execution=execution),
+            train,
+            validation,
+            config,
+            seed,
+            profile=profile,
+            start=start,
+            again=again,
         )
         try:
             if count > 1:
@@ -138,6 +158,7 @@ def _attempt(
     checkpoints: Checkpoints | None,
     profile: bool,
     start: Start | None,
+    again: Again | None,
     group: Alone,
 ) -> Fitted[Model] | None:
     """Train as this process of a group; the first one gives the result, others None."""
@@ -187,7 +208,7 @@ def _attempt(
     found = profiled(network, *rows, own, schema.task) if profile and group.leads else None
     memory = peak_bytes(network, *rows, own, schema.task, gone) if device.type != "cuda" and group.leads else None
     with metered(execution.device) as meter:
-        progress, stopped = _loop(network, data, plan, config, seed, watcher, checkpoints, meter.steps, group)
+        progress, stopped = _loop(network, data, plan, config, seed, watcher, checkpoints, meter.steps, group, again)
         resources = meter.read(memory)
     if device.type == "cuda":
         resources = replace(resources, energy_j=group.joules(resources.energy_j))
@@ -199,7 +220,7 @@ def _attempt(
     cells = model.network.encode(validation) if len(network.texts) else data.validation.to(torch.device("cpu"))
     chance = model.predict_cells(cells)
     assert validation.target is not None
-    decision = decision_of(schema, validation.target, chance)
+    decision = decision_of(schema, validation.target, chance) if again is None else again.decision
     if decision is not None:
         model = replace(model, blueprint=replace(model.blueprint, decision=decision))
     prediction = decided(decision, chance)
@@ -255,6 +276,7 @@ def _loop(
     checkpoints: Checkpoints | None,
     steps: Steps,
     group: Alone,
+    again: Again | None,
 ) -> tuple[Progress, Stopped]:
     state = _begun(network, data, plan, config.attention.kl, seed, checkpoints, group)
     progress, pace = state.progress, state.pace
@@ -266,10 +288,13 @@ def _loop(
         loss = _epoch(state, data, plan.execution, watcher, steps, group)
         progress.epoch += 1
         judge = functools.partial(validate, state.judged, data, plan, config, progress, loss, epoch_began, watcher)
-        if group.leads:
+        if group.leads and again is None:
             judge(state.dropping.done(state.judged))
         progress.seconds = pace.seconds
-        stopped = STOPPED[group.agree(STOPPED.index(_stopped(progress, pace, plan.execution)))]
+        stopped = STOPPED[group.agree(STOPPED.index(_stopped(progress, pace, plan.execution, again)))]
+        if stopped is not None and again is not None:
+            _drop(state, 1.0, group)
+            progress.best_epoch, progress.best_loss, progress.best = progress.epoch, loss, weights_of(state.judged)
         if stopped is not None and group.agree(
             not progress.best
         ):  # the clock cut training before the last weights went
@@ -349,7 +374,10 @@ def _steps(data: TrainingData, execution: Execution) -> int:
     return max(1, math.ceil(data.train.rows / execution.batch_rows))
 
 
-def _stopped(progress: Progress, pace: Pace, execution: Execution) -> Stopped | None:
+def _stopped(progress: Progress, pace: Pace, execution: Execution, again: Again | None) -> Stopped | None:
+    if again is not None:
+        done = pace.over or progress.share >= again.share - SAME
+        return None if not done else "time" if pace.cut else "finished"
     if pace.over or progress.epoch >= execution.epochs:
         return "time" if pace.cut else "finished"
     if progress.best and progress.epoch - progress.best_epoch >= execution.patience:

@@ -46,8 +46,9 @@ def train_trees(
     *,
     seed: int,
     watcher: Watcher | None = None,
+    rounds: int | None = None,
 ) -> Fitted[TreesModel]:
-    """Grow what `plan.trees` says and keep the rounds up to the least validation loss.
+    """Grow what `plan.trees` says and keep the rounds up to the least validation loss; or as many `rounds`, whatever it is.
 
     The same plan, rows and seed give the same trees bit by bit, unless the time limit cuts them short.
 
@@ -75,10 +76,18 @@ def train_trees(
         if balance is not None:
             _weigh(whole, train.target, balance, schema)
             _weigh(judge, validation.target, balance, schema)
-        growth = _Growth(size, plan.envelope.train_time_s, watcher or Unwatched(), start, meter.steps)
+        length = size.rounds if rounds is None else rounds
+        growth = _Growth(
+            length,
+            size.patience if rounds is None else None,
+            plan.envelope.train_time_s,
+            watcher or Unwatched(),
+            start,
+            meter.steps,
+        )
         meter.steps.begin()
         booster = lightgbm.train(
-            parameters, whole, size.rounds, valid_sets=[judge], valid_names=["validation"], callbacks=[growth]
+            parameters, whole, length, valid_sets=[judge], valid_names=["validation"], callbacks=[growth]
         )
         text = booster.model_to_string(num_iteration=growth.best)
         memory_bytes = max(added[0], rows.nbytes + held.nbytes)
@@ -164,17 +173,25 @@ def _parameters(
 
 
 class _Growth:
-    """LightGBM's callback: history, early stopping, the time limit."""
+    """LightGBM's callback: history, early stopping (all rounds are kept where `patience` is None), the time limit."""
 
     order = 30
     before_iteration = False
 
     def __init__(
-        self, size: TreesCapacity, limit_s: float | None, watcher: Watcher, start: float, steps: Steps
+        self,
+        rounds: int,
+        patience: int | None,
+        limit_s: float | None,
+        watcher: Watcher,
+        start: float,
+        steps: Steps,
     ) -> None:
-        self._size, self._limit_s, self._watcher, self._steps = size, limit_s, watcher, steps
+        self._rounds, self._patience, self._limit_s, self._watcher, self._steps = (
+            rounds, patience, limit_s, watcher, steps,
+        )  # fmt: skip
         self._start = self._last = start
-        self._every = max(1, size.rounds // LINES)
+        self._every = max(1, rounds // LINES)
         self._least = math.inf
         self.best = 1
         self.history: list[Epoch] = []
@@ -194,17 +211,17 @@ class _Growth:
         if not math.isfinite(loss):
             msg = f"Validation loss became {loss} in round {done}: lower training.trees.learning_rate or check the data for extreme values."
             raise TrainingDiverged(msg)
-        if loss < self._least:
+        if loss < self._least or self._patience is None:
             self._least, self.best = loss, done
         if done % self._every == 0 or done == 1:
             line = Epoch(epoch=done, train_loss=None, validation_loss=rounded(loss), metric=None, seconds=round(now - self._last, 4))  # fmt: skip
             self.history.append(line)
             self._watcher.epoch(line, np.zeros(0), {})
             self._last = now
-        self._watcher.step(done, self._size.rounds)
+        self._watcher.step(done, self._rounds)
         if self._limit_s is not None and now - self._start > self._limit_s:
             self.stopped = "time"
-        elif done - self.best >= self._size.patience:
+        elif self._patience is not None and done - self.best >= self._patience:
             self.stopped = "early"
         else:
             return

@@ -60,8 +60,13 @@ def validate(
     progress.history.append(line)
     if within and loss < progress.best_loss:
         progress.best_loss, progress.best_epoch = loss, progress.epoch
-        progress.best = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        progress.best = weights_of(network)
     watcher.epoch(line, network.attention.weights().detach().cpu().double().numpy(), _norms(network))
+
+
+def weights_of(network: Network) -> dict[str, Tensor]:
+    """A copy of its weights as they are now."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
 
 
 def _predict(network: Network, cells: Cells, task: Task, chunk_rows: int) -> Tensor:

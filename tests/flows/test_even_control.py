@@ -10,6 +10,7 @@ EVEN = (
     "training.family=network",
     "attention.temperatures=[]",
     "attention.blend=false",
+    "training.refit=true",
 )
 
 
@@ -23,6 +24,7 @@ def test_the_even_split_is_its_own_control(abi, quick, tmp_path, without_prefect
     run = abi("run", data, "--target", "label", "--workspace", ws, *quick, *settings, "--json")
     assert run.code == 0, run.err
     assert "the model is the even split itself" in run.err
+    assert run.err.count("refit ") == 1
     assert run.json["gain"]["uniform"] == {"difference": 0, "low": 0, "high": 0, "relative": 0}
     replayed = abi("replay", "shop/1", "--workspace", ws, "--json")
     assert replayed.code == 0, replayed.err

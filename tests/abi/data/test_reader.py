@@ -38,6 +38,12 @@ def test_every_labelled_row_has_one_role(table: Make, reader: Callable[..., Read
     assert len(read.load("test")) == pytest.approx(180, abs=50)
 
 
+def test_the_taught_rows_are_those_of_training_and_validation(table: Make, reader: Callable[..., Reader]) -> None:
+    read = reader(table(content(1_000)), "y")
+    apart = [row for role in ("train", "validation") for row in plain(read.load(role))]
+    assert plain(read.load("taught")) == sorted(apart)
+
+
 def test_chunks_are_what_is_loaded(table: Make, reader: Callable[..., Reader]) -> None:
     read = reader(table(content(1_000)), "y")
     for role in ROLES:

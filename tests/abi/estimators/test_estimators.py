@@ -243,6 +243,17 @@ class _Reader(HTMLParser):
         self.text.append(data)
 
 
+def test_the_kept_model_can_learn_from_all_rows_in_the_end(
+    fitted: Any, frame: pd.DataFrame, answer: pd.Series[Any]
+) -> None:
+    again = _classifier(settings={"training.refit": True}).fit(frame, answer)
+    assert again.trained_.refit.rows == ROWS
+    assert again.trained_.judged == again.rounds_[0]
+    assert again.trained_.judged.artifact == fitted.trained_.artifact
+    assert again.model_.artifact == again.trained_.artifact != fitted.trained_.artifact
+    assert f"trained once more: {ROWS} rows" in again._repr_html_()
+
+
 def test_the_panel_shows_attention_and_escapes_names(frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
     evil = "<script>alert(1)</script>"
     model = _classifier(latency="1s").fit(frame.rename(columns={"noise": evil}), answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -46,7 +47,7 @@ def trial_of(attention: Attention, loss: float, metric: float | None, rows: Loss
     )
 
 
-def flattest(trials: Sequence[Trial], caution: float) -> int:
+def flattest(trials: Sequence[Trial], caution: float, most: float = math.inf) -> int:
     """Index of the flattest split that no steeper one beats by more than noise.
 
     A steeper split is taken where its mean loss is lower by more than `caution` standard errors of the paired
@@ -54,11 +55,13 @@ def flattest(trials: Sequence[Trial], caution: float) -> int:
 
     Args:
         trials: from flat to steep, each compared with the one that was preferred before it.
-        caution: standard errors asked for.
+        caution: standard errors asked for; of few rows they are wide, so where it is negative,
+        most: a steeper split is not taken either where its loss is higher than the least before it by more than this.
     """
     chosen = 0
     for steeper, trial in enumerate(trials):
-        if trial.gain is not None and trial.error is not None and trial.gain > caution * trial.error:
+        surely = trial.gain is not None and trial.error is not None and trial.gain > caution * trial.error
+        if surely and trial.loss - min(t.loss for t in trials[: steeper + 1]) <= most:
             chosen = steeper
     return chosen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from abi.attention.fit import fit
 from abi.errors import PlanInfeasible
 from abi.inputs.categorical import shares_rows
+from abi.problem import Schema
 from abi.training.choice import flattest, pick_control, trial_of
 from abi.training.family import train
 from abi.training.rescore import rescore
@@ -42,6 +44,9 @@ CLEARLY_WORSE: Final = 2.0
 """Standard errors by which a steeper split is worse when still steeper ones are not tried any more."""
 
 CHEAPER: Final = 2.0
+"""Standard errors by which a split that is cheaper may be worse,"""
+COSTLY: Final = 0.01
+"""but by no more than this share of the loss of a model that knows nothing."""
 PROCESSES: Final = 1
 """To start several takes longer than a pilot."""
 
@@ -70,7 +75,7 @@ def choose_temperature(
     if not any(f.carries_signal for f in scores.features):
         return fit(scores, None, config.attention)
     rows_in = sample(train_columns, config)
-    caution = asked_caution(scores, config)
+    caution, most = asked_caution(scores, config), most_loss(scores.problem.schema)
     trials: list[Trial] = []
     models: list[Model] = []
     losses: list[Float[np.ndarray, " rows"]] = []
@@ -84,7 +89,7 @@ def choose_temperature(
     def attempt(planned: Plan) -> None:
         pilot = shortened(planned, len(rows_in.row_numbers), config.iterate.pilot, of)
         fitted = train(pilot, rows_in, validation_columns, config, seed=config.seed, processes=PROCESSES)
-        preferred = losses[flattest(trials, caution)] if trials else None
+        preferred = losses[flattest(trials, caution, most)] if trials else None
         trials.append(
             trial_of(planned.attention, fitted.trained.loss, fitted.trained.metric, fitted.row_losses, preferred)
         )
@@ -100,7 +105,7 @@ def choose_temperature(
     of = len(flat) + several * len(config.attention.temperatures) + config.attention.blend
     for one in flat:
         attempt(one)
-    first = flattest(trials, caution)
+    first = flattest(trials, caution, most)
     plans, chosen = [flat[first]], flat[first].attention
     usage: Usage | None = None
     for temperature in sorted(config.attention.temperatures, reverse=True) if several else ():
@@ -132,7 +137,7 @@ def chosen_of(scores: Scores, trials: tuple[Trial, ...], usage: Usage | None, co
     """
     if not trials:
         return fit(scores, None, config.attention)
-    best = trials[flattest(trials, asked_caution(scores, config))]
+    best = trials[flattest(trials, asked_caution(scores, config), most_loss(scores.problem.schema))]
     if best.blended:
         assert usage is not None
         found = fit_to_model(scores, usage, config, frugal=best.frugal, pruned=best.pruned)
@@ -151,9 +156,15 @@ def structures_of(scores: Scores) -> tuple[Structure, ...]:
 def asked_caution(scores: Scores, config: Config) -> float:
     """Standard errors by which a steeper split has to be better.
 
-    Of pictures it takes fewer multiply-accumulates than the even split, so it is kept unless it is worse by twice as many.
+    Of pictures it takes fewer multiply-accumulates than the even split, so it is kept unless it is worse by twice as many
+    (or by `most_loss`).
     """
     return -CHEAPER * config.attention.caution if scores.problem.schema.grids else config.attention.caution
+
+
+def most_loss(schema: Schema) -> float:
+    """The loss that a split which is cheaper may add, in the unit of a training's loss."""
+    return COSTLY * (1.0 if schema.task == "regression" else math.log(max(2, len(schema.classes))))
 
 
 def can_be_frugal(scores: Scores) -> bool:

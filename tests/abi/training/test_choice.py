@@ -44,6 +44,19 @@ def test_the_flattest_that_none_beats_by_more_than_noise(evidence: Any, caution:
     assert flattest(_trials(*evidence), caution) == chosen
 
 
+def test_what_is_cheaper_may_cost_no_more_than_a_limit(toy: Any) -> None:
+    """Of few rows two standard errors are wide; several steps each within the limit do not add up."""
+    even = toy.attention(toy.problem({"a": "numeric"}))
+
+    def tried(*losses: float) -> list[Any]:
+        return [replace(trial_of(even, loss, None, np.zeros(2), None), gain=-0.1, error=1.0) for loss in losses]
+
+    assert flattest(tried(0.5, 0.52), -2.0) == 1
+    assert flattest(tried(0.5, 0.52), -2.0, 0.01) == 0
+    assert flattest(tried(0.5, 0.508), -2.0, 0.01) == 1
+    assert flattest(tried(0.5, 0.508, 0.516), -2.0, 0.01) == 1
+
+
 def test_families_are_kept_again_from_what_was_recorded(toy: Any) -> None:
     losses = [np.array([1.0, 3.0]), np.array([0.5, 0.5])]
     found = standings(losses)

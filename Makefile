@@ -14,7 +14,7 @@ run: $(VENV)/installed
 	$(BIN)/abi demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: format lint types imports test
 

@@ -33,6 +33,16 @@ START_S = 120
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
+HEAVY = ("chaos", "test_bad_input", "test_examples", "test_retrain", "test_prune", "test_run_media", "test_in_process")
+"""Files that take minutes; begun first, so that no process waits for one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The heaviest files come first, the others as they were."""
+    rank = {name: place for place, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: min(rank.get(n, len(HEAVY)) for n in (item.path.parent.name, item.path.stem)))
+
+
 @pytest.fixture(scope="session")
 def benchmark_module() -> Callable[[str], ModuleType]:
     """A module of benchmarks/: a test may be the short form of what is measured there."""

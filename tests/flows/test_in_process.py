@@ -57,9 +57,11 @@ def test_every_kind_of_task_and_file(abi, frame, quick, versions, tmp_path, with
 
 
 @pytest.mark.slow
-def test_interrupted_in_every_stage(call, data, versions, tmp_path):
+def test_interrupted_in_every_stage(settings, data, versions, tmp_path):
+    whole_settings = settings.model_copy(update={"training": settings.training.model_copy(update={"refit": True})})
+    call = Call.of(Workspace.open(tmp_path / "ws"), "shop", whole_settings)
     request = Request(call, "label", str(data))
-    assert len(STAGES) == 11
+    assert len(STAGES) == 13
     for stopped in STAGES:
         for half in ("before", "after"):
             whole = in_process(call, Clock())

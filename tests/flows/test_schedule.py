@@ -31,7 +31,7 @@ iterate: {rounds: 1}
 attention: {temperatures: [0.4]}
 evaluation: {resamples: 100, latency_calls: 5}
 checks: {data_docs: false}
-schedule: {promote: never, cron: "0 3 1 1 *"}
+schedule: {promote: never, cron: "0 3 1 1 *", poll: 30d}
 """
 
 

@@ -47,7 +47,7 @@ def test_a_pruned_model_is_registered_small_and_predicts(abi, wide, quick, tmp_p
     from abi.training import pilots
 
     # which candidate is kept is for the rows to say; here it is the last structure, the pruned one
-    monkeypatch.setattr(pilots, "flattest", lambda losses, caution: min(2, len(losses) - 1))
+    monkeypatch.setattr(pilots, "flattest", lambda losses, *limits: min(2, len(losses) - 1))
     answer = _run(abi, wide, tmp_path, quick, "4k")
     page = Path(answer.json["report"]).read_text()
     assert "what training left" in page

@@ -18,8 +18,8 @@ from abi.adapting.carry import carry
 from abi.adapting.stream import with_target
 from abi.errors import TrainingDiverged
 from abi.families.artifact import Blueprint, Model, build
+from abi.families.begin import begin
 from abi.families.losses import members_loss
-from abi.families.preparation import prepare
 from abi.families.sparse import pack, unpack
 from abi.training.objective import training_target
 from abi.training.pace import schedule
@@ -69,16 +69,7 @@ class OnlineNetwork:
         """
         torch.manual_seed(seed)
         schema, execution = plan.attention.scores.problem.schema, plan.execution
-        preparation, fitting = prepare(schema, plan.capacity, columns, plan.attention)
-        blueprint = Blueprint(
-            family="network",
-            schema=schema,
-            capacity=plan.capacity,
-            preparation=preparation,
-            prior=tuple(w.weight for w in plan.attention.weights),
-            dropout=execution.dropout,
-        )
-        network = build(blueprint, masks=fitting.masks)
+        blueprint, network, fitting = begin(plan, columns)
         start_linear(network, schema, fitting.linear, fixed=False)
         network.term_dropout = execution.term_dropout
         model = Model(blueprint, network)

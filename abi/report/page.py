@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from abi.report import division, features, quality
@@ -16,6 +14,7 @@ from abi.report.modalities import modalities
 from abi.report.over_time import over_time
 from abi.report.pictures import pictures
 from abi.report.robust import robustness
+from abi.report.template import style, template
 from abi.report.texts import texts
 from abi.report.transfer import transfer_sentence
 from abi.report.where import where
@@ -32,14 +31,6 @@ def render(report: Report) -> str:
     left out of its JSON, and named there.
     """
     report = excerpt(without_credentials(report))
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     view: dict[str, Any] = {
         "name": clean(report.name, 80),
         "data_name": clean(report.data_name, 80),
@@ -59,11 +50,11 @@ def render(report: Report) -> str:
         "transfer": transfer_sentence(report.evaluation),
         "robustness": robustness(report.evaluation.robustness),
         "provenance": quality.provenance(report),
-        "style": Markup((folder / "style.css").read_text("utf-8")),  # noqa: S704 - our own file
+        "style": style(),
         "json": Markup(),
     }
-    template = environment.get_template("page.html.j2")
-    bare = len(template.render(view).encode())
+    page = template("page.html.j2")
+    bare = len(page.render(view).encode())
     packed = pack(report, max(LIMIT_BYTES - bare, _LEAST_JSON_BYTES))
     view["json"] = Markup(packed)  # noqa: S704 - `pack` escapes what could end the element
-    return template.render(view)
+    return page.render(view)

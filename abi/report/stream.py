@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from abi.adapted import Adapted, Contender
 from abi.documents import document
 from abi.report.charts import BASELINE, MODEL, MUTED, OTHER, THIRD, chart
+from abi.report.template import style, template
 from abi.report.wording import clean, number, percent, plural
 from abi.units import show_count, show_seconds
 
@@ -38,14 +37,6 @@ def render_stream(found: Adapted, name: str, data_name: str, created: str, prove
         created: ISO 8601 time.
         provenance: run id and the like, to be shown.
     """
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     packed = json.dumps(document(found), separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
     marks = [a.row for a in found.adaptations if a.number]
     view: dict[str, Any] = {
@@ -65,10 +56,10 @@ def render_stream(found: Adapted, name: str, data_name: str, created: str, prove
         "features": _legend([clean(f, 60) for f in _heaviest(found)]),
         "decisions": [_decision(found, i) for i in range(len(found.adaptations))][:MOST_DECISIONS],
         "facts": [(key, clean(text, 120)) for key, text in provenance.items()],
-        "style": Markup((folder / "style.css").read_text("utf-8")),  # noqa: S704 - our own file
+        "style": style(),
         "json": Markup(packed),  # noqa: S704 - what could end the element is escaped
     }
-    return environment.get_template("stream.html.j2").render(view)
+    return template("stream.html.j2").render(view)
 
 
 def figure_name(found: Adapted) -> str:

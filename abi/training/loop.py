@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from abi.execution.meter import Steps, metered
-from abi.families.artifact import Blueprint, Model, build, compact
+from abi.families.artifact import Model, compact
+from abi.families.begin import begin
 from abi.families.decision import Decision, decided
 from abi.families.kept import kept_parameters
 from abi.families.network import Network
-from abi.families.preparation import prepare
 from abi.families.transfer import Start, carry_over
 from abi.inputs.text import TextEncoder
 from abi.outcomes import Revision, TermWidth, Trained
@@ -168,16 +168,7 @@ def _attempt(
         validation = validation.take(np.arange(1))  # others judge nothing
     torch.set_num_threads(execution.threads)
     torch.manual_seed(seed)
-    preparation, fitting = prepare(schema, plan.capacity, train, plan.attention)
-    blueprint = Blueprint(
-        family="network",
-        schema=schema,
-        capacity=plan.capacity,
-        preparation=preparation,
-        prior=tuple(w.weight for w in plan.attention.weights),
-        dropout=execution.dropout,
-    )
-    network = build(blueprint, low_precision=execution.precision == "bfloat16", masks=fitting.masks)
+    blueprint, network, fitting = begin(plan, train, low_precision=execution.precision == "bfloat16")
     if start is not None:
         carry_over(start, network, schema)
     network.term_dropout, network.modality_dropout = execution.term_dropout, execution.modality_dropout or 0.0
@@ -194,9 +185,9 @@ def _attempt(
     groups = groups_in(train, schema)
     data = TrainingData(
         network.encode(train, fitting).to(device),
-        training_target(train, schema, preparation).to(device),
+        training_target(train, schema, blueprint.preparation).to(device),
         network.encode(validation).to(device),
-        training_target(validation, schema, preparation).to(device),
+        training_target(validation, schema, blueprint.preparation).to(device),
         balance,
         leaning_of(balance, schema, device),
         groups,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from abi.attention.simplex import balance, entropy
+from abi.families.begin import begin
 from abi.families.family import Model
 from abi.families.transfer import Carried, Start, carry_over, matches, network_of
 from abi.outcomes import Begun, Source, Trained, Transfer
@@ -189,17 +190,5 @@ def _begun(trained: Trained) -> Begun:
 
 def carried(start: Start, plan: Plan, train_columns: Columns) -> Carried:
     """What a start brings to the network of a plan; the network itself is built anew for its training."""
-    from abi.families.artifact import Blueprint, build  # noqa: PLC0415 - what a training builds, once more
-    from abi.families.preparation import prepare  # noqa: PLC0415
-
-    schema = plan.attention.scores.problem.schema
-    preparation, fitting = prepare(schema, plan.capacity, train_columns, plan.attention)
-    blueprint = Blueprint(
-        family="network",
-        schema=schema,
-        capacity=plan.capacity,
-        preparation=preparation,
-        prior=tuple(w.weight for w in plan.attention.weights),
-        dropout=plan.execution.dropout,
-    )
-    return carry_over(start, build(blueprint, masks=fitting.masks), schema)
+    blueprint, network, _ = begin(plan, train_columns)
+    return carry_over(start, network, blueprint.schema)

@@ -11,8 +11,8 @@ import torch
 
 from abi.data.columns import Codes
 from abi.errors import TrainingDiverged
+from abi.families import begin
 from abi.metrics import primary_metric, score
-from abi.training import loop
 from abi.training.loop import train
 
 TASKS = ["binary", "multiclass", "regression"]
@@ -131,8 +131,8 @@ def test_the_parameter_whose_gradient_broke_is_named(toy: Any, culprit: str, mon
         dict(network.named_parameters())[culprit].register_hook(lambda grad: grad * float("nan"))
         return network
 
-    real = loop.build
-    monkeypatch.setattr(loop, "build", build)
+    real = begin.build
+    monkeypatch.setattr(begin, "build", build)
     with pytest.raises(TrainingDiverged, match=f"gradient of {culprit} "):
         toy.fitted(toy.table("binary"))
 

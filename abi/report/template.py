@@ -1,0 +1,28 @@
+"""The pages' templates, which escape what they are given, and their style."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+FOLDER: Final = Path(__file__).parent
+
+
+def template(name: str) -> Template:
+    """That of a page."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def style() -> Markup:
+    """The sheet that all pages carry."""
+    return Markup((FOLDER / "style.css").read_text("utf-8"))  # noqa: S704 - our own file

@@ -149,13 +149,21 @@ class Weight(Value):
     bound: Literal["floor", "cap"] | None = None
 
 
+@dataclass(frozen=True)
+class Pair(Value):
+    """Two categorical features whose values are taken together: so many different pairs stand in the training rows."""
+
+    features: tuple[str, str]
+    values: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class TreesAttention(Value):
     """The trees' own attention where a network is trained beside them: fitted by the trees' own short trainings.
 
-    `statistics` says whether categories with many values go in as target statistics rather than as themselves;
-    `treatments` are the two trials of the even split that decided it. `features` are what the trees of a blend showed, where
-    attention has the network's scores.
+    `statistics` says whether categories with many values go in as target statistics rather than as themselves, `pairs`
+    which of them do so two by two as well; `treatments` are the trials of the even split that decided it. `features` are what
+    the trees of a blend showed, where attention has the network's scores.
     """
 
     temperature: float | None
@@ -166,6 +174,7 @@ class TreesAttention(Value):
     treatments: Late[tuple[Trial, ...]] = ()
     usage: Late[Usage | None] = None
     features: Late[tuple[FeatureScore, ...]] = ()
+    pairs: Late[tuple[Pair, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,6 +378,16 @@ class TreeFeature(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TreePair(Value):
+    """What the target statistics of two features' pairs of values were given: at most `values` entries; else as `TreeFeature`."""
+
+    features: tuple[str, str]
+    values: int
+    bins: int
+    contribution: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class TreesCapacity(Value):
     """The size of boosted trees: at most `rounds` of one tree per output with up to `leaves` leaves.
 
@@ -385,6 +404,7 @@ class TreesCapacity(Value):
     row_share: float
     patience: int
     parameters: int
+    pairs: Late[tuple[TreePair, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,25 @@ Floats = Annotated[tuple[float, ...], BeforeValidator(_unpack), PlainSerializer(
 """Many numbers of single precision; base64 of their little-endian bytes in JSON."""
 
 
+def _pack_whole(values: tuple[int, ...]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(values)}q", *values)).decode()
+
+
+def _unpack_whole(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        data = base64.b64decode(value, validate=True)
+        return struct.unpack(f"<{len(data) // 8}q", data)
+    except (ValueError, struct.error):
+        msg = "expected base64 of 64-bit whole numbers"
+        raise ValueError(msg) from None
+
+
+Wholes = Annotated[tuple[int, ...], BeforeValidator(_unpack_whole), PlainSerializer(_pack_whole, when_used="json")]
+"""Many whole numbers; base64 of their little-endian bytes, eight each, in JSON."""
+
+
 def _absent(value: object) -> bool:
     return value is None or value in ((), "")
 

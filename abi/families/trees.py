@@ -69,8 +69,7 @@ class TreesModel:
     @property
     def parameters(self) -> int:
         """Leaf values, split thresholds and entries of statistics."""
-        tables = sum(c.numbers for c in self.blueprint.encoding.categories)
-        return sum(tree_parameters(self.text)) + tables
+        return sum(tree_parameters(self.text)) + self.blueprint.encoding.numbers
 
     @property
     def thresholds(self) -> None:

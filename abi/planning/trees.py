@@ -11,7 +11,7 @@ from abi.errors import PlanInfeasible
 from abi.planning.machine import Machine
 from abi.planning.margins import bounded, tightened
 from abi.problem import Feature, Task
-from abi.types import Allocation, Attention, Cost, Envelope, TreeFeature, TreesCapacity
+from abi.types import Allocation, Attention, Cost, Envelope, Pair, TreeFeature, TreePair, TreesCapacity
 from abi.units import show_bytes, show_count, show_seconds, six_digits
 
 if TYPE_CHECKING:
@@ -105,14 +105,15 @@ def plan_trees(
     """
     schema = attention.scores.problem.schema
     statistics = attention.trees is not None and attention.trees.statistics
+    pairs = attention.trees.pairs if attention.trees is not None else ()
     outputs = len(schema.classes) if schema.task == "multiclass" else 1
     treatments = [treatment(f, statistics) for f in schema.features]
     per_statistic = max(1, len(schema.classes) - 1) + 1
-    columns = sum(per_statistic if t == "statistics" else 1 for t in treatments)
+    columns = sum(per_statistic if t == "statistics" else 1 for t in treatments) + len(pairs) * per_statistic
     work = TreesWork(train_rows=train_rows, validation_rows=validation_rows, columns=columns, outputs=outputs)
     tables = sum(
         f.distinct * per_statistic for f, t in zip(schema.features, treatments, strict=True) if t == "statistics"
-    )
+    ) + sum(pair.values * per_statistic for pair in pairs)
     start = _recipe(train_rows, schema.task, settings)
     short = ""
     smallest: Cost | None = None
@@ -121,7 +122,8 @@ def plan_trees(
     for rounds, leaves, bins in _sizes(start, settings.bins, work, limits, tables, machine):
         even = [_even_bins(f, t, bins) for f, t in zip(schema.features, treatments, strict=True)]
         parameters = rounds * outputs * (2 * leaves - 1) + tables
-        cost = _cost(work, rounds, leaves, sum(even), parameters, machine)
+        spent = sum(even) + len(pairs) * bins
+        cost = _cost(work, rounds, leaves, spent, parameters, machine)
         short = _short(bounded(cost, margin), envelope)
         if short:
             smallest = bounded(cost, margin)
@@ -139,6 +141,7 @@ def plan_trees(
             row_share=start.row_share,
             patience=start.patience,
             parameters=parameters,
+            pairs=_pairs(pairs, schema.features, divided, bins),
         )
         return TreesPlan(capacity, cost, _reasons(capacity, start, envelope, sum(even), work))
     assert smallest is not None
@@ -147,6 +150,22 @@ def plan_trees(
         f"parameters={smallest.parameters}, memory={math.ceil(smallest.memory_bytes / 2**20)}MiB, train_time={math.ceil(smallest.train_time_s)}s, latency={math.ceil(smallest.latency_s * 1e3)}ms."
     )
     raise PlanInfeasible(msg)
+
+
+def _pairs(
+    pairs: Sequence[Pair], features: Sequence[Feature], divided: Sequence[TreeFeature], bins: int
+) -> tuple[TreePair, ...]:
+    """Each has the bins of the even twin; a split on it counts as much as on its two features, in the geometric mean."""
+    of = {f.name: given.contribution for f, given in zip(features, divided, strict=True)}
+    return tuple(
+        TreePair(
+            features=pair.features,
+            values=pair.values,
+            bins=bins,
+            contribution=float(f"{math.sqrt(of[pair.features[0]] * of[pair.features[1]]):.4g}"),
+        )
+        for pair in pairs
+    )
 
 
 def treatment(feature: Feature, statistics: bool) -> Treatment:
@@ -337,6 +356,8 @@ def _reasons(
     spent = sum(f.bins for f in capacity.features)
     ids = sum(f.treatment == "statistics" for f in capacity.features)
     means = f"; {ids} of many values as target statistics" if ids else ""
+    if capacity.pairs:
+        means += f", and {len(capacity.pairs)} pairs of categories with {show_count(sum(pair.values for pair in capacity.pairs))} values"
     return (
         f"Trees: at most {capacity.rounds} rounds of {work.outputs if work.outputs > 1 else 'one'} tree{'s' if work.outputs > 1 else ''} with {capacity.leaves} leaves, {why}; rate {capacity.learning_rate:g}, stopped after {capacity.patience} rounds without a better validation loss.",
         f"The trees' features share {show_count(spent)} bins of the even twin's {show_count(bins)}{means}.",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
 from abi.attention.fit import move
 from abi.families import artifact
@@ -15,6 +15,7 @@ from abi.families.encoding import layout, matrix
 from abi.families.family import Model
 from abi.families.trees import TreesModel
 from abi.metrics import row_loss
+from abi.problem import Schema
 from abi.training.rescore import FOLDS, ROWS, fold_means, model_scores, rescore
 from abi.types import Attention, Capacity, Family, Plan, Scores, TreesAttention
 
@@ -87,6 +88,7 @@ def _move_trees(attention: Attention, scores: Scores, config: Config) -> Attenti
         blend=moved.blend,
         treatments=() if held is None else held.treatments,
         usage=None if held is None else held.usage,
+        pairs=() if held is None else held.pairs,
     )
     return replace(moved, trees=trees)
 
@@ -124,10 +126,13 @@ def rescore_trees(
     assert used.target is not None
     target, schema, encoding = used.target, model.schema, model.blueprint.encoding
     rows = matrix(encoding, used)
-    feature_of = np.array(layout(schema, encoding).feature_of)
+    places = layout(schema, encoding)
+    feature_of = np.array([*places.feature_of, *(-1 for _ in places.pair_of)])
     count = len(schema.features)
     columns = np.asarray(model.booster.feature_importance("gain"), np.float64)
-    gains = np.bincount(feature_of, weights=columns, minlength=count)
+    gains = np.bincount(places.feature_of, weights=columns[: len(places.feature_of)], minlength=count)
+    for pair, gain in zip(places.pair_of, columns[len(places.feature_of) :], strict=True):
+        gains[list(places.members[pair])] += gain / 2
     folds = np.arange(len(target)) % min(FOLDS, len(target))
 
     def losses(values: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, " folds"]:
@@ -140,10 +145,21 @@ def rescore_trees(
         if gains[feature] <= 0:
             break
         mine = feature_of == feature
-        shuffled = rows.copy()
-        shuffled[:, mine] = rows[random.permutation(len(rows))][:, mine]
+        order = random.permutation(len(rows))
+        if any(feature in members for members in places.members):
+            shuffled = matrix(encoding, _shuffled(used, schema, feature, order))
+        else:
+            shuffled = rows.copy()
+            shuffled[:, mine] = rows[order][:, mine]
         added[:, feature] = losses(shuffled) - plain
     return model_scores(before, np.tile(gains, (len(added), 1)), added, len(target))
+
+
+def _shuffled(columns: Columns, schema: Schema, feature: int, order: Int64[np.ndarray, " rows"]) -> Columns:
+    """The rows with one categorical feature's values in another order, so that its pairs come out anew."""
+    place = sum(f.kind != "numeric" for f in schema.features[:feature])
+    own = columns.categorical[place].take(order)
+    return replace(columns, categorical=(*columns.categorical[:place], own, *columns.categorical[place + 1 :]))
 
 
 def even_twin(even: Attention, kept: Attention) -> Attention:
@@ -151,7 +167,9 @@ def even_twin(even: Attention, kept: Attention) -> Attention:
     even = replace(even, balance=kept.balance)
     if kept.trees is None:
         return even
-    trees = TreesAttention(temperature=None, weights=even.weights, statistics=kept.trees.statistics)
+    trees = TreesAttention(
+        temperature=None, weights=even.weights, statistics=kept.trees.statistics, pairs=kept.trees.pairs
+    )
     return replace(even, trees=trees)
 
 

@@ -15,7 +15,7 @@ import psutil
 
 from abi.errors import TrainingDiverged
 from abi.execution.meter import Steps, metered
-from abi.families.encoding import layout, learn_encoding, matrix
+from abi.families.encoding import Layout, layout, learn_encoding, matrix
 from abi.families.trees import TreesBlueprint, TreesModel, made
 from abi.metrics import Target
 from abi.outcomes import Epoch, Trained
@@ -25,7 +25,7 @@ from abi.training.balance import Balance, balance_of, losses_of
 from abi.training.fitted import Fitted, groups_in, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.watch import Unwatched, Watcher
-from abi.types import Cost, Plan, TreesCapacity
+from abi.types import Cost, Plan, TreeFeature, TreePair, TreesCapacity
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -67,7 +67,7 @@ def train_trees(
         held = matrix(encoding, validation)
         places = layout(schema, encoding)
         threads = threads_for(rows.size, plan.execution.threads)
-        parameters = _parameters(size, schema, places.feature_of, threads, seed)
+        parameters = _parameters(size, schema, places, threads, seed)
         known: Any = list(places.category_columns) or "auto"
         mean, deviation = encoding.target_mean, encoding.target_deviation
         whole = lightgbm.Dataset(rows, (train.target - mean) / deviation if schema.task == "regression" else train.target, categorical_feature=known, params=parameters)  # fmt: skip
@@ -143,11 +143,12 @@ def cut_trees(
     return Fitted(model, trained, losses)
 
 
-def _parameters(
-    size: TreesCapacity, schema: Schema, feature_of: tuple[int, ...], threads: int, seed: int
-) -> dict[str, Any]:
+def _parameters(size: TreesCapacity, schema: Schema, places: Layout, threads: int, seed: int) -> dict[str, Any]:
     """LightGBM's own names."""
-    columns = [size.features[i] for i in feature_of]
+    columns: list[TreeFeature | TreePair] = [
+        *(size.features[i] for i in places.feature_of),
+        *(size.pairs[i] for i in places.pair_of),
+    ]
     given: dict[str, Any] = {
         "objective": OBJECTIVES[schema.task],
         "metric": LOSSES[schema.task],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from abi.attention.fit import fit
 from abi.errors import PlanInfeasible
 from abi.families.trees import TreesModel
+from abi.inputs.pairs import find_pairs
 from abi.planning.trees import has_ids
 from abi.training.balancing import choose_balance, decided_again
 from abi.training.choice import flattest, trial_of
@@ -18,11 +19,15 @@ from abi.training.revise import rescore_trees
 from abi.training.rounds import plan_change
 from abi.training.score_blend import fit_to_model
 from abi.training.trees import train_trees
-from abi.types import Attention, Family, Plan, Scores, TreesAttention, Trial, Usage
+from abi.types import Attention, Family, Pair, Plan, Scores, TreesAttention, Trial, Usage
 
 if TYPE_CHECKING:
     from abi.config import Config
     from abi.data.columns import Columns
+
+STATISTICS: Final = 1
+PAIRS: Final = 2
+"""Places among the treatments, of which the first has categories as they are."""
 
 Planner = Callable[[Attention, Family | None], Plan]
 
@@ -59,7 +64,7 @@ def fit_again(scores: Scores, recorded: Attention, config: Config, plan: Planner
     """What `fit_families` decides where the short trainings come to what `recorded` says of them; none is repeated."""
     balance = decided_again(recorded.balance, scores, config)
     family, held = families_of(scores, config, plan), recorded.trees
-    own = None if family == "network" or held is None else trees_of(scores, held.treatments, held.trials, held.usage, config)  # fmt: skip
+    own = None if family == "network" or held is None else trees_of(scores, held.treatments, held.trials, held.usage, held.pairs, config)  # fmt: skip
     if family == "trees" and own is not None:
         return replace(trees_alone(scores, own, config), balance=balance)
     return replace(chosen_of(scores, recorded.trials, recorded.usage, config), trees=own, balance=balance)
@@ -76,26 +81,33 @@ def trees_alone(scores: Scores, own: TreesAttention, config: Config) -> Attentio
 
 
 def trees_of(
-    scores: Scores, treatments: tuple[Trial, ...], trials: tuple[Trial, ...], usage: Usage | None, config: Config
+    scores: Scores,
+    treatments: tuple[Trial, ...],
+    trials: tuple[Trial, ...],
+    usage: Usage | None,
+    pairs: tuple[Pair, ...],
+    config: Config,
 ) -> TreesAttention:
     """The trees' attention that their trials decide for; it needs no training.
 
     Args:
         scores: of the features.
-        treatments: the two trials of the even split that decide how categories go in; none where none has many values.
+        treatments: the trials of the even split that decide how categories go in (`TREATMENTS`); none where none has many values.
         trials: the others, and the better one of those first.
         usage: what a fitted blend is fitted to.
+        pairs: those of the last treatment.
         config: floor and cap, caution, the settings' blend.
     """
-    chosen = chosen_of(scores, trials, usage, config)
+    chosen, treated = chosen_of(scores, trials, usage, config), flattest(treatments, config.attention.caution)
     return TreesAttention(
         temperature=chosen.temperature,
         weights=chosen.weights,
         trials=trials,
-        statistics=flattest(treatments, config.attention.caution) == 1,
+        statistics=treated >= STATISTICS,
         blend=chosen.blend,
         treatments=treatments,
         usage=usage,
+        pairs=pairs if treated == PAIRS else (),
     )
 
 
@@ -104,15 +116,19 @@ def choose_trees(
 ) -> TreesAttention:
     """The trees' attention: the candidate with the least validation loss; ties and noise go to the flatter one.
 
-    Where there are features of many values, the even split first decides whether these go in as target statistics, if these
-    fit the envelope.
-    The rule for both is `abi.training.choice.flattest`.
+    Where there are features of many values, the even split first decides whether these go in as target statistics, and
+    pairs of them as well, as far as these fit the envelope.
+    The rule for all is `abi.training.choice.flattest`.
     """
     rows_in = sample(train_columns, config)
 
-    def attention(fitted: Attention, statistics: bool) -> Attention:
+    def attention(fitted: Attention, statistics: bool, pairs: tuple[Pair, ...] = ()) -> Attention:
         own = TreesAttention(
-            temperature=fitted.temperature, weights=fitted.weights, statistics=statistics, blend=fitted.blend
+            temperature=fitted.temperature,
+            weights=fitted.weights,
+            statistics=statistics,
+            blend=fitted.blend,
+            pairs=pairs,
         )
         return replace(fitted, trees=own)
 
@@ -126,31 +142,43 @@ def choose_trees(
     ids = has_ids(scores.problem.schema.features)
     even = fit(scores, None, config.attention)
     if not temperatures and not ids:
-        return trees_of(scores, (), (), None, config)
-    flat = [plan(attention(even, False), "trees")]
+        return trees_of(scores, (), (), None, (), config)
+    flat: list[Plan] = [plan(attention(even, False), "trees")]
+    pairs: tuple[Pair, ...] = ()
     if ids:
-        try:
-            flat.append(plan(attention(even, True), "trees"))
-        except PlanInfeasible:  # the tables of the statistics do not fit
-            ids = False
+        flat += _possible(plan, attention(even, True))
+    if len(flat) > STATISTICS:
+        relevance = {f.feature: f.relevance for f in scores.features}
+        pairs = find_pairs(scores.problem.schema, train_columns.categorical, relevance)
+        while pairs and len(flat) == PAIRS:
+            flat += _possible(plan, attention(even, True, pairs))
+            pairs = pairs if len(flat) > PAIRS else pairs[: len(pairs) // 2]
     tried = [pilot(planned) for planned in flat]
-    treatments = _judged(flat, tried, config) if ids else ()
+    treatments = _judged(flat, tried, config) if len(flat) > 1 else ()
     first = flattest(treatments, config.attention.caution)
-    statistics = first == 1
+    statistics, taken = first >= STATISTICS, pairs if first == PAIRS else ()
     plans, found = [flat[first]], [tried[first]]
     for temperature in temperatures:
-        plans.append(plan(attention(fit(scores, temperature, config.attention), statistics), "trees"))
+        plans.append(plan(attention(fit(scores, temperature, config.attention), statistics, taken), "trees"))
         found.append(pilot(plans[-1]))
     usage: Usage | None = None
     if config.attention.blend and signal:
         _, shares = rescore_trees(found[0].model, validation_columns, scores, seed=config.seed)
         usage = Usage(shares=tuple(shares.tolist()), heard=(True,) * len(scores.features))
         blended = fit_to_model(scores, usage, config)
-        planned = None if blended is None else plan(attention(blended, statistics), "trees")
+        planned = None if blended is None else plan(attention(blended, statistics, taken), "trees")
         if planned is not None and min(plan_change(other, planned) for other in plans) >= config.iterate.plan_change:
             plans.append(planned)
             found.append(pilot(planned))
-    return trees_of(scores, treatments, _judged(plans, found, config), usage, config)
+    return trees_of(scores, treatments, _judged(plans, found, config), usage, pairs, config)
+
+
+def _possible(plan: Planner, attention: Attention) -> list[Plan]:
+    """The trees' plan, or none where it does not fit the envelope: tables of statistics can be large."""
+    try:
+        return [plan(attention, "trees")]
+    except PlanInfeasible:
+        return []
 
 
 def _judged(plans: Sequence[Plan], found: Sequence[Fitted[TreesModel]], config: Config) -> tuple[Trial, ...]:

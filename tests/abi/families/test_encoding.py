@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from typing import Any
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 
 from abi.data.columns import Codes, Columns
-from abi.families.encoding import layout, learn_encoding, matrix, target_statistics
-from abi.types import TreeFeature, TreesCapacity
+from abi.families.encoding import TreeEncoding, layout, learn_encoding, matrix, target_statistics
+from abi.types import TreeFeature, TreePair, TreesCapacity
 
 CODES = np.array([0, 0, 0, 1, 1, 2, -1, 0], np.int32)
 TARGET = np.array([1, 1, 0, 0, 1, 1, 0, 1])
@@ -70,13 +71,63 @@ def test_no_training_row_sees_its_own_target_in_a_statistic(toy: Any) -> None:
         np.testing.assert_array_equal(again[row], rows[row])
 
 
-def test_rare_and_unknown_values_get_the_overall_statistics(toy: Any) -> None:
+def test_unknown_values_get_the_overall_statistics(toy: Any) -> None:
     encoding, _ = learn_encoding(_schema(toy), _capacity({"x": "numeric", "c": "statistics"}), _columns(), 0)
-    assert encoding.categories[0].values == ("b", "a")  # "c" occurs once
-    assert encoding.categories[0].numbers == 4
+    assert encoding.categories[0].values == ("b", "a", "c")
+    assert encoding.categories[0].numbers == encoding.numbers == 6
+    other = Columns(np.zeros((2, 1)), (Codes(np.array([0, -1], np.int32), ("new",)),), None, np.arange(2))
+    np.testing.assert_allclose(matrix(encoding, other)[:, 1:], [[0.625, 0], [0.625, 0]])
     found = matrix(encoding, _columns())[:, 1:]
-    np.testing.assert_allclose(found[[5, 6]], [[0.625, 0], [0.625, 0]])
+    np.testing.assert_allclose(found[6], [0.625, 0])
     np.testing.assert_allclose(found[0], [9.25 / 14, math.log(5)], rtol=1e-8)
+
+
+OTHER = np.array([0, 1, 0, 0, 1, 1, 0, 0], np.int32)
+
+
+def _two(codes: np.ndarray = CODES, target: np.ndarray = TARGET) -> Columns:
+    both = (Codes(codes, ("b", "a", "c")), Codes(OTHER, ("u", "v")))
+    return Columns(np.zeros((8, 0)), both, target, np.arange(8))
+
+
+def _with_pair(values: int = 9) -> TreesCapacity:
+    pair = TreePair(features=("c", "d"), values=values, bins=16, contribution=0.5)
+    return replace(_capacity({"c": "statistics", "d": "categories"}), pairs=(pair,))
+
+
+def test_a_pairs_statistics_are_those_of_both_values_together(toy: Any) -> None:
+    schema = toy.problem({"c": "categorical", "d": "categorical"}, "binary").schema
+    encoding, rows = learn_encoding(schema, _with_pair(), _two(), 0)
+    found = matrix(encoding, _two())
+    assert found.shape == rows.shape == (8, 5)
+    assert layout(schema, encoding).pair_of == (0, 0)
+    assert layout(schema, encoding).members == ((0, 1),)
+    # (b, u) stands in rows 0, 2 and 7, two of which are 1; the overall mean is 5/8
+    np.testing.assert_allclose(found[[0, 2, 7], 3], [(2 + 6.25) / 13] * 3, rtol=1e-6)
+    np.testing.assert_allclose(found[[0, 1, 3, 4, 5], 4], np.log([4, 2, 2, 2, 2]), rtol=1e-6)
+    np.testing.assert_allclose(found[6, 3:], [0.625, 0])  # "c" is missing there
+    assert encoding.pairs[0].numbers == 10
+    back = TreeEncoding.from_json(json.loads(encoding.canonical()))
+    np.testing.assert_array_equal(matrix(back, _two()), found)
+
+
+def test_a_pairs_statistics_hold_no_target_of_their_own_row(toy: Any) -> None:
+    schema = toy.problem({"c": "categorical", "d": "categorical"}, "binary").schema
+    _, rows = learn_encoding(schema, _with_pair(), _two(), 3)
+    for row in range(8):
+        turned = TARGET.copy()
+        turned[row] = 1 - turned[row]
+        _, again = learn_encoding(schema, _with_pair(), _two(target=turned), 3)
+        np.testing.assert_array_equal(again[row], rows[row])
+
+
+def test_a_pair_has_no_more_entries_than_the_plan_gave_it(toy: Any) -> None:
+    schema = toy.problem({"c": "categorical", "d": "categorical"}, "binary").schema
+    encoding, _ = learn_encoding(schema, _with_pair(values=1), _two(), 0)
+    assert encoding.pairs[0].numbers == 2
+    found = matrix(encoding, _two())
+    np.testing.assert_allclose(found[0, 4], math.log(4), rtol=1e-6)  # the most frequent one is kept
+    np.testing.assert_allclose(found[1, 3:], [0.625, 0])
 
 
 @pytest.mark.parametrize(("task", "columns"), [("binary", 2), ("multiclass", 3), ("regression", 2)])

@@ -52,7 +52,7 @@ SETS: Final[dict[str, dict[str, object]]] = {
     },
     "criteo_10k": {},
     "click_kdd12": {},
-    "amazon_access": {},
+    "amazon_access": {"envelope.parameters": 1_000_000},
 }
 TO_REACH: Final = {
     "wall_following": 0.996,

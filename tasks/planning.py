@@ -58,7 +58,7 @@ def machine(call: Call, problem: Problem) -> Machine:
         here = Machine.from_json(json.loads(path.read_bytes()))
         pictures = measure_pictures(device, here.threads) if problem.schema.grids else None
         known = margins(call.ws, device, precision)
-        return replace(here, margins=known, cluster=asked, solver=SOLVER, picture_mac_s=pictures)
+        return replace(here, margins=known, cluster=asked, solver=SOLVER, pictures=pictures)
 
     return _kept(call, problem, name if asked is None else f"{asked.id[:16]}-{name}", measured)
 

@@ -7,11 +7,12 @@ held against measurements (the report shows predicted beside measured for each r
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from abi.families.network import CHUNK_ROWS, PICTURE_CHUNK, layer_split, multiply_accumulates
-from abi.inputs.region import STAGES
+from abi.inputs.region import LEVELS, STAGES
 from abi.planning.machine import Machine
 from abi.problem import Pretrained
 from abi.types import Capacity, Cost, Execution, Hardening, LayerSplit
@@ -92,8 +93,27 @@ def step_seconds(capacity: Capacity, rows: int, outputs: int, machine: Machine) 
 
 def pictures_seconds(capacity: Capacity, machine: Machine) -> float:
     """Time of one row's forward pass through the encoders of its pictures."""
-    per_mac = machine.mac_s if machine.picture_mac_s is None else machine.picture_mac_s
-    return per_mac * sum(grid.macs for grid in capacity.grids)
+    known = machine.pictures
+    if known is None:
+        per_mac = machine.mac_s if machine.picture_mac_s is None else machine.picture_mac_s
+        return per_mac * sum(grid.macs for grid in capacity.grids)
+    seconds = 0.0
+    for grid in capacity.grids:
+        levels = [f.width // grid.base for f in capacity.features if f.grid == grid.column]
+        maps, tiles = map_numbers(grid.activations, levels)
+        seconds += known.mac * grid.macs + known.map * maps + known.tile * tiles
+    return seconds
+
+
+def map_numbers(activations: int, levels: Sequence[int]) -> tuple[float, int]:
+    """(numbers in the maps of a picture's layers, numbers of the whole maps if regions are computed as tiles of them).
+
+    Args:
+        activations: numbers at the full width.
+        levels: of each region.
+    """
+    share = sum(levels) / (LEVELS * len(levels))
+    return share * activations, 0 if len(set(levels)) == 1 else activations
 
 
 def epoch_seconds(capacity: Capacity, execution_rows: int, work: Workload, machine: Machine) -> float:

@@ -24,14 +24,27 @@ LIBRARY_BYTES = 65 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
+class PictureSeconds(Value):
+    """What a picture's forward pass takes.
+
+    So much of each `mac`, of each number in its layers' `map`s, and, where its regions have different levels and are computed
+    as `tile`s, of each number of the whole maps that these are cut from and laid into.
+    """
+
+    mac: float
+    map: float
+    tile: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine(Value):
     """Constants of one device, and what earlier runs on it taught about predictions.
 
     `activation_s` is per row and hidden unit of every member and block. `cluster` are the devices that were asked for, if
     any were; `source` says where constants come from that were not measured (`abi.planning.figures`). `solver` is the
     number of the one that divides widths on it (`abi.planning.allocate.SOLVER`): what was planned before there was a
-    second one has none. `picture_mac_s` is of a multiply-accumulate in a picture's convolutions, all that comes with it
-    included; measured where there are pictures.
+    second one has none. `pictures` are measured where there are pictures; plans before them have `picture_mac_s` at most, of a
+    multiply-accumulate in a picture's convolutions with all that comes with it.
     """
 
     device: str
@@ -48,6 +61,7 @@ class Machine(Value):
     source: Late[str] = ""
     solver: Late[int | None] = None
     picture_mac_s: Late[float | None] = None
+    pictures: Late[PictureSeconds | None] = None
 
     @property
     def library_bytes(self) -> int:

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from abi.families.network import layer_split, multiply_accumulates
-from abi.planning.cost import Workload, epoch_seconds, parameters, predict_cost, step_seconds, total_width
+from abi.planning.cost import (
+    Workload,
+    epoch_seconds,
+    parameters,
+    pictures_seconds,
+    predict_cost,
+    step_seconds,
+    total_width,
+)
+from abi.planning.machine import PictureSeconds
+from abi.types import FeatureCapacity, GridCapacity
 
 WORK = Workload(train_rows=180, validation_rows=60, numeric=2, categorical=1, outputs=1)
 
@@ -45,6 +55,27 @@ def test_an_epoch_counts_the_last_short_step(plan: Any, toy: Any) -> None:
     machine = replace(toy.machine, call_s=1.0, activation_s=0.0, mac_s=0.0)
     assert epoch_seconds(plan.capacity, 100, WORK, machine) == 2.0
     assert epoch_seconds(plan.capacity, 180, WORK, machine) == 1.0
+
+
+def _regions(plan: Any, *levels: int) -> Any:
+    """The plan's capacity with a picture of so many regions beside it, at a base of 8 channels."""
+    regions = tuple(
+        FeatureCapacity(feature=f"r{i}", width=8 * level, bins=0, rows=0, parameters=0, reason="", grid="shot")
+        for i, level in enumerate(levels)
+    )
+    grid = GridCapacity(column="shot", base=8, parameters=100, macs=1000, activations=400)
+    return replace(plan.capacity, features=plan.capacity.features + regions, grids=(grid,))
+
+
+def test_a_pictures_time_is_that_of_its_arithmetic_and_of_its_maps(plan: Any, toy: Any) -> None:
+    machine = replace(toy.machine, mac_s=1.0)
+    assert pictures_seconds(_regions(plan, 4, 4), machine) == 1000
+    assert pictures_seconds(_regions(plan, 4, 4), replace(machine, picture_mac_s=2.0)) == 2000
+    machine = replace(machine, pictures=PictureSeconds(mac=2.0, map=10.0, tile=100.0))
+    assert pictures_seconds(_regions(plan, 4, 4), machine) == 2000 + 10 * 400
+    assert pictures_seconds(_regions(plan, 2, 2), machine) == 2000 + 10 * 200
+    assert pictures_seconds(_regions(plan, 4, 0), machine) == 2000 + 10 * 200 + 100 * 400
+    assert pictures_seconds(_regions(plan, 3, 1), machine) == 2000 + 10 * 200 + 100 * 400
 
 
 def test_parameters_are_the_sum_of_the_layers(plan: Any, toy: Any) -> None:

@@ -12,7 +12,7 @@ other folds instead (stacking; Wolpert 1992, "Stacked generalization").
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,8 +24,9 @@ from abi.data.split import splitmix64
 from abi.inputs.terms import Bags, narrow, weigh
 
 FOLDS: Final = 5
-PENALTY: Final = 1.0
-"""1 / C of the support vector machine, and the ridge's; both have texts of length 1."""
+PENALTIES: Final = (1.0, 3.0, 10.0)
+"""1 / C of the support vector machine, or the ridge's; both have texts of length 1. The one by which the other folds say most of
+a row is taken: on two parts of the training rows of womens_clothing ROC AUC was .9466 at 1 and .9522 at 10."""
 _SEED: Final = 0x11EA
 
 
@@ -79,25 +80,28 @@ def fit_texts(
         binary: which of the two.
     """
     rows = [text.rows() for text in texts]
+    joint = csr_array(hstack(rows, format="csr"))
+    folds = _folds(np.column_stack([text.number for text in texts]))
+    fitted = [_by_folds(joint, target, folds, binary, penalty) for penalty in PENALTIES]
+    losses = [_loss(_said(joint, folds, parts), target, binary) for parts in fitted]
+    best = losses.index(min(losses))
+    parts, penalty = fitted[best], PENALTIES[best]
+    coefficients, bias = _fit(joint, target, binary, penalty)
     chosen = [np.arange(x.shape[1]) for x in rows]
     if any(x.shape[1] > limit for x, limit in zip(rows, most, strict=True)):
-        whole = _cut(_fit(hstack(rows, format="csr"), target, binary)[0], rows)
-        chosen = [_best(value, x, limit) for value, x, limit in zip(whole, rows, most, strict=True)]
+        chosen = [_best(v, x, limit) for v, x, limit in zip(_cut(coefficients, rows), rows, most, strict=True)]
         texts = [text.chosen(terms) for text, terms in zip(texts, chosen, strict=True)]
         rows = [text.rows() for text in texts]
-    joint = csr_array(hstack(rows, format="csr"))
-    coefficients, bias = _fit(joint, target, binary)
+        joint = csr_array(hstack(rows, format="csr"))
+        parts = _by_folds(joint, target, folds, binary, penalty)
+        coefficients, bias = _fit(joint, target, binary, penalty)
     values = _cut(coefficients, rows)
     own = np.column_stack([x @ value for x, value in zip(rows, values, strict=True)])
     held = own.copy()
     offsets = np.full(len(target), bias)
-    folds = _folds(np.column_stack([text.number for text in texts]))
-    for fold in range(FOLDS):
+    for fold, (other, offset) in parts.items():
         inside = folds == fold
-        rest = target[~inside]
-        if not inside.any() or len(np.unique(rest)) < 2:  # noqa: PLR2004 - nothing to tell apart
-            continue
-        other, offsets[inside] = _fit(csr_array(joint[~inside]), rest, binary)
+        offsets[inside] = offset
         held[inside] = np.column_stack(
             [csr_array(x[inside]) @ value for x, value in zip(rows, _cut(other, rows), strict=True)]
         )
@@ -113,6 +117,45 @@ def fit_texts(
         )
         for i, (terms, value) in enumerate(zip(chosen, values, strict=True))
     )
+
+
+def _by_folds(
+    x: csr_array,
+    y: Float64[np.ndarray, " rows"],
+    folds: Int64[np.ndarray, " rows"],
+    binary: bool,
+    penalty: float,
+) -> dict[int, tuple[Float64[np.ndarray, " terms"], float]]:
+    """Of each fold that has rows, what the rows outside it give; none where these have one target alone."""
+    found = {}
+    for fold in range(FOLDS):
+        outside = folds != fold
+        rest = y[outside]
+        if outside.all() or len(np.unique(rest)) < 2:  # noqa: PLR2004 - nothing to tell apart
+            continue
+        found[fold] = _fit(csr_array(x[outside]), rest, binary, penalty)
+    return found
+
+
+def _said(
+    x: csr_array,
+    folds: Int64[np.ndarray, " rows"],
+    parts: Mapping[int, tuple[Float64[np.ndarray, " terms"], float]],
+) -> Float64[np.ndarray, " rows"]:
+    """What the other folds say of each row; nothing where they say nothing."""
+    said = np.zeros(len(folds))
+    for fold, (values, offset) in parts.items():
+        inside = folds == fold
+        said[inside] = csr_array(x[inside]) @ values + offset
+    return said
+
+
+def _loss(said: Float64[np.ndarray, " rows"], y: Float64[np.ndarray, " rows"], binary: bool) -> float:
+    """Log loss, or squared error, once slope and level are right."""
+    slope, level = _calibrate(said, y, binary)
+    right = slope * said + level
+    losses = np.logaddexp(0, right) - y * right if binary else (right - y) ** 2
+    return float(losses.mean())
 
 
 def _rows(bags: Bags, number: Int64[np.ndarray, " rows"], terms: int) -> csr_array:
@@ -137,7 +180,9 @@ def _folds(numbers: Int64[np.ndarray, "rows texts"]) -> Int64[np.ndarray, " rows
     return (splitmix64(same.astype(np.int64), _SEED) % np.uint64(FOLDS)).astype(np.int64)
 
 
-def _fit(x: csr_array, y: Float64[np.ndarray, " rows"], binary: bool) -> tuple[Float64[np.ndarray, " terms"], float]:
+def _fit(
+    x: csr_array, y: Float64[np.ndarray, " rows"], binary: bool, penalty: float
+) -> tuple[Float64[np.ndarray, " terms"], float]:
     """Coefficients and intercept; nothing of a target that is the same everywhere."""
     from sklearn.linear_model import Ridge  # noqa: PLC0415 - scikit-learn takes a second to import
     from sklearn.svm import LinearSVC  # noqa: PLC0415
@@ -145,7 +190,7 @@ def _fit(x: csr_array, y: Float64[np.ndarray, " rows"], binary: bool) -> tuple[F
     if not x.shape[1] or len(np.unique(y)) < 2:  # noqa: PLR2004
         return np.zeros(x.shape[1]), 0.0 if binary else float(y.mean())
     x = narrow(x.astype(np.float64))
-    model: Any = LinearSVC(C=1 / PENALTY, random_state=0) if binary else Ridge(PENALTY, solver="sparse_cg")
+    model: Any = LinearSVC(C=1 / penalty, random_state=0) if binary else Ridge(penalty, solver="sparse_cg")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a last digit that did not converge does not matter
         model.fit(x, y)

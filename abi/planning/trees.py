@@ -357,7 +357,7 @@ def _reasons(
     ids = sum(f.treatment == "statistics" for f in capacity.features)
     means = f"; {ids} of many values as target statistics" if ids else ""
     if capacity.pairs:
-        means += f", and {len(capacity.pairs)} pairs of categories with {show_count(sum(pair.values for pair in capacity.pairs))} values"
+        means += f", and {len(capacity.pairs)} pair{'s' if len(capacity.pairs) > 1 else ''} of categories with {show_count(sum(pair.values for pair in capacity.pairs))} values"
     return (
         f"Trees: at most {capacity.rounds} rounds of {work.outputs if work.outputs > 1 else 'one'} tree{'s' if work.outputs > 1 else ''} with {capacity.leaves} leaves, {why}; rate {capacity.learning_rate:g}, stopped after {capacity.patience} rounds without a better validation loss.",
         f"The trees' features share {show_count(spent)} bins of the even twin's {show_count(bins)}{means}.",

@@ -147,7 +147,7 @@ def rescore_trees(
         mine = feature_of == feature
         order = random.permutation(len(rows))
         if any(feature in members for members in places.members):
-            shuffled = matrix(encoding, _shuffled(used, schema, feature, order))
+            shuffled = matrix(encoding, _shuffled(used, schema, int(feature), order))
         else:
             shuffled = rows.copy()
             shuffled[:, mine] = rows[order][:, mine]

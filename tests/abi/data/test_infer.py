@@ -60,6 +60,7 @@ RANDOM = np.random.default_rng(0)
         ("x", RANDOM.permutation(ROWS * 5 // 4)[:ROWS].tolist(), "id"),
         ("x", [f"u{i}" for i in range(ROWS)], "id"),
         ("x", [f"word {i} and three more words {i * i}" for i in range(ROWS)], "text"),
+        ("x", [f"title number {i}" for i in range(ROWS)], "text"),
         ("x", [7] * ROWS, "constant"),
         ("x", [None] * ROWS, "empty"),
     ],

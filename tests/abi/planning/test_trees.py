@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from abi.errors import PlanInfeasible, UsageError
 from abi.planning.family import plan_family
 from abi.planning.trees import ID_VALUES, plan_trees, share_bins
-from abi.types import NO_NETWORK, Envelope, TreesAttention
+from abi.types import NO_NETWORK, Envelope, Pair, TreesAttention
 
 
-def _made(toy: Any, *, values: Any = None, temperature: Any = None, allocation: str = "attention", task: str = "binary", kinds: Any = None, statistics: bool = False, distinct: Any = 1000, trees: Any = None, **envelope: Any) -> Any:  # fmt: skip
+def _made(toy: Any, *, values: Any = None, temperature: Any = None, allocation: str = "attention", task: str = "binary", kinds: Any = None, statistics: bool = False, pairs: Any = (), distinct: Any = 1000, trees: Any = None, **envelope: Any) -> Any:  # fmt: skip
     problem = toy.problem(kinds or {"a": "numeric", "b": "numeric", "c": "categorical"}, task, distinct)
     attention = toy.attention(problem, values, temperature)
-    own = TreesAttention(temperature=temperature, weights=attention.weights, statistics=statistics)
+    own = TreesAttention(temperature=temperature, weights=attention.weights, statistics=statistics, pairs=pairs)
     return plan_trees(
         replace(attention, trees=own), Envelope(**envelope), toy.config(**(trees or {})).training.trees, toy.machine,
         allocation=allocation, train_rows=5000, validation_rows=500,
@@ -40,6 +40,19 @@ def test_contributions_follow_attention_and_the_most_attended_counts_in_full(toy
     assert gains[2] < 0.5
     assert {f.contribution for f in plain.capacity.features} == {1.0}
     assert made.predicted == plain.predicted
+
+
+def test_a_pair_counts_as_much_as_its_features_in_the_geometric_mean(toy: Any) -> None:
+    kinds = {"a": "categorical", "b": "categorical", "c": "numeric"}
+    pairs = (Pair(("a", "b"), 300),)
+    made = _made(toy, values=[0.9, 0.5, 0.1], temperature=0.4, kinds=kinds, statistics=True, pairs=pairs)
+    single = _made(toy, values=[0.9, 0.5, 0.1], temperature=0.4, kinds=kinds, statistics=True)
+    first, second, _ = (f.contribution for f in made.capacity.features)
+    assert made.capacity.pairs[0].contribution == pytest.approx((first * second) ** 0.5, abs=1e-4)
+    assert made.capacity.parameters == single.capacity.parameters + 2 * 300
+    assert made.predicted.memory_bytes > single.predicted.memory_bytes
+    assert made.predicted.train_time_s > single.predicted.train_time_s
+    assert "1 pair of categories with 300 values" in made.reasons[1]
 
 
 def test_bins_follow_attention_within_the_even_twins_sum(toy: Any) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from abi.data.columns import Codes, Columns
 from abi.families.artifact import Model
 from abi.families.blend import Blend
-from abi.families.trees import TreesModel
+from abi.families.family import MODEL
+from abi.families.trees import TreesModel, load_trees
 from abi.planning.family import plan_family
 from abi.training.choice import keep, paired, standings
 from abi.training.family import blend_weight, train
 from abi.training.revise import even_twin, revise, trees_view, trial_count
-from abi.training.trees_pilots import fit_families
-from abi.types import Envelope, TreesAttention, Trial
+from abi.training.trees_pilots import fit_again, fit_families
+from abi.types import Envelope, Pair, TreesAttention, Trial
 
 WAVE = np.sin(np.arange(100.0))
 
@@ -150,6 +154,64 @@ def test_ids_go_in_as_categories_where_their_statistics_do_not_fit(toy: Any) -> 
     assert tight is not None
     assert (tight.treatments, tight.statistics) == ((), False)
     assert len(tight.trials) >= 2
+
+
+def _paired(toy: Any, rows: int = 4000) -> Any:
+    """The target follows two categories together, which alone say nothing of it."""
+    random = np.random.default_rng(0)
+    names = [tuple(f"{letter}{i}" for i in range(count)) for letter, count in (("a", 70), ("b", 6))]
+    codes = [random.integers(0, len(values), rows).astype(np.int32) for values in names]
+    target = random.permutation(np.arange(420) % 2).reshape(70, 6)[codes[0], codes[1]]
+    target = np.where(random.random(rows) < 0.05, 1 - target, target).astype(np.int64)
+    whole = Columns(np.zeros((rows, 0)), tuple(map(Codes, codes, names)), target, np.arange(rows))
+    problem = toy.problem({"a": "categorical", "b": "categorical"}, "binary", {"a": 70, "b": 6})
+    held = np.arange(rows) % 4 == 3
+    return problem, whole.take(~held), whole.take(held)
+
+
+def _of_pairs(toy: Any, parameters: int | None = None) -> Any:
+    problem, train_rows, held = _paired(toy)
+    config = toy.config(training__family="trees", training__trees__rounds=40, attention__temperatures=[0.5])
+    scores = toy.scores(problem, [0.3, 0.3])
+
+    def plan(attention: Any, family: Any) -> Any:
+        return plan_family(
+            attention, Envelope(parameters=parameters), config, toy.machine,
+            train_rows=3000, validation_rows=1000, family=family,
+        )  # fmt: skip
+
+    return fit_families(scores, config, plan, train_rows, held), plan, train_rows, held, config
+
+
+def test_pairs_of_categories_go_in_where_validation_rows_say_so(toy: Any, tmp_path: Path) -> None:
+    attention, plan, train_rows, held, config = _of_pairs(toy)
+    own = attention.trees
+    assert (own.statistics, own.pairs) == (True, (Pair(("a", "b"), 420),))
+    even, single, paired_too = own.treatments
+    assert paired_too.loss < 0.7 * min(even.loss, single.loss)
+    assert paired_too.gain > 0
+    planned = plan(attention, "trees")
+    assert planned.trees.pairs[0].values == 420
+    fitted = train(planned, train_rows, held, config, seed=0)
+    assert fitted.model.parameters <= planned.predicted.parameters
+    assert (fitted.model.predict_columns(held).argmax(axis=1) == held.target).mean() > 0.9
+    for name, content in fitted.model.files().items():
+        (tmp_path / name).write_bytes(content)
+    back = load_trees(tmp_path, json.loads((tmp_path / MODEL).read_bytes()))
+    np.testing.assert_array_equal(back.predict_columns(held), fitted.model.predict_columns(held))
+    # what is decided again from the record is the same, and the control has the same pairs
+    assert fit_again(attention.scores, attention, config, plan) == attention
+    assert even_twin(attention, attention).trees.pairs == own.pairs
+    moved = revise(fitted.model, held, attention, config)
+    assert moved.trees.pairs == own.pairs
+    # shuffling either breaks the pair, and nothing else tells of the target
+    assert all(f.ablation.value > 0.3 for f in moved.scores.features)
+
+
+def test_pairs_that_do_not_fit_the_envelope_stay_out(toy: Any) -> None:
+    own = _of_pairs(toy, parameters=900)[0].trees
+    assert len(own.treatments) == 2
+    assert own.pairs == ()
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

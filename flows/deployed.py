@@ -19,6 +19,7 @@ from prefect.states import Completed
 from abi.config import load_config
 from abi.monitoring.triggers import Decision, show_time
 from flows.retrain import Request, retrain
+from flows.session import model_name
 from tasks import deployed_run, flow_artifacts
 from tasks.decisions import open_ledger
 from tasks.lineage import lineage
@@ -49,7 +50,7 @@ class Job:
     def call(self) -> Call:
         """Workspace, name and settings."""
         loaded = load_config(Path(self.config) if self.config else None, self.settings)
-        name = self.name or loaded.name or Path(self.data).name.split(".")[0]
+        name = model_name(self.name or loaded.name, self.data)
         return Call.of(Workspace.open(Path(self.workspace)), name, loaded)
 
 

@@ -54,6 +54,15 @@ def parameters(data, workspace, model, quick):
     }
 
 
+@pytest.mark.parametrize(("file", "expected"), [("train.csv", "shop"), ("sales.csv.gz", "sales")])
+def test_a_model_without_a_name_has_the_one_that_abi_run_gives_it(tmp_path, file, expected):
+    job = module.Job(
+        data=str(tmp_path / "shop" / file), target="label", test=None, name=None,
+        workspace=str(tmp_path / "ws"), config=None, settings=None,
+    )  # fmt: skip
+    assert job.call().name == expected
+
+
 @pytest.fixture(autouse=True)
 def plain_stages(monkeypatch):
     def stages(call, request):

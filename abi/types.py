@@ -162,8 +162,8 @@ class TreesAttention(Value):
     """The trees' own attention where a network is trained beside them: fitted by the trees' own short trainings.
 
     `statistics` says whether categories with many values go in as target statistics rather than as themselves, `pairs`
-    which of them do so two by two as well; `treatments` are the trials of the even split that decided it. `features` are what
-    the trees of a blend showed, where attention has the network's scores.
+    which of them do so two by two as well; `treatments` are the trials of the even split that decided it, `tried_pairs` what the
+    last of them had. `features` are what the trees of a blend showed, where attention has the network's scores.
     """
 
     temperature: float | None
@@ -175,6 +175,7 @@ class TreesAttention(Value):
     usage: Late[Usage | None] = None
     features: Late[tuple[FeatureScore, ...]] = ()
     pairs: Late[tuple[Pair, ...]] = ()
+    tried_pairs: Late[tuple[Pair, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -379,7 +380,7 @@ class TreeFeature(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class TreePair(Value):
-    """What the target statistics of two features' pairs of values were given: at most `values` entries; else as `TreeFeature`."""
+    """What the target statistics of two features' pairs of values were given: at most for so many `values`; else as `TreeFeature`."""
 
     features: tuple[str, str]
     values: int

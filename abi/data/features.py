@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 ID_SHARE = 0.95
 ID_ROWS = 100
 LOOKED_AT = 256
-TEXT_WORDS = 3
+TEXT_WORDS = 4
+LETTER_WORDS = 3
+"""As many words of letters alone are text as well: "nothing fits", but neither "05 Jan 2020" nor "AB 12 34567"."""
 TEXT_SHARE = 0.5
 SEQUENCE_FILL = 0.5
 
@@ -149,7 +151,7 @@ def _kind_of_text(column: ColumnProfile, sample: pa.Array, present: int) -> tupl
     if len(values) and np.mean([is_path(value) for value in values[:LOOKED_AT].to_pylist()]) >= MOSTLY:
         return "id", "names files, none of which was found beside the table or in data.media.folder"
     share = column.distinct / present
-    if share >= TEXT_SHARE and _mean_words(values) >= TEXT_WORDS:
+    if share >= TEXT_SHARE and (_mean_words(values) >= TEXT_WORDS or _mean_letters(values) >= LETTER_WORDS):
         return "text", ""
     if present > ID_ROWS and share >= ID_SHARE:
         return "id", "has another value in nearly every row"
@@ -159,6 +161,12 @@ def _kind_of_text(column: ColumnProfile, sample: pa.Array, present: int) -> tupl
 def _mean_words(values: pa.Array) -> float:
     mean = pc.mean(pc.add(pc.count_substring_regex(values, r"\s+"), 1)).as_py()
     return float(mean or 0)
+
+
+def _mean_letters(values: pa.Array) -> float:
+    """Mean number of words that have letters and no digits."""
+    without = pc.replace_substring_regex(values, r"\S*\d\S*", "")
+    return float(pc.mean(pc.count_substring_regex(without, r"\S*\p{L}\S*")).as_py() or 0)
 
 
 def _is_named_as_id(name: str) -> bool:

@@ -63,7 +63,7 @@ class PairEncoding(Value):
     """Statistics of two features' pairs of values.
 
     `places` are those of the features among the categorical ones; `keys` the joint codes of their ranks, ascending; the
-    `statistics` have one column of entries each, in single precision; `otherwise` are those of any other pair.
+    `statistics` have one column of entries each, in single precision, less `otherwise`, which any other pair has.
     """
 
     places: tuple[int, int]
@@ -84,7 +84,8 @@ class PairEncoding(Value):
     @functools.cached_property
     def table(self) -> Float[np.ndarray, "values statistics"]:
         """The statistics, and in the last row those of any other pair."""
-        return np.vstack([np.array(self.statistics, np.float64).T.reshape(-1, len(self.otherwise)), self.otherwise])
+        differences = np.array(self.statistics, np.float64).T.reshape(-1, len(self.otherwise))
+        return np.vstack([differences + self.otherwise, self.otherwise])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +176,7 @@ def _learn_pair(
     learned = PairEncoding(
         places=(first, second),
         keys=tuple(keys.tolist()),
-        statistics=tuple(tuple(column) for column in table.astype(np.float32).T.tolist()),
+        statistics=tuple(tuple(column) for column in (table - _rounded(overall)).astype(np.float32).T.tolist()),
         otherwise=tuple(_rounded(overall).tolist()),
     )
     return learned, block

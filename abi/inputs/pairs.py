@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_FEATURES: Final = 10
 """Pairs are made of so many features at most, the most relevant ones: 45 pairs."""
+NEARLY_ALL: Final = 0.9
+"""Pairs with more values than this share of their rows say nothing of others."""
 LEAST_VALUES: Final = 3
 """A feature of two values is left to the trees, which split by it in one step."""
 NONE: Final = -1
@@ -62,7 +64,8 @@ def places_in(keys: Int64[np.ndarray, " values"], joint: Int64[np.ndarray, " row
 def find_pairs(schema: Schema, codes: Sequence[Codes], relevance: Mapping[str, float]) -> tuple[Pair, ...]:
     """Pairs of categories that may say more than each alone, the most relevant first.
 
-    One of two features that determines the other has no more values with it than alone, and such a pair is left out.
+    One of two features that determines the other has no more values with it than alone, and such a pair is left out; so is
+    one that is another in nearly every row.
 
     Args:
         schema: of the features.
@@ -79,9 +82,16 @@ def find_pairs(schema: Schema, codes: Sequence[Codes], relevance: Mapping[str, f
         joint = joint_codes(first.codes, second.codes, len(second.values))
         known = joint >= 0
         values = _distinct(joint[known])
-        if values > max(_distinct(first.codes[known]), _distinct(second.codes[known])):
+        least = max(_distinct(first.codes[known]), _distinct(second.codes[known]))
+        if least < values <= NEARLY_ALL * known.sum():
             found.append((relevance[one.name] + relevance[other.name], Pair((one.name, other.name), values)))
     return tuple(pair for _, pair in sorted(found, key=lambda rated: -rated[0]))
+
+
+def thinned(pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    """The half of them with the fewest values, in their order."""
+    kept = sorted(range(len(pairs)), key=lambda i: pairs[i].values)[: len(pairs) // 2]
+    return tuple(pairs[i] for i in sorted(kept))
 
 
 def _distinct(codes: Int[np.ndarray, " rows"]) -> int:

@@ -105,7 +105,7 @@ def pictures_seconds(capacity: Capacity, machine: Machine) -> float:
     return seconds
 
 
-def map_numbers(activations: int, levels: Sequence[int]) -> tuple[float, int]:
+def map_numbers(activations: int, levels: Sequence[int]) -> tuple[float, float]:
     """(numbers in the maps of a picture's layers, numbers of the whole maps if regions are computed as tiles of them).
 
     Args:
@@ -113,7 +113,7 @@ def map_numbers(activations: int, levels: Sequence[int]) -> tuple[float, int]:
         levels: of each region.
     """
     share = sum(levels) / (LEVELS * len(levels))
-    return share * activations, 0 if len(set(levels)) == 1 else activations
+    return share * activations, 0.0 if len(set(levels)) == 1 else activations * max(levels) / LEVELS
 
 
 def epoch_seconds(capacity: Capacity, execution_rows: int, work: Workload, machine: Machine) -> float:

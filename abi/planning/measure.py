@@ -1,4 +1,4 @@
-"""Measure the constants of `Machine` on this machine, in about two seconds."""
+"""Measure the constants of `Machine` on this machine, in a few seconds."""
 
 from __future__ import annotations
 

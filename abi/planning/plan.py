@@ -283,8 +283,36 @@ def _finish(
             assert found_ is not None, "the even split fits, so the first rungs do"
             capacity = with_grids(attended(attention, found_, backbone, work.outputs), schema, start.base)
         if schema.grids:
-            capacity = levelled(capacity, attention, start.compute)
+            capacity, execution = _levelled(capacity, attention, start.compute, execution, envelope, work, machine)
     return _plan(attention, envelope, allocation, capacity, even, chosen, start, execution, work, machine)
+
+
+def _levelled(
+    capacity: Capacity,
+    attention: Attention,
+    compute: float,
+    execution: Execution,
+    envelope: Envelope,
+    work: Workload,
+    machine: Machine,
+) -> tuple[Capacity, Execution]:
+    """Regions at the levels that attention gives them, in as many epochs as the envelope has time for.
+
+    Less arithmetic can take longer, as regions of different levels are computed apart; where they would need half the
+    epochs or break another limit, every region stays whole.
+    """
+    divided = levelled(capacity, attention, compute)
+    cost = _bound(divided, execution, work, machine)
+    limit = envelope.train_time_s
+    if limit is not None and cost.train_time_s > limit:
+        epochs = int(execution.epochs * limit / cost.train_time_s)
+        if 2 * epochs < execution.epochs:
+            return capacity, execution
+        shorter = replace(execution, epochs=epochs, steps=execution.steps // execution.epochs * epochs)
+        cost = _bound(divided, shorter, work, machine)
+    else:
+        shorter = execution
+    return (divided, shorter) if _short(cost, envelope, shorter) is None else (capacity, execution)
 
 
 def _plan(

@@ -89,6 +89,7 @@ def _move_trees(attention: Attention, scores: Scores, config: Config) -> Attenti
         treatments=() if held is None else held.treatments,
         usage=None if held is None else held.usage,
         pairs=() if held is None else held.pairs,
+        tried_pairs=() if held is None else held.tried_pairs,
     )
     return replace(moved, trees=trees)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from abi.attention.fit import fit
 from abi.errors import PlanInfeasible
 from abi.families.trees import TreesModel
-from abi.inputs.pairs import find_pairs
+from abi.inputs.pairs import find_pairs, thinned
 from abi.planning.trees import has_ids
 from abi.training.balancing import choose_balance, decided_again
 from abi.training.choice import flattest, trial_of
@@ -64,7 +64,7 @@ def fit_again(scores: Scores, recorded: Attention, config: Config, plan: Planner
     """What `fit_families` decides where the short trainings come to what `recorded` says of them; none is repeated."""
     balance = decided_again(recorded.balance, scores, config)
     family, held = families_of(scores, config, plan), recorded.trees
-    own = None if family == "network" or held is None else trees_of(scores, held.treatments, held.trials, held.usage, held.pairs, config)  # fmt: skip
+    own = None if family == "network" or held is None else trees_of(scores, held.treatments, held.trials, held.usage, held.tried_pairs, config)  # fmt: skip
     if family == "trees" and own is not None:
         return replace(trees_alone(scores, own, config), balance=balance)
     return replace(chosen_of(scores, recorded.trials, recorded.usage, config), trees=own, balance=balance)
@@ -92,10 +92,10 @@ def trees_of(
 
     Args:
         scores: of the features.
-        treatments: the trials of the even split that decide how categories go in (`TREATMENTS`); none where none has many values.
+        treatments: the trials of the even split that decide how categories go in (`STATISTICS`, `PAIRS`); none where none has many values.
         trials: the others, and the better one of those first.
         usage: what a fitted blend is fitted to.
-        pairs: those of the last treatment.
+        pairs: those of the last of these.
         config: floor and cap, caution, the settings' blend.
     """
     chosen, treated = chosen_of(scores, trials, usage, config), flattest(treatments, config.attention.caution)
@@ -108,6 +108,7 @@ def trees_of(
         treatments=treatments,
         usage=usage,
         pairs=pairs if treated == PAIRS else (),
+        tried_pairs=pairs,
     )
 
 
@@ -151,8 +152,8 @@ def choose_trees(
         relevance = {f.feature: f.relevance for f in scores.features}
         pairs = find_pairs(scores.problem.schema, train_columns.categorical, relevance)
         while pairs and len(flat) == PAIRS:
-            flat += _possible(plan, attention(even, True, pairs))
-            pairs = pairs if len(flat) > PAIRS else pairs[: len(pairs) // 2]
+            flat += [p for p in _possible(plan, attention(even, True, pairs)) if _room(p, flat[STATISTICS], config)]
+            pairs = pairs if len(flat) > PAIRS else thinned(pairs)
     tried = [pilot(planned) for planned in flat]
     treatments = _judged(flat, tried, config) if len(flat) > 1 else ()
     first = flattest(treatments, config.attention.caution)
@@ -171,6 +172,15 @@ def choose_trees(
             plans.append(planned)
             found.append(pilot(planned))
     return trees_of(scores, treatments, _judged(plans, found, config), usage, pairs, config)
+
+
+def _room(planned: Plan, single: Plan, config: Config) -> bool:
+    """Whether beside the tables of pairs there is room for trees like those without, and for a network that is planned too."""
+    trees, before, limit = planned.trees, single.trees, planned.envelope.parameters
+    assert trees is not None
+    assert before is not None
+    like = trees.leaves == before.leaves and 2 * trees.rounds >= before.rounds
+    return like and (config.training.family == "trees" or limit is None or 2 * trees.parameters <= limit)
 
 
 def _possible(plan: Planner, attention: Attention) -> list[Plan]:

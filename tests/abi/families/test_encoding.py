@@ -138,3 +138,12 @@ def test_the_layout_names_the_feature_of_every_column(toy: Any, task: str, colum
     assert found.feature_of == (0, *[1] * columns)
     assert found.category_columns == ()
     assert rows.shape == (8, 1 + columns)
+
+
+def test_large_targets_keep_their_differences_in_a_pairs_statistics(toy: Any) -> None:
+    schema = toy.problem({"c": "categorical", "d": "categorical"}, "regression").schema
+    target = 1.7e9 + 30.0 * np.array([1, -1, 0, 2, -2, 1, 0, 3])
+    encoding, _ = learn_encoding(schema, _with_pair(), _two(target=target), 0)
+    found = matrix(encoding, _two())[:, 3] - target.mean()
+    # (b, u) in rows 0, 2, 7: 30, 0 and 90 less the mean of 15, of weight 3 in 13
+    assert found[0] == pytest.approx((30 + 0 + 90 - 3 * 15) / 13, abs=0.5)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from abi.data.columns import Codes
-from abi.inputs.pairs import find_pairs, frequent, joint_codes, places_in
+from abi.inputs.pairs import find_pairs, frequent, joint_codes, places_in, thinned
 
 
 def test_two_values_are_one_number_and_none_where_one_is_missing() -> None:
@@ -39,4 +39,16 @@ def test_a_feature_that_another_determines_makes_no_pair_with_it(toy: Any) -> No
     ]
     found = find_pairs(schema, codes, {"x": 1.0, "team": 0.1, "floor": 0.2, "place": 0.3, "two": 0.9})
     assert [pair.features for pair in found] == [("place", "floor"), ("place", "team")]
+    assert thinned(found) == (found[0],)  # of 12 values, the other has 24
     assert found[1].values == len(set(zip(team, place, strict=True)))
+
+
+def test_pairs_that_are_another_in_nearly_every_row_are_left_out(toy: Any) -> None:
+    number = np.arange(200, dtype=np.int32)
+    schema = toy.problem({"a": "categorical", "b": "categorical"}, "binary", {"a": 20, "b": 20}).schema
+    names = tuple(map(str, range(20)))
+    once = [Codes(number // 10, names), Codes(number % 10 + number // 100 * 10, names)]
+    twice = [Codes(number // 10, names), Codes(number % 10 // 2, names)]
+    relevance = {"a": 1.0, "b": 1.0}
+    assert find_pairs(schema, once, relevance) == ()
+    assert find_pairs(schema, twice, relevance)[0].values == 100

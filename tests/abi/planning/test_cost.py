@@ -75,7 +75,7 @@ def test_a_pictures_time_is_that_of_its_arithmetic_and_of_its_maps(plan: Any, to
     assert pictures_seconds(_regions(plan, 4, 4), machine) == 2000 + 10 * 400
     assert pictures_seconds(_regions(plan, 2, 2), machine) == 2000 + 10 * 200
     assert pictures_seconds(_regions(plan, 4, 0), machine) == 2000 + 10 * 200 + 100 * 400
-    assert pictures_seconds(_regions(plan, 3, 1), machine) == 2000 + 10 * 200 + 100 * 400
+    assert pictures_seconds(_regions(plan, 3, 1), machine) == 2000 + 10 * 200 + 100 * 300
 
 
 def test_parameters_are_the_sum_of_the_layers(plan: Any, toy: Any) -> None:

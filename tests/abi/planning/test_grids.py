@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from abi.inputs import region
 from abi.planning.grids import MAPS, activations, divided, sized
+from abi.planning.machine import PictureSeconds
+from abi.planning.plan import make_plan
 from abi.problem import Grid, Schema
+from abi.types import Envelope, Plan
 
 PRICES = (0, 1, 4, 9, 16)
 """As the square of the level."""
@@ -58,3 +64,28 @@ def test_sizes_by_hand() -> None:
     # two convolutions each of 4, 8 and 16 channels at 256, 64 and 16 places
     assert activations(grid, 4) == 2 * (4 * 256 + 8 * 64 + 16 * 16)
     assert size.activations == MAPS * 3584
+
+
+def test_levels_that_take_longer_get_fewer_epochs_or_none_at_all(toy: Any) -> None:
+    problem = toy.media().problem
+    attention = toy.attention(problem, [0.1, 0.1, 0.9, 0.5, 0.3, 0.1], 0.3)
+
+    def plan(limit: float | None) -> Plan:
+        slow = replace(toy.machine, pictures=PictureSeconds(mac=0.0, map=0.0, tile=1e-6))
+        return make_plan(
+            attention, Envelope(train_time_s=limit), toy.config(training__epochs=12), slow,
+            allocation="attention", train_rows=120, validation_rows=40,
+        )  # fmt: skip
+
+    free = plan(None)
+    levels = {f.width for f in free.capacity.features if f.grid}
+    assert len(levels) > 1
+    whole_s = free.predicted.train_time_s
+    shorter = plan(whole_s / 1.5)
+    assert {f.width for f in shorter.capacity.features if f.grid} == levels
+    assert shorter.execution.epochs == 8
+    assert shorter.execution.steps == free.execution.steps * 8 // 12
+    assert shorter.predicted.train_time_s <= whole_s / 1.5
+    none = plan(whole_s / 3)
+    assert len({f.width for f in none.capacity.features if f.grid}) == 1
+    assert none.execution.epochs == 12

@@ -211,7 +211,19 @@ def test_pairs_of_categories_go_in_where_validation_rows_say_so(toy: Any, tmp_pa
 def test_pairs_that_do_not_fit_the_envelope_stay_out(toy: Any) -> None:
     own = _of_pairs(toy, parameters=900)[0].trees
     assert len(own.treatments) == 2
-    assert own.pairs == ()
+    assert own.pairs == own.tried_pairs == ()
+
+
+def test_pairs_that_were_tried_stay_on_record(toy: Any) -> None:
+    attention, plan, *_, config = _of_pairs(toy)
+    own = attention.trees
+    assert own.tried_pairs == own.pairs
+    noisy = replace(own.treatments[2], gain=0.0, error=1.0)
+    unsure = replace(own, treatments=(*own.treatments[:2], noisy), pairs=())
+    again = fit_again(attention.scores, replace(attention, trees=unsure), config, plan).trees
+    assert (again.pairs, again.tried_pairs) == ((), own.tried_pairs)
+    sure = replace(unsure, treatments=own.treatments)
+    assert fit_again(attention.scores, replace(attention, trees=sure), config, plan).trees.pairs == own.tried_pairs
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

@@ -14,42 +14,30 @@ from abi.canonical import dumps
 from abi.errors import UsageError
 
 
-def _pack(values: tuple[float, ...]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+def _packed(code: str, what: str) -> tuple[BeforeValidator, PlainSerializer]:
+    """How numbers of one of struct's types become base64 of their little-endian bytes in JSON, and are read back."""
+    size = struct.calcsize(f"<{code}")
+
+    def pack(values: tuple[Any, ...]) -> str:
+        return base64.b64encode(struct.pack(f"<{len(values)}{code}", *values)).decode()
+
+    def unpack(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            data = base64.b64decode(value, validate=True)
+            return struct.unpack(f"<{len(data) // size}{code}", data)
+        except (ValueError, struct.error):
+            msg = f"expected base64 of {what}"
+            raise ValueError(msg) from None
+
+    return BeforeValidator(unpack), PlainSerializer(pack, when_used="json")
 
 
-def _unpack(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        data = base64.b64decode(value, validate=True)
-        return struct.unpack(f"<{len(data) // 4}f", data)
-    except (ValueError, struct.error):
-        msg = "expected base64 of 32-bit floats"
-        raise ValueError(msg) from None
-
-
-Floats = Annotated[tuple[float, ...], BeforeValidator(_unpack), PlainSerializer(_pack, when_used="json")]
-"""Many numbers of single precision; base64 of their little-endian bytes in JSON."""
-
-
-def _pack_whole(values: tuple[int, ...]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(values)}q", *values)).decode()
-
-
-def _unpack_whole(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        data = base64.b64decode(value, validate=True)
-        return struct.unpack(f"<{len(data) // 8}q", data)
-    except (ValueError, struct.error):
-        msg = "expected base64 of 64-bit whole numbers"
-        raise ValueError(msg) from None
-
-
-Wholes = Annotated[tuple[int, ...], BeforeValidator(_unpack_whole), PlainSerializer(_pack_whole, when_used="json")]
-"""Many whole numbers; base64 of their little-endian bytes, eight each, in JSON."""
+Floats = Annotated[tuple[float, ...], *_packed("f", "32-bit floats")]
+"""Many numbers of single precision."""
+Wholes = Annotated[tuple[int, ...], *_packed("q", "64-bit whole numbers")]
+"""Many whole numbers, eight bytes each."""
 
 
 def _absent(value: object) -> bool:

@@ -17,17 +17,8 @@ from abi.planning.steps import NextStep, by_feature, next_steps
 from abi.planning.trail import Trail
 from abi.problem import Feature
 from abi.training.revise import trees_view
-from abi.types import (
-    Attention,
-    Estimate,
-    Family,
-    FeatureCapacity,
-    FeatureScore,
-    Plan,
-    ScoreBlend,
-    TreeFeature,
-    Trial,
-)
+from abi.trees_capacity import TreeFeature
+from abi.types import Attention, Estimate, Family, FeatureCapacity, FeatureScore, Plan, ScoreBlend, Trial
 from abi.values import Value
 
 APPROVING: Final = ("registration", "gates", "promotion", "approval", "rollback", "quarantine")

@@ -21,7 +21,7 @@ from abi.data.columns import MISSING_CODE, Codes
 from abi.inputs.pairs import frequent, joint_codes, places_in
 from abi.inputs.target_means import held_out_means, target_means
 from abi.problem import Schema
-from abi.types import TreePair, TreesCapacity
+from abi.trees_capacity import TreePair, TreesCapacity
 from abi.values import Floats, Late, Value, Wholes
 
 if TYPE_CHECKING:

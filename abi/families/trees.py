@@ -22,7 +22,7 @@ from abi.errors import UsageError, WorkspaceError
 from abi.families.encoding import TreeEncoding, matrix
 from abi.families.family import MODEL, predict_frame
 from abi.problem import Schema
-from abi.types import TreesCapacity
+from abi.trees_capacity import TreesCapacity
 from abi.values import Value
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import pandas as pd
 from jaxtyping import Int, Int64
 
 from abi.problem import Schema
-from abi.types import Pair
+from abi.trees_capacity import Pair
 
 if TYPE_CHECKING:
     from abi.data.columns import Codes

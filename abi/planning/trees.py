@@ -11,7 +11,8 @@ from abi.errors import PlanInfeasible
 from abi.planning.machine import Machine
 from abi.planning.margins import bounded, tightened
 from abi.problem import Feature, Task
-from abi.types import Allocation, Attention, Cost, Envelope, Pair, TreeFeature, TreePair, TreesCapacity
+from abi.trees_capacity import Pair, TreeFeature, TreePair, TreesCapacity
+from abi.types import Allocation, Attention, Cost, Envelope
 from abi.units import show_bytes, show_count, show_seconds, six_digits
 
 if TYPE_CHECKING:

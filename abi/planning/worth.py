@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from abi.inputs.kind import ALL_SHARED, CELLS_UNIT
 from abi.planning.ladder import measured_utility
-from abi.types import Attention, FeatureCapacity, Plan, TreesCapacity, Weight
+from abi.trees_capacity import TreesCapacity
+from abi.types import Attention, FeatureCapacity, Plan, Weight
 
 
 def weights_of(attention: Attention, family: str) -> Sequence[Weight]:

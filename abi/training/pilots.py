@@ -19,7 +19,8 @@ from abi.training.family import train
 from abi.training.rescore import rescore
 from abi.training.rounds import plan_change
 from abi.training.score_blend import fit_to_model
-from abi.types import Attention, Plan, Scores, TreesCapacity, Trial, Usage
+from abi.trees_capacity import TreesCapacity
+from abi.types import Attention, Plan, Scores, Trial, Usage
 
 if TYPE_CHECKING:
     from abi.config import Config

@@ -25,7 +25,8 @@ from abi.training.balance import Balance, balance_of, losses_of
 from abi.training.fitted import Fitted, groups_in, metric_of, rounded
 from abi.training.latency import predict_seconds
 from abi.training.watch import Unwatched, Watcher
-from abi.types import Cost, Plan, TreeFeature, TreePair, TreesCapacity
+from abi.trees_capacity import TreeFeature, TreePair, TreesCapacity
+from abi.types import Cost, Plan
 
 if TYPE_CHECKING:
     from abi.config import Config

@@ -19,7 +19,8 @@ from abi.training.revise import rescore_trees
 from abi.training.rounds import plan_change
 from abi.training.score_blend import fit_to_model
 from abi.training.trees import train_trees
-from abi.types import Attention, Family, Pair, Plan, Scores, TreesAttention, Trial, Usage
+from abi.trees_capacity import Pair
+from abi.types import Attention, Family, Plan, Scores, TreesAttention, Trial, Usage
 
 if TYPE_CHECKING:
     from abi.config import Config

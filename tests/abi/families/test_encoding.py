@@ -12,7 +12,7 @@ import pytest
 
 from abi.data.columns import Codes, Columns
 from abi.families.encoding import TreeEncoding, layout, learn_encoding, matrix, target_statistics
-from abi.types import TreeFeature, TreePair, TreesCapacity
+from abi.trees_capacity import TreeFeature, TreePair, TreesCapacity
 
 CODES = np.array([0, 0, 0, 1, 1, 2, -1, 0], np.int32)
 TARGET = np.array([1, 1, 0, 0, 1, 1, 0, 1])

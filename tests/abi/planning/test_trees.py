@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from abi.errors import PlanInfeasible, UsageError
 from abi.planning.family import plan_family
 from abi.planning.trees import ID_VALUES, plan_trees, share_bins
-from abi.types import NO_NETWORK, Envelope, Pair, TreesAttention
+from abi.trees_capacity import Pair
+from abi.types import NO_NETWORK, Envelope, TreesAttention
 
 
 def _made(toy: Any, *, values: Any = None, temperature: Any = None, allocation: str = "attention", task: str = "binary", kinds: Any = None, statistics: bool = False, pairs: Any = (), distinct: Any = 1000, trees: Any = None, **envelope: Any) -> Any:  # fmt: skip

@@ -12,7 +12,8 @@ from rich.console import Console
 from abi.outcomes import Candidate, Choice
 from abi.report.page import render
 from abi.report.summary import terminal_summary
-from abi.types import NO_NETWORK, Plan, TreeFeature, TreesCapacity
+from abi.trees_capacity import TreeFeature, TreesCapacity
+from abi.types import NO_NETWORK, Plan
 
 
 def _trees(plan: Plan) -> TreesCapacity:

@@ -20,7 +20,8 @@ from abi.training.choice import keep, paired, standings
 from abi.training.family import blend_weight, train
 from abi.training.revise import even_twin, revise, trees_view, trial_count
 from abi.training.trees_pilots import fit_again, fit_families
-from abi.types import Envelope, Pair, TreesAttention, Trial
+from abi.trees_capacity import Pair
+from abi.types import Envelope, TreesAttention, Trial
 
 WAVE = np.sin(np.arange(100.0))
 

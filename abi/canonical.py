@@ -1,6 +1,7 @@
 """Canonical JSON, RFC 8785: what `rfc8785` writes, several times faster.
 
-A run's values hold every feature several times over, so that on wide tables their canonical form took 40% of a run. Keys of
+A run's values hold every feature several times over, so that on wide tables their canonical form took 40% of a run. A value
+within a value is written once (`abi.values`). Keys of
 equal objects are sorted once, strings are escaped by the standard library's C code, and what is rare (floats with an
 exponent) is left to the library, whose bytes these are in every case.
 """
@@ -18,8 +19,14 @@ EXACT: Final = 2**53 - 1
 """The largest integer that every reader of JSON keeps."""
 
 
+class Written(str):
+    """Canonical JSON that is written already: it goes in as it is, and not as a string."""
+
+    __slots__ = ()
+
+
 def dumps(plain: Any) -> bytes:
-    """RFC 8785 bytes of plain JSON types.
+    """RFC 8785 bytes of plain JSON types, and of what is `Written` among them.
 
     Raises:
         rfc8785.CanonicalizationError: there is NaN, an infinity, an integer past 2^53, half of a surrogate pair, a key that is
@@ -42,6 +49,8 @@ def _text(value: Any) -> str:  # noqa: PLR0911 - one case per type
         return "{" + ",".join([label + _text(value[key]) for key, label in _labels(tuple(value))]) + "}"
     if kind is list or kind is tuple:
         return "[" + ",".join([_text(one) for one in value]) + "]"
+    if kind is Written:
+        return str(value)
     if value is None:
         return "null"
     if kind is bool:

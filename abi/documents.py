@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import fields
 from typing import Any
 
@@ -43,9 +42,8 @@ def document(value: Value) -> dict[str, Any]:
 
 
 def document_bytes(value: Value) -> bytes:
-    """RFC 8785 form of `document(value)`, with the value written out once for both its id and its content."""
-    content = value.canonical()
-    value.__dict__.setdefault("id", hashlib.sha256(content).hexdigest())
+    """RFC 8785 form of `document(value)`."""
+    content = value.written.encode()
     return f'{{"id":"{value.id}","kind":"{type(value).__name__}","value":'.encode() + content + b"}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import hashlib
 import struct
@@ -10,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
-from abi.canonical import dumps
+from abi.canonical import Written, dumps
 from abi.errors import UsageError
 
 
@@ -61,6 +62,27 @@ def _adapter(kind: type[Any]) -> Any:  # a TypeAdapter, which beartype cannot ch
     return _ADAPTERS[kind]
 
 
+@functools.cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def _stands_alone(part: object) -> bool:
+    """Whether it is a value of a kind that has been written or read by itself, or holds one, or is several such."""
+    if isinstance(part, tuple):
+        several = bool(part) and isinstance(part[0], Value) and _has_parts(part[0])
+        return several and all(isinstance(one, Value) for one in part)
+    return isinstance(part, Value) and type(part) in _ADAPTERS
+
+
+def _has_parts(value: Value) -> bool:
+    return any(_stands_alone(getattr(value, name)) for name in _names(type(value)))
+
+
+def _written(part: Any) -> Written:
+    return part.written if isinstance(part, Value) else Written("[" + ",".join([one.written for one in part]) + "]")
+
+
 class Value:
     """Mixin: JSON form and id of a frozen dataclass."""
 
@@ -71,12 +93,19 @@ class Value:
 
     def canonical(self) -> bytes:
         """RFC 8785 bytes: the same value is the same bytes on every machine."""
-        return dumps(self.to_json())
+        parts = {name: part for name in _names(type(self)) if _stands_alone(part := getattr(self, name))}
+        plain = _adapter(type(self)).dump_python(self, mode="json", exclude=set(parts))
+        return dumps(plain | {name: _written(part) for name, part in parts.items()})
+
+    @functools.cached_property
+    def written(self) -> Written:
+        """The canonical form, kept for what this value becomes a part of."""
+        return Written(self.canonical().decode())
 
     @functools.cached_property
     def id(self) -> str:
         """SHA-256 of the canonical form, in hex."""
-        return hashlib.sha256(self.canonical()).hexdigest()
+        return hashlib.sha256(self.written.encode()).hexdigest()
 
     @classmethod
     def from_json(cls: type[V], plain: object) -> V:

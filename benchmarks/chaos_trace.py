@@ -92,7 +92,7 @@ class Trace:
         for verb in ("replace", "rename"):
             self._wrap(pathlib.Path, verb, lambda path, to, verb=verb: f"{verb} {_kind(Path(to))}")
         self._wrap(DefaultDialect, "do_commit", self._commit)
-        self._wrap(tasks.snapshot, "_dvc", lambda ws, url, *command: f"dvc {command[0]}")
+        self._wrap(tasks.snapshot, "_dvc", lambda ws, url, *commands: f"dvc {'+'.join(c[0] for c in commands)}")
         for name in ("log_artifacts", "log_artifact", "log_model_artifacts"):
             self._wrap(mlflow.MlflowClient, name, lambda *_, name=name, **__: f"mlflow {name}")
         self._wrap(shutil, "copyfile", self._copy)

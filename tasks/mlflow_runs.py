@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 import abi
 from abi.data.scratch import scratch_folder
@@ -43,7 +46,7 @@ class RunStore:
         with scratch_folder(self.ws.root) as stage:
             for name, plain in record.documents.items():
                 target = _below(stage, name)
-                target.write_text(json.dumps(plain, ensure_ascii=False, sort_keys=True, indent=1), encoding="utf-8")
+                target.write_bytes(orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
             for name, source in record.files.items():
                 _link(source, _below(stage, name))
             self.client.log_artifacts(run_id, str(stage))
@@ -79,7 +82,7 @@ class RunStore:
         logged = self.client.create_logged_model(
             self.experiment_id, name="model", source_run_id=run_id, tags={OPERATION: record.operation_id}
         )
-        with scratch_folder(self.ws.root) as stage:
+        with scratch_folder(self.ws.root) as stage, _requirements_as_given():
             folder = stage / record.operation_id  # the signature names the folder
             mlflow.pyfunc.save_model(
                 path=folder,
@@ -105,6 +108,26 @@ class RunStore:
         self.client.finalize_logged_model(logged.model_id, "READY")
         self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         return str(logged.model_id)
+
+
+@contextlib.contextmanager
+def _requirements_as_given() -> Iterator[None]:
+    """Without MLflow's check that this environment has a model's requirements: ours are read off it.
+
+    The check lists the files of all installed packages, a second or two of every run; no setting turns it off.
+    """
+    from mlflow.utils import environment
+
+    name = "warn_dependency_requirement_mismatches"
+    check = getattr(environment, name, None)
+    if check is None:  # another version of MLflow
+        yield
+        return
+    setattr(environment, name, lambda requirements: None)  # noqa: ARG005 - its name may be given
+    try:
+        yield
+    finally:
+        setattr(environment, name, check)
 
 
 def _inputs(ws: Workspace, dataset: Dataset) -> list[Any]:

@@ -7,6 +7,7 @@ under its SHA-256. DVC trusts what lies in its cache, so content is hashed again
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -29,6 +30,15 @@ from abi.reading import DataConfig
 from tasks.workspace import Workspace, disk_errors
 
 QUIET = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
+_STARTED = "abi started dvc "
+_IN_TURN = f"""
+import json, sys
+from dvc.cli import main
+for words in json.loads(sys.argv[1]):
+    print("{_STARTED}" + words[0], flush=True)
+    if failed := main(["--wait-for-lock", *words]):
+        sys.exit(failed)
+"""
 
 
 def take_snapshot(
@@ -67,13 +77,12 @@ def _stored_under_dvc(ws: Workspace, paths: Sequence[Path], remote: str | None) 
         unpushed = [name for name, (file, _) in sources.items() if name in new or not _pushed(ws, file, url)]
         for name in new:
             _copy(ws, *sources[name])
-        if new:
-            _dvc(ws, url, "add", *new)
+        add, push = ["add", *new], ["push", *(f"{name}.dvc" for name in unpushed)]
+        if unpushed:
+            _dvc(ws, url, *([add, push] if new else [push]))
         for name in new:
             tracked = _tracked_md5(ws, name)
             assert tracked == sources[name][0].md5, f"DVC tracks {name} as {tracked}"
-        if unpushed:
-            _dvc(ws, url, "push", *(f"{name}.dvc" for name in unpushed))
         for name in unpushed:
             ws.write(_receipt(ws, name), f"{url}\n".encode())
     return Snapshot(files=tuple(files))
@@ -207,11 +216,14 @@ def _pull(ws: Workspace, file: DataFile, url: str) -> None:
         places = str(ws.root) if Path(url) == ws.dvc_remote else f"{ws.root} or the remote {url}"
         msg = f"Expected the data that this value was made from in {places}, got none there: name the workspace that it was made in with --workspace, or the remote that has the data as tracking.remote."
         raise WorkspaceError(msg)
-    _dvc(ws, url, "pull", f"{_name(file)}.dvc")
+    _dvc(ws, url, ["pull", f"{_name(file)}.dvc"])
 
 
-def _dvc(ws: Workspace, url: str, *command: str) -> None:
-    """Run one DVC command in the repository; the caller holds its lock, so lock files left by a crash can go."""
+def _dvc(ws: Workspace, url: str, *commands: Sequence[str]) -> None:
+    """Run DVC's commands in the repository, up to the first that fails, in one process: importing DVC takes a second.
+
+    The caller holds the repository's lock, so lock files left by a crash can go.
+    """
     home = ws.snapshots / ".dvc"
     quoted = f"'{url}'" if '"' in url else f'"{url}"'
     config = (
@@ -222,7 +234,7 @@ def _dvc(ws: Workspace, url: str, *command: str) -> None:
         ws.write(home / "config", config)
     (home / "tmp" / "rwlock").unlink(missing_ok=True)
     ran = subprocess.run(  # noqa: S603 - our own interpreter, names made of hashes
-        [sys.executable, "-m", "dvc", "--wait-for-lock", *command],
+        [sys.executable, "-c", _IN_TURN, json.dumps(commands)],
         cwd=ws.snapshots,
         env={**os.environ, **QUIET, "DVC_SITE_CACHE_DIR": str(home / "site")},
         stdin=subprocess.DEVNULL,
@@ -236,6 +248,7 @@ def _dvc(ws: Workspace, url: str, *command: str) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the caller says where
         errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
         said = (errors or lines or [f"exit code {ran.returncode}"])[-1]
-        way = "fetch the data from" if command[0] == "pull" else "store the data in"
-        msg = f"Expected `dvc {command[0]}` to {way} {url}, got: {clip(said, 300)}. Free space or mend the remote (tracking.remote), then run again."
+        command = ran.stdout.rpartition(_STARTED)[2].partition("\n")[0] or commands[0][0]
+        way = "fetch the data from" if command == "pull" else "store the data in"
+        msg = f"Expected `dvc {command}` to {way} {url}, got: {clip(said, 300)}. Free space or mend the remote (tracking.remote), then run again."
         raise WorkspaceError(msg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +14,19 @@ FOLDER: Final = Path(__file__).parent
 
 def template(name: str) -> Template:
     """That of a page."""
-    environment = Environment(
+    return _environment().get_template(name)
+
+
+@functools.cache
+def _environment() -> Environment:
+    """One for all pages: compiling a template takes longer than filling it."""
+    return Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name)
 
 
 def style() -> Markup:

@@ -26,13 +26,15 @@ DIGITS = 9
 """Significant digits kept, so that a score is the same bytes whichever processor added up its last bit."""
 
 
-def score(reader: Reader, config: ScoringConfig) -> Scores:
-    """Score the features of `reader.problem` on its training rows.
+def score(reader: Reader, config: ScoringConfig, *, terms: bool = True) -> Scores:
+    """Score the features of `reader.problem` on its training rows, and the terms of its texts where `terms`.
 
     The sample fixes the bins, then one pass counts. Time is linear in rows and columns; memory does not grow with rows.
     """
     bins = find_bins(reader, config)
     scores = from_counts(count(reader, bins, config), bins, reader.problem, config)
+    if not terms:
+        return scores
     return replace(scores, terms=score_terms(reader, bins.target, chunked(config), config.pieces))
 
 

@@ -188,6 +188,12 @@ def versions() -> Callable[[Path], int]:
     return count
 
 
+@pytest.fixture(scope="session")
+def plain() -> str:
+    """Python for `before`: stages as plain functions in that process too, finished ones reused."""
+    return "import tasks.orchestration as o; o.in_prefect = lambda call, clock, body, name: body(o.in_process(call, clock, reuse=True))"
+
+
 @pytest.fixture
 def without_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     """`abi run` with its stages as plain functions: the whole command line, without ten seconds of a server's start."""

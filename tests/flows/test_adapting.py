@@ -13,10 +13,6 @@ from tasks.registration import connect
 from tasks.stage import Call
 from tasks.workspace import Workspace
 
-PLAIN = """
-import tasks.orchestration as module
-module.in_prefect = lambda call, clock, body, name: body(module.in_process(call, clock))
-"""
 FAST = (
     "adapt.warmup=80", "adapt.window=100", "adapt.cooldown=100", "adapt.rounds=5", "adapt.epochs=1", "adapt.halves=[0]",
     "adapt.recent=[8]", "adapt.lags=1", "training.members=2", "training.block_width=16",
@@ -79,14 +75,14 @@ def test_settings_are_checked(follow, data, setting):
     assert follow(data, "--set", setting, "-q").code == 2
 
 
-def test_a_champion_begins_and_its_weights_are_taken_over(command, abi, without_prefect, frame, fast, tmp_path):
+def test_a_champion_begins_and_its_weights_are_taken_over(command, plain, abi, without_prefect, frame, fast, tmp_path):
     train, later, ws = tmp_path / "shop.csv", tmp_path / "later.csv", tmp_path / "ws"
     frame(rows=300).to_csv(train, index=False)
     frame(rows=240, seed=1).to_csv(later, index=False)
     more = ["--workspace", ws, *fast]
     trained = command(
         "run", train, "--target", "label", "-q", "--set", "training.family=network", "--set", "iterate.rounds=1", *more,
-        before=PLAIN,
+        before=plain,
     )  # fmt: skip
     assert trained.code == 0, trained.err
     call = Call.of(Workspace.open(ws), "shop", _config())

@@ -64,7 +64,7 @@ def test_interrupted_in_every_stage(settings, data, versions, tmp_path):
     assert len(STAGES) == 13
     for stopped in STAGES:
         for half in ("before", "after"):
-            whole = in_process(call, Clock())
+            whole = in_process(call, Clock(), reuse=True)
 
             def run(stage, *inputs, whole=whole, stopped=stopped, half=half):
                 if stage is stopped and half == "before":
@@ -79,7 +79,7 @@ def test_interrupted_in_every_stage(settings, data, versions, tmp_path):
             with pytest.raises(KeyboardInterrupt):
                 retrain(run, request)
             assert versions(call.ws.root) == 0, (stopped.name, half)
-    folder = Path(retrain(in_process(call, Clock()), request))
+    folder = Path(retrain(in_process(call, Clock(), reuse=True), request))
     assert versions(call.ws.root) == 1
     assert json.loads((folder / "run.json").read_bytes())["model"]["version"] == 1
     kept = [json.loads(path.read_bytes()) for path in (call.ws.root / "residuals").rglob("*.json")]
@@ -112,10 +112,10 @@ def test_no_room_at_every_kind_of_write(call, data, versions, monkeypatch):
                 patch.setattr("tasks.snapshot.convert", full)
                 hit.append(kind)
             with pytest.raises(WorkspaceError, match="no space left"):
-                retrain(in_process(call, Clock()), request)
+                retrain(in_process(call, Clock(), reuse=True), request)
         assert versions(call.ws.root) == 0, kind
     assert set(hit) == set(KINDS)
-    folder = Path(retrain(in_process(call, Clock()), request))
+    folder = Path(retrain(in_process(call, Clock(), reuse=True), request))
     assert versions(call.ws.root) == 1
     assert json.loads((folder / "run.json").read_bytes())["model"]["version"] == 1
 

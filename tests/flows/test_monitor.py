@@ -15,15 +15,11 @@ from abi.operations import AuditConfig
 from tasks.ledger import Ledger
 from tasks.workspace import Workspace
 
-PLAIN = """
-import tasks.orchestration as module
-module.in_prefect = lambda call, clock, body, name: body(module.in_process(call, clock))
-"""
 FEATURES = ["size", "weight", "count", "colour", "new"]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, command, frame, quick):
+def place(tmp_path_factory, command, plain, frame, quick):
     """A folder with a workspace in which `shop` was trained, and tables to look at."""
     folder = tmp_path_factory.mktemp("monitor")
     frame(rows=1200).to_csv(folder / "shop.csv", index=False)
@@ -34,7 +30,7 @@ def place(tmp_path_factory, command, frame, quick):
     moved.to_csv(folder / "moved.csv", index=False)
     flags = [*quick, "--set", "iterate.rounds=1", "--set", "training.family=network"]
     answer = command(
-        "run", folder / "shop.csv", "--target", "label", "--workspace", folder / "ws", "-q", *flags, before=PLAIN
+        "run", folder / "shop.csv", "--target", "label", "--workspace", folder / "ws", "-q", *flags, before=plain
     )
     assert answer.code == 0, answer.err
     return folder

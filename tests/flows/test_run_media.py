@@ -110,14 +110,14 @@ def test_pictures_in_every_form_are_the_same_regions(tmp_path, form):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, command, quick):
+def trained(tmp_path_factory, command, plain, quick):
     """A run over pictures beside a table, one of which is broken and one of which has no file."""
     home = tmp_path_factory.mktemp("shop")
     data = beside(home)
     (home / "pics" / "3.png").write_text("just a few words")
     (home / "pics" / "5.png").unlink()
     words = ("run", data, "--target", "label", "--workspace", home / "ws", "--json", *quick, *SHORT)
-    run = command(*words, "--set", "checks.broken_files=0.02")
+    run = command(*words, "--set", "checks.broken_files=0.02", before=plain)
     assert run.code == 0, run.err
     return home, words, run
 
@@ -129,9 +129,9 @@ def test_a_run_gives_attention_to_the_region_that_tells(trained):
     assert run.json["model"]["version"] == 1
 
 
-def test_the_second_run_trains_nothing(trained, command):
+def test_the_second_run_trains_nothing(trained, command, plain):
     home, words, run = trained
-    again = command(*words, "--set", "checks.broken_files=0.02")
+    again = command(*words, "--set", "checks.broken_files=0.02", before=plain)
     assert again.code == 0, again.err
     assert again.json["model"] == run.json["model"]
     # one more file is other data

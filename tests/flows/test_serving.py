@@ -15,19 +15,16 @@ from tasks.tracking import Tracking
 from tasks.workspace import Workspace
 
 WAIT_S = 180
-IN_PROCESS = (
-    "import tasks.orchestration as m; m.in_prefect = lambda call, clock, body, _: body(m.in_process(call, clock))"
-)
 
 
 @pytest.fixture(scope="module")
-def workspace(command, frame, quick, tmp_path_factory):
+def workspace(command, plain, frame, quick, tmp_path_factory):
     """A workspace with one version of the model `shop`, which is its champion; and the table."""
     folder = tmp_path_factory.mktemp("serving")
     data = folder / "shop.csv"
     frame().to_csv(data, index=False)
     words = ["--target", "label", "--workspace", folder / "ws", *quick, "--set", "training.family=trees"]
-    answer = command("run", data, *words, "--json", before=IN_PROCESS)
+    answer = command("run", data, *words, "--json", before=plain)
     assert answer.code == 0, answer.err
     answer = command("promote", "--approve", "--reason", "the only one", "--workspace", folder / "ws")
     assert answer.code == 0, answer.err

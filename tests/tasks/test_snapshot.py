@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -36,7 +37,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = subprocess.run
 
     def spy(command: list[str], **rest: Any) -> Any:
-        ran.append(next(word for word in command if word in {"add", "push", "pull"}))
+        ran.extend(words[0] for words in json.loads(command[-1]))
         return real(command, **rest)
 
     monkeypatch.setattr(module.subprocess, "run", spy)

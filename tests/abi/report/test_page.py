@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+import rfc8785
 
 from abi.outcomes import Convergence
 from abi.problem import Check, SetAside
@@ -436,3 +437,9 @@ def test_a_pruned_plan_shows_what_training_left(make_report):
     assert "1k of" in text
     widths = text.partition("Width of each feature")[2]
     assert widths.index(names[-1]) < widths.index(names[0]), "what kept most comes first"
+
+
+def test_a_report_is_written_as_the_library_writes_all_of_it(make_report):
+    report = make_report()
+    assert report.rounds[0].plan.attention.written in report.rounds[0].plan.written
+    assert report.canonical() == rfc8785.dumps(report.to_json())

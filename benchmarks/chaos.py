@@ -22,15 +22,16 @@ import chaos_disk
 import chaos_kill
 import chaos_outages
 import chaos_replies
+from chaos_proxy import FAULTS
 from chaos_world import World, say, warm
 from results_file import results_path, write_results
 
 SHOWN = 12
 SHORT: dict[str, int | None] = {
-    "boundaries": 6,
+    "boundaries": 5,
     "moments": 3,
-    "decisions": 2,
-    "replies": 14,
+    "decisions": 1,
+    "replies": len(FAULTS),
     "disk": 2,
     "tmpfs": 1,
     "outages": 5,

@@ -46,7 +46,7 @@ SETTINGS = (
 )
 WARM = (
     "abi.families.stored", "flows.commands", "flows.promoting", "flows.retrain", "great_expectations", "lightgbm",
-    "matplotlib.pyplot", "mlflow.pyfunc", "mlflow.store.model_registry.sqlalchemy_store",
+    "matplotlib.pyplot", "mlflow.pyfunc", "model_signing", "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store", "mlflow.models.model", "scipy.stats", "sigstore.dsse", "sklearn.ensemble",
     "sqlalchemy.dialects.sqlite", "tabm", "tasks.audit", "tasks.expectations", "tasks.orchestration", "tasks.outputs",
     "tasks.preflight", "tasks.promotion", "tasks.recording", "tasks.registration", "tasks.terminal", "tasks.validation",
@@ -173,6 +173,10 @@ def warm() -> None:
     importlib.import_module("tasks")  # telemetry off, before anything else
     for name in WARM:
         importlib.import_module(name)
+    from abi.report import charts, template
+
+    template.template("page.html.j2")
+    charts.svg("warm", "", (1.0, 1.0), lambda figure: figure.add_subplot())
 
 
 def plain_stages() -> None:

@@ -62,9 +62,13 @@ def _adapter(kind: type[Any]) -> Any:  # a TypeAdapter, which beartype cannot ch
     return _ADAPTERS[kind]
 
 
-@functools.cache
+_NAMES: dict[type[Any], tuple[str, ...]] = {}
+
+
 def _names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(field.name for field in dataclasses.fields(kind))
+    return _NAMES[kind]
 
 
 def _stands_alone(part: object) -> bool:

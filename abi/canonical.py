@@ -1,9 +1,8 @@
 """Canonical JSON, RFC 8785: what `rfc8785` writes, several times faster.
 
 A run's values hold every feature several times over, so that on wide tables their canonical form took 40% of a run. A value
-within a value is written once (`abi.values`). Keys of
-equal objects are sorted once, strings are escaped by the standard library's C code, and what is rare (floats with an
-exponent) is left to the library, whose bytes these are in every case.
+within a value is written once (`abi.values`), keys of equal objects are sorted once, strings are escaped by the standard
+library's C code, and what is rare (floats with an exponent) is left to the library, whose bytes these are in every case.
 """
 
 from __future__ import annotations

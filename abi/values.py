@@ -72,7 +72,10 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
 
 
 def _stands_alone(part: object) -> bool:
-    """Whether it is a value of a kind that has been written or read by itself, or holds one, or is several such."""
+    """Whether it is a value whose class has been written or read by itself, or several values that have such parts.
+
+    Others are left to pydantic's serializer of the whole: one of their own takes longer to make than they to write.
+    """
     if isinstance(part, tuple):
         several = bool(part) and isinstance(part[0], Value) and _has_parts(part[0])
         return several and all(isinstance(one, Value) for one in part)

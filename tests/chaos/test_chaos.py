@@ -13,10 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-]  # minutes of forks and of servers that are away, and other programs beside them
+# minutes of forks and of servers that are away, and other programs beside them
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def chaos(*parts: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from abi.monitored import Reference
 from abi.monitoring.attention import attention_drift
 from abi.monitoring.drift import attention_level, data_level, judge
 from abi.monitoring.reference import describe_all
-from abi.monitoring.tally import column_of, tally
+from abi.monitoring.tally import columns_of, tally
 from abi.problem import Split
 from abi.scoring.score import score
 from abi.training.data_attention import data_weights
@@ -117,7 +117,8 @@ def look(reference: Reference, training: Reader, table: Table, config: Config, a
     batch = read_memory(table, "y", config)
     new = replace(batch, problem=replace(batch.problem, schema=schema, split=Split(seed=0, validation=0.0, test=0.0)))
     columns = new.load("train")
-    counts = [tally(d, column_of(columns, schema.features, i)) for i, d in enumerate(reference.features)]
+    pairs = zip(reference.features, columns_of(columns, schema.features), strict=True)
+    counts = [tally(known, column) for known, column in pairs]
     features = judge(reference.features, counts, reference.weights, config.monitor)
     found = {"data": data_level(features, config.monitor) > 1}
     if attention:

@@ -34,7 +34,7 @@ from abi.monitoring.attention import attention_drift
 from abi.monitoring.drift import judge
 from abi.monitoring.reference import prediction_column
 from abi.monitoring.tables import lines
-from abi.monitoring.tally import Tally, column_of, tally
+from abi.monitoring.tally import Tally, columns_of, tally
 from abi.monitoring.verdict import Subject, conclude
 from abi.outcomes import Trained
 from abi.problem import DataFile, Problem, Snapshot, Split
@@ -224,7 +224,8 @@ def _count(champion: Champion, batch: Batch) -> tuple[list[Tally], Tally | None]
     for first, rows in batch.table.batches(needed):
         numbers = np.arange(first, first + rows.num_rows, dtype=np.int64)
         columns = encode(rows, problem.schema, numbers, with_target=False)
-        counted.append([tally(d, column_of(columns, features, i)) for i, d in enumerate(reference.features)])
+        pairs = zip(reference.features, columns_of(columns, features), strict=True)
+        counted.append([tally(known, column) for known, column in pairs])
         if reference.prediction is not None:
             times = times_of(rows.column(problem.split.order)) if timed else None
             fresh = columns.take(roles(numbers, problem.split, times) > 0) if own else columns

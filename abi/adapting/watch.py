@@ -15,7 +15,7 @@ from abi.monitored import Reference
 from abi.monitoring.attention import attention_drift
 from abi.monitoring.drift import attention_level, data_level, judge
 from abi.monitoring.reference import refer
-from abi.monitoring.tally import column_of, tally
+from abi.monitoring.tally import columns_of, tally
 from abi.problem import Schema
 from abi.types import Attention
 
@@ -78,7 +78,8 @@ class Watch:
         recent = columns.take(rows)
         # columns that were derived follow from these and from labels, and are alike from row to row
         own = [i for i, f in enumerate(schema.features) if f.column not in stream.kinds]
-        tallies = [tally(self.reference.features[i], column_of(recent, schema.features, i)) for i in own]
+        every = columns_of(recent, schema.features)
+        tallies = [tally(self.reference.features[i], every[i]) for i in own]
         drifted = judge([self.reference.features[i] for i in own], tallies, [weights[i] for i in own], limits)
         level = data_level(drifted, limits)
         if level >= 1:

@@ -184,15 +184,18 @@ class NumericEncoder(nn.Module):
         self.order = sorted(range(len(widths)), key=lambda i: widths[i])
         self.groups = nn.ModuleList()
         self.spans: list[tuple[int, int]] = []
-        self._rows: list[tuple[int, int]] = []
+        first, missing = list[int](), list[int]()
         for width in sorted(set(widths)):
             members = [i for i in self.order if widths[i] == width]
             begin = self.spans[-1][1] if self.spans else 0
             self.spans.append((begin, begin + len(members)))
             knots = [len(self.edges[i]) for i in members]
             starts = np.cumsum(knots) - knots
-            self._rows += [(int(start), sum(knots) + place) for place, start in enumerate(starts)]
+            first += starts.tolist()
+            missing += range(sum(knots), sum(knots) + len(knots))
             self.groups.append(_Group(knots, width))
+        self._first, self._missing = (np.array(rows, dtype=np.int32) for rows in (first, missing))
+        self._gaps = [np.diff(e) for e in self.edges]
 
     def owners(self) -> dict[str, Int[Tensor, " rows"]]:
         """Tensor -> the place in `order` of the feature that each of its rows belongs to."""
@@ -207,15 +210,18 @@ class NumericEncoder(nn.Module):
     def encode(self, values: Float[np.ndarray, "rows numeric"]) -> NumericCodes:
         """Values in schema order -> cells; clipped to the knots' range, NaN to the missing row."""
         row = np.empty(values.shape, dtype=np.int32)
-        fraction = np.zeros(values.shape, dtype=np.float32)
-        for place, i in enumerate(self.order):
-            edges, (start, missing) = self.edges[i], self._rows[place]
-            column = values[:, i]
-            gone = np.isnan(column)
-            clipped = np.clip(np.where(gone, edges[0], column), edges[0], edges[-1])
-            low = np.clip(np.searchsorted(edges, clipped, side="right") - 1, 0, len(edges) - 2)
-            row[:, place] = np.where(gone, missing, start + low)
-            fraction[:, place] = np.where(gone, 0.0, (clipped - edges[low]) / (edges[low + 1] - edges[low]))
+        fraction = np.empty(values.shape, dtype=np.float32)
+        with np.errstate(over="ignore"):  # of what lies far outside the knots
+            for place, i in enumerate(self.order):
+                edges, column = self.edges[i], values[:, i]
+                low = edges[1:-1].searchsorted(column, side="right")
+                row[:, place] = low
+                np.divide(column - edges[low], self._gaps[i][low], out=fraction[:, place], casting="same_kind")
+        row += self._first
+        np.clip(fraction, 0.0, 1.0, out=fraction)
+        gone = np.isnan(fraction)
+        row[gone] = np.broadcast_to(self._missing, row.shape)[gone]
+        fraction[gone] = 0.0
         return NumericCodes(torch.from_numpy(row), torch.from_numpy(fraction))
 
     def forward(self, codes: NumericCodes) -> Float[Tensor, "rows embedding"]:

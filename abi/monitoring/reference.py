@@ -17,7 +17,7 @@ from abi.data.columns import MISSING_CODE, Codes, Columns
 from abi.data.split import splitmix64
 from abi.inputs.terms import count_terms
 from abi.monitored import Distribution, Fine, Reference
-from abi.monitoring.tally import Values, column_of, tally
+from abi.monitoring.tally import Values, columns_of, tally
 from abi.problem import Problem, Schema
 from abi.scoring.edges import numeric_bins
 from abi.training.data_attention import data_weights, judged_temperature
@@ -76,9 +76,9 @@ def describe_all(schema: Schema, train: Columns) -> tuple[Distribution, ...]:
     """Each feature of the rows, in schema order."""
     picked = _sample(train.row_numbers)
     found = []
-    for place, feature in enumerate(schema.features):
+    for feature, column in zip(schema.features, columns_of(train, schema.features), strict=True):
         cells = CELLS[_CELLS_OF.get(feature.kind, "category")]
-        made = describe(feature.name, column_of(train, schema.features, place), cells, picked)
+        made = describe(feature.name, column, cells, picked)
         found.append(replace(made, calendar=feature.part is not None))
     return tuple(found)
 

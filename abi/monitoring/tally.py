@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,11 +44,13 @@ def tally(reference: Distribution, column: Values | Codes) -> Tally:
     return TALLIES[reference.kind](reference, column)
 
 
-def column_of(columns: Columns, features: tuple[Feature, ...], place: int) -> Values | Codes:
-    """The feature at `place` of the schema."""
-    numeric = features[place].kind == "numeric"
-    before = sum((f.kind == "numeric") == numeric for f in features[:place])
-    return columns.numeric[:, before] if numeric else columns.categorical[before]
+def columns_of(columns: Columns, features: Sequence[Feature]) -> list[Values | Codes]:
+    """The column of each feature of the schema."""
+    numeric, others = itertools.count(), itertools.count()
+    return [
+        columns.numeric[:, next(numeric)] if f.kind == "numeric" else columns.categorical[next(others)]
+        for f in features
+    ]
 
 
 def tally_numeric(reference: Distribution, values: Values) -> Tally:

@@ -30,7 +30,7 @@ from abi.planning.ladder import EVEN_TEXT_WIDTH, ladder, step, widest
 from abi.planning.machine import Machine
 from abi.planning.margins import bounded, tightened
 from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
-from abi.planning.split import attended, capacity_of, curves_of, macs_of
+from abi.planning.split import attended, capacity_of, curves_of, macs_of, sketch_of
 from abi.planning.trail import Trail, TriedSize, TriedSplit
 from abi.problem import Feature, Schema
 from abi.types import Allocation, Attention, Capacity, Cost, Envelope, Execution, Hardening, Plan
@@ -123,16 +123,22 @@ def make_plan(
             step(f, widest(f, width), start.bins, terms.get(f.name, 0), most, base, single) for f in schema.features
         ]
 
+    @functools.cache
+    def sketches(width: int, most: int, base: int) -> tuple[list[Feature], list[Step]]:
+        return sketch_of(schema.features, rungs(width, most, base))
+
     smallest: tuple[Cost, str] | None = None
     for most, backbone, width, base in tried:
         bound = (most, backbone, width, base) != tried[0]
         start = replace(start, base=base, compute=config.attention.compute)
         if bound and config.training.epochs is None:
             start = replace(start, epochs=max(start.epochs, BOUND_EPOCHS))
-        even = with_grids(_even(schema.features, rungs(width, most, base), backbone, work.outputs), schema, base)
-        execution, cost, short = _fitting(even, start, work, envelope, machine)
+        features, sketched = sketches(width, most, base)
+        sketch = with_grids(_even(features, sketched, backbone, work.outputs, len(schema.features)), schema, base)
+        execution, cost, short = _fitting(sketch, start, work, envelope, machine)
         trail.sizes.append(TriedSize(backbone, width, most, cost, short))
         if short is None:
+            even = with_grids(_even(schema.features, rungs(width, most, base), backbone, work.outputs), schema, base)
             return _finish(
                 attention, envelope, allocation, even, backbone, start, execution, work, machine, most, bound, trail
             )
@@ -166,11 +172,13 @@ def led_by_text(schema: Schema) -> bool:
     return (all(led) and any(texts)) or (schema.task == "multilabel" and any(texts))
 
 
-def _even(features: Sequence[Feature], rungs: Sequence[Step], backbone: Backbone, out: int) -> Capacity:
-    """The even split with these rungs."""
+def _even(
+    features: Sequence[Feature], rungs: Sequence[Step], backbone: Backbone, out: int, number: int | None = None
+) -> Capacity:
+    """The even split with these rungs; `number` of features where these stand for more."""
     reason = "the even split gives every feature the same width, or one unit per distinct value where it has fewer"
     allotments = [Allotment(step=rung, next_width=None, next_parameters=None) for rung in rungs]
-    return capacity_of(features, allotments, backbone, out, [reason] * len(features))
+    return capacity_of(features, allotments, backbone, out, [reason] * len(features), number)
 
 
 def _fitting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from abi.families.network import multiply_accumulates
+from abi.inputs.kind import Step
 from abi.planning.allocate import Allotment
 from abi.planning.backbone import Backbone, per_width_of, slices_of
 from abi.planning.cost import Workload, layers, total_width
@@ -15,9 +16,14 @@ from abi.units import show_count
 
 
 def capacity_of(
-    features: Sequence[Feature], allotments: Sequence[Allotment], backbone: Backbone, out: int, reasons: Sequence[str]
+    features: Sequence[Feature],
+    allotments: Sequence[Allotment],
+    backbone: Backbone,
+    out: int,
+    reasons: Sequence[str],
+    number: int | None = None,
 ) -> Capacity:
-    """A network of `backbone` whose features have these rungs; `out` outputs."""
+    """A network of `backbone` whose features have these rungs; `out` outputs; `number` of features where it is another."""
     width = sum(a.step.laid for a in allotments)
     encoders = sum(a.step.encoder_parameters for a in allotments)
     slices = max(1, slices_of(width, backbone, out))
@@ -40,9 +46,25 @@ def capacity_of(
         members=backbone.members,
         blocks=backbone.blocks,
         block_width=backbone.width,
-        layers=layers(encoders, len(features), width, backbone.members, backbone.blocks, backbone.width, out, slices),
+        layers=layers(
+            encoders, number or len(features), width, backbone.members, backbone.blocks, backbone.width, out, slices
+        ),
         slices=slices if slices > 1 else None,
     )
+
+
+def sketch_of(features: Sequence[Feature], rungs: Sequence[Step]) -> tuple[list[Feature], list[Step]]:
+    """Features and rungs of a network of the same cost: what is neither text nor region counts by its width alone, as one.
+
+    So a size can be tried in a time that does not grow with the columns.
+    """
+    apart = [r.entries > 0 or r.pooled or f.kind == "region" for f, r in zip(features, rungs, strict=True)]
+    kept = [(f, r) for f, r, alone in zip(features, rungs, apart, strict=True) if alone]
+    others = [(f, r) for f, r, alone in zip(features, rungs, apart, strict=True) if not alone]
+    if others:
+        width, encoders = (sum(getattr(r, part) for _, r in others) for part in ("width", "encoder_parameters"))
+        kept.append((others[0][0], Step(width=width, encoder_parameters=encoders)))
+    return [f for f, _ in kept], [r for _, r in kept]
 
 
 def attended(attention: Attention, allotted: Sequence[Allotment], backbone: Backbone, out: int) -> Capacity:

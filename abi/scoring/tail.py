@@ -6,7 +6,7 @@ the class's own entropy (`abi.scoring.relevance`), so that classes of any freque
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from abi.inputs.terms import count_terms
 from abi.scoring.edges import category_bins, numeric_bins, places
 from abi.scoring.relevance import relevance
 from abi.scoring.terms import add, empty
+from abi.scoring.types import Tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,8 @@ LEAST: Final = 0.01
 """Share of a class's entropy below which nothing is said."""
 LEAST_TERM_ROWS: Final = 2
 BINS: Final = 16
+CELLS: Final = 2**20
+"""Of features that are judged together."""
 
 
 def leans(columns: Columns, schema: Schema, groups: ClassGroups) -> tuple[Lean, ...]:
@@ -49,6 +52,14 @@ def leans(columns: Columns, schema: Schema, groups: ClassGroups) -> tuple[Lean, 
     marks = np.stack([columns.target == i for i in rarest], axis=1)
     told = np.zeros((len(rarest), len(schema.features)))
     terms: list[list[tuple[float, str]]] = [[] for _ in rarest]
+    alike: dict[int, list[int]] = defaultdict(list)  # features by their number of bins
+    tables: dict[int, Tables] = {}
+
+    def judge(numbers: list[int]) -> None:
+        found = relevance(np.concatenate([tables.pop(number) for number in numbers]))
+        told[:, numbers] = found.reshape(len(numbers), -1).T
+        numbers.clear()
+
     for number, (feature, place) in enumerate(zip(schema.features, places(schema), strict=True)):
         if feature.kind == "text":
             found = _terms(columns.categorical[place], marks)
@@ -60,7 +71,14 @@ def leans(columns: Columns, schema: Schema, groups: ClassGroups) -> tuple[Lean, 
             codes = numeric_bins(columns.numeric[:, place], BINS).codes(columns.numeric[:, place])
         else:
             codes = _categories(columns.categorical[place])
-        told[:, number] = [_relevance(codes, mark) for mark in marks.T]
+        tables[number] = table = _counts(codes, marks)
+        same = alike[table.shape[1]]
+        same.append(number)
+        if len(same) * table.size > CELLS:
+            judge(same)
+    for same in alike.values():
+        if same:
+            judge(same)
     return tuple(
         Lean(
             place=i,
@@ -76,9 +94,11 @@ def leans(columns: Columns, schema: Schema, groups: ClassGroups) -> tuple[Lean, 
     )
 
 
-def _relevance(codes: Int64[np.ndarray, " rows"], mark: Bool[np.ndarray, " rows"]) -> float:
-    table = np.bincount(2 * codes + mark, minlength=2 * (int(codes.max(initial=0)) + 1)).astype(np.float64)
-    return float(relevance(table.reshape(1, -1, 2))[0])
+def _counts(codes: Int64[np.ndarray, " rows"], marks: Bool[np.ndarray, "rows rarest"]) -> Tables:
+    """Rows per class, bin, and whether they are of the class."""
+    bins = int(codes.max(initial=0)) + 1
+    found = [np.bincount(2 * codes + mark, minlength=2 * bins) for mark in marks.T]
+    return np.stack(found).reshape(len(found), bins, 2).astype(np.float64)
 
 
 def _categories(column: Codes) -> Int64[np.ndarray, " rows"]:

@@ -13,7 +13,7 @@ from abi.monitored import Reference
 from abi.monitoring import reference as module
 from abi.monitoring.reference import CELLS, describe, describe_predictions, refer
 from abi.monitoring.tables import lines
-from abi.monitoring.tally import column_of, tally
+from abi.monitoring.tally import columns_of, tally
 
 
 def all_rows(column):
@@ -139,7 +139,7 @@ def test_a_reference_is_whole_and_small(toy):
     assert found.temperature == 0.4
     assert Reference.from_json(found.to_json()).id == found.id
     assert len(found.canonical()) < 20_000
-    np.testing.assert_array_equal(column_of(table.train, table.problem.schema.features, 2), table.train.numeric[:, 1])
+    np.testing.assert_array_equal(columns_of(table.train, table.problem.schema.features)[2], table.train.numeric[:, 1])
 
 
 def test_an_even_split_is_judged_at_the_flattest_temperature(toy):

@@ -7,6 +7,7 @@ version for it, registered after everything else has been stored.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -397,14 +398,20 @@ def _prepare() -> None:
 
 
 def _create_database(ws: Workspace) -> None:
-    """Run MLflow's hundred migrations in memory, where syncing is free, and move the file in place in one step."""
+    """Move MLflow's empty database in place in one step."""
+    ws.write(ws.mlflow_db, _empty_database())
+
+
+@functools.cache
+def _empty_database() -> bytes:
+    """What MLflow's hundred migrations make of nothing, run in memory, where syncing is free."""
     import mlflow
 
     memory = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
         new = Path(folder) / "mlflow.db"
         mlflow.MlflowClient(tracking_uri=f"sqlite:///{new}").search_experiments(max_results=1)
-        ws.write(ws.mlflow_db, new.read_bytes())
+        return new.read_bytes()
 
 
 def _experiment(client: MlflowClient, name: str, place: str | None) -> str:

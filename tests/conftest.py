@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -41,6 +42,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The heaviest files come first, the others as they were."""
     rank = {name: place for place, name in enumerate(HEAVY)}
     items.sort(key=lambda item: min(rank.get(n, len(HEAVY)) for n in (item.path.parent.name, item.path.stem)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def measured_once() -> Iterator[None]:
+    """This machine is measured once for all workspaces of this process; each would take three seconds for the same."""
+    from tasks import planning  # once the runtime checks are in place
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "measure", functools.cache(planning.measure))
+        yield
 
 
 @pytest.fixture(scope="session")

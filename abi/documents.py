@@ -9,6 +9,7 @@ import rfc8785
 
 from abi.adapted import Adapted
 from abi.errors import UsageError
+from abi.execution.types import ExecutionPlan
 from abi.monitored import Drift, Reference
 from abi.outcomes import Conditions, Evaluation, Move, Source, Trained
 from abi.problem import Checks, Problem, Snapshot
@@ -32,6 +33,7 @@ KINDS: dict[str, type[Value]] = {
         Drift,
         Source,
         Adapted,
+        ExecutionPlan,
     )
 }
 

@@ -71,7 +71,14 @@ def parse_seconds(text: object) -> float:
 
 
 def parse_energy(text: object) -> float:
-    """``'2kWh'`` -> 7200000.0 joules; MJ and MWh are mega."""
+    """``'2kWh'`` -> 7200000.0 joules; MJ and MWh are mega.
+
+    Raises:
+        UsageError: it is none; mJ and mWh are thousandths, which nobody means.
+    """
+    if re.search(r"\dm(J|Wh)$", str(text).replace(" ", "")):
+        msg = f"Expected an energy such as 2kWh, got {text!r}, thousandths: write MJ or MWh for millions."
+        raise UsageError(msg)
     return _parse(text, JOULES, "an energy", "2kWh")
 
 

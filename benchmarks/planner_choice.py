@@ -56,7 +56,9 @@ def _judged(
         "out_of_memory": sum(not value for value in ran.values()), "best": best, "best_rows_per_s": round(ran[best], 1),
     }  # fmt: skip
     try:
-        plan = plan_module(training.build, training.batch, limits, cluster, job)
+        plan = plan_module(
+            training.build, training.batch, limits, cluster, global_batch=job.global_batch, steps=job.steps
+        )
     except PlanInfeasible as error:
         return found | {"refused": str(error)}
     chosen = said(plan.configuration)

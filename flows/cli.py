@@ -127,7 +127,7 @@ def plan(
     """Divide the envelope with the reason of each choice; or say how to run any torch module, before it runs.
 
     `abi plan ATTENTION.json` plans widths, layers and execution of the project's own networks. `abi plan --module
-    package:factory --batch 'x=f32[B,128]' --gpus 2xL4 --global-batch 256` plans devices, precision, checkpointing,
+    package:factory --batch 'x=f32[B,128]' --gpus 2xL4` plans devices, precision, checkpointing,
     micro-batch and workers of anyone's module; with --measure it also runs a few steps of it here. With --explain both say
     what binds, what a little more of each limit would buy, and what lost; --what-if memory=16GiB shows the plan in another
     envelope beside it.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from abi.documents import find
 from abi.errors import TrackingError, UsageError, clip, listed
+from abi.execution.types import ExecutionPlan
 from abi.types import Plan
 from flows.session import STDIN, read_value
 from tasks.runs import is_reference, load_run, newest_run
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Side:
-    """One of two plans; `run` is None where it comes from a file."""
+    """One of two plans, of a run or of a module; `run` is None where it comes from a file."""
 
     title: str
-    plan: Plan
+    plan: Plan | ExecutionPlan
     run: RunRecord | None
 
 
@@ -35,7 +36,9 @@ def side(ws: Workspace, config: Config, reference: str) -> Side:
         UsageError: there is neither such a file nor such a run.
     """
     if reference == STDIN or Path(reference).is_file():
-        return Side(clip(Path(reference).name), find(read_value(reference), Plan), None)
+        value = read_value(reference)
+        plan = value if isinstance(value, ExecutionPlan) else find(value, Plan)
+        return Side(clip(Path(reference).name), plan, None)
     if not is_reference(reference):
         msg = f"Expected a run (its id, NAME/VERSION or models:/NAME/VERSION) or a file that `abi plan --json` printed, got {clip(reference)!r}: there is no such file."
         raise UsageError(msg)

@@ -93,7 +93,8 @@ def explain(
 def diff(before: str, after: str, *, common: Common = Common()) -> None:
     """Compare two runs or two plans: data, settings and code, and with them attention, allocation, cost and quality.
 
-    Of plans from files there are no data and no quality: what each feature has, layers, execution and predicted cost.
+    Of plans from files there are no data and no quality: what each feature has, layers, execution and predicted cost; of
+    plans of modules how they run and what that costs.
 
     Args:
         before: Run id (or its beginning), NAME/VERSION, models:/NAME/VERSION, or a file that `abi plan --json` printed.
@@ -101,7 +102,11 @@ def diff(before: str, after: str, *, common: Common = Common()) -> None:
         common: Flags that every command takes.
     """
     from abi.audit.diff import diff as compare
+    from abi.errors import UsageError
+    from abi.execution.compare import compare as compare_execution
+    from abi.execution.types import ExecutionPlan
     from abi.planning.compare import compare as compare_plans
+    from abi.types import Plan
     from flows.explained import side
     from tasks import plan_stories, stories
 
@@ -111,8 +116,17 @@ def diff(before: str, after: str, *, common: Common = Common()) -> None:
         found = compare(one.run, other.run)
         _print(found.to_json(), stories.of_diff(found), common)
         return
-    changed = compare_plans(one.plan, other.plan, (one.title, other.title))
-    _print(changed.to_json(), plan_stories.of_change(changed), common)
+    titles = one.title, other.title
+    if isinstance(one.plan, Plan) and isinstance(other.plan, Plan):
+        changed = compare_plans(one.plan, other.plan, titles)
+        _print(changed.to_json(), plan_stories.of_change(changed), common)
+    elif isinstance(one.plan, ExecutionPlan) and isinstance(other.plan, ExecutionPlan):
+        run = compare_execution(one.plan, other.plan, titles)
+        _print(run.to_json(), plan_stories.of_execution_change(run), common)
+    else:
+        of_module, of_data = titles if isinstance(one.plan, ExecutionPlan) else titles[::-1]
+        msg = f"Expected two plans of one kind, got {of_module} of a module and {of_data} of a data set: compare a module's with a module's."
+        raise UsageError(msg)
 
 
 def register(app: App) -> None:

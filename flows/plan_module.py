@@ -48,7 +48,7 @@ class ModuleFlags:
     loss: str | None = None
     optimizer: str = "adamw"
     gpus: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
-    global_batch: Annotated[int | None, Parameter(allow_leading_hyphen=True, converter=whole)] = None
+    global_batch: Annotated[int, Parameter(allow_leading_hyphen=True, converter=whole)] = 256
     steps: Annotated[int, Parameter(allow_leading_hyphen=True, converter=whole)] = 1000
     objective: str = "throughput"
     what_if: Annotated[list[str] | None, Parameter(negative="")] = None
@@ -89,7 +89,7 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
     wanted = Asked(
         module=asked.module or "",
         batch=_needed(asked.batch, "--batch 'x=f32[B,128]'"),
-        global_batch=_needed(asked.global_batch, "--global-batch 256"),
+        global_batch=asked.global_batch,
         steps=asked.steps,
         optimizer=asked.optimizer,
         loss=asked.loss,

@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from abi.errors import clip
+from abi.execution.demands import show_price
 from abi.report.groups import by_group
 from abi.report.wording import number, percent
-from abi.units import show_bytes, show_count, show_seconds
+from abi.units import show_bytes, show_count, show_energy, show_seconds
 from tasks.parts import SHOWN, Part, both, cost_line, left_out, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from abi.execution.compare import ExecutionChange
     from abi.planning.compare import FeatureChange, PlanChange
     from abi.planning.explain import Division, PlanExplanation
     from abi.planning.steps import NextStep
@@ -25,7 +27,16 @@ SHOWS: Final[dict[str, Callable[[Any], str]]] = {
     "memory_bytes": show_bytes,
     "train_time_s": show_seconds,
     "latency_s": show_seconds,
+    "step_s": show_seconds,
+    "train_s": show_seconds,
+    "energy_j": show_energy,
+    "memory_bound": show_bytes,
+    "host_memory_bytes": show_bytes,
+    "price": show_price,
+    "cost": show_price,
+    "row_bytes": show_bytes,
 }
+RUN_COST: Final = ("memory_bound", "step_s", "train_s", "energy_j", "price", "latency_s")
 LAYERS: Final = {"feature_extraction": "feature extraction", "middle": "middle", "output": "output"}
 
 
@@ -71,6 +82,17 @@ def of_change(found: PlanChange) -> list[Part]:
     return [*parts, *change_lines(found), cost_line("Predicted", found.predicted)]
 
 
+def of_execution_change(found: ExecutionChange) -> list[Part]:
+    """What two plans of modules have otherwise: what runs, how, under which limits, at what cost."""
+    head = f"{found.before} -> {found.after}"
+    if found.same:
+        return [f"{head}: the same plan"]
+    parts = (("of", found.subject), ("runs", found.configuration), ("envelope", found.limits), ("job", found.job))
+    lines = [f"{name:<10} {_listed(pairs)}" for name, pairs in parts if pairs]
+    cost = {name: (getattr(found.predicted[0], name), getattr(found.predicted[1], name)) for name in RUN_COST}
+    return [head, *lines, f"Predicted: {_listed({n: p for n, p in cost.items() if p != (None, None)})}."]
+
+
 def change_lines(found: PlanChange, *, attention: bool = True) -> list[str]:
     """The layers, the backbone, the trees, the envelope and the execution, where they differ."""
     moved = f"attention  {percent(found.total_variation)} moved (total variation); expected gain {both(found.gain, lambda x: number(x, 3))}"
@@ -92,7 +114,7 @@ def _listed(pairs: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def _said(name: str) -> str:
-    return name.removesuffix("_bytes").removesuffix("_s").replace("_", " ")
+    return name.removesuffix("_bytes").removesuffix("_s").removesuffix("_j").replace("_", " ")
 
 
 def _division(found: Division) -> str:

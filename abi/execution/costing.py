@@ -33,7 +33,8 @@ class Question:
         learned: what earlier runs of the module on this device taught about bounds.
         resident_bytes: of the data and what else lies on each device beside the step, where rows need no loader; None: loader
             workers bring them from the host.
-        sharded: whether FSDP may be used: a module whose weights are read beside the layers that own them cannot be.
+        sharded: whether FSDP may be used: a module whose weights are read beside the layers that own them cannot be, nor with an
+            optimizer that reads whole matrices.
     """
 
     footprints: tuple[Footprint, ...]

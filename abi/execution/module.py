@@ -25,6 +25,8 @@ OPTIMIZERS: Final[dict[str, MakeOptimizer]] = {
     "adamw": lambda parameters: AdamW(parameters, lr=1e-4, fused=True),
     "adafactor": lambda parameters: Adafactor(parameters, lr=1e-3, foreach=False),
 }
+UNSHARDED: Final = ("adafactor",)
+"""Those that read the rows and columns of a whole weight, and so cannot train shards of it."""
 
 
 class FactoryError(UsageError):

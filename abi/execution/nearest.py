@@ -24,7 +24,6 @@ WORTH = 1.1
 """By how much a second way has to be better than the first to be told."""
 TRIED = 60
 """Configurations that are looked through for a third way."""
-ALIKE = 0.01
 MORE_DEVICES = (2, 4, 8)
 MORE_BYTES = (0, 2**24, 2**25, 2**26, 2**28)
 """Memory above the bound of a configuration, tried in turn until its trace fits: an allocator may need some to spare."""
@@ -68,9 +67,8 @@ def nearest(question: Question, columns: Columns, fits: Fits) -> tuple[Nearest, 
 
 
 def _alike(one: Nearest, other: Nearest) -> bool:
-    """Whether two say the same, or the same configuration for a hundredth more."""
-    close = abs(one.relaxed - other.relaxed) < ALIKE and one.configuration == other.configuration
-    return one.text == other.text or close
+    """Whether more of the envelope would buy nothing: what is best in both is the same, as far as it is told."""
+    return one.text == other.text or describe(one.configuration) == describe(other.configuration)
 
 
 def _spare(question: Question, columns: Columns, row: int, fits: Fits) -> int:

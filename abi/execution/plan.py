@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from abi.devices.device import Cluster
-from abi.execution.batch import Batch
+from abi.devices.request import parse
+from abi.execution.batch import Batch, BatchSpec, parse_batch
 from abi.execution.costing import Question
 from abi.execution.decide import decide
+from abi.execution.demands import parse_limits
 from abi.execution.learned import Learned
 from abi.execution.loader import TYPICAL, WorkerRate
-from abi.execution.module import Build, Loss, MakeOptimizer, default_loss
+from abi.execution.module import UNSHARDED, Build, Loss, MakeOptimizer, default_loss
 from abi.execution.search import expect_job
 from abi.execution.step import Training
 from abi.execution.tracer import Tracer, memory_matters
-from abi.execution.types import ExecutionPlan, Job, Limits, Objective
+from abi.execution.types import GLOBAL_BATCH, STEPS, ExecutionPlan, Job, Limits, Objective
 from abi.execution.wrapping import look
 
 
@@ -43,11 +48,12 @@ class Posed:
 
 def plan_module(
     build: Build,
-    batch: Batch,
-    limits: Limits,
-    cluster: Cluster,
-    job: Job,
+    batch: Batch | str,
+    envelope: Limits | Mapping[str, str] | str = "",
+    gpus: Cluster | str = "auto",
     *,
+    global_batch: int = GLOBAL_BATCH,
+    steps: int = STEPS,
     optimizer: str | MakeOptimizer = "adamw",
     loss: Loss = default_loss,
     objective: Objective = "throughput",
@@ -59,10 +65,11 @@ def plan_module(
 
     Args:
         build: Gives the module.
-        batch: Gives its arguments at a number of rows (`abi.execution.batch.parse_batch`).
-        limits: What it may take.
-        cluster: The devices that may be used (`abi.devices.request.parse`).
-        job: The global batch, which stays, and the steps.
+        batch: Its arguments at any number of rows B, as ``"x=f32[B,128]"``.
+        envelope: What it may take, as ``"memory=20GiB,train_time=2h"`` or ``{"memory": "20GiB"}``.
+        gpus: The devices that may be used, as ``"2xL4"``; they need not be here.
+        global_batch: Rows of one optimizer step over all devices, which stays.
+        steps: Optimizer steps.
         optimizer: sgd, adamw, adafactor, or a function of the parameters.
         loss: Of the module's output and its arguments.
         objective: What to rank by.
@@ -74,12 +81,17 @@ def plan_module(
         UsageError: the arguments contradict each other.
         PlanInfeasible: nothing fits; it names what would.
     """
+    if isinstance(batch, str):
+        batch = parse_batch(batch)
+    if not isinstance(envelope, Limits):
+        texts = [envelope] if isinstance(envelope, str) else [f"{name}={text}" for name, text in envelope.items()]
+        envelope = parse_limits([text for text in texts if text])
     posed = pose(
         build,
         batch,
-        limits,
-        cluster,
-        job,
+        envelope,
+        parse(gpus) if isinstance(gpus, str) else gpus,
+        Job(global_batch=global_batch, steps=steps, row_bytes=_row_bytes(batch)),
         optimizer=optimizer,
         loss=loss,
         objective=objective,
@@ -88,6 +100,12 @@ def plan_module(
         learned=learned,
     )
     return posed.plan()
+
+
+def _row_bytes(batch: Batch) -> int:
+    if isinstance(batch, BatchSpec):
+        return batch.row_bytes
+    return sum(tensor.nbytes for tensor in batch.make(1).values() if isinstance(tensor, Tensor))
 
 
 def pose(
@@ -104,7 +122,7 @@ def pose(
     rate: WorkerRate = TYPICAL,
     learned: tuple[Learned, ...] = (),
 ) -> Posed:
-    """Trace the module under each arithmetic of the device; arguments as `plan_module`."""
+    """Trace the module under each arithmetic of the device; arguments as `plan_module` has read them."""
     bare = Question(
         footprints=(), cluster=cluster, limits=limits, job=job, objective=objective, rate=rate, learned=learned
     )
@@ -112,6 +130,10 @@ def pose(
     checkpoints, unit_bytes = look(build)
     tracer = Tracer(Training(build=build, batch=batch, loss=loss, optimizer=optimizer), cluster.device)
     question = replace(
-        bare, footprints=tracer.footprints(checkpointing=False), unit_bytes=unit_bytes, checkpoints=checkpoints
+        bare,
+        footprints=tracer.footprints(checkpointing=False),
+        unit_bytes=unit_bytes,
+        checkpoints=checkpoints,
+        sharded=optimizer not in UNSHARDED,
     )
     return Posed(question, module_name, tracer)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import SGD
+from torch.optim import SGD, Adafactor
 
 from abi.errors import UsageError
 from abi.execution.checkpointing import apply_checkpointing, repeated_blocks
@@ -111,6 +111,9 @@ def running(training: Training, configuration: Configuration, device: str = "cpu
             apply_checkpointing(module)
         module = _spread(module, configuration)
         optimizer = optimizer_of(training.optimizer, module)
+        if configuration.parallel == "fsdp" and isinstance(optimizer, Adafactor):
+            msg = "Expected an optimizer that works on shards of a weight for FSDP, got Adafactor, which needs its rows and columns: take adamw or sgd, or plan again."
+            raise UsageError(msg)
         if configuration.parallel == "fsdp" and isinstance(optimizer, SGD):  # its fused kernel knows no shards
             for each in optimizer.param_groups:
                 each["fused"] = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from abi.devices.device import Arithmetic, Cluster
 from abi.values import Value
@@ -12,6 +12,9 @@ Objective = Literal["throughput", "energy", "cost", "memory"]
 PhaseName = Literal["forward", "backward", "optimizer", "evaluate"]
 Binder = Literal["arithmetic", "bandwidth", "launches", "communication", "loader"]
 Parallel = Literal["none", "ddp", "fsdp"]
+GLOBAL_BATCH: Final = 256
+STEPS: Final = 1000
+"""Of a job where nobody says."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -208,5 +208,8 @@ def test_energy_is_read_and_shown() -> None:
     assert [parse_energy(text) for text in ("2kWh", "500 J", "3.6MJ", "1Wh")] == [7.2e6, 500.0, 3.6e6, 3600.0]
     shown = [show_energy(joules) for joules in (7.2e6, 3.6e9, 3.6e5, 1500.0, 999.9, 12.34)]
     assert shown == ["2 kWh", "1 MWh", "0.1 kWh", "1.5 kJ", "1 kJ", "12.3 J"]
+    for text in ("1mJ", "2 mWh"):
+        with pytest.raises(UsageError, match="thousandths: write MJ or MWh for millions"):
+            parse_energy(text)
     with pytest.raises(UsageError, match="Expected an energy such as 2kWh, got '3'"):
         parse_energy("3")

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from abi.documents import document
 from abi.execution.types import ExecutionPlan
+from abi.problem import Snapshot
 from tasks.residuals import keep_execution
 from tasks.workspace import Workspace
 
@@ -296,7 +298,6 @@ def test_what_is_only_described_is_not_measured(plan):
         ({"gpus": "8xL4", "global_batch": "4"}, "Expected at most one device for each row"),
         ({"global_batch": "0"}, "Expected a global batch of at least 1, got 0."),
         ({"global_batch": "-4"}, "Expected a global batch of at least 1, got -4."),
-        ({"global_batch": None}, "Expected --global-batch 256 beside --module"),
         ({"batch": None}, "Expected --batch"),
         ({"batch": "x=f32[128]"}, "Expected B once"),
         ({"steps": "0"}, "Expected a number of steps of at least 1, got 0."),
@@ -330,11 +331,33 @@ def test_bad_input_is_one_sentence(plan, changed, said):
     assert said in answer.sentence
 
 
+def test_the_shortest_way_to_ask(plan):
+    asked = plan("--json", gpus="1xL4", global_batch=None).json["value"]
+    assert asked["job"]["global_batch"] == 256
+
+
+def test_two_plans_side_by_side(plan, abi, tmp_path):
+    one, other, attention = tmp_path / "one.json", tmp_path / "other.json", tmp_path / "snapshot.json"
+    one.write_text(plan("--json").out)
+    other.write_text(plan("--json", "--budget", "memory=9GiB", gpus="1xH200", global_batch="512").out)
+    found = abi("diff", one, other, "--json").json
+    assert found["subject"] == {"device": ["L4", "H200"], "may_use": [2, 1]}
+    assert found["limits"] == {"memory_bytes": [None, 9 * 2**30]}
+    assert found["job"] == {"global_batch": [256, 512]}
+    assert found["configuration"]["micro_batch"][1] == 512
+    assert found["predicted"][1]["memory_bytes"] > found["predicted"][0]["memory_bytes"]
+    said = abi("diff", one, other).out
+    assert "device L4 -> H200, may use 2 -> 1" in said
+    assert re.search(r"Predicted: memory bound [\d.]+ [MG]iB -> [\d.]+ [MG]iB, step [\d.]+ ms", said)
+    assert "the same plan" in abi("diff", one, one).out
+    attention.write_text(json.dumps(document(Snapshot(files=()))))
+    assert "Expected a value that holds Plan, got Snapshot" in abi("diff", one, attention).sentence
+
+
 def test_a_file_and_a_module_at_once(plan, tmp_path):
     (tmp_path / "attention.json").write_text(json.dumps({}))
-    assert (
-        "got both it and --module, --batch, --global-batch: leave one out" in plan(tmp_path / "attention.json").sentence
-    )
+    refused = plan(tmp_path / "attention.json", global_batch="128")
+    assert "got both it and --module, --batch, --global-batch: leave one out" in refused.sentence
 
 
 def test_the_api_is_where_the_planner_is():

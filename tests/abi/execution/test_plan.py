@@ -103,7 +103,8 @@ def test_the_same_module_gives_the_same_plan(made: Any, posed: Posed) -> None:
         BATCH,
         Limits(),
         made.question(2).cluster,
-        Job(global_batch=4096, steps=10, row_bytes=BATCH.row_bytes),
+        global_batch=4096,
+        steps=10,
         module_name="stack",
     )
     assert again.id == posed.plan().id
@@ -111,18 +112,39 @@ def test_the_same_module_gives_the_same_plan(made: Any, posed: Posed) -> None:
 
 def test_a_module_that_fits_nowhere(made: Any) -> None:
     cluster = made.question(1, device={"memory_bytes": 110 * MIB}).cluster
-    job = Job(global_batch=64, steps=10, row_bytes=BATCH.row_bytes)
     with pytest.raises(PlanInfeasible, match=r"the nearest that fit are a device with [\d.]+MiB of memory"):
-        plan_module(stack, BATCH, Limits(), cluster, job)
+        plan_module(stack, BATCH, Limits(), cluster, global_batch=64, steps=10)
 
 
 def test_contradictions_are_told_before_anything_is_traced(made: Any) -> None:
     def never() -> nn.Module:
         raise AssertionError
 
-    job = Job(global_batch=7, steps=10, row_bytes=BATCH.row_bytes)
     with pytest.raises(UsageError, match="that 2 devices divide, got 7: take 6 or 8"):
-        plan_module(never, BATCH, Limits(), made.question(2).cluster, job)
+        plan_module(never, BATCH, Limits(), made.question(2).cluster, global_batch=7)
+
+
+def test_an_envelope_and_devices_are_read_as_they_are_written() -> None:
+    written = plan_module(stack, "x=f32[B,64]", "memory=20GiB,train_time=2h", "2xL4")
+    named = plan_module(stack, "x=f32[B,64]", {"memory": "20GiB", "train_time": "2h"}, "2xL4")
+    assert written.id == named.id
+    assert written.limits == Limits(memory_bytes=20 * 2**30, train_time_s=7200.0)
+    assert (written.cluster.count, written.cluster.device.name, written.job.global_batch) == (2, "L4", 256)
+    with pytest.raises(UsageError, match="Expected a size such as 8GiB"):
+        plan_module(stack, "x=f32[B,64]", "memory=20", "2xL4")
+
+
+def test_an_optimizer_of_whole_matrices_is_never_sharded() -> None:
+    found = {
+        optimizer: plan_module(stack, "x=f32[B,64]", "", "4xL4", optimizer=optimizer, objective="memory")
+        for optimizer in ("adamw", "adafactor")
+    }
+    tried = {
+        name: {plan.configuration.parallel, *(other.configuration.parallel for other in plan.alternatives)}
+        for name, plan in found.items()
+    }
+    assert "fsdp" in tried["adamw"]
+    assert "fsdp" not in tried["adafactor"]
 
 
 def test_what_fsdp_gathers_is_a_block_and_half_of_the_rest() -> None:

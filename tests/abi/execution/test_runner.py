@@ -77,3 +77,13 @@ def test_what_does_not_fit_the_configuration_is_said() -> None:
         with pytest.raises(UsageError, match="Expected 24 rows in each argument"):
             runner.step({"input": torch.zeros(5, 2)})
         assert runner.step({"input": torch.ones(24, 2)}) >= 0
+
+
+def test_shards_are_refused_to_an_optimizer_of_whole_matrices(free_port: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": 1, "RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
+        monkeypatch.setenv(name, str(value))
+    training = Training(build=lambda: nn.Linear(4, 1), batch=parse_batch("x=f32[B,4]"), optimizer="adafactor")
+    chosen = Configuration(**{**ALONE, "parallel": "fsdp"})
+    with pytest.raises(UsageError, match="for FSDP, got Adafactor"), running(training, chosen):
+        pass
+    assert not torch.distributed.is_initialized()

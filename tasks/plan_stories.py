@@ -101,7 +101,8 @@ def change_lines(found: PlanChange, *, attention: bool = True) -> list[str]:
         f"layers     {', '.join(f'{said} {both(found.layers[name], show_count)}' for name, said in LAYERS.items())}",
         f"backbone   {_listed(found.backbone)}",
     ]
-    for name, pairs in (("trees", found.trees), ("envelope", found.envelope), ("execution", found.execution)):
+    parts = {"trees": found.trees, "envelope": found.envelope, "execution": found.execution, "devices": found.devices}
+    for name, pairs in parts.items():
         if pairs:
             lines.append(f"{name:<10} {_listed(pairs)}")
     if attention and found.family[0] != found.family[1]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
+from abi.planning.on_devices import on_devices
 from abi.planning.worth import expected_gain, weights_of
 from abi.types import Attention, Cost, Envelope, Execution, Plan
 from abi.units import show_count
@@ -74,6 +75,7 @@ class PlanChange(Value):
         backbone: members, blocks and block width; 0 where there is no network.
         trees: their size, where it differs.
         execution: how they run, where it differs.
+        devices: which devices they run on, how many of them and how, where it differs; nothing where none were asked for.
         envelope: limits, where they differ.
         predicted: cost.
     """
@@ -90,6 +92,7 @@ class PlanChange(Value):
     backbone: dict[str, tuple[int, int]]
     trees: dict[str, tuple[Any, Any]]
     execution: dict[str, tuple[Any, Any]]
+    devices: dict[str, tuple[Any, Any]]
     envelope: dict[str, tuple[Any, Any]]
     predicted: tuple[Cost, Cost]
 
@@ -115,9 +118,24 @@ def compare(before: Plan, after: Plan, titles: tuple[str, str] = ("before", "aft
         backbone={n: (getattr(capacities[0], n), getattr(capacities[1], n)) for n in BACKBONE},
         trees=_differing(before.trees, after.trees, TREES),
         execution=_differing(before.execution, after.execution, [f.name for f in fields(Execution)]),
+        devices=_devices(before, after),
         envelope=_differing(before.envelope, after.envelope, [f.name for f in fields(Envelope)]),
         predicted=(before.predicted, after.predicted),
     )
+
+
+def _devices(before: Plan, after: Plan) -> dict[str, tuple[Any, Any]]:
+    sides = [_on(plan) for plan in (before, after)]
+    pairs = {name: (sides[0].get(name), sides[1].get(name)) for name in [*sides[0], *sides[1]]}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _on(plan: Plan) -> dict[str, Any]:
+    planned = on_devices(plan)
+    if planned is None:
+        return {}
+    own = {f.name: getattr(planned.configuration, f.name) for f in fields(planned.configuration)}
+    return {"device": planned.cluster.device.name, "may_use": planned.cluster.count, **own}
 
 
 def changes(before: Plan, after: Plan) -> str:

@@ -10,12 +10,14 @@ import pytest
 from abi.devices.request import described_cluster
 from abi.documents import document, read_document
 from abi.errors import PlanInfeasible
+from abi.planning.compare import compare
 from abi.planning.family import plan_family
 from abi.planning.figures import machine_of
 from abi.planning.limits import training_seconds
 from abi.planning.machine import Machine
 from abi.planning.on_devices import OnDevices, device_count, on_devices
 from abi.types import Envelope, Plan
+from tasks.plan_stories import of_change
 
 MEBIBYTE = 2**20
 OWN = {"L4": {"price_per_hour": 0.7}}
@@ -58,6 +60,19 @@ def test_a_step_takes_the_recipes_rows_however_it_is_run(make: Any, toy: Any, ki
     assert plan.execution.device == "cuda"
     assert choice.parallel in {"none", "ddp"}  # their weights are read beside the layers that own them
     assert "Workers: none, as all rows lie on each device." in answer.reasons
+
+
+def test_plans_for_other_devices_are_told_apart_by_them(make: Any) -> None:
+    two, other = make(), make(machine=machine_of(described_cluster("H200", 1, OWN, "1xH200"), "auto", None))
+    found = compare(two, other)
+    assert found.devices["device"] == ("L4", "H200")
+    assert found.devices["may_use"] == (2, 1)
+    assert compare(two, two).devices == {}
+    here = replace(two, execution_plan=None)
+    assert compare(two, here).devices["device"] == ("L4", None)
+    said = [part for part in of_change(found) if isinstance(part, str) and part.startswith("devices")]
+    assert len(said) == 1
+    assert "device L4 -> H200, may use 2 -> 1" in said[0]
 
 
 def test_what_it_costs_is_what_the_trace_says(make: Any) -> None:

@@ -1,6 +1,6 @@
 """A small world that can be broken over and over: one tiny table, one workspace path, `abi` run by fork.
 
-The parent imports everything once, and neither trains nor opens a database; each attempt is a fork of it, so that it
+The parent imports everything once, and neither trains nor keeps a database open; each attempt is a fork of it, so that it
 takes a second and can be killed. Workspaces are copies of a template at one fixed path, since paths are part of what is
 recorded.
 """
@@ -174,7 +174,10 @@ def warm() -> None:
     for name in WARM:
         importlib.import_module(name)
     from abi.report import charts, template
+    from tasks import tracking
 
+    tracking.prepare()
+    tracking.empty_database()  # two seconds of each fork's first use
     template.template("page.html.j2")
     charts.svg("warm", "", (1.0, 1.0), lambda figure: figure.add_subplot())
 

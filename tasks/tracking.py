@@ -70,7 +70,7 @@ class Tracking:
         embedded = f"sqlite:///{ws.mlflow_db}"
         uri = config.uri or os.environ.get("MLFLOW_TRACKING_URI") or embedded
         with answering(uri), ws.alone("mlflow"):  # two first uses of one SQLite file at a time break its schema
-            _prepare()
+            prepare()
             import mlflow
 
             if uri == embedded and not ws.mlflow_db.exists():
@@ -386,7 +386,8 @@ class Tracking:
         return found
 
 
-def _prepare() -> None:
+def prepare() -> None:
+    """Import MLflow with its settings, and its log quiet."""
     os.environ.update(ENVIRONMENT)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", RETRIES)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", TIMEOUT_S)
@@ -399,11 +400,11 @@ def _prepare() -> None:
 
 def _create_database(ws: Workspace) -> None:
     """Move MLflow's empty database in place in one step."""
-    ws.write(ws.mlflow_db, _empty_database())
+    ws.write(ws.mlflow_db, empty_database())
 
 
 @functools.cache
-def _empty_database() -> bytes:
+def empty_database() -> bytes:
     """What MLflow's hundred migrations make of nothing, run in memory, where syncing is free."""
     import mlflow
 

@@ -39,7 +39,7 @@ class Projections(nn.Module):
 
     def __init__(self, modality_of: Int[Tensor, " R"]) -> None:
         super().__init__()
-        self.numbers: list[int] = modality_of.unique().tolist()
+        self.numbers: list[int] = sorted(set(modality_of.tolist()))
         self.maps = nn.ModuleList(nn.Linear(int((modality_of == m).sum()), COMMON) for m in self.numbers)
         for m in self.numbers:
             self.register_buffer(f"read{m}", torch.nonzero(modality_of == m).flatten(), persistent=False)
@@ -54,7 +54,7 @@ class Projections(nn.Module):
 
 def begin_alignment(network: Network, alignment: Alignment | None) -> None:
     """Give a network its projections, where it is to be aligned and two modalities or more have a width."""
-    if alignment is not None and len(network.modality_of.unique()) > 1:
+    if alignment is not None and len(set(network.modality_of.tolist())) > 1:
         network.projections = Projections(network.modality_of)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from abi.data.columns import Columns
     from abi.families.network import Cells, Network
     from abi.problem import Schema
-    from abi.types import Capacity
+    from abi.types import Capacity, Plan
 
 BATCH: Final = 64
 """Rows among which a row's own is to be found."""
@@ -28,6 +28,17 @@ MOST_ROWS: Final = 4096
 def present_rows(columns: Columns, schema: Schema, capacity: Capacity) -> Bool[Tensor, "rows modalities"]:
     """Which modalities rows have, of those features that a plan gives a width."""
     return torch.from_numpy(present(columns, schema, {f.feature for f in capacity.features if f.width}))
+
+
+def end_alignment(network: Network, cells: Cells, columns: Columns, plan: Plan) -> tuple[Retrieval, ...]:
+    """Take a network's projections away; gives what they reached on these rows, nothing where there were none."""
+    if network.projections is None:
+        return ()
+    schema = plan.attention.scores.problem.schema
+    there = present_rows(columns, schema, plan.capacity).to(network.feature_of.device)
+    found = retrieval(network, cells, there, schema)
+    network.projections = None
+    return found
 
 
 def retrieval(

@@ -21,10 +21,10 @@ from abi.families.kept import kept_parameters
 from abi.families.network import Network
 from abi.families.transfer import Start, carry_over
 from abi.inputs.text import TextEncoder
-from abi.outcomes import Retrieval, Revision, TermWidth, Trained
+from abi.outcomes import Revision, TermWidth, Trained
 from abi.planning.limits import training_seconds
 from abi.planning.on_devices import device_count, on_devices
-from abi.training.alignment import present_rows, retrieval
+from abi.training.alignment import end_alignment, present_rows
 from abi.training.balance import balance_of, leaning_of, losses_of
 from abi.training.checkpoint import Checkpoints, Progress, last_epoch, pack, restore_weights, unpack
 from abi.training.data import TrainingData
@@ -211,11 +211,7 @@ def _attempt(
         return None
     network.load_state_dict(progress.best)
     network.low_precision = False
-    aligned: tuple[Retrieval, ...] = ()
-    if network.projections is not None and again is None:
-        there = present_rows(validation, schema, plan.capacity).to(device)
-        aligned = retrieval(network, data.validation, there, schema)
-    network.projections = None
+    aligned = end_alignment(network, data.validation, validation, plan)
     model = compact(Model(blueprint, network.cpu()))
     cells = model.network.encode(validation) if len(network.texts) else data.validation.to(torch.device("cpu"))
     chance = model.predict_cells(cells)

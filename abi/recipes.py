@@ -92,7 +92,8 @@ class TrainingConfig(Section):
     """early: all members read all modalities; late: each reads one, as many members as attention gives it."""
     alignment: float = Field(default=0.0, ge=0, lt=math.inf, exclude_if=lambda weight: weight == 0)
     """Weight of a contrastive loss that aligns a network's modalities, as CLIP does; 0 is none, trees know none of it.
-    Its projections are trained beside the network and not kept: envelope.parameters does not count them, memory does."""
+    Its projections are trained beside the network and not kept: envelope.parameters does not count them, memory does.
+    `abi adapt` goes on without it."""
     alignment_temperature: float = Field(
         default=CLIP_TEMPERATURE, gt=0, lt=math.inf, exclude_if=lambda temperature: temperature == CLIP_TEMPERATURE
     )

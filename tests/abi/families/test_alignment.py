@@ -19,11 +19,8 @@ ASKED = Alignment(weight=0.5, temperature=0.1)
 def _plain(one: np.ndarray, other: np.ndarray, temperature: float) -> float:
     """CLIP's figure 3, row by row."""
     alike = one @ other.T / temperature
-    losses = []
-    for i in range(len(one)):
-        for line in (alike[i], alike[:, i]):
-            losses.append(math.log(sum(math.exp(s) for s in line)) - line[i])
-    return float(np.mean(losses))
+    lines = [(line, i) for i in range(len(one)) for line in (alike[i], alike[:, i])]
+    return float(np.mean([math.log(sum(math.exp(s) for s in line)) - line[i] for line, i in lines]))
 
 
 def _units(rows: int, seed: int) -> torch.Tensor:

@@ -133,6 +133,19 @@ class Refit(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retrieval(Value):
+    """How often a row of one modality is nearest to its own in the other one, among `batch_rows` validation rows.
+
+    `accuracy` is the mean of both ways over `rows` that have both; 1 / `batch_rows` is chance.
+    """
+
+    modalities: tuple[str, str]
+    accuracy: float
+    batch_rows: int
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trained(Value):
     """A trained model. `artifact` is the SHA-256 of its weights file; `attention` what the weights moved to in training.
 
@@ -142,6 +155,7 @@ class Trained(Value):
     where memory ran out on the way. `resources` are what it took besides; `profile` says where memory and time of a step
     of the network went, where that was asked for. `transfer` is there where the run started from another model. With a
     `refit`, `artifact` and `attention` are those of the model that learned from all rows; all else was found before it.
+    `retrieval` says of each pair of modalities what their alignment reached, where the plan asks for one.
     """
 
     plan: Plan
@@ -165,6 +179,7 @@ class Trained(Value):
     profile: Late[StepProfile | None] = None
     transfer: Late[Transfer | None] = None
     refit: Late[Refit | None] = None
+    retrieval: Late[tuple[Retrieval, ...]] = ()
 
     @property
     def judged(self) -> Trained:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from abi.sections import Seconds, Section, Share
-from abi.types import Hardening
+from abi.types import Alignment, Hardening
+
+CLIP_TEMPERATURE: Final = 0.07
+"""At which CLIP begins (Radford et al. 2021, arXiv 2103.00020, sec. 2.5)."""
 
 
 class TreesConfig(Section):
@@ -87,6 +90,14 @@ class TrainingConfig(Section):
     missing one does less harm."""
     fusion: Literal["early", "late"] = "early"
     """early: all members read all modalities; late: each reads one, as many members as attention gives it."""
+    alignment: float = Field(default=0.0, ge=0, lt=math.inf, exclude_if=lambda weight: weight == 0)
+    """Weight of a contrastive loss that aligns a network's modalities, as CLIP does; 0 is none, trees know none of it.
+    Its projections are trained beside the network and not kept: envelope.parameters does not count them, memory does.
+    `abi adapt` goes on without it."""
+    alignment_temperature: float = Field(
+        default=CLIP_TEMPERATURE, gt=0, lt=math.inf, exclude_if=lambda temperature: temperature == CLIP_TEMPERATURE
+    )
+    """What similarities are divided by in that loss."""
     term_dropout: float | None = Field(default=None, ge=0, le=0.9)
     """Share of a text's terms, and of a pretrained vector's numbers, that a step leaves out."""
     average: Share | None = None
@@ -116,6 +127,10 @@ class TrainingConfig(Section):
     """Boosted trees."""
     robust: RobustConfig = RobustConfig()
     """Training that makes a network bear changed inputs."""
+
+    def aligned(self) -> Alignment | None:
+        """How modalities are aligned, as plans carry it; None where they are not."""
+        return Alignment(weight=self.alignment, temperature=self.alignment_temperature) if self.alignment else None
 
 
 class IterateConfig(Section):

@@ -382,6 +382,14 @@ class Hardening(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alignment(Value):
+    """The contrastive loss between modalities: its `weight` beside the members' loss, and what similarities are divided by."""
+
+    weight: float
+    temperature: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Execution(Value):
     """How it is trained: one step takes `batch_rows` rows.
 
@@ -389,7 +397,7 @@ class Execution(Value):
     average of the weights (0 is none), `patience` epochs without a better validation loss, `term_dropout` the share of
     a text's terms that a step leaves out, `modality_dropout` that of whole modalities, `smoothing` that of the labels. Where
     memory asks for it, a step adds up the gradients of parts of `micro_batch` rows. `balance` says how rare classes are
-    weighed, where they are.
+    weighed, where they are, `alignment` how modalities are aligned.
     """
 
     device: str
@@ -410,6 +418,7 @@ class Execution(Value):
     modality_dropout: Late[float | None] = None
     balance: Late[Balancing | None] = None
     hardening: Late[Hardening | None] = None
+    alignment: Late[Alignment | None] = None
 
     @property
     def passes(self) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from abi.frequency import GROUPS
-from abi.outcomes import Evaluation, Ranking, Refit
+from abi.outcomes import Evaluation, Ranking, Refit, Trained
 from abi.report.content import Report, Round
 from abi.types import Estimate
 from tasks.records import Recorded
@@ -32,6 +32,8 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         blend: how much relevance, discrimination and complexity count where the scores' blend was fitted; else null.
         convergence: per round movement and plan_change that its model would bring, entropy, effective_features, converged.
         balance: how frequent and rare classes were weighed, why, and what was tried; null where nothing asked for it.
+        alignment: weight and temperature of the modalities' contrastive loss, and what each pair's retrieval reached; null where
+            nothing was aligned.
         groups: head, medium and tail -> classes, by their training rows; null where all have as many, or there are none.
         family: network, trees or blend.
         choice: why that family, the network's share of a blend, and each candidate's validation loss and cost; null
@@ -90,6 +92,7 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         "blend": blend.to_json() if (blend := kept.plan.attention.blend) is not None else None,
         "convergence": [_convergence(turn) for turn in report.rounds],
         "balance": held.to_json() if (held := kept.plan.attention.balance) is not None else None,
+        "alignment": _alignment(kept),
         "groups": None
         if (groups := evaluation.groups) is None
         else {group: [report.checks.problem.schema.classes[i] for i in groups.of(group)] for group in GROUPS},
@@ -123,6 +126,13 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         "timings_s": report.timings_s,
         "peak_memory_bytes": report.peak_memory_bytes,
     }
+
+
+def _alignment(kept: Trained) -> dict[str, Any] | None:
+    held = kept.plan.execution.alignment
+    if held is None or kept.family == "trees":
+        return None
+    return {**held.to_json(), "retrieval": [found.to_json() for found in kept.retrieval]}
 
 
 def _refit(again: Refit) -> dict[str, Any]:

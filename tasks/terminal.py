@@ -17,7 +17,7 @@ from abi.problem import Checks
 from abi.report.groups import Group, by_group, division_of, most_of
 from abi.report.robust import lines, names, steadiness
 from abi.report.summary import ranking_sentence, verdict
-from abi.report.wording import blend_sentence, metric_name, refit_sentence, split_name
+from abi.report.wording import alignment_sentence, blend_sentence, metric_name, refit_sentence, split_name
 from abi.robustness import Robustness
 from abi.types import Attention, FeatureCapacity, Plan, Scores
 from abi.units import show_bytes, show_count, show_seconds
@@ -178,6 +178,8 @@ def _trained(value: Trained) -> tuple[Table | None, list[str]]:
     table.add_row("training", show_seconds(predicted.train_time_s), show_seconds(measured.train_time_s))
     best = f"{value.best_epoch} rounds of boosting" if value.family == "trees" else f"best of {len(value.history)} epochs at {value.best_epoch}"  # fmt: skip
     why = [] if value.choice is None else [f"{value.family}: {value.choice.reason}"]
+    if aligned := alignment_sentence(value):
+        why.append(f"modalities aligned with {aligned}")
     if value.refit is not None:
         why.append(f"trained once more on all taught rows: {refit_sentence(value.family, value.refit)}")
     return table, [f"validation loss {value.loss:.5f}, {best}", *why]

@@ -15,7 +15,7 @@ from abi.outcomes import Move, Trained, Tried
 from abi.planning.asked import expect_here
 from abi.planning.on_devices import on_devices
 from abi.problem import Problem
-from abi.report.wording import refit_sentence
+from abi.report.wording import alignment_sentence, refit_sentence
 from abi.training.family import train as train_plan
 from abi.training.fitted import Fitted
 from abi.training.latency import with_encoders
@@ -109,6 +109,8 @@ def train(call: Call, plan: str, source: str = "") -> str:
     say(
         f"train     round {number}: validation loss {trained.loss:.4f} after {length}, {show_seconds(trained.measured.train_time_s)}"
     )
+    if aligned := alignment_sentence(trained):
+        say(f"align     {aligned}")
     if trained.choice is not None:
         say(f"choose    {trained.family}: {trained.choice.reason}")
     return call.ws.put(trained)

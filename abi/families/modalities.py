@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from abi.problem import Feature, Schema
+
+if TYPE_CHECKING:
+    from abi.data.columns import Codes, Columns
 
 TABLE: Final = "table"
 OF_TABLE: Final = frozenset({"numeric", "categorical", "boolean"})
@@ -52,6 +55,23 @@ def heard(rows: int, count: int, share: float, device: torch.device) -> Bool[Ten
     """
     kept = torch.rand(rows, count, device=device) >= share
     return kept | ~kept.any(dim=1, keepdim=True)
+
+
+def present(columns: Columns, schema: Schema, used: Collection[str]) -> Bool[np.ndarray, "rows modalities"]:
+    """Which modalities a row has: a value of any of their features that are `used`, and that is no blank text."""
+    names = modalities(schema)
+    found = np.zeros((len(columns), len(names)), dtype=bool)
+    numbers, others = iter(columns.numeric.T), iter(columns.categorical)
+    for feature in schema.features:
+        there = ~np.isnan(next(numbers)) if feature.kind == "numeric" else _there(next(others))
+        if feature.name in used:
+            found[:, names.index(modality_of(feature))] |= there
+    return found
+
+
+def _there(codes: Codes) -> Bool[np.ndarray, " rows"]:
+    says = np.array([*(bool(value.strip()) for value in codes.values), False])  # a missing value's -1 names the last
+    return np.asarray(says[codes.codes])
 
 
 def shares(prior: Sequence[float], schema: Schema) -> Float[np.ndarray, " modalities"]:

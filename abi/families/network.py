@@ -151,6 +151,7 @@ class Network(nn.Module):
         )
         self.members, self.share, self.low_precision = capacity.members, dropout, low_precision
         self.term_dropout = self.modality_dropout = 0.0
+        self.projections: nn.Module | None = None  # of `abi.families.alignment`, while training aligns modalities
         self._listen(schema, capacity, prior, own)
         width, hidden = sum(chunks), capacity.block_width
         self.width, self.hidden = width, hidden
@@ -247,27 +248,39 @@ class Network(nn.Module):
         own = (encoder for encoder in joint if encoder is not None)
         return [*own, *self.vectors, *self.texts, *self.grids]
 
-    def attend(self, embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B K C"]:
-        """Attention and backbone."""
-        return self.answer(self.think(embedding))
+    def attend(
+        self, embedding: Float[Tensor, "B D"], given: Bool[Tensor, "B modalities"] | None = None
+    ) -> Float[Tensor, "B K C"]:
+        """Attention and backbone; `given` as `think` takes it."""
+        return self.answer(self.think(embedding, given))
 
     @property
     def chunk_rows(self) -> int:
         """Rows that are predicted at a time: the maps of pictures are large."""
         return PICTURE_CHUNK if len(self.grids) else CHUNK_ROWS
 
-    def think(self, embedding: Float[Tensor, "B D"]) -> Tensor:
+    def weighed(self, embedding: Float[Tensor, "B D"], scales: Float[Tensor, " features"]) -> Float[Tensor, "B read"]:
+        """What the layers read: embeddings times the scales of their features, the regions of a picture added up."""
+        x = embedding * scales[self.feature_of]
+        return x.new_zeros(len(x), self.width).index_add(1, self.read, x) if len(self.grids) else x
+
+    def hear(self, rows: int, device: torch.device) -> Bool[Tensor, "rows modalities"] | None:
+        """Which modalities rows are given by modality dropout; None where they are given all."""
+        if not (self.training and self.modality_dropout and self.modalities > 1):
+            return None
+        return heard(rows, self.modalities, self.modality_dropout, device)
+
+    def think(self, embedding: Float[Tensor, "B D"], given: Bool[Tensor, "B modalities"] | None = None) -> Tensor:
         """Attention and the layers in the middle: (B K, H), or (B, D) where there are none.
 
         The members' adapters are folded into the first layer, which makes it one product (B, D) x (D, K H) in place of
-        K scaled copies of the input.
+        K scaled copies of the input. Which modalities are `given` is drawn here where it was not before.
         """
         kind = torch.bfloat16 if self.low_precision else torch.float32
-        x = embedding * self.attention()[self.feature_of]
-        if len(self.grids):
-            x = x.new_zeros(len(x), self.width).index_add(1, self.read, x)
-        if self.training and self.modality_dropout and self.modalities > 1:
-            x = x * heard(len(x), self.modalities, self.modality_dropout, x.device)[:, self.modality_of]
+        x = self.weighed(embedding, self.attention())
+        given = self.hear(len(x), x.device) if given is None else given
+        if given is not None:
+            x = x * given[:, self.modality_of]
         x = x.to(kind)
         if not len(self.layers):
             return torch.as_tensor(x)

@@ -16,6 +16,8 @@ PREFIX: Final = "kept:"
 """Of a mask's name among the buffers; then the tensor's name, with `/` for its dots."""
 PARTS: Final = ("numeric", "category", "shared", "adapter", "layers", "head.weight")
 """What may lose weights."""
+BESIDE: Final = "projections"
+"""What is there in training alone (`abi.families.alignment`), and is no part of a model."""
 
 
 def add_masks(network: nn.Module) -> None:
@@ -40,9 +42,10 @@ def masks_of(network: nn.Module) -> dict[str, Tensor]:
 
 
 def parameters(network: nn.Module) -> int:
-    """Trainable parameters without those that were dropped."""
+    """Trainable parameters of the model, without those that were dropped."""
     masks = masks_of(network)
-    return sum(int(masks[n].sum()) if n in masks else p.numel() for n, p in network.named_parameters())
+    own = [(n, p) for n, p in network.named_parameters() if not n.startswith(BESIDE)]
+    return sum(int(masks[n].sum()) if n in masks else p.numel() for n, p in own)
 
 
 def pack(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from abi.families.alignment import COMMON
 from abi.families.network import CHUNK_ROWS, PICTURE_CHUNK, layer_split, multiply_accumulates
 from abi.inputs.region import LEVELS, STAGES
 from abi.planning.machine import Machine
 from abi.problem import Pretrained
-from abi.types import Capacity, Cost, Execution, Hardening, LayerSplit
+from abi.types import Alignment, Capacity, Cost, Execution, Hardening, LayerSplit
 from abi.units import six_digits
 
 FLOAT_BYTES: Final = 4
@@ -31,6 +32,16 @@ MASKS: Final = 2
 """Bytes per weight that says whether it was dropped, and of the best epoch's copy."""
 TERM_BYTES: Final = 12
 """Of a term of a text: its number and weight."""
+ALIGNED_CALLS: Final = 0.4
+"""Of a step's fixed time, for each pair of modalities that are aligned."""
+ALIKE_UNITS: Final = 2
+"""Hidden units that take as long as the similarity of two rows."""
+ALIKE_BYTES: Final = 5
+"""Of each two rows of a step and each pair of modalities: their similarity, and whether it counts."""
+ALIKE_PASSING_BYTES: Final = 17
+"""The same of one pair of modalities at a time: the gradients in passing."""
+PROJECTED_BYTES: Final = 8
+"""Of each number of a row that modalities are aligned by: what is read, and its projections before and after their norm."""
 GATHERED_BYTES: Final = 40
 """Of a term of a text in a batch: where it stands, its number and weight, and what these are made by."""
 
@@ -39,7 +50,8 @@ GATHERED_BYTES: Final = 40
 class Workload:
     """How much data a plan is trained on, and what it is hardened with.
 
-    `terms` are those of a row's texts on average; `pretrained` are its features' frozen encoders.
+    `terms` are those of a row's texts on average; `pretrained` are its features' frozen encoders; `alignment` is of its
+    `modalities`, where these are aligned.
     """
 
     train_rows: int
@@ -51,6 +63,13 @@ class Workload:
     hardening: Hardening | None = None
     picture_bytes: int = 0
     pretrained: tuple[Pretrained, ...] = ()
+    alignment: Alignment | None = None
+    modalities: int = 1
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of modalities that are aligned."""
+        return 0 if self.alignment is None else self.modalities * (self.modalities - 1) // 2
 
     @property
     def passes(self) -> float:
@@ -91,6 +110,17 @@ def step_seconds(capacity: Capacity, rows: int, outputs: int, machine: Machine) 
     return machine.call_s + rows * (row_s + BACKWARD * pictures_seconds(capacity, machine))
 
 
+def aligned_seconds(capacity: Capacity, rows: int, work: Workload, machine: Machine) -> float:
+    """What aligning modalities adds to a step on `rows` rows, by the same constants."""
+    if not work.pairs:
+        return 0.0
+    width, alike = total_width(capacity), work.pairs * rows
+    macs = COMMON * (width + alike)
+    units = width + work.modalities * COMMON + ALIKE_UNITS * alike
+    row_s = units * machine.activation_s + BACKWARD * macs * machine.mac_s
+    return ALIGNED_CALLS * work.pairs * machine.call_s + rows * row_s
+
+
 def pictures_seconds(capacity: Capacity, machine: Machine) -> float:
     """Time of one row's forward pass through the encoders of its pictures."""
     known = machine.pictures
@@ -121,7 +151,8 @@ def epoch_seconds(capacity: Capacity, execution_rows: int, work: Workload, machi
     steps = -(-work.train_rows // execution_rows)
     step = step_seconds(capacity, execution_rows, work.outputs, machine)
     per_row = (step - machine.call_s) / execution_rows
-    return steps * step * work.passes + work.validation_rows * per_row / BACKWARD
+    aligned = aligned_seconds(capacity, execution_rows, work, machine)
+    return steps * (step + aligned) * work.passes + work.validation_rows * per_row / BACKWARD
 
 
 def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> int:
@@ -148,6 +179,11 @@ def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> in
     weights = (copies * FLOAT_BYTES + (MASKS if capacity.pruning else 0)) * start_parameters(capacity)
     maps = sum(grid.activations for grid in capacity.grids) * FLOAT_BYTES
     train += execution.part_rows * (maps + gathered)
+    if work.pairs:
+        part = execution.part_rows
+        train += part * PROJECTED_BYTES * (width + work.modalities * COMMON)
+        train += part**2 * (ALIKE_BYTES * work.pairs + ALIKE_PASSING_BYTES)
+        weights += copies * FLOAT_BYTES * COMMON * (width + work.modalities)
     predict += min(execution.micro_batch or chunk, work.validation_rows) * (maps // 4 + gathered)
     rows = work.train_rows + work.validation_rows
     frozen = sum(e.parameters + rows * e.dimensions for e in work.pretrained)

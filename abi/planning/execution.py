@@ -44,7 +44,10 @@ TRIES: Final = 6
 LEAST_TIGHTER: Final = 0.98
 """Each time limits shrink at least by this."""
 LEAST_ROWS: Final = 2
-"""Memory of these networks is linear in rows: two traces say all. The other has the largest micro-batch of all devices."""
+"""Memory of these networks is linear in rows: two traces say all. The other has the largest micro-batch of all devices.
+
+Where modalities are aligned it has a part that grows with the square, which a line through both overstates in between.
+"""
 LEAST_LEFT: Final = 0.01
 """Of a limit, where validation alone would take more."""
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from abi.errors import PlanInfeasible
-from abi.families.modalities import modalities
+from abi.errors import PlanInfeasible, UsageError, listed
+from abi.families.alignment import COMMON
+from abi.families.modalities import modalities, modality_of
 from abi.families.network import outputs
 from abi.inputs.categorical import shares_rows
 from abi.inputs.kind import EVEN_WIDTH, MAX_ROWS, Step
@@ -33,7 +34,7 @@ from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
 from abi.planning.split import attended, capacity_of, curves_of, macs_of, sketch_of
 from abi.planning.trail import Trail, TriedSize, TriedSplit
 from abi.problem import Feature, Schema
-from abi.types import Allocation, Attention, Capacity, Cost, Envelope, Execution, Hardening, Plan
+from abi.types import Alignment, Allocation, Attention, Capacity, Cost, Envelope, Execution, Hardening, Plan
 from abi.units import show_bytes, show_count, show_seconds
 
 if TYPE_CHECKING:
@@ -74,10 +75,15 @@ def make_plan(
 
     Raises:
         PlanInfeasible: nothing fits; the message names the smallest that would do.
+        UsageError: modalities are to be aligned, and there is one alone.
     """
     trail = Trail(machine.solver) if trail is None else trail
     schema = attention.scores.problem.schema
     numeric = sum(f.kind == "numeric" for f in schema.features)
+    alignment, spoken = config.training.aligned(), modalities(schema)
+    if alignment is not None and len(spoken) == 1:
+        msg = f"Expected features of several modalities (the table, a text, an image or sound column) for training.alignment={alignment.weight:g}, got {spoken[0]} alone: set it to 0."
+        raise UsageError(msg)
     work = Workload(
         train_rows=train_rows,
         validation_rows=validation_rows,
@@ -88,6 +94,8 @@ def make_plan(
         hardening=config.training.robust.hardening(),
         picture_bytes=sum(grid.channels * grid.height * grid.width for grid in schema.grids),
         pretrained=tuple(f.encoder for f in schema.features if f.encoder is not None),
+        alignment=alignment,
+        modalities=len(spoken),
     )
     text_alone = led_by_text(schema)
     start = recipe(
@@ -98,7 +106,7 @@ def make_plan(
         many_valued=any(shares_rows(f) for f in schema.features),
         pictures=bool(schema.grids),
         pictures_alone=len(schema.grids) == 1 and all(f.kind == "region" for f in schema.features),
-        several=len(modalities(schema)) > 1,
+        several=len(spoken) > 1,
     )
     trail.bins = start.bins
     terms = {t.feature: len(t.terms) for t in attention.scores.terms}
@@ -229,6 +237,7 @@ def _execution(
         micro_batch=part,
         hardening=work.hardening,
         modality_dropout=start.modality_dropout or None,
+        alignment=work.alignment,
     )
 
 
@@ -350,6 +359,7 @@ def _plan(
         reasons=(
             *_reasons(capacity, even, backbone, start, execution, envelope, work, allocation, machine),
             *(() if held is None else (f"Classes: {held.reason}.",)),
+            *(() if work.alignment is None else (_aligned(work.alignment, capacity, schema),)),
         ),
     )
 
@@ -426,6 +436,14 @@ def _reasons(
         *(() if work.hardening is None else (_hardened(work.hardening),)),
         f"{execution.epochs} epochs of {show_count(work.train_rows)} rows in steps of {execution.batch_rows}{parts}{fewer}; peak rate {execution.learning_rate:g}, {execution.encoder_factor:g}x for the encoders{average}.",
     )
+
+
+def _aligned(alignment: Alignment, capacity: Capacity, schema: Schema) -> str:
+    used = {f.feature for f in capacity.features if f.width}
+    heard = list(dict.fromkeys(modality_of(f) for f in schema.features if f.name in used))
+    if len(heard) == 1:
+        return f"No modalities are aligned: {heard[0]} alone has a width."
+    return f"{listed(heard)} are aligned in {COMMON} dimensions by a contrastive loss of weight {alignment.weight:g} at temperature {alignment.temperature:g}; its projections are not kept."
 
 
 def _hardened(given: Hardening) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from abi.execution.step import Enter, Step, Training
+from abi.families.alignment import alignment_loss, begin_alignment
 from abi.families.artifact import joined
 from abi.families.losses import members_loss
 from abi.families.network import Cells, Network
@@ -28,7 +29,7 @@ from abi.inputs.profile import Sharing
 from abi.inputs.region import GridCells
 from abi.inputs.text import BagCells, TextEncoder
 from abi.problem import Schema, Task
-from abi.types import Capacity, FeatureCapacity, Plan
+from abi.types import Alignment, Capacity, FeatureCapacity, Plan
 
 CLIP: Final = 1.0
 INDEX_BYTES: Final = 4
@@ -39,15 +40,26 @@ FLOAT_BYTES: Final = 4
 class Trained(nn.Module):
     """A network with the loss that it is trained by; outside training it gives predictions."""
 
-    def __init__(self, network: Network, task: Task, smoothing: float, kl: float) -> None:
+    def __init__(
+        self, network: Network, task: Task, smoothing: float, kl: float, alignment: Alignment | None = None
+    ) -> None:
         super().__init__()
         self.network, self.task, self.smoothing, self.kl = network, task, smoothing, kl
+        self.alignment = alignment
+        begin_alignment(network, alignment)
 
     def forward(self, cells: Cells, target: Tensor) -> Tensor:
         """The loss of these rows; in evaluation their predictions."""
-        out = self.network(cells)
         if not self.training:
-            return joined(out, self.task)
+            return joined(self.network(cells), self.task)
+        if self.network.projections is None:
+            return self._loss(self.network(cells), target)
+        embedding = self.network.embed(cells)
+        loss = self._loss(self.network.attend(embedding), target)
+        beside = alignment_loss(self.network, embedding, None, self.alignment)
+        return loss if beside is None else loss + beside
+
+    def _loss(self, out: Tensor, target: Tensor) -> Tensor:
         return members_loss(out, target, self.task, self.smoothing) + self.kl * self.network.attention.divergence()
 
 
@@ -79,6 +91,7 @@ class Build:
     smoothing: float
     kl: float
     low_precision: bool = False
+    alignment: Alignment | None = None
 
     def __call__(self) -> Trained:
         """Build it."""
@@ -96,7 +109,7 @@ class Build:
             },
         )
         network.term_dropout = self.term_dropout
-        return Trained(network, self.schema.task, self.smoothing, self.kl)
+        return Trained(network, self.schema.task, self.smoothing, self.kl, self.alignment)
 
 
 @dataclass(frozen=True)
@@ -193,6 +206,7 @@ def training_of(plan: Plan, kl: float) -> OwnTraining:
         term_dropout=execution.term_dropout,
         smoothing=execution.smoothing,
         kl=kl,
+        alignment=execution.alignment,
     )
     return OwnTraining(build=build, batch=rows_of(plan), optimizer=clipped_adamw, autocast=False, reads=True)
 

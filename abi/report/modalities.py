@@ -15,7 +15,7 @@ from abi.families.modalities import OF_TABLE, modality_of
 from abi.problem import Schema
 from abi.report.axis import Axis
 from abi.report.exhibits import ModalityLoss
-from abi.report.wording import clean, decimals, number, percent, plural
+from abi.report.wording import alignment_sentence, clean, decimals, number, percent, plural
 from abi.training.fitted import rounded
 from abi.training.objective import row_losses, training_target
 from abi.types import Estimate
@@ -112,6 +112,7 @@ def modalities(report: Report) -> dict[str, Any]:
             for name in order
         ],
         "shuffled": bool(losses),
+        "aligned": alignment_sentence(report.evaluation.trained),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from abi.errors import clip
-from abi.outcomes import Refit
+from abi.outcomes import Refit, Trained
 from abi.types import Attention, Estimate, Family, ScoreBlend, Trial
 from abi.units import show_seconds
 
@@ -95,6 +95,18 @@ def interval(estimate: Estimate, sign: bool = False, significant: int = 4) -> tu
 def percent(share: float | int, sign: bool = False) -> str:
     """0.1234 -> ``'12.3%'``; three digits, at most three of them after the point."""
     return number(100 * share, min(decimals(100 * share, 3), 3), sign) + "%"
+
+
+def alignment_sentence(trained: Trained) -> str:
+    """How a network's modalities were aligned and what that reached; empty where they were not, or the network was not kept."""
+    alignment = trained.plan.execution.alignment
+    if alignment is None or trained.family == "trees":
+        return ""
+    found = "; ".join(
+        f"{clean(r.modalities[0])} and {clean(r.modalities[1])} find their own row among {r.batch_rows} in {percent(r.accuracy)} of {r.rows:,} validation rows (chance {percent(1 / r.batch_rows)})"
+        for r in trained.retrieval
+    )
+    return f"weight {alignment.weight:g} at temperature {alignment.temperature:g}; {found or 'there was no pair of modalities to align'}"
 
 
 def refit_sentence(family: Family, again: Refit) -> str:

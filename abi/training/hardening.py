@@ -21,6 +21,7 @@ from torch import Tensor
 
 from abi.data.columns import MISSING_CODE, Codes, Columns
 from abi.families.adversarial import fgsm, pgd
+from abi.families.alignment import alignment_loss
 from abi.families.losses import Leaning, members_loss
 from abi.families.network import Cells, Network
 from abi.media.grid import blank
@@ -67,26 +68,46 @@ def _gap(feature: Feature) -> Codes:
 
 
 def add_gradients(
-    network: Network, cells: Cells, target: Shaped[Tensor, "B ..."], aim: Aim, weight: float
+    network: Network,
+    cells: Cells,
+    target: Shaped[Tensor, "B ..."],
+    aim: Aim,
+    weight: float,
+    present: Bool[Tensor, "B modalities"] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Add the gradients of the mean loss over the rows, times `weight`; gives the loss, and the same with the divergence."""
-    hardening = aim.execution.hardening
+    """Add the gradients of the mean loss over the rows, times `weight`; gives the loss, and the same with what is beside it.
+
+    Beside it are attention's divergence and, of the embeddings as they are before hardening, the modalities' alignment over the
+    rows in which these are `present`.
+    """
+    hardening, aligns = aim.execution.hardening, network.projections is not None
+    given: Tensor | None = None
 
     def plain(embedding: Tensor) -> Tensor:
-        return aim.loss(network.attend(embedding), target)
+        return aim.loss(network.attend(embedding, given), target)
 
-    if hardening is None:
+    def beside(embedding: Tensor) -> Tensor | None:
+        heard = present if given is None else given if present is None else given & present
+        return alignment_loss(network, embedding, heard, aim.execution.alignment)
+
+    if hardening is None and not aligns:
         return _back(network, plain(network.embed(cells)), aim.kl, weight)
+    if hardening is None:
+        embedding, given = network.embed(cells), network.hear(cells.rows, target.device)
+        return _back(network, plain(embedding), aim.kl, weight, beside(embedding))
     attacked = 0.0 if hardening.adversarial is None else hardening.share
     own, whole = torch.zeros(2, device=target.device).unbind()
     for share, attack in ((1 - attacked, False), (attacked, True)):
         if not share:
             continue
-        embedding = altered(network.embed(cells), network, hardening, aim.gone)
-        embedding, loss = _mixed(embedding, plain, network, target, aim)
+        given = network.hear(cells.rows, target.device) if aligns else None
+        embedding = network.embed(cells)
+        aligned = beside(embedding)
+        embedding = altered(embedding, network, hardening, aim.gone)
+        embedding, loss = _mixed(embedding, plain, network, target, aim, given)
         if attack:
             embedding = embedding + (_moved(embedding.detach(), loss, hardening) - embedding.detach())
-        found = _back(network, loss(embedding), aim.kl, weight * share)
+        found = _back(network, loss(embedding), aim.kl, weight * share, aligned)
         own, whole = own + share * found[0], whole + share * found[1]
     return own, whole
 
@@ -121,7 +142,12 @@ def _drawn(embedding: Tensor, network: Network, share: float) -> Bool[Tensor, "B
 
 
 def _mixed(
-    embedding: Float[Tensor, "B D"], plain: Loss, network: Network, target: Shaped[Tensor, "B ..."], aim: Aim
+    embedding: Float[Tensor, "B D"],
+    plain: Loss,
+    network: Network,
+    target: Shaped[Tensor, "B ..."],
+    aim: Aim,
+    given: Bool[Tensor, "B modalities"] | None = None,
 ) -> tuple[Float[Tensor, "B D"], Loss]:
     """Each row mixed with another one, and the loss that is mixed likewise (manifold mixup, Verma et al. 2019).
 
@@ -136,7 +162,7 @@ def _mixed(
     theirs = target.index_select(0, other)
 
     def loss(at: Tensor) -> Tensor:
-        out = network.attend(at)
+        out = network.attend(at, given)
         return share * aim.loss(out, target) + (1 - share) * aim.loss(out, theirs)
 
     return share * embedding + (1 - share) * embedding.index_select(0, other), loss
@@ -148,7 +174,10 @@ def _moved(embedding: Float[Tensor, "B D"], loss: Loss, hardening: Hardening) ->
     return fgsm(embedding, loss, hardening.size)
 
 
-def _back(network: Network, own: Tensor, kl: float, weight: float) -> tuple[Tensor, Tensor]:
+def _back(
+    network: Network, own: Tensor, kl: float, weight: float, beside: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     total = own + kl * network.attention.divergence()
+    total = total if beside is None else total + beside
     (total * weight if weight < 1 else total).backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
     return own.detach(), total.detach()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from abi.execution.meter import Steps, metered
+from abi.families.alignment import begin_alignment
 from abi.families.artifact import Model, compact
 from abi.families.begin import begin
 from abi.families.decision import Decision, decided
@@ -23,6 +24,7 @@ from abi.inputs.text import TextEncoder
 from abi.outcomes import Revision, TermWidth, Trained
 from abi.planning.limits import training_seconds
 from abi.planning.on_devices import device_count, on_devices
+from abi.training.alignment import end_alignment, present_rows
 from abi.training.balance import balance_of, leaning_of, losses_of
 from abi.training.checkpoint import Checkpoints, Progress, last_epoch, pack, restore_weights, unpack
 from abi.training.data import TrainingData
@@ -176,6 +178,7 @@ def _attempt(
     if schema.task == "multilabel":
         start_at_shares(network, train.target)
     start_linear(network, schema, fitting.linear, fixed=True)
+    begin_alignment(network, execution.alignment)
     device = torch.device(execution.device)
     planned = on_devices(plan)
     if planned is not None and device.type == "cuda":
@@ -192,6 +195,7 @@ def _attempt(
         leaning_of(balance, schema, device),
         groups,
         None if gone is None else gone.to(device),
+        None if network.projections is None else present_rows(train, schema, plan.capacity).to(device),
     )
     network.to(device)
     rows = (data.train, data.target, data.validation)
@@ -207,6 +211,7 @@ def _attempt(
         return None
     network.load_state_dict(progress.best)
     network.low_precision = False
+    aligned = end_alignment(network, data.validation, validation, plan)
     model = compact(Model(blueprint, network.cpu()))
     cells = model.network.encode(validation) if len(network.texts) else data.validation.to(torch.device("cpu"))
     chance = model.predict_cells(cells)
@@ -237,6 +242,7 @@ def _attempt(
         layers=layers,
         resources=resources,
         profile=found,
+        retrieval=aligned,
     )
     return Fitted(model, trained, losses_of(balance, schema.task, validation.target, chance))
 

@@ -43,10 +43,10 @@ def peak_bytes(
     own = target[: rows.rows].clone()  # a view would bring its whole storage into the account
     chunk = validation.take(torch.arange(min(execution.micro_batch or network.chunk_rows, validation.rows)))
     with _random_state_kept():
-        if execution.hardening is None:
+        if execution.hardening is None and tried.projections is None:
             followed = _of_plain(tried, rows, own, chunk, task)
         else:
-            followed = _of_hardened(tried, rows, own, chunk, Aim(execution, task, 0.0, gone))
+            followed = _by_storages(tried, rows, own, chunk, Aim(execution, task, 0.0, gone))
     copies = 2 if execution.average else 1  # the best epoch's weights, and their average
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     return int(
@@ -75,8 +75,8 @@ def _of_plain(tried: Network, rows: Cells, own: Tensor, chunk: Cells, task: Task
     return int(tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"])
 
 
-def _of_hardened(tried: Network, rows: Cells, own: Tensor, chunk: Cells, aim: Aim) -> int:
-    """The same by storages: torch's tracker follows no second forward pass in a step."""
+def _by_storages(tried: Network, rows: Cells, own: Tensor, chunk: Cells, aim: Aim) -> int:
+    """The same of a hardened or aligned training: torch's tracker follows no second forward pass in a step."""
     optimizer, recorder = torch.optim.AdamW(tried.parameters(), fused=True), Recorder()
     tried.train()
     add_gradients(tried, rows, own, aim, 1.0)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from abi.execution.recorder import Recorder, Recording
 from abi.execution.target import Target
+from abi.families.alignment import alignment_loss
 from abi.families.artifact import joined
 from abi.families.losses import members_loss
 from abi.families.network import Cells, Network
@@ -96,6 +97,7 @@ class _Step:
         self, network: Network, train: Cells, target: Tensor, validation: Cells, execution: Execution, task: Task
     ) -> None:
         self.network, self.task, self.smoothing = network, task, execution.smoothing
+        self.alignment = execution.alignment
         device = target.device
         self.optimizer = torch.optim.AdamW(network.parameters(), fused=True)
         self.cells = train.take(torch.arange(min(execution.part_rows, train.rows), device=device))
@@ -115,12 +117,15 @@ class _Step:
         enter("forward", "middle")
         thought = network.think(embedding)
         _when_reached(thought, lambda: enter("backward", "middle"))
+        held = None if network.projections is None else embedding
         del embedding  # what needs it holds it, as without pieces
         enter("forward", "output")
         out = network.answer(thought)
         del thought
         loss = members_loss(out, self.target, self.task, self.smoothing)
-        del out
+        beside = None if held is None else alignment_loss(network, held, None, self.alignment)
+        loss = loss if beside is None else loss + beside
+        del out, held, beside
         enter("backward", "output")
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         del loss

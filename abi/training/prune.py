@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from abi.families.kept import live_weights, table_rows
 from abi.families.network import Network
-from abi.families.sparse import mask_name, masks_of, parameters
+from abi.families.sparse import BESIDE, mask_name, masks_of, parameters
 
 if TYPE_CHECKING:
     from abi.types import Capacity
@@ -93,7 +93,9 @@ class Pruner:
 
     def _unranked(self, network: Network, live: dict[str, Tensor]) -> int:
         """Parameters that do not compete: of attention and texts, and the adapters and biases of what is alive."""
-        others = sum(p.numel() for n, p in network.named_parameters() if n not in live and not n.startswith("texts"))
+        others = sum(
+            p.numel() for n, p in network.named_parameters() if n not in live and not n.startswith(("texts", BESIDE))
+        )
         return others + self._texts + sum(int(mask.sum()) for name, mask in live.items() if not _ranked(name))
 
 

@@ -116,7 +116,8 @@ class Step:
         for rows in torch.split(index, self._part_rows):
             share = weight * (len(rows) / len(index))
             cells, target = self._data.train.take(rows), self._data.target.index_select(0, rows)
-            own, total = add_gradients(self._network, cells, target, self._aim, share)
+            present = None if self._data.present is None else self._data.present.index_select(0, rows)
+            own, total = add_gradients(self._network, cells, target, self._aim, share, present)
             loss, whole = loss + own * share, whole + total * share
         return loss, whole
 

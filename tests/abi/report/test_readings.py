@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from abi.inputs.terms import located, spans, terms_in
+from abi.outcomes import Retrieval
 from abi.report.collect import collect
 from abi.report.exhibits import Exhibits, TextExample
 from abi.report.modalities import modalities
 from abi.report.page import render
 from abi.report.texts import _best_window, by_word, chosen, contributions, text_examples
-from abi.types import Envelope
+from abi.report.wording import alignment_sentence
+from abi.types import Alignment, Envelope
 
 LEARNING = {"epochs": 12, "batch_rows": 32, "learning_rate": 2e-2, "patience": 99}
 
@@ -189,6 +191,24 @@ def test_a_row_per_modality_on_the_page(run, make_report):
     assert rows["t0"]["features"] == "text"
     assert {rows["t0"]["share"], rows["table"]["share"]} == {"50.0%"}  # an even attention
     assert rows["table"]["loss"].startswith("+")
+
+
+def test_how_modalities_were_aligned_stands_below_them(run, make_report):
+    table, fitted = run
+    report = make_report()
+    plan = fitted.trained.plan
+    plan = replace(plan, execution=replace(plan.execution, alignment=Alignment(weight=0.5, temperature=0.07)))
+    reached = Retrieval(modalities=("t0", "table"), accuracy=0.4375, batch_rows=64, rows=128)
+    for retrieval, said in (
+        ((reached,), "t0 and table find their own row among 64 in 43.8% of 128 validation rows (chance 1.56%)"),
+        ((), "there was no pair of modalities to align"),
+    ):
+        trained = replace(fitted.trained, plan=plan, retrieval=retrieval)
+        evaluation = replace(report.evaluation, trained=trained)
+        whole = replace(report, checks=replace(report.checks, problem=table.problem), evaluation=evaluation)
+        assert modalities(whole)["aligned"] == f"weight 0.5 at temperature 0.07; {said}"
+    assert alignment_sentence(fitted.trained) == ""
+    assert alignment_sentence(replace(fitted.trained, plan=plan, family="trees")) == ""
 
 
 def test_a_table_alone_has_no_exhibits(toy):

@@ -368,7 +368,8 @@ NO_NETWORK = Capacity(
 class Hardening(Value):
     """How training makes the network bear changed inputs, all on its embeddings.
 
-    `mixup` is alpha of the Beta distribution that rows are mixed by; `corruption` the share of a row's features that other
+    `mixup` is alpha of the Beta distribution that rows are mixed by, `remix` whether labels of rare classes then count for
+    more (`abi.training.mixing`); `corruption` the share of a row's features that other
     rows' values take the place of; `missing` the share that is missing. `adversarial` steps have `size`, a share of the
     embeddings' norm, PGD takes `steps` of them; their loss has a `share` of the whole.
     """
@@ -380,6 +381,7 @@ class Hardening(Value):
     size: float = 0.1
     steps: int = 1
     share: float = 0.5
+    remix: Late[bool | None] = None
 
     @property
     def passes(self) -> float:

@@ -17,7 +17,7 @@ from abi.training.balance import Balance
 class TrainingData:
     """Encoded rows and targets on the training device, and how classes are weighed and grouped.
 
-    `gone` is a row without any value, where training needs one.
+    `gone` is a row without any value, `frequency` the rows of each class, where training needs them.
     """
 
     train: Cells
@@ -28,6 +28,7 @@ class TrainingData:
     leaning: Leaning | None
     groups: ClassGroups | None
     gone: Cells | None = None
+    frequency: Tensor | None = None
 
     def order(self, generator: torch.Generator) -> Tensor:
         """The rows of an epoch: all of them, or drawn by the weights of their classes."""

@@ -32,6 +32,7 @@ from abi.training.fitted import Fitted, groups_in, metric_of, rounded
 from abi.training.hardening import row_of_gaps
 from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
+from abi.training.mixing import frequency_of
 from abi.training.objective import training_target
 from abi.training.out_of_memory import is_out_of_memory, release, revise
 from abi.training.pace import Pace, schedule
@@ -192,6 +193,7 @@ def _attempt(
         leaning_of(balance, schema, device),
         groups,
         None if gone is None else gone.to(device),
+        frequency_of(execution.hardening, schema, train.target, device),
     )
     network.to(device)
     rows = (data.train, data.target, data.validation)

@@ -25,7 +25,7 @@ def _scores(toy: Any, values: list[float], *selected: dict[str, float]) -> Score
 
 
 def test_each_class_of_the_tail_that_has_features_gives_the_same_share(toy: Any) -> None:
-    # q = ((0.3, 0.1, 0) / 0.4 + (0, 0, 1)) / 2
+    # the first class asks for shares of 3/4 and 1/4, the second for all on x2, the third for nothing
     scores = _scores(toy, [0.5, 0.5, 0.5], {"x0": 0.3, "x1": 0.1}, {"x2": 0.01}, {})
     found = fit(scores, 1.0, FREE)
     assert [w.weight for w in found.weights] == pytest.approx(

@@ -8,7 +8,7 @@ import pytest
 
 from abi.config import load_config
 from abi.data.memory import read_memory
-from abi.scoring.tail import presence_information, leans
+from abi.scoring.tail import leans, presence_information
 from abi.training.fitted import groups_in
 
 

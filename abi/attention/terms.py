@@ -8,6 +8,14 @@ from jaxtyping import Float64
 from abi.types import Attention
 
 
+def tail_terms(attention: Attention, feature: str) -> frozenset[str]:
+    """The terms that are selected for some class of the tail, where attention has a share for them."""
+    known = attention.scores.terms_of(feature)
+    if not attention.frugal or not attention.tail or not known.tail:
+        return frozenset()
+    return frozenset(term for term, weight in zip(known.terms, known.tail, strict=True) if weight > 0)
+
+
 def term_weights(attention: Attention, feature: str) -> Float64[np.ndarray, " terms"]:
     """Weights on the simplex, in the order of the scores' terms.
 

@@ -321,7 +321,7 @@ def _begun(
     shuffle = torch.Generator().manual_seed(seed)
     progress = Progress() if saved is None else unpack(saved, network, average, optimizer, shuffle)
     group.align(network, optimizer)
-    dropping = Dropping(network, plan.capacity, data.train, progress.share)
+    dropping = Dropping(network, plan.capacity, data.train, progress.share, plan.attention)
     return _State(
         network=network,
         average=average,

@@ -276,7 +276,7 @@ def attention(report: Report) -> dict[str, Any]:
         "temperature": None if kept.temperature is None else f"{kept.temperature:.3g}",
         "blend": blend_sentence(kept.blend) if kept.blend is not None else "",
         "tail": "" if kept.tail is None else percent(kept.tail),
-        "selected": _selected(report) if kept.tail is not None else [],
+        "selected": _selected(report),
         "floor": percent(kept.floor),
         "cap": percent(kept.cap),
         "floored": sum(w.bound == "floor" for w in order),

@@ -58,8 +58,9 @@ def test_from_a_file_to_predictions_and_back(abi, quick, tmp_path, without_prefe
     if kind == "tail":
         assert "tail      features are selected for 1 of 1 classes of the tail" in run.err
         assert "What is selected for each tail class" in page
-        told = abi("explain", run.json["run_id"], "size", "--workspace", ws)
-        assert "tail       selected for 1 of 1 rare class, which share 30.0% of attention" in told.out, told.out
+        told = abi("explain", "shop/1", "size", "--workspace", ws)
+        assert told.code == 0, told.err
+        assert "tail       selected for 1 of 1 rare class, which share" in told.out
         assert "top (" in told.out
     answer = abi("predict", data, "--workspace", ws, "--model", "shop", "--version", 1, "--json")
     assert answer.code == 0, answer.err

@@ -81,6 +81,9 @@ class AttentionConfig(Section):
     """Also try scores whose blend and temperature are fitted to what the flat split's short-trained model showed."""
     kl: float = Field(default=0.01, ge=0)
     """Penalty on the Kullback-Leibler divergence between the weights in training and where they started."""
+    tail: Share = 0.0
+    """Share of attention that lies on the features and terms that tell the classes of the tail one by one, each class alike;
+    network and trees, not the even split."""
     movement: float = Field(default=0.5, gt=0, le=1)
     """How far one round may move the weights towards what the model showed (1 = all the way)."""
 

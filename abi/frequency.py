@@ -55,6 +55,20 @@ class Lean(Value):
     terms: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Selection(Value):
+    """The features that tell class number `place`, of the tail, from all other rows by more than chance, the best first.
+
+    `rows` are its training rows; each feature stands with its share of the class's entropy. `terms` are, of each text with
+    some, the best ones of the class.
+    """
+
+    place: int
+    rows: int
+    features: tuple[tuple[str, float], ...]
+    terms: Late[tuple[tuple[str, tuple[str, ...]], ...]] = ()
+
+
 def class_rows(target: Shaped[np.ndarray, " rows"], classes: int) -> Int[np.ndarray, " classes"]:
     """Rows of each class."""
     return np.bincount(target.astype(np.int64), minlength=classes).astype(np.int64)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from abi.types import ScoreBlend
-from abi.values import Floats, Value
+from abi.values import Floats, Late, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Reference(Value):
     """What a model was trained on: what new rows are held against.
 
     `features` are of the training rows, `prediction` of rows that were held out. `weights` is the attention that the
-    data scores gave, at the temperature, floor, cap and blend of the model's attention, before any model moved it;
+    data scores gave, at the temperature, floor, cap, blend and tail of the model's attention, before any model moved it;
     `scoring` are the settings they were made with. `problem`, `snapshot` (SHA-256 of the file) and `artifact` say of what.
     """
 
@@ -73,6 +73,7 @@ class Reference(Value):
     cap: float
     blend: ScoreBlend | None = None
     scoring: dict[str, Any] = field(default_factory=dict)
+    tail: Late[float | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)

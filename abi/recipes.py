@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from abi.sections import Seconds, Section, Share
 from abi.types import Alignment, Hardening
@@ -47,12 +47,13 @@ class RobustConfig(Section):
     share: float = Field(default=0.5, gt=0, le=1)
     """Share of the loss that is that of the moved embeddings."""
 
-    def hardening(self) -> Hardening | None:
+    def hardening(self, tail_mixing: float = 0.0) -> Hardening | None:
         """The same as plans carry it; None where all is off."""
-        if not (self.mixup or self.corruption or self.missing or self.adversarial != "none"):
+        if not (self.mixup or tail_mixing or self.corruption or self.missing or self.adversarial != "none"):
             return None
         return Hardening(
-            mixup=self.mixup,
+            mixup=tail_mixing or self.mixup,
+            remix=True if tail_mixing else None,
             corruption=self.corruption,
             missing=self.missing,
             adversarial=None if self.adversarial == "none" else self.adversarial,
@@ -117,6 +118,9 @@ class TrainingConfig(Section):
     balance: Literal["auto", "none", "class_balanced", "logit_adjusted", "resampled"] = "auto"
     """Rare classes: weights by effective numbers, logits adjusted by the classes' frequencies, rows drawn by the root of these;
     auto tries them on validation rows where evaluation.metric weighs classes alike and they differ in frequency."""
+    tail_mixing: float = Field(default=0.0, ge=0, lt=math.inf)
+    """Rows of a network are mixed with others, by a share drawn from Beta(this, this), and one of a rare class keeps its label
+    beside one of a class at least three times as frequent (Remix): more rows for the tail. It takes the place of robust.mixup."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """bfloat16 where the processor computes it natively."""
     checkpoint: Seconds = 15.0
@@ -131,6 +135,17 @@ class TrainingConfig(Section):
     def aligned(self) -> Alignment | None:
         """How modalities are aligned, as plans carry it; None where they are not."""
         return Alignment(weight=self.alignment, temperature=self.alignment_temperature) if self.alignment else None
+
+    @model_validator(mode="after")
+    def _one_mixing(self) -> TrainingConfig:
+        if self.tail_mixing and self.robust.mixup:
+            msg = "Expected one way of mixing rows, got training.tail_mixing and training.robust.mixup: leave one of them at 0."
+            raise ValueError(msg)
+        return self
+
+    def hardening(self) -> Hardening | None:
+        """What a network's steps change in its embeddings, as plans carry it; None where all is off."""
+        return self.robust.hardening(self.tail_mixing)
 
 
 class IterateConfig(Section):

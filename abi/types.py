@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from abi.frequency import Selection
 from abi.problem import Problem
 from abi.trees_capacity import Pair, TreesCapacity
 from abi.values import Floats, Late, Value
@@ -66,7 +67,8 @@ class FeatureScore(Value):
 class TermScores(Value):
     """The terms of a text column, the most frequent first: in how many training rows each stands, and its score in [0, 1].
 
-    `texts` is how many rows were read. `errors` are standard errors of the scores. Numbers are packed in JSON.
+    `texts` is how many rows were read. `errors` are standard errors of the scores. `tail` are weights on the simplex, what the
+    terms selected for tail classes tell of these (`abi.scoring.selection`); empty where none was. Numbers are packed in JSON.
     """
 
     feature: str
@@ -75,11 +77,15 @@ class TermScores(Value):
     rows: Floats
     scores: Floats
     errors: Floats
+    tail: Late[Floats] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores(Value):
-    """Scores of all features, in schema order. `source` is "model" where a trained model was asked."""
+    """Scores of all features, in schema order. `source` is "model" where a trained model was asked.
+
+    `tail` says what is selected for each class of the tail, the rarest first, where that was asked for.
+    """
 
     problem: Problem
     source: Literal["data", "model"]
@@ -87,6 +93,7 @@ class Scores(Value):
     features: tuple[FeatureScore, ...]
     round: int = 0
     terms: tuple[TermScores, ...] = ()
+    tail: Late[tuple[Selection, ...]] = ()
 
     def terms_of(self, feature: str) -> TermScores:
         """The terms of that text column."""
@@ -217,7 +224,7 @@ class Attention(Value):
     `entropy` is in nats; `moved` the total variation distance to the round before (0 in the first). `blend` is there where
     the weights are of scores with a fitted blend; `scores` stay as the data gave them. `usage` is what a blend is fitted to.
     `inherited` is there where the run started from another domain's model, `balance` where it was asked or tried how classes
-    are weighed.
+    are weighed. `tail` is the share of the weights, and of those of terms, that lies on what is selected for tail classes.
     """
 
     scores: Scores
@@ -236,6 +243,7 @@ class Attention(Value):
     usage: Late[Usage | None] = None
     inherited: Late[Inherited | None] = None
     balance: Late[ClassBalance | None] = None
+    tail: Late[float | None] = None
 
     @property
     def even(self) -> bool:
@@ -360,7 +368,8 @@ NO_NETWORK = Capacity(
 class Hardening(Value):
     """How training makes the network bear changed inputs, all on its embeddings.
 
-    `mixup` is alpha of the Beta distribution that rows are mixed by; `corruption` the share of a row's features that other
+    `mixup` is alpha of the Beta distribution that rows are mixed by, `remix` whether labels of rare classes then count for
+    more (`abi.training.mixing`); `corruption` the share of a row's features that other
     rows' values take the place of; `missing` the share that is missing. `adversarial` steps have `size`, a share of the
     embeddings' norm, PGD takes `steps` of them; their loss has a `share` of the whole.
     """
@@ -372,6 +381,7 @@ class Hardening(Value):
     size: float = 0.1
     steps: int = 1
     share: float = 0.5
+    remix: Late[bool | None] = None
 
     @property
     def passes(self) -> float:

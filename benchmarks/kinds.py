@@ -100,6 +100,12 @@ def _long_tail(train: pd.DataFrame, test: pd.DataFrame) -> Parts:
     return runpy.run_path(str(ROOT / "examples" / "long-tail" / "prepare.py"))["long_tail"](train, "category"), test
 
 
+def _urgency(train: pd.DataFrame, test: pd.DataFrame) -> Parts:
+    urgency = runpy.run_path(str(ROOT / "examples" / "customer-service" / "prepare.py"))["with_urgency"]
+    whole, test = _with_validation(train, test)
+    return urgency(whole), urgency(test)
+
+
 def _without_theo(train: pd.DataFrame, test: pd.DataFrame) -> Parts:
     rows = pd.concat([train, test], ignore_index=True)
     return rows[rows["speaker"] != "theo"], rows[rows["speaker"] == "theo"]
@@ -112,6 +118,10 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "customer-service-minilm": Kind(
         settings="customer-service/abi.yaml", data="clinc150", target="intent", metric="accuracy", more=SCOPE, made=_with_validation, encoder="text"
+    ),
+    "customer-service-urgency": Kind(
+        settings="customer-service/urgency.yaml", data="clinc150", target="urgency", metric="balanced_accuracy",
+        more=("tail_accuracy", "f1_macro", "accuracy", "out_of_scope_recall"), made=_urgency,
     ),
     "financial-news": Kind(settings="financial-news/abi.yaml", data="sentfin", target="sentiment", metric="accuracy"),
     "daily-news": Kind(settings="financial-news/daily.yaml", data="djia_news", target="Label", metric="roc_auc", ordered=True),

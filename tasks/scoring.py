@@ -13,12 +13,16 @@ from tasks.stage import Call, Stage
 def score(call: Call, checks: str) -> str:
     """Checks -> Scores."""
     problem = find(call.ws.get(checks), Checks).problem
-    scores = score_features(open_reader(call, problem), call.settings.scoring)
+    tail = call.settings.attention.tail > 0
+    scores = score_features(open_reader(call, problem), call.settings.scoring, tail=tail)
     carrying = sum(f.carries_signal for f in scores.features)
     say(
         f"score     {carrying} of {len(scores.features)} features tell more about {problem.schema.target!r} than a shuffled target"
     )
+    if tail:
+        told = sum(bool(selection.features) for selection in scores.tail)
+        say(f"tail      features are selected for {told} of {len(scores.tail)} classes of the tail")
     return call.ws.put(scores)
 
 
-SCORE = Stage(score, sections=("scoring",))
+SCORE = Stage(score, sections=("scoring", "attention.tail"))

@@ -75,6 +75,7 @@ def of_explanation(told: Explanation) -> list[Part]:
     parts += [f"  trees    {_trial(t)}" for t in told.trees_trials]
     if told.blend is not None:
         parts.append(f"           {blend_sentence(told.blend)}")
+    parts += _tail(told)
     for turn in told.rounds:
         parts += _turn(turn, told)
     parts += [f"{'next' if i == 0 else '':<10} {_next(step, told)}" for i, step in enumerate(told.next)]
@@ -152,6 +153,22 @@ def _features(found: RunDiff) -> Table:
     for f in found.features[:SHOWN]:
         table.add_row(clip(f.feature), *(both(*of(f)) for of in there.values()))
     return table
+
+
+def _tail(told: Explanation) -> list[str]:
+    """The classes of the tail that the feature is selected for, where attention has a share for them."""
+    if told.tail_classes is None:
+        return []
+    share = "none of attention" if told.tail is None else f"{percent(told.tail)} of attention"
+    lines = [
+        f"tail       selected for {len(told.selected_for)} of {plural(told.tail_classes, 'rare class', 'rare classes')}, which share {share}"
+    ]
+    for s in told.selected_for[:SHOWN]:
+        terms = f"; terms {', '.join(clip(term) for term in s.terms)}" if s.terms else ""
+        lines.append(
+            f"           {clip(s.label)} ({plural(s.rows, 'row')}): tells {percent(s.tells)} of it alone{terms}"
+        )
+    return lines
 
 
 def _turn(turn: RoundStory, told: Explanation) -> list[str]:

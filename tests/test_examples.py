@@ -7,13 +7,16 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -96,6 +99,23 @@ def test_every_example_is_measured_by_the_benchmark(kinds: ModuleType) -> None:
     }
 
 
+def test_urgency_is_by_intent_and_its_file_names_each_once() -> None:
+    folder = EXAMPLES / "customer-service"
+    levels = tomllib.loads((folder / "urgency.toml").read_text())
+    named = [intent for intents in levels.values() for intent in intents]
+    assert len(named) == len(set(named))
+    requests = pd.DataFrame({"text": ["a", "b", "c", "d"], "intent": ["report_fraud", "bill_due", "tell_joke", "oos"]})
+    made = runpy.run_path(str(folder / "prepare.py"))["with_urgency"](requests)
+    assert made.to_dict("list") == {"text": ["a", "b", "c", "d"], "urgency": ["urgent", "soon", "can wait", "triage"]}
+
+
+@with_data
+def test_every_intent_of_the_urgency_file_is_one_of_the_requests() -> None:
+    levels = tomllib.loads((EXAMPLES / "customer-service" / "urgency.toml").read_text())
+    known = set(pd.read_parquet(BENCH / "clinc150" / "train.parquet")["intent"])
+    assert {intent for intents in levels.values() for intent in intents} <= known
+
+
 @pytest.mark.parametrize("path", IMPORTS, ids=lambda p: p.name)
 def test_the_source_is_pinned_to_a_commit_and_a_single_file_to_its_md5(path: Path) -> None:
     stated = yaml.safe_load(path.read_text())
@@ -147,7 +167,16 @@ def test_what_was_fetched_is_kept_where_its_md5_is_as_stated_and_refused_where_n
 @with_data
 @pytest.mark.parametrize(
     "name",
-    ["customer-service", "financial-news", "daily-news", "speech", "multimodal-listing", "recommender", "long-tail"],
+    [
+        "customer-service",
+        "customer-service-urgency",
+        "financial-news",
+        "daily-news",
+        "speech",
+        "multimodal-listing",
+        "recommender",
+        "long-tail",
+    ],
 )
 def test_the_plan_of_a_few_rows_is_made(
     name: str, kinds: ModuleType, command: Callable[..., Any], tmp_path: Path

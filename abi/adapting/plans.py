@@ -111,7 +111,8 @@ class Planning:
         self, stream: Stream, rows: Rows, schema: Schema, labels: Shaped[np.ndarray, " _"] | None = None
     ) -> Scores:
         """What these rows say that the features are worth."""
-        return score(stream.reader(rows, schema, self.config.seed, labels), self.config.scoring)
+        config = self.config
+        return score(stream.reader(rows, schema, config.seed, labels), config.scoring, tail=config.attention.tail > 0)
 
     def attend(self, scores: Scores, temperature: float | None, trials: tuple[Trial, ...] = ()) -> Attention:
         """Weights at a temperature that was chosen before."""

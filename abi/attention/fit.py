@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from abi.attention.simplex import Vector, balance, distance, entropy, softmax
+from abi.attention.tail import tail_weights, with_tail
 from abi.types import Attention, ClassBalance, ScoreBlend, Scores, Trial, Usage, Weight
 
 if TYPE_CHECKING:
@@ -32,14 +33,18 @@ def fit(
 
     A frugal attention also lets the plan give nothing to features that carry no signal, let rare values of a category
     share rows, and grade the terms of a text. A pruned one, which is frugal as well, lets it start training with a larger
-    network where the envelope asks for a small one.
+    network where the envelope asks for a small one. Where something is selected for tail classes, `config.tail` of the
+    softmax's mass goes there; the even split has none of it.
 
     The interval of a weight is what it would be if its own score stood at the ends of its interval.
     """
     values = np.array([f.score for f in scores.features])
     floor = _floor(config, len(values))
-    weights = balance(softmax(values, temperature), floor, config.cap)
-    ends = [_at_end(values, np.array(end), temperature, floor, config.cap) for end in _ends(scores)]
+    selected = None if temperature is None or not config.tail else tail_weights(scores)
+    weights = balance(with_tail(softmax(values, temperature), selected, config.tail), floor, config.cap)
+    ends = [with_tail(_at_end(values, np.array(end), temperature), selected, config.tail) for end in _ends(scores)]
+    ends = [np.clip(end, floor, max(config.cap, 1.0 / len(values))) for end in ends]
+    graded = (frugal or pruned) and any(t.tail for t in scores.terms)
     return _attention(
         scores,
         weights,
@@ -50,6 +55,7 @@ def fit(
         trials=trials,
         frugal=frugal or pruned,
         pruned=pruned,
+        tail=config.tail if config.tail and (selected is not None or graded) else None,
     )
 
 
@@ -87,6 +93,7 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
         blend=previous.blend,
         usage=previous.usage,
         held=previous.balance,
+        tail=previous.tail,
         number=previous.round + 1,
         moved=distance(before, weights),
     )
@@ -107,7 +114,7 @@ def _ends(scores: Scores) -> tuple[list[float], list[float]]:
     return [f.low for f in scores.features], [f.high for f in scores.features]
 
 
-def _at_end(values: Vector, end: Vector, temperature: float | None, floor: float, cap: float) -> Vector:
+def _at_end(values: Vector, end: Vector, temperature: float | None) -> Vector:
     """Each feature's weight if its own score alone were at `end`."""
     if temperature is None:
         return np.full(len(values), 1.0 / len(values))
@@ -115,7 +122,7 @@ def _at_end(values: Vector, end: Vector, temperature: float | None, floor: float
     with np.errstate(divide="ignore"):  # the others may weigh nothing
         others = np.log(np.maximum(exponent.sum() - exponent, 0.0))
     own = (end - values.max()) / temperature
-    return np.asarray(np.clip(expit(own - others), floor, max(cap, 1.0 / len(values))))
+    return np.asarray(expit(own - others))
 
 
 def _attention(
@@ -132,6 +139,7 @@ def _attention(
     blend: ScoreBlend | None = None,
     usage: Usage | None = None,
     held: ClassBalance | None = None,
+    tail: float | None = None,
     number: int = 0,
     moved: float = 0.0,
 ) -> Attention:
@@ -165,6 +173,7 @@ def _attention(
         blend=blend,
         usage=usage,
         balance=held,
+        tail=tail,
         round=number,
         moved=round(moved, 9),
     )

@@ -18,8 +18,8 @@ from abi.planning.trail import Trail
 from abi.problem import Feature
 from abi.training.revise import trees_view
 from abi.trees_capacity import TreeFeature
-from abi.types import Attention, Estimate, Family, FeatureCapacity, FeatureScore, Plan, ScoreBlend, Trial
-from abi.values import Value
+from abi.types import Attention, Estimate, Family, FeatureCapacity, FeatureScore, Plan, ScoreBlend, Scores, Trial
+from abi.values import Late, Value
 
 APPROVING: Final = ("registration", "gates", "promotion", "approval", "rollback", "quarantine")
 """Entries that say what became of a version."""
@@ -80,6 +80,20 @@ class Event(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SelectedFor(Value):
+    """A class of the tail that the feature is selected for.
+
+    `rows` are its training rows, `tells` the share of its entropy that the feature tells (0 where only terms of it are
+    selected), `terms` of a text the best ones.
+    """
+
+    label: str
+    rows: int
+    tells: float
+    terms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Explanation(Value):
     """The story of one feature.
 
@@ -107,6 +121,9 @@ class Explanation(Value):
         terms: of a text, those that training kept the most of.
         drift: looks at new rows, and what they found of the feature.
         approvals: what became of the version, and by whom.
+        tail: of the run's attention, the share that lies on what is selected for classes of the tail; None where none does.
+        tail_classes: how many of these there are.
+        selected_for: those that the feature is selected for, the rarest first.
     """
 
     run_id: str
@@ -131,6 +148,9 @@ class Explanation(Value):
     terms: tuple[TermWidth, ...]
     drift: tuple[Event, ...]
     approvals: tuple[Event, ...]
+    tail: Late[float | None] = None
+    tail_classes: Late[int | None] = None
+    selected_for: Late[tuple[SelectedFor, ...]] = ()
 
 
 def explain(
@@ -190,7 +210,21 @@ def explain(
         approvals=tuple(
             _event(e, e.detail) for e in entries if e.kind in APPROVING and e.detail.get("version") == run.version
         ),
+        tail=first.tail,
+        tail_classes=len(run.scores.tail) or None,
+        selected_for=selected_for(run.scores, feature),
     )
+
+
+def selected_for(scores: Scores, feature: str) -> tuple[SelectedFor, ...]:
+    """The classes of the tail that a feature, or a term of it, is selected for."""
+    found = []
+    for selection in scores.tail:
+        tells, terms = dict(selection.features).get(feature), dict(selection.terms).get(feature, ())
+        if tells is not None or terms:
+            label = scores.problem.schema.classes[selection.place]
+            found.append(SelectedFor(label=label, rows=selection.rows, tells=tells or 0.0, terms=terms))
+    return tuple(found)
 
 
 def planned(run: RunRecord) -> tuple[Planner, Attention, Family | None] | None:

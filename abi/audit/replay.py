@@ -110,7 +110,8 @@ def _of_data(run: RunRecord, tables: Tables) -> Iterator[Step]:
 
     def scores() -> Value:
         train, test = opened()
-        return score(open_problem(run.problem, train, test), _planner(run).config.scoring)
+        config = _planner(run).config
+        return score(open_problem(run.problem, train, test), config.scoring, tail=config.attention.tail > 0)
 
     yield "schema", run.problem, schema
     yield "scores", run.scores, scores

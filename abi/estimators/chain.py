@@ -59,7 +59,7 @@ def retrain(reader: Reader, config: Config, say: Say) -> Outcome:
         TrainingDiverged: a loss became NaN or infinite.
     """
     train_rows, validation_rows = reader.load("train"), reader.load("validation")
-    scores = score(reader, config.scoring)
+    scores = score(reader, config.scoring, tail=config.attention.tail > 0)
     say(f"score: {sum(f.carries_signal for f in scores.features)} of {len(scores.features)} features carry signal")
     decides = len(validation_rows) >= DECIDING_ROWS
     with _torch_state_kept(find_device(config.training.device)):

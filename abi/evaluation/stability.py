@@ -21,8 +21,7 @@ from abi.evaluation.wording import noise_of
 from abi.robustness import Stability, Strength
 from abi.scoring import counts as counting
 from abi.scoring.counts import Counts, group_of
-from abi.scoring.edges import find_bins
-from abi.scoring.score import from_counts
+from abi.scoring.score import bins_for, from_counts
 from abi.scoring.terms import add as add_terms
 from abi.scoring.terms import empty as no_terms
 from abi.scoring.terms import from_counts as terms_from_counts
@@ -66,7 +65,7 @@ def stability(
         config: scoring, temperatures, seed.
         vectors: encode changed texts, where a feature is of a pretrained encoder.
     """
-    bins = find_bins(reader, config.scoring)
+    bins = bins_for(reader, config.scoring, tail=bool(attention.tail))
     refits = _Refits(attention, bins, config, vectors)
     several = len(attention.scores.problem.schema.features) > 1
     found = [*refits.resampled(train), *refits.noisy(train)] if several else []
@@ -108,11 +107,12 @@ class _Refits:
         return counting.add(empty, rows, self.problem.schema, self.bins)
 
     def _scores(self, counts: Counts) -> Scores:
-        return from_counts(counts, self.bins, self.problem, _of_size(self.config.scoring, counts))
+        config = _of_size(self.config.scoring, counts)
+        return from_counts(counts, self.bins, self.problem, config, tail=bool(self.attention.tail))
 
     def _weights(self, scores: Scores) -> Vector:
         given = self.attention
-        return np.array(data_weights(scores, self.temperature, given.floor, given.cap, given.blend))
+        return np.array(data_weights(scores, self.temperature, given.floor, given.cap, given.blend, given.tail))
 
     def _against(
         self, pairs: Sequence[tuple[Scores, ...]], kind: str, what: str, strength: Strength | None

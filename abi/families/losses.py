@@ -35,6 +35,7 @@ def members_loss(
     task: Task,
     smoothing: float = 0.0,
     leaning: Leaning | None = None,
+    shares: Float[Tensor, " B"] | None = None,
 ) -> Float[Tensor, ""]:
     """Each member is trained on its own (TabM): cross entropy, or squared error of the standardised target.
 
@@ -44,6 +45,7 @@ def members_loss(
         task: decides which loss; that of label sets is the mean over labels.
         smoothing: share of a label's probability that is spread over all classes (Szegedy et al. 2016).
         leaning: towards some classes.
+        shares: of each row's loss that count, of classes.
     """
     members = out.shape[1]
     if leaning is not None:
@@ -52,7 +54,10 @@ def members_loss(
             others = torch.cat([out[..., : leaning.outside], out[..., leaning.outside + 1 :]], -1)
             unsure = others.logsumexp(-1) - others.mean(-1)
             losses = losses + EXPOSURE * unsure * (target == leaning.outside).unsqueeze(1)
-        return (losses * leaning.weights[target.long()].unsqueeze(1)).mean()
+        weights = leaning.weights[target.long()]
+        return (losses * (weights if shares is None else weights * shares).unsqueeze(1)).mean()
+    if shares is not None:
+        return (_each(out, target, task, smoothing) * shares.unsqueeze(1)).mean()
     if task == "multilabel":
         wide = target.to(out.dtype).unsqueeze(1).expand_as(out)
         return F.binary_cross_entropy_with_logits(out, wide * (1 - smoothing) + smoothing / 2 if smoothing else wide)

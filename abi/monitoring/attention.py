@@ -52,7 +52,7 @@ def attention_drift(
         DataError: the target holds a class that the model does not know.
     """
     scoring = ScoringConfig.model_validate(reference.scoring)
-    scores = score(new, scoring)
+    scores = score(new, scoring, tail=bool(reference.tail))
     weights = _weights(reference, scores)
     distance = js_distance(reference.weights, weights)
     band = 0.0
@@ -82,11 +82,13 @@ def chance_band(reference: Reference, training: Reader, rows: int, scoring: Scor
     distances = []
     for draw in range(DRAWS):
         part = replace(split, seed=split.seed + 1 + draw, validation=0.0, test=1 - drawn / there)
-        scores = score(replace(sampled, problem=replace(training.problem, split=part)), scoring)
+        scores = score(
+            replace(sampled, problem=replace(training.problem, split=part)), scoring, tail=bool(reference.tail)
+        )
         distances.append(js_distance(reference.weights, _weights(reference, scores)))
     grown = np.sqrt((1 / rows + 1 / available) / (1 / drawn - 1 / max(available, drawn + 1)))
     return float(grown * (np.mean(distances) + DEVIATIONS * np.std(distances, ddof=1)))
 
 
 def _weights(reference: Reference, scores: Scores) -> tuple[float, ...]:
-    return data_weights(scores, reference.temperature, reference.floor, reference.cap, reference.blend)
+    return data_weights(scores, reference.temperature, reference.floor, reference.cap, reference.blend, reference.tail)

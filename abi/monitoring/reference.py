@@ -63,12 +63,15 @@ def refer(
         rows=len(train),
         features=describe_all(problem.schema, train),
         prediction=describe_predictions(problem.schema, held_out),
-        weights=data_weights(attention.scores, temperature, attention.floor, attention.cap, attention.blend),
+        weights=data_weights(
+            attention.scores, temperature, attention.floor, attention.cap, attention.blend, attention.tail
+        ),
         temperature=temperature,
         floor=attention.floor,
         cap=attention.cap,
         blend=attention.blend,
         scoring=config.scoring.model_dump(mode="json"),
+        tail=attention.tail,
     )
 
 

@@ -91,7 +91,7 @@ def make_plan(
         categorical=len(schema.features) - numeric,
         outputs=outputs(schema),
         terms=sum((sum(known.rows) / max(1, known.texts) for known in attention.scores.terms), start=0.0),
-        hardening=config.training.robust.hardening(),
+        hardening=config.training.hardening(),
         picture_bytes=sum(grid.channels * grid.height * grid.width for grid in schema.grids),
         pretrained=tuple(f.encoder for f in schema.features if f.encoder is not None),
         alignment=alignment,
@@ -450,7 +450,7 @@ def _hardened(given: Hardening) -> str:
     said = [
         f"{name} {value:g}"
         for name, value in (
-            ("mixup", given.mixup),
+            ("mixup for the tail" if given.remix else "mixup", given.mixup),
             ("corruption", given.corruption),
             ("missing features", given.missing),
         )

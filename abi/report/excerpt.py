@@ -67,4 +67,5 @@ class _Shortening:
             rows=tuple(part.rows[i] for i in kept),
             scores=tuple(part.scores[i] for i in kept),
             errors=tuple(part.errors[i] for i in kept),
+            tail=tuple(part.tail[i] for i in kept) if part.tail else (),
         )

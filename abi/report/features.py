@@ -275,6 +275,8 @@ def attention(report: Report) -> dict[str, Any]:
         "pruned": kept.pruned,
         "temperature": None if kept.temperature is None else f"{kept.temperature:.3g}",
         "blend": blend_sentence(kept.blend) if kept.blend is not None else "",
+        "tail": "" if kept.tail is None else percent(kept.tail),
+        "selected": _selected(report),
         "floor": percent(kept.floor),
         "cap": percent(kept.cap),
         "floored": sum(w.bound == "floor" for w in order),
@@ -284,6 +286,21 @@ def attention(report: Report) -> dict[str, Any]:
         "stopped": next((clean(r.why_stopped, 300) for r in reversed(report.rounds) if r.why_stopped), ""),
         "converged": _converged(report),
     }
+
+
+def _selected(report: Report) -> list[dict[str, str]]:
+    """A line for each class of the tail: what attention has a share for."""
+    classes = report.checks.problem.schema.classes
+    return [
+        {
+            "name": clean(classes[selection.place]),
+            "rows": f"{selection.rows:,}",
+            "features": ", ".join(f"{clean(name)} ({percent(share)})" for name, share in selection.features[:WRITTEN])
+            or "–",
+            "terms": ", ".join(clean(term, 40) for _, terms in selection.terms for term in terms),
+        }
+        for selection in report.plan.attention.scores.tail[:LISTED]
+    ]
 
 
 def _trials(report: Report) -> dict[str, Any]:

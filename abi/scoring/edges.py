@@ -169,8 +169,11 @@ def chunk_rows(schema: Schema, config: ScoringConfig) -> int:
     return max(1, min(config.chunk_rows, max(1024, CHUNK_CELLS // max(1, len(schema.features)))))
 
 
-def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
-    """Choose all bins from the sampled training rows: categories from all of them, edges and text from fewer."""
+def find_bins(reader: Reader, config: ScoringConfig, classes: int = CLASSES) -> Bins:
+    """Choose all bins from the sampled training rows: categories from all of them, edges and text from fewer.
+
+    The most frequent `classes` of a target are told apart; more are counted as one.
+    """
     schema = reader.problem.schema
     limit = min(SAMPLE_ROWS, max(2048, SAMPLE_CELLS // max(1, len(schema.features))))
     counted = [feature for feature in schema.features if feature.kind in {"categorical", "boolean", "region"}]
@@ -194,7 +197,7 @@ def find_bins(reader: Reader, config: ScoringConfig) -> Bins:
     elif schema.task == "multilabel":
         target = _label_target(labels)
     else:
-        target = _class_target(len(schema.classes), labels)
+        target = _class_target(len(schema.classes), labels, classes)
     most = max(1, min(CATEGORIES, CELLS // (config.groups * target.size)))
 
     def bins_of(feature: Feature) -> NumericBins | CategoryBins:
@@ -266,13 +269,13 @@ def category_bins(counter: Counter[str], most: int) -> CategoryBins:
     return CategoryBins({value: position for position, (value, _) in enumerate(ranked[:most])})
 
 
-def _class_target(classes: int, labels: Counter[int]) -> Target:
+def _class_target(classes: int, labels: Counter[int], most: int = CLASSES) -> Target:
     lookup = np.arange(classes)
-    if classes > CLASSES:
+    if classes > most:
         ranked = sorted(range(classes), key=lambda label: (-labels[label], label))
-        lookup = np.full(classes, CLASSES - 1)
-        lookup[ranked[: CLASSES - 1]] = np.arange(CLASSES - 1)
-    return Target(np.eye(min(classes, CLASSES)), lookup=lookup.astype(np.int64))
+        lookup = np.full(classes, most - 1)
+        lookup[ranked[: most - 1]] = np.arange(most - 1)
+    return Target(np.eye(min(classes, most)), lookup=lookup.astype(np.int64))
 
 
 def _class_counts(target: AnyTarget) -> dict[int, int]:

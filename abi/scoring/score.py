@@ -9,9 +9,10 @@ from scipy import stats
 
 from abi.scoring.combine import combine, interval
 from abi.scoring.counts import count
-from abi.scoring.edges import find_bins
+from abi.scoring.edges import CLASSES, find_bins
+from abi.scoring.selection import MANY_CLASSES, expect_classes, select_features, with_terms
 from abi.scoring.statistics import terms_of
-from abi.scoring.terms import chunked, score_terms
+from abi.scoring.terms import chunked, count_texts, score_text
 from abi.types import FeatureScore, Scores
 
 if TYPE_CHECKING:
@@ -26,20 +27,33 @@ DIGITS = 9
 """Significant digits kept, so that a score is the same bytes whichever processor added up its last bit."""
 
 
-def score(reader: Reader, config: ScoringConfig, *, terms: bool = True) -> Scores:
+def score(reader: Reader, config: ScoringConfig, *, terms: bool = True, tail: bool = False) -> Scores:
     """Score the features of `reader.problem` on its training rows, and the terms of its texts where `terms`.
 
-    The sample fixes the bins, then one pass counts. Time is linear in rows and columns; memory does not grow with rows.
+    The sample fixes the bins, then one pass counts. Time is linear in rows and columns; memory does not grow with rows. With
+    `tail` the same counts also say what tells each class of the tail (`abi.scoring.selection`); more classes are told apart then.
+
+    Raises:
+        UsageError: the tail is asked for, and the target has no classes.
     """
-    bins = find_bins(reader, config)
-    scores = from_counts(count(reader, bins, config), bins, reader.problem, config)
+    if tail:
+        expect_classes(reader.problem.schema)
+    bins = bins_for(reader, config, tail=tail)
+    scores = from_counts(count(reader, bins, config), bins, reader.problem, config, tail=tail)
     if not terms:
         return scores
-    return replace(scores, terms=score_terms(reader, bins.target, chunked(config), config.pieces))
+    counted = count_texts(reader, bins.target, chunked(config), config.pieces)
+    found = tuple(score_text(name, *given, bins.target) for name, given in counted.items())
+    return with_terms(scores, found, counted, bins.target, config.significance) if scores.tail else replace(scores, terms=found)  # fmt: skip
 
 
-def from_counts(counts: Counts, bins: Bins, problem: Problem, config: ScoringConfig) -> Scores:
-    """Scores from the merged counts of all shards.
+def bins_for(reader: Reader, config: ScoringConfig, *, tail: bool) -> Bins:
+    """The bins that `score` counts in."""
+    return find_bins(reader, config, MANY_CLASSES if tail else CLASSES)
+
+
+def from_counts(counts: Counts, bins: Bins, problem: Problem, config: ScoringConfig, *, tail: bool = False) -> Scores:
+    """Scores from the merged counts of all shards; with `tail` also what is selected for each class of it.
 
     `low` and `high` are t(G - 1) standard errors of a feature's terms away, with the jackknife over the G groups
     (`abi.scoring.combine.interval`); redundancy and complexity are held as they are. They are for the score that other
@@ -71,6 +85,7 @@ def from_counts(counts: Counts, bins: Bins, problem: Problem, config: ScoringCon
             )
             for i, feature in enumerate(features)
         ),
+        tail=select_features(counts, bins.target, problem, config) if tail else (),
     )
 
 

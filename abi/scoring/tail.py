@@ -119,13 +119,13 @@ def _terms(column: Codes, marks: Bool[np.ndarray, "rows classes"]) -> list[list[
         mine, size = whole.table[:, n], float(whole.classes[n])
         share = size / rows
         likelier = np.flatnonzero((mine >= LEAST_TERM_ROWS) & (mine * rows > times * size))
-        worth = _information(mine[likelier], times[likelier], size, rows) / _entropy(share)
+        worth = presence_information(mine[likelier], times[likelier], size, rows) / class_entropy(share)
         best = [(float(w), vocabulary[int(i)]) for w, i in zip(worth, likelier, strict=True) if w >= LEAST]
         found.append(sorted(best, key=lambda wt: (-wt[0], wt[1]))[:TERMS])
     return found
 
 
-def _information(
+def presence_information(
     both: Int64[np.ndarray, " terms"], times: Int64[np.ndarray, " terms"], size: float, rows: float
 ) -> Float64[np.ndarray, " terms"]:
     """Mutual information of a term's presence and a class, in nats, less its Miller-Madow bias."""
@@ -135,5 +135,6 @@ def _information(
     return np.asarray(np.where(cells > 0, cells * logs, 0.0).sum(axis=0) - 1 / (2 * rows))
 
 
-def _entropy(share: float) -> float:
+def class_entropy(share: float) -> float:
+    """Entropy in nats of a class that has this share of the rows, against all others."""
     return float(-(share * np.log(share) + (1 - share) * np.log1p(-share)))

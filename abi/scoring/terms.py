@@ -76,14 +76,27 @@ def add(
 
 
 def score_terms(reader: Reader, target: Target, chunk_rows: int, pieces: str = "off") -> tuple[TermScores, ...]:
-    """Scores of the terms of every text column: the vocabulary from the sample, then one pass over the training rows.
+    """Scores of the terms of every text column."""
+    counted = count_texts(reader, target, chunk_rows, pieces)
+    return tuple(score_text(name, *found, target) for name, found in counted.items())
+
+
+def score_text(feature: str, vocabulary: Sequence[str], counts: TermCounts, target: Target) -> TermScores:
+    """Scores of one text's terms, by the classes or the labels of the target."""
+    return (from_counts if target.labels is None else from_label_counts)(feature, vocabulary, counts)
+
+
+def count_texts(
+    reader: Reader, target: Target, chunk_rows: int, pieces: str = "off"
+) -> dict[str, tuple[tuple[str, ...], TermCounts]]:
+    """Vocabulary and counts of every text column: the vocabulary from the sample, then one pass over the training rows.
 
     `pieces` of words are terms too where it is "on", or "auto" and texts have up to `SHORT` characters on average.
     """
     schema = reader.problem.schema
     columns = text_columns(schema)
     if not columns:
-        return ()
+        return {}
     several = target.labels is not None
     size = len(schema.classes) + 1 if several else target.size
     most = min(TERMS, CELLS // size)
@@ -96,8 +109,7 @@ def score_terms(reader: Reader, target: Target, chunk_rows: int, pieces: str = "
         classes = chunk.target if several else target.codes(chunk.target)
         for name, place in columns.items():
             counts[name] = add(counts[name], chunk.categorical[place], classes, vocabularies[name])
-    scored = from_label_counts if several else from_counts
-    return tuple(scored(name, vocabularies[name], counts[name]) for name in columns)
+    return {name: (vocabularies[name], counts[name]) for name in columns}
 
 
 def text_columns(schema: Schema) -> dict[str, int]:

@@ -17,7 +17,8 @@ from abi.training.balance import Balance
 class TrainingData:
     """Encoded rows and targets on the training device, and how classes are weighed and grouped.
 
-    `gone` is a row without any value, `present` which modalities training rows have, where training needs these.
+    `gone` is a row without any value, `present` which modalities training rows have, `frequency` the rows of each class, where
+    training needs these.
     """
 
     train: Cells
@@ -29,6 +30,7 @@ class TrainingData:
     groups: ClassGroups | None
     gone: Cells | None = None
     present: Tensor | None = None
+    frequency: Tensor | None = None
 
     def order(self, generator: torch.Generator) -> Tensor:
         """The rows of an epoch: all of them, or drawn by the weights of their classes."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from abi.attention.simplex import balance, softmax
+from abi.attention.tail import tail_weights, with_tail
 from abi.config import ScoringConfig
 from abi.training.score_blend import blended_scores
 
@@ -21,13 +22,15 @@ def judged_temperature(attention: Attention, config: Config) -> float:
 
 
 def data_weights(
-    scores: Scores, temperature: float, floor: float, cap: float, blend: ScoreBlend | None
+    scores: Scores, temperature: float, floor: float, cap: float, blend: ScoreBlend | None, tail: float | None = None
 ) -> tuple[float, ...]:
-    """Weights softmax(score / t), balanced, as `abi.attention.fit` makes it before a model moves it."""
+    """Weights softmax(score / t), with the tail's share, balanced, as `abi.attention.fit` makes it before a model moves it."""
     values = np.array([f.score for f in scores.features])
     if blend is not None:
         asked = ScoringConfig(
             relevance=blend.relevance, discrimination=blend.discrimination, complexity=blend.complexity
         )
         values = blended_scores(scores, asked)
-    return tuple(round(float(w), 12) for w in balance(softmax(values, temperature), floor, cap))
+    selected = tail_weights(scores) if tail else None
+    weights = balance(with_tail(softmax(values, temperature), selected, tail or 0.0), floor, cap)
+    return tuple(round(float(w), 12) for w in weights)

@@ -11,14 +11,15 @@ from abi.training.prune import Pruner
 from abi.training.shrink import Shrinker
 
 if TYPE_CHECKING:
-    from abi.types import Capacity
+    from abi.types import Attention, Capacity
 
 
 class Dropping:
     """Both, as one step of the loop. `share` of training was done before, with what was due by then."""
 
-    def __init__(self, network: Network, capacity: Capacity, cells: Cells, share: float) -> None:
-        self._shrinker, self._pruner = Shrinker(network, capacity, cells), Pruner(network, capacity, share)
+    def __init__(self, network: Network, capacity: Capacity, cells: Cells, share: float, attention: Attention) -> None:
+        self._shrinker = Shrinker(network, capacity, cells, attention)
+        self._pruner = Pruner(network, capacity, share)
 
     def hold(self, network: Network) -> None:
         """Take the gradients of dropped weights away, before they are added up or used."""

@@ -25,6 +25,7 @@ from abi.families.alignment import alignment_loss
 from abi.families.losses import Leaning, members_loss
 from abi.families.network import Cells, Network
 from abi.media.grid import blank
+from abi.training.mixing import label_shares
 
 if TYPE_CHECKING:
     from abi.problem import Feature, Schema, Task
@@ -37,7 +38,8 @@ Loss = Callable[[Tensor], Tensor]
 class Aim:
     """What a network is trained towards.
 
-    `kl` is the penalty on attention's divergence, `gone` a row without any value, `leaning` how classes are weighed.
+    `kl` is the penalty on attention's divergence, `gone` a row without any value, `leaning` how classes are weighed, `frequency`
+    their training rows, where mixing asks for these.
     """
 
     execution: Execution
@@ -45,10 +47,13 @@ class Aim:
     kl: float
     gone: Cells | None = None
     leaning: Leaning | None = None
+    frequency: Float[Tensor, " classes"] | None = None
 
-    def loss(self, out: Float[Tensor, "B K C"], target: Shaped[Tensor, "B ..."]) -> Float[Tensor, ""]:
-        """The members' loss on rows with that target."""
-        return members_loss(out, target, self.task, self.execution.smoothing, self.leaning)
+    def loss(
+        self, out: Float[Tensor, "B K C"], target: Shaped[Tensor, "B ..."], shares: Float[Tensor, " B"] | None = None
+    ) -> Float[Tensor, ""]:
+        """The members' loss on rows with that target, of which `shares` count."""
+        return members_loss(out, target, self.task, self.execution.smoothing, self.leaning, shares)
 
 
 def row_of_gaps(network: Network, schema: Schema, hardening: Hardening | None) -> Cells | None:
@@ -151,7 +156,8 @@ def _mixed(
 ) -> tuple[Float[Tensor, "B D"], Loss]:
     """Each row mixed with another one, and the loss that is mixed likewise (manifold mixup, Verma et al. 2019).
 
-    Mixed losses have the gradient of mixed targets, for cross entropy and for squared errors.
+    Mixed losses have the gradient of mixed targets, for cross entropy and for squared errors. For the tail, each row's own
+    label has a share of its own (`abi.training.mixing`).
     """
     hardening = aim.execution.hardening
     if hardening is None or not hardening.mixup:
@@ -161,8 +167,13 @@ def _mixed(
     other = torch.randperm(len(embedding)).to(embedding.device)
     theirs = target.index_select(0, other)
 
+    rows = aim.frequency
+    own = None if rows is None else label_shares(share, rows[target.long()], rows[theirs.long()])
+
     def loss(at: Tensor) -> Tensor:
         out = network.attend(at, given)
+        if own is not None:
+            return aim.loss(out, target, own) + aim.loss(out, theirs, 1 - own)
         return share * aim.loss(out, target) + (1 - share) * aim.loss(out, theirs)
 
     return share * embedding + (1 - share) * embedding.index_select(0, other), loss

@@ -34,6 +34,7 @@ from abi.training.fitted import Fitted, groups_in, metric_of, rounded
 from abi.training.hardening import row_of_gaps
 from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
+from abi.training.mixing import frequency_of
 from abi.training.objective import training_target
 from abi.training.out_of_memory import is_out_of_memory, release, revise
 from abi.training.pace import Pace, schedule
@@ -196,6 +197,7 @@ def _attempt(
         groups,
         None if gone is None else gone.to(device),
         None if network.projections is None else present_rows(train, schema, plan.capacity).to(device),
+        frequency_of(execution.hardening, schema, train.target, device),
     )
     network.to(device)
     rows = (data.train, data.target, data.validation)
@@ -325,7 +327,7 @@ def _begun(
     shuffle = torch.Generator().manual_seed(seed)
     progress = Progress() if saved is None else unpack(saved, network, average, optimizer, shuffle)
     group.align(network, optimizer)
-    dropping = Dropping(network, plan.capacity, data.train, progress.share)
+    dropping = Dropping(network, plan.capacity, data.train, progress.share, plan.attention)
     return _State(
         network=network,
         average=average,

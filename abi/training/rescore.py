@@ -97,7 +97,13 @@ def model_scores(
         for i, old in enumerate(before.features)
     )
     scores = Scores(
-        problem=before.problem, source="model", rows=rows, features=features, round=before.round + 1, terms=before.terms
+        problem=before.problem,
+        source="model",
+        rows=rows,
+        features=features,
+        round=before.round + 1,
+        terms=before.terms,
+        tail=before.tail,
     )
     return scores, shares
 

@@ -2,7 +2,8 @@
 
 Capacity moves by what the model shows: training starts with more cells than the plan allows, graded by the scores, and
 drops, in `STAGES` steps over the first two fifths, those that add least to the pooled embeddings. Gradual dropping follows
-Zhu and Gupta 2017 (arXiv 1710.01878); that the learning rate is still high lets the others take over.
+Zhu and Gupta 2017 (arXiv 1710.01878); that the learning rate is still high lets the others take over. What adds least on
+average over all rows may be all that a rare class has, so attention's share for the tail is kept for the best cells of its terms.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from typing import Final
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from abi.attention.terms import tail_terms
 from abi.families.network import Cells, Network
 from abi.inputs.text import BagCells, TextEncoder
-from abi.types import Capacity
+from abi.types import Attention, Capacity
 
 BEGIN: Final = 0.1
 END: Final = 0.4
@@ -30,7 +33,9 @@ def cells_at(share: float, start: int, final: int) -> int:
 class Shrinker:
     """Drops cells of a network's texts, with the optimizer's moments of them, as training goes on."""
 
-    def __init__(self, network: Network, capacity: Capacity, cells: Cells) -> None:
+    def __init__(self, network: Network, capacity: Capacity, cells: Cells, attention: Attention | None = None) -> None:
+        self._tail = (attention.tail or 0.0) if attention is not None else 0.0
+        self._selected = [_of_tail(network, c.feature, attention) for _, c in network.places.text]
         given = {f.feature: f for f in capacity.features}
         self._sizes = [(given[c.feature].start_entries, given[c.feature].entries) for _, c in network.places.text]
         self._squares = [
@@ -47,14 +52,15 @@ class Shrinker:
         """Drop what is due when `share` of training is done; tells whether something was."""
         dropped = False
         others = _encoders(average) if average is not None else [None] * len(self._sizes)
-        for encoder, other, squares, (start, final) in zip(
-            _encoders(network), others, self._squares, self._sizes, strict=True
+        for encoder, other, squares, selected, (start, final) in zip(
+            _encoders(network), others, self._squares, self._selected, self._sizes, strict=True
         ):
             left = cells_at(share, start, final) if start > final else final
             if len(encoder.values) <= left:
                 continue
             worth = encoder.contributions(squares.to(encoder.values.device))
-            kept = torch.topk(worth, left).indices.sort().values
+            mine = None if selected is None else selected.to(worth.device)[encoder.cell // encoder.width]
+            kept = most_useful(worth, left, mine, self._tail)
             before = encoder.values
             encoder.keep(kept)
             if other is not None:
@@ -62,6 +68,23 @@ class Shrinker:
             _swap(optimizer, before, encoder.values, kept)
             dropped = True
         return dropped
+
+
+def most_useful(
+    worth: Float[Tensor, " cells"], left: int, selected: Bool[Tensor, " cells"] | None, share: float
+) -> Int[Tensor, " left"]:
+    """Places of the `left` cells that are worth most, in order; a `share` of them is kept for those that are `selected`."""
+    if selected is not None:
+        first = torch.topk(torch.where(selected, worth, -1.0), min(round(share * left), int(selected.sum()))).indices
+        worth = worth.index_fill(0, first, torch.inf)
+    return torch.topk(worth, left).indices.sort().values
+
+
+def _of_tail(network: Network, feature: str, attention: Attention | None) -> Tensor | None:
+    """Which of a text's terms are selected for the tail; None where none is."""
+    selected = frozenset() if attention is None or not attention.tail else tail_terms(attention, feature)
+    terms = network.preparation.lexicons[feature].terms
+    return torch.tensor([term in selected for term in terms]) if selected else None
 
 
 def _encoders(network: Network) -> list[TextEncoder]:

@@ -47,7 +47,7 @@ class Step:
         device = data.target.device
         self._network, self._optimizer, self._dropping, self._data = network, optimizer, dropping, data
         self._group, self._progress, self._part_rows = group, progress, execution.part_rows
-        self._aim = Aim(execution, task, kl, data.gone, data.leaning)
+        self._aim = Aim(execution, task, kl, data.gone, data.leaning, data.frequency)
         self._decay = FeatureDecay(network, plan.capacity, execution.weight_decay)
         self._parameters = list(network.parameters())
         self._losses = torch.zeros((), device=device)

@@ -14,6 +14,7 @@ KINDS = {
     "text": (("--set", "data.separator=|"), "multilabel"),
     "oos": (("--set", "data.out_of_scope=oos"), "multiclass"),
     "rare": (("--set", "evaluation.metric=f1_macro", "--set", "training.family=trees"), "multiclass"),
+    "tail": (("--set", "attention.tail=0.3", "--set", "attention.caution=0"), "multiclass"),
 }
 
 
@@ -54,6 +55,13 @@ def test_from_a_file_to_predictions_and_back(abi, quick, tmp_path, without_prefe
         assert run.json["groups"]["tail"] == ["top"]
         assert run.json["balance"]["reason"]
         assert "tail: 1 class with" in page
+    if kind == "tail":
+        assert "tail      features are selected for 1 of 1 classes of the tail" in run.err
+        assert "What is selected for each tail class" in page
+        told = abi("explain", "shop/1", "size", "--workspace", ws)
+        assert told.code == 0, told.err
+        assert "tail       selected for 1 of 1 rare class, which share" in told.out
+        assert "top (" in told.out
     answer = abi("predict", data, "--workspace", ws, "--model", "shop", "--version", 1, "--json")
     assert answer.code == 0, answer.err
     first = answer.json["predictions"][0]["prediction"] if isinstance(answer.json["predictions"], list) else None

@@ -94,7 +94,7 @@ def recorded(machine: Any, frame: pd.DataFrame, **settings: Any) -> Recorded:
         libraries={"torch": "1"},
     )
     divide = Planner.of(conditions).divide
-    scores = score(reader, config.scoring)
+    scores = score(reader, config.scoring, tail=config.attention.tail > 0)
     plan = divide(fit_families(scores, config, divide, rows_in, validation))
     rounds, moves = [], []
     continues = True

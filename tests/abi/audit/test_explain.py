@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from abi.audit.entry import Entry
-from abi.audit.explain import Explanation, explain
+from abi.audit.explain import Explanation, SelectedFor, explain
 from abi.errors import UsageError
+from abi.frequency import Selection
 from abi.monitored import Drift, FeatureDrift
 from abi.outcomes import Slice
-from abi.types import Estimate
+from abi.types import Attention, Estimate
 
 
 def _entry(seq: int, kind: Any, **detail: Any) -> Entry:
@@ -84,6 +85,24 @@ def test_a_feature_that_helps_most_ranks_first(record: Any) -> None:
     best = max((f for f in last if f.ablation), key=lambda f: f.ablation.value if f.ablation else 0)
     told = explain(run, best.feature)
     assert told.rounds[0].ablation_rank == 1
+
+
+def test_a_feature_says_which_classes_of_the_tail_it_is_selected_for(record: Any) -> None:
+    run = record(1, training__family="network").run
+    selection = Selection(place=1, rows=7, features=(("a", 0.25),), terms=(("b", ("fine",)),))
+    assert explain(run, "a").to_json().keys().isdisjoint({"tail", "tail_classes", "selected_for"})
+    moves = [replace(m, trained=replace(m.trained, plan=replace(m.trained.plan, attention=_with(m.trained.plan.attention, selection)))) for m in run.moves]  # fmt: skip
+    run = replace(run, moves=tuple(moves))
+    told = {name: explain(run, name) for name in ("a", "b", "noise")}
+    assert (told["a"].tail, told["a"].tail_classes) == (0.3, 2)
+    assert told["a"].selected_for == (SelectedFor(label="yes", rows=7, tells=0.25),)
+    assert told["b"].selected_for == (SelectedFor(label="yes", rows=7, tells=0.0, terms=("fine",)),)
+    assert told["noise"].selected_for == ()
+
+
+def _with(attention: Attention, selection: Selection) -> Attention:
+    nothing = Selection(place=0, rows=5, features=())
+    return replace(attention, tail=0.3, scores=replace(attention.scores, tail=(selection, nothing)))
 
 
 def test_unknown_features_get_near_names(record: Any) -> None:

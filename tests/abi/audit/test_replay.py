@@ -25,6 +25,7 @@ RUNS: list[dict[str, Any]] = [
     # too little for what the rows ask for: pruned, and frugal with a fitted blend
     {"training__family": "network", "envelope__parameters": 1500, "attention__caution": 0},
     {"training__family": "network", "envelope__parameters": 800, "attention__caution": 0, "text": True},
+    {"training__family": "network", "attention__tail": 0.3, "attention__caution": 0, "text": True},
 ]
 SEEDED = [(1, asked) for asked in RUNS] + [(2, asked) for asked in RUNS[:4]]
 

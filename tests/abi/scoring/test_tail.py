@@ -8,7 +8,7 @@ import pytest
 
 from abi.config import load_config
 from abi.data.memory import read_memory
-from abi.scoring.tail import _information, leans
+from abi.scoring.tail import leans, presence_information
 from abi.training.fitted import groups_in
 
 
@@ -44,7 +44,7 @@ def test_a_rare_class_is_told_by_its_own_feature_and_term() -> None:
     assert told.get("big", 0.0) < 0.2
 
 
-def test_information_of_presence_and_class_by_hand() -> None:
+def testpresence_information_of_presence_and_class_by_hand() -> None:
     # ten rows, five of the class; the term stands in exactly these: ln 2, less 1 / 2n
-    found = _information(np.array([5, 2]), np.array([5, 4]), 5.0, 10.0)
+    found = presence_information(np.array([5, 2]), np.array([5, 4]), 5.0, 10.0)
     assert found == pytest.approx([np.log(2) - 1 / 20, -1 / 20])

@@ -17,7 +17,7 @@ from abi.families.preparation import prepare
 from abi.inputs.text import TextEncoder
 from abi.training.fitted import Fitted
 from abi.training.loop import train
-from abi.training.shrink import Shrinker, cells_at
+from abi.training.shrink import Shrinker, cells_at, most_useful
 from abi.training.watch import Unwatched
 from abi.types import Plan
 
@@ -36,6 +36,38 @@ def test_cells_start_at_the_start_end_at_the_end_and_never_grow(a: int, b: int, 
     left = [cells_at(share, start, final) for share in sorted(shares)]
     assert left == sorted(left, reverse=True)
     assert all(final <= n <= start for n in left)
+
+
+def test_a_share_is_kept_for_the_cells_of_the_tail() -> None:
+    worth = torch.tensor([9.0, 8.0, 7.0, 6.0, 1.0, 2.0, 3.0])
+    tail = torch.tensor([False, False, False, False, True, True, True])
+    assert most_useful(worth, 4, None, 0.5).tolist() == [0, 1, 2, 3]
+    assert most_useful(worth, 4, tail, 0.5).tolist() == [0, 1, 5, 6]
+    assert most_useful(worth, 4, tail, 0.0).tolist() == [0, 1, 2, 3]
+    assert most_useful(worth, 4, tail, 1.0).tolist() == [0, 4, 5, 6]  # there are no more than three
+    assert most_useful(worth, 4, worth > 6, 0.5).tolist() == [0, 1, 2, 3]  # they are the best ones anyway
+
+
+def test_terms_of_the_tail_keep_cells_that_others_would_have(toy: Any) -> None:
+    table = toy.texts("multiclass")
+    (known,) = table.terms
+    started = _built(toy, table, _plan(toy, table))[0].preparation.lexicons["t0"].terms
+    rare = min(started, key=dict(zip(known.terms, known.scores, strict=True)).__getitem__)
+    tail = tuple(float(term == rare) for term in known.terms)
+    left = {}
+    for name, terms in (("plain", known), ("tail", replace(known, tail=tail))):
+        attention = toy.attention(table.problem, frugal=True, terms=(terms,))
+        attention = replace(attention, tail=0.5 if name == "tail" else None)
+        plan = toy.plan(table.problem, toy.config(training__epochs=2), attention, parameters=200)
+        network, shrinker = _built(toy, table, plan)
+        optimizer = torch.optim.AdamW([{"params": list(network.parameters()), "factor": 1.0}])
+        encoder, term = _encoder(network), network.preparation.lexicons["t0"].terms.index(rare)
+        with torch.no_grad():
+            encoder.values[encoder.cell // encoder.width == term] *= 1e-6
+        assert shrinker.step(1.0, network, None, optimizer)
+        assert len(encoder.values) == plan.capacity.features[0].entries
+        left[name] = int((encoder.cell // encoder.width == term).sum())
+    assert left["plain"] == 0 < left["tail"]
 
 
 def _plan(toy: Any, table: Any, parameters: int | None = 200, **execution: Any) -> Plan:
@@ -58,7 +90,7 @@ def _built(toy: Any, table: Any, plan: Plan) -> tuple[Network, Shrinker]:
         prior=tuple(w.weight for w in plan.attention.weights), dropout=0.0,
     )  # fmt: skip
     network = build(blueprint, masks=fitting.masks)
-    return network, Shrinker(network, plan.capacity, network.encode(table.train, fitting))
+    return network, Shrinker(network, plan.capacity, network.encode(table.train, fitting), plan.attention)
 
 
 def test_the_least_useful_cells_go_and_their_moments_with_them(toy: Any) -> None:

@@ -44,10 +44,16 @@ def tally(reference: Distribution, column: Values | Codes) -> Tally:
 
 
 def column_of(columns: Columns, features: tuple[Feature, ...], place: int) -> Values | Codes:
-    """The feature at `place` of the schema."""
+    """The feature at `place` of the schema.
+
+    Of what a pretrained encoder makes of pictures it is whether there is one: the encoder is not asked.
+    """
     numeric = features[place].kind == "numeric"
     before = sum((f.kind == "numeric") == numeric for f in features[:place])
-    return columns.numeric[:, before] if numeric else columns.categorical[before]
+    if numeric:
+        return columns.numeric[:, before]
+    codes = columns.categorical[before]
+    return Codes(np.minimum(codes.codes, 0), ("a picture",)) if features[place].of_sight else codes
 
 
 def tally_numeric(reference: Distribution, values: Values) -> Tally:

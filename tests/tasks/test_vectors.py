@@ -9,7 +9,7 @@ import numpy as np
 
 from abi.config import load_config
 from abi.data.encoder_folder import describe
-from abi.inputs.pretrained import PLACES, encoders_beside, text_key
+from abi.inputs.pretrained import PLACES, encoders_beside, key_of
 from abi.problem import Feature, Schema
 from abi.reading import EncoderConfig
 from tasks.vectors import FileStore, encoder_files, encoders_of
@@ -19,17 +19,17 @@ from tasks.workspace import Workspace
 def test_vectors_outlive_the_process_that_made_them(ws: Workspace, tiny_bert: Path) -> None:
     encoder = describe(EncoderConfig(path=tiny_bert), "text")
     first = FileStore(ws)
-    first.add(encoder, {text_key("good"): np.arange(8, dtype=np.float16)})
+    first.add(encoder, {key_of("good"): np.arange(8, dtype=np.float16)})
     other = FileStore(ws)
-    assert np.array_equal(other.read(encoder)[text_key("good")], np.arange(8))
-    first.add(encoder, {text_key("bad"): np.ones(8, dtype=np.float16)})
-    assert set(other.read(encoder)) == {text_key("good"), text_key("bad")}  # what came since
+    assert np.array_equal(other.read(encoder)[key_of("good")], np.arange(8))
+    first.add(encoder, {key_of("bad"): np.ones(8, dtype=np.float16)})
+    assert set(other.read(encoder)) == {key_of("good"), key_of("bad")}  # what came since
 
 
 def test_another_pooling_has_other_vectors(ws: Workspace, tiny_bert: Path) -> None:
     mean, first = (describe(EncoderConfig(path=tiny_bert, pooling=p), "text") for p in ("mean", "cls"))
     store = FileStore(ws)
-    store.add(mean, {text_key("good"): np.zeros(8, dtype=np.float16)})
+    store.add(mean, {key_of("good"): np.zeros(8, dtype=np.float16)})
     assert not store.read(first)
 
 

@@ -1,0 +1,75 @@
+"""A pretrained image encoder from `abi run` to predictions of another process."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from PIL import Image
+
+ROWS = 96
+SHORT = ("training.epochs=20", "training.threads=1", "training.family=network", "iterate.rounds=1")
+SHORT_TOO = ("attention.temperatures=[0.4]", "evaluation.resamples=100", "evaluation.latency_calls=5")
+
+
+def stripes(random: np.random.Generator, upright: bool) -> bytes:
+    """Stripes of any colour, width and place, on pictures of two sizes: no pixel by itself tells which way they run."""
+    side = int(random.choice([32, 48]))
+    wave = np.sin(np.arange(side) * 2 * np.pi / random.uniform(6, 10) + random.uniform(0, 6.28))
+    grey = np.tile(wave, (side, 1)) if upright else np.tile(wave[:, None], (1, side))
+    pixels = 128 + 50 * grey[..., None] * random.uniform(0.5, 1, 3) + random.normal(0, 15, (side, side, 3))
+    buffer = io.BytesIO()
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _drawn() -> tuple[list[bytes], list[str]]:
+    random = np.random.default_rng(0)
+    upright = random.random(ROWS) < 0.5
+    return [stripes(random, bool(one)) for one in upright], ["up" if one else "across" for one in upright]
+
+
+FILES, LABELS = _drawn()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A table beside a folder of pictures; of one row there is none."""
+    (tmp_path / "pics").mkdir()
+    names: list[str | None] = [f"pics/{i}.png" for i in range(ROWS)]
+    for i, data in enumerate(FILES):
+        (tmp_path / "pics" / f"{i}.png").write_bytes(data)
+    names[3] = None
+    pd.DataFrame({"photo": names, "label": LABELS}).to_csv(tmp_path / "stripes.csv", index=False)
+    return tmp_path / "stripes.csv"
+
+
+def _run(abi, data, ws, encoder, *more):
+    flags = [word for setting in (*SHORT, *SHORT_TOO, "checks.data_docs=false", *more) for word in ("--set", setting)]
+    named = ["--set", f"data.encoders.photo.path={encoder}"]
+    return abi("run", data, "--target", "label", "--workspace", ws, *named, *flags, "--json")
+
+
+def test_a_run_with_an_encoder_is_planned_kept_and_predicted_from(
+    abi, command, without_prefect, pictures, tiny_resnet, tmp_path
+):
+    encoder = shutil.copytree(tiny_resnet, tmp_path / "encoder")
+    ws = tmp_path / "ws"
+    answer = _run(abi, pictures, ws, encoder)
+    assert answer.code == 0, answer.err
+    attention = answer.json["attention"]
+    assert max(attention, key=attention.get) == "photo:encoder"
+    assert "photo[1,1]" in attention
+    print(answer.json, answer.err)
+    told = abi("predict", pictures, "--workspace", ws, "--version", 1, "--json")
+    assert told.code == 0, told.err
+    found = [one["prediction"] for one in told.json["predictions"]]
+    assert np.mean([a == b for a, b in zip(found, LABELS, strict=True)]) > 0.9

@@ -80,11 +80,10 @@ class PictureModel:
         found: Tensor = self._prepare(_cut(picture))
         return found
 
-    def _forward(self, pixels: Float[Tensor, "pictures channels height width"]) -> Float[Tensor, "pictures dimensions"]:
+    def _forward(self, pixels: Float[Tensor, "pictures channels height width"]) -> Any:
         # full single precision on a GPU too, so that vectors are the same wherever they are made
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            found: Tensor = self._layers(pixels.to(self.device))
-        return found
+            return self._layers(pixels.to(self.device))
 
     def _measured(self, folder: Path) -> tuple[int, int]:
         """(dimensions, multiply-accumulates), by what an empty picture becomes."""
@@ -124,9 +123,9 @@ def _load(folder: Path) -> tuple[Any, Any, tuple[int, int, int]]:
         msg = "Expected the package timm for image encoders in data.encoders, found none: install abi-instrument[pretrained-images]."
         raise UsageError(msg) from None
     plain = json.loads((folder / "config.json").read_bytes())
-    name = plain.get("architecture") if isinstance(plain, dict) else None
-    if not isinstance(name, str) or not name.replace("_", "").replace(".", "").isalnum() or not timm.is_model(name):
-        msg = f"Expected an architecture that timm {timm.__version__} knows in {folder / 'config.json'}, got {clip(str(name))!r}: choose another encoder, or another timm."
+    name = str(plain.get("architecture")) if isinstance(plain, dict) else "none"
+    if not timm.is_model(name):  # it knows no name that leads to a hub or folder
+        msg = f"Expected an architecture that timm {timm.__version__} knows in {folder / 'config.json'}, got {clip(name)!r}: choose another encoder, or another timm."
         raise UsageError(msg)
     try:
         shown = resolve_data_config({}, pretrained_cfg=plain.get("pretrained_cfg") or plain)

@@ -423,7 +423,11 @@ def _reasons(
 def _latest(encoder: Pretrained) -> str:
     """What takes an encoder longest."""
     sight = encoder.sight
-    return f"a text of {encoder.max_tokens} tokens" if sight is None else f"a picture of {sight.height} x {sight.width} pixels"
+    return (
+        f"a text of {encoder.max_tokens} tokens"
+        if sight is None
+        else f"a picture of {sight.height} x {sight.width} pixels"
+    )
 
 
 def _hardened(given: Hardening) -> str:

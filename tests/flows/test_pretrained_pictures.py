@@ -15,17 +15,17 @@ import pytest
 import soundfile
 from PIL import Image
 
-ROWS = 96
+ROWS = 160
 SHORT = ("training.epochs=20", "training.threads=1", "training.family=network", "iterate.rounds=1")
 SHORT_TOO = ("attention.temperatures=[0.4]", "evaluation.resamples=100", "evaluation.latency_calls=5")
 
 
 def stripes(random: np.random.Generator, upright: bool) -> bytes:
-    """Stripes of any colour, width and place, on pictures of two sizes: no pixel by itself tells which way they run."""
-    side = int(random.choice([32, 48]))
-    wave = np.sin(np.arange(side) * 2 * np.pi / random.uniform(6, 10) + random.uniform(0, 6.28))
+    """Fine stripes of any colour, width and place, on pictures of two sizes: no pixel by itself tells which way they run."""
+    side = int(random.choice([32, 40]))
+    wave = np.sin(np.arange(side) * 2 * np.pi / random.uniform(2.5, 3.5) + random.uniform(0, 6.28))
     grey = np.tile(wave, (side, 1)) if upright else np.tile(wave[:, None], (1, side))
-    pixels = 128 + 50 * grey[..., None] * random.uniform(0.5, 1, 3) + random.normal(0, 15, (side, side, 3))
+    pixels = 128 + 60 * grey[..., None] * random.uniform(0.7, 1, 3) + random.normal(0, 40, (side, side, 3))
     buffer = io.BytesIO()
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -68,8 +68,52 @@ def test_a_run_with_an_encoder_is_planned_kept_and_predicted_from(
     attention = answer.json["attention"]
     assert max(attention, key=attention.get) == "photo:encoder"
     assert "photo[1,1]" in attention
-    print(answer.json, answer.err)
-    told = abi("predict", pictures, "--workspace", ws, "--version", 1, "--json")
+    assert len(list((ws / "vectors").iterdir())) == 1
+    told = abi("predict", pictures, "--workspace", ws, "--version", 1)
     assert told.code == 0, told.err
-    found = [one["prediction"] for one in told.json["predictions"]]
-    assert np.mean([a == b for a, b in zip(found, LABELS, strict=True)]) > 0.9
+    assert command("predict", pictures, "--workspace", ws, "--version", 1).out == told.out
+    found = pd.read_csv(io.StringIO(told.out))["prediction"]
+    assert np.mean(found == LABELS) > 0.9
+    shutil.rmtree(encoder)
+    gone = abi("predict", pictures, "--workspace", ws, "--version", 1)
+    assert gone.code == 3
+    assert "embed: true" in gone.sentence
+
+
+def test_an_embedded_encoder_alone_needs_no_folder_and_no_regions(
+    abi, without_prefect, pictures, tiny_resnet, tmp_path
+):
+    encoder = shutil.copytree(tiny_resnet, tmp_path / "encoder")
+    ws = tmp_path / "ws"
+    answer = _run(abi, pictures, ws, encoder, "data.encoders.photo.embed=true", "data.columns.photo=ignore")
+    assert answer.code == 0, answer.err
+    assert set(answer.json["attention"]) == {"photo:encoder"}
+    shutil.rmtree(encoder)
+    broken = base64.b64encode(b"no picture").decode()
+    sent = [None, broken, *(base64.b64encode(data).decode() for data in FILES)]
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{ws}/mlflow.db")
+    model = mlflow.pyfunc.load_model(answer.json["model"]["uri"])
+    found = model.predict(pd.DataFrame({"photo": sent}))
+    assert found.iloc[0].equals(found.iloc[1])  # what cannot be read is missing
+    assert np.mean(found["prediction"][2:] == LABELS) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [("size", "got float values: name a column of text or images"), ("tone", "got sounds: name a column of text")],
+)
+def test_a_column_of_neither_text_nor_pictures_has_no_encoder(
+    abi, without_prefect, tiny_resnet, tmp_path, column, said
+):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.sin(np.arange(800) / 3), 8000, format="WAV")
+    table = pa.table({"size": np.arange(40) / 7, "tone": [buffer.getvalue()] * 40, "label": ["a", "b"] * 20})
+    pq.write_table(table, tmp_path / "data.parquet")
+    answer = abi(
+        *("run", tmp_path / "data.parquet", "--target", "label", "--workspace", tmp_path / "ws"),
+        *("--set", f"data.encoders.{column}={tiny_resnet}"),
+    )
+    assert answer.code == 2
+    assert said in answer.sentence

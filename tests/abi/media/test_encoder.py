@@ -45,7 +45,13 @@ def test_vectors_are_those_of_timm_on_the_same_pixels(architecture: str, tiny_re
     given = {} if architecture == "test_resnet" else {"img_size": 48}
     torch.manual_seed(0)
     whole = timm.create_model(architecture, num_classes=5, **given).eval()
-    asked = {"input_size": (3, 48, 48), "crop_pct": 0.9, "interpolation": "bilinear", "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    asked = {
+        "input_size": (3, 48, 48),
+        "crop_pct": 0.9,
+        "interpolation": "bilinear",
+        "mean": (0.1, 0.2, 0.3),
+        "std": (0.4, 0.5, 0.6),
+    }
     timm.models.save_for_hf(whole, tmp_path, safe_serialization=True, data_config=asked)
     found = PictureModel(tmp_path).encode(FILES)
     show = create_transform(**resolve_data_config({}, pretrained_cfg=asked))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -9,7 +10,6 @@ import rfc8785
 
 from abi.adapted import Adapted
 from abi.errors import UsageError
-from abi.execution.types import ExecutionPlan
 from abi.monitored import Drift, Reference
 from abi.outcomes import Conditions, Evaluation, Move, Source, Trained
 from abi.problem import Checks, Problem, Snapshot
@@ -33,7 +33,6 @@ KINDS: dict[str, type[Value]] = {
         Drift,
         Source,
         Adapted,
-        ExecutionPlan,
     )
 }
 
@@ -49,17 +48,17 @@ def document_bytes(value: Value) -> bytes:
     return f'{{"id":"{value.id}","kind":"{type(value).__name__}","value":'.encode() + content + b"}"
 
 
-def read_document(plain: object) -> Value:
-    """Read a document that `document` made, and hold its content against its id.
+def read_document(plain: object, kinds: Mapping[str, type[Value]] = KINDS) -> Value:
+    """Read a document that `document` made, one of these kinds, and hold its content against its id.
 
     Raises:
         UsageError: it is none, or was changed after it was written.
     """
-    if not (isinstance(plain, dict) and isinstance(plain.get("kind"), str) and plain["kind"] in KINDS):
+    if not (isinstance(plain, dict) and isinstance(plain.get("kind"), str) and plain["kind"] in kinds):
         got = plain.get("kind") if isinstance(plain, dict) else type(plain).__name__
-        msg = f"Expected a document that an `abi` stage printed with --json ({', '.join(KINDS)}), got {got!r}."
+        msg = f"Expected a document that an `abi` stage printed with --json ({', '.join(kinds)}), got {got!r}."
         raise UsageError(msg)
-    value = KINDS[plain["kind"]].from_json(plain.get("value"))
+    value = kinds[plain["kind"]].from_json(plain.get("value"))
     try:
         unchanged = value.id == plain.get("id")
     except rfc8785.CanonicalizationError:  # NaN or an integer past 2^53, which `document` never writes

@@ -51,17 +51,35 @@ class Snapshot(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sight(Value):
+    """How a pretrained encoder sees a picture.
+
+    Attributes:
+        channels: 3 colours, or 1 grey.
+        height: in pixels, of what it is brought to.
+        width: in pixels.
+        macs: multiply-accumulates that one takes.
+    """
+
+    channels: int
+    height: int
+    width: int
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pretrained(Value):
     """A pretrained encoder, whose weights stay as they are; another one is another problem.
 
     Attributes:
         sha256: of the files that it is made of (`abi.data.encoder_folder`).
-        dimensions: numbers that a text becomes.
-        pooling: how its tokens' vectors become one.
+        dimensions: numbers that a text or picture becomes.
+        pooling: how its tokens' vectors become one; nothing that is said of pictures, as are the next two and `matrices`.
         normalise: whether that is brought to length 1.
         max_tokens: tokens of a text that are read.
         parameters: its frozen weights.
         matrices: those of them that every token is multiplied by.
+        sight: of an encoder of pictures; None where it reads texts.
     """
 
     sha256: str
@@ -71,6 +89,12 @@ class Pretrained(Value):
     max_tokens: int
     parameters: int
     matrices: int
+    sight: Late[Sight | None] = None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one picture, or of a text as long as any that is read."""
+        return self.matrices * self.max_tokens if self.sight is None else self.sight.macs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +114,16 @@ class Feature(Value):
     encoder: Late[Pretrained | None] = None
     mention: Late[str | None] = None
     place: Late[int | None] = None
+
+    @property
+    def of_text(self) -> bool:
+        """Whether it is made of texts: their terms, or what a pretrained encoder makes of them."""
+        return self.kind == "text" or (self.kind == "embedding" and not self.of_sight)
+
+    @property
+    def of_sight(self) -> bool:
+        """Whether it is what a pretrained encoder makes of pictures."""
+        return self.encoder is not None and self.encoder.sight is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +274,12 @@ class Schema(Value):
     derivation: Late[Derivation | None] = None
     separator: Late[str | None] = None
     out_of_scope: Late[str | None] = None
+
+    @property
+    def media(self) -> dict[str, Medium]:
+        """Columns of files, and what these are."""
+        seen: dict[str, Medium] = {feature.column: "image" for feature in self.features if feature.of_sight}
+        return {grid.column: grid.medium for grid in self.grids} | seen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,12 +67,13 @@ class RolesConfig(Section):
 
 
 class EncoderConfig(Section):
-    """A pretrained encoder of a text column, in a local folder."""
+    """A pretrained encoder of a column of text or images, in a local folder."""
 
     path: Path
-    """Folder with config.json, model.safetensors and tokenizer.json, as Hugging Face or sentence-transformers keep them."""
+    """Folder with config.json, model.safetensors and, for text, tokenizer.json, as Hugging Face, sentence-transformers and
+    (for images) timm keep them."""
     pooling: Literal["mean", "cls", "max"] | None = None
-    """How the tokens' vectors become one; null takes what the folder says, else their mean."""
+    """How the vectors of a text's tokens become one; null takes what the folder says, else their mean."""
     max_tokens: int = Field(default=128, ge=3, le=8192)
     """Tokens of a text that are read; the folder may make it less."""
     embed: bool = False
@@ -91,7 +92,7 @@ class DataConfig(Section):
     )
     """Kinds that replace the inferred ones, per column."""
     encoders: dict[str, Annotated[EncoderConfig, BeforeValidator(_folder)]] = Field(default_factory=dict)
-    """Pretrained encoders of text columns: a folder, or path, pooling, max_tokens and embed, per column."""
+    """Pretrained encoders of columns of text or images: a folder, or path, pooling, max_tokens and embed, per column."""
     mentions: Literal["auto"] | dict[str, str] = "auto"
     """Per text column, the column whose value is marked where it stands in the text; "auto" finds them, {} is none."""
     task: Literal["auto", "binary", "multiclass", "multilabel", "regression"] = "auto"

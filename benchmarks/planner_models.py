@@ -18,6 +18,7 @@ from abi.families.preparation import Lexicon, Preparation
 from abi.inputs.kind import CellPart, TableRows
 from abi.inputs.numeric import NumericCodes
 from abi.inputs.text import BagCells
+from abi.media.torchvision import load_torchvision
 from abi.problem import Feature, Schema
 from abi.types import Capacity, FeatureCapacity, LayerSplit
 
@@ -175,6 +176,7 @@ class Translator(nn.Module):
 
 
 def _transformers(model: str, config: str, **sizes: Any) -> nn.Module:
+    load_torchvision()
     import transformers  # noqa: PLC0415 - two seconds
 
     found = getattr(transformers, model)(getattr(transformers, config)(**sizes))

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abi.documents import find
+from abi.documents import KINDS, find, read_document
 from abi.errors import TrackingError, UsageError, clip, listed
 from abi.execution.types import ExecutionPlan
 from abi.types import Plan
-from flows.session import STDIN, read_value
+from flows.session import STDIN, read_plain
 from tasks.runs import is_reference, load_run, newest_run
 
 if TYPE_CHECKING:
     from abi.audit.record import RunRecord
     from abi.config import Config
     from tasks.workspace import Workspace
+
+
+PLANS = {**KINDS, "ExecutionPlan": ExecutionPlan}
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def side(ws: Workspace, config: Config, reference: str) -> Side:
         UsageError: there is neither such a file nor such a run.
     """
     if reference == STDIN or Path(reference).is_file():
-        value = read_value(reference)
+        value = read_document(read_plain(reference), PLANS)
         plan = value if isinstance(value, ExecutionPlan) else find(value, Plan)
         return Side(clip(Path(reference).name), plan, None)
     if not is_reference(reference):

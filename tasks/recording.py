@@ -316,9 +316,9 @@ def _example(call: Call, report: Report) -> Any:
     else:
         rows = table.sample(names).slice(0, EXAMPLE_ROWS).select(names)
     frame = rows.to_pandas()
-    for grid in schema.grids:
-        small = [cell if cell is not None and len(cell) <= EXAMPLE_BYTES else None for cell in frame[grid.column]]
-        frame[grid.column] = np.array([*small, None], dtype=object)[:-1]
+    for name in schema.media:
+        small = [cell if cell is not None and len(cell) <= EXAMPLE_BYTES else None for cell in frame[name]]
+        frame[name] = np.array([*small, None], dtype=object)[:-1]
     return frame
 
 

@@ -1,4 +1,4 @@
-"""Vectors of pretrained encoders in the workspace: each text is encoded once, whichever run asks for it."""
+"""Vectors of pretrained encoders in the workspace: each text or picture is encoded once, whichever run asks for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FileStore:
         self._seen: set[Path] = set()
 
     def read(self, encoder: Pretrained) -> Mapping[bytes, Vector]:
-        """All that are kept; a file that was damaged is removed, and its texts are encoded again."""
+        """All that are kept; a file that was damaged is removed, and what it was for is encoded again."""
         held = self._held.setdefault(encoder.id, {})
         folder = self._folder(encoder)
         for path in sorted(folder.glob("*.safetensors")) if folder.is_dir() else []:
@@ -58,7 +58,7 @@ class FileStore:
 
 
 def encoders_of(ws: Workspace, config: Config) -> Encoders | None:
-    """What turns texts into vectors with the encoders that the settings name; None where they name none."""
+    """What turns texts and pictures into vectors with the encoders that the settings name; None where they name none."""
     if not config.data.encoders:
         return None
     from abi.inputs.pretrained import Encoders
@@ -78,7 +78,7 @@ def _store(ws: Workspace) -> FileStore:
 
 
 def bare_encoders(config: Config) -> Encoders | None:
-    """The same without the workspace: what a prediction takes, where nothing is known of its text."""
+    """The same without the workspace: what a prediction takes, where nothing is known of its text or picture."""
     if not config.data.encoders:
         return None
     from abi.inputs.pretrained import Encoders

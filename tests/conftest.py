@@ -366,10 +366,30 @@ def cut_proxy(free_port: Callable[[], int]) -> Iterator[Callable[[str], tuple[Cu
 
 
 @pytest.fixture(scope="session")
+def tiny_resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image encoder of 96 numbers with random weights, for pictures of 32 x 32, as timm saves it with its classifier."""
+    from abi.media.torchvision import load_torchvision
+
+    load_torchvision()
+    timm = pytest.importorskip("timm", reason="the extra `pretrained-images` is not installed")
+    import torch
+
+    folder = tmp_path_factory.mktemp("resnet")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = timm.create_model("test_resnet", num_classes=5)
+    timm.models.save_for_hf(model, folder, safe_serialization=True, data_config={"input_size": (3, 32, 32)})
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A text encoder of 8 numbers with random weights, in the manner of sentence-transformers."""
     transformers = pytest.importorskip("transformers", reason="the extra `pretrained` is not installed")
     tokenizers = pytest.importorskip("tokenizers", reason="the extra `pretrained` is not installed")
+    from abi.media.torchvision import load_torchvision
+
+    load_torchvision()
     folder = tmp_path_factory.mktemp("encoder")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "plot", "very", "a", "the", "is"]
     tokenizer = tokenizers.Tokenizer(

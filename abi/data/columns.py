@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,18 +18,22 @@ from abi.data import text as spelled
 from abi.data.label_sets import indicators, read_sets
 from abi.data.mentions import mark_all
 from abi.errors import SHOWN, DataError, clip, listed
+from abi.media.cells import contents
 from abi.media.grid import CODES, Pictures, decode
 from abi.media.grid import codes as region_codes
 from abi.problem import DatePart, Feature, Pretrained, Schema
 
 MISSING_CODE = -1
+FILES = 64
+"""Pictures whose files stay beside their vectors."""
+KEY_DIGITS = 32
 CODE_NAMES = tuple(str(code) for code in range(CODES))
 
 AnyTarget: TypeAlias = Float64[np.ndarray, " rows"] | Int64[np.ndarray, " rows"] | Bool[np.ndarray, "rows labels"]
 """Values, class codes, or which labels a row has."""
 
-Vectors: TypeAlias = Callable[[Pretrained, Sequence[str]], Float32[np.ndarray, "texts dimensions"]]
-"""What turns texts into vectors."""
+Vectors: TypeAlias = Callable[[Pretrained, Sequence[str] | Sequence[bytes]], Float32[np.ndarray, "values dimensions"]]
+"""What turns texts, or the files of pictures, into vectors; a picture that cannot be read has NaN."""
 
 _Tabular: TypeAlias = pa.RecordBatch | pa.Table | pd.DataFrame
 
@@ -37,12 +42,15 @@ _Tabular: TypeAlias = pa.RecordBatch | pa.Table | pd.DataFrame
 class Codes:
     """One feature that is not numeric: `codes` index `values`, -1 is missing.
 
-    `vectors` are there where a pretrained encoder was asked for each value's (`with_vectors`).
+    `vectors` are there where a pretrained encoder was asked for each value's (`with_vectors`). Where it sees pictures, a
+    value is the first half of a file's SHA-256, and `files` are those of the first values: of all of them until there are
+    vectors, then of a few, by which it is measured how long a prediction takes.
     """
 
     codes: Int32[np.ndarray, " rows"]
     values: tuple[str, ...]
     vectors: Float32[np.ndarray, "values dimensions"] | None = None
+    files: tuple[bytes, ...] = ()
 
     def take(self, index: Shaped[np.ndarray, " chosen"]) -> Codes:
         """The rows that `index` (numbers or a mask) names, in its order; the values are shared."""
@@ -187,6 +195,9 @@ def _encoded(
             continue
         if feature.column != last:
             last, array = feature.column, _array(data, feature.column)
+        if feature.of_sight:
+            yield _pictured(array, feature.column)
+            continue
         if feature.mention is not None:
             yield _codes(mark_all(array, _array(data, feature.mention)))
         elif feature.kind != "numeric":
@@ -201,19 +212,43 @@ def with_vectors(categorical: tuple[Codes, ...], schema: Schema, vectors: Vector
     Raises:
         DataError: there is such a feature, and nothing to turn its texts into vectors.
     """
+    return _all_with_vectors(categorical, schema, vectors, lambda feature: feature.encoder is not None)
+
+
+def with_sight(categorical: tuple[Codes, ...], schema: Schema, vectors: Vectors | None) -> tuple[Codes, ...]:
+    """The same for those that an encoder makes of pictures alone."""
+    return _all_with_vectors(categorical, schema, vectors, lambda feature: feature.of_sight)
+
+
+def without_vectors(columns: Columns, schema: Schema) -> Columns:
+    """The same rows as they come to be predicted, whose texts and pictures are still to be encoded.
+
+    Rows are left out whose pictures' files were not kept.
+    """
     others = [feature for feature in schema.features if feature.kind != "numeric"]
-    if all(feature.encoder is None for feature in others):
+    there = np.ones(len(columns), dtype=bool)
+    for codes, feature in zip(columns.categorical, others, strict=True):
+        if feature.of_sight:
+            there &= codes.codes < len(codes.files)
+    rows = columns if there.all() else columns.take(there)
+    return replace(rows, categorical=tuple(replace(codes, vectors=None) for codes in rows.categorical))
+
+
+def _all_with_vectors(
+    categorical: tuple[Codes, ...], schema: Schema, vectors: Vectors | None, chosen: Callable[[Feature], bool]
+) -> tuple[Codes, ...]:
+    others = [feature for feature in schema.features if feature.kind != "numeric"]
+    if not any(map(chosen, others)):
         return categorical
-    return tuple(_with_vectors(codes, feature, vectors) for codes, feature in zip(categorical, others, strict=True))
-
-
-def without_vectors(columns: Columns) -> Columns:
-    """The same rows as they come to be predicted, whose texts are still to be encoded."""
-    return replace(columns, categorical=tuple(replace(codes, vectors=None) for codes in columns.categorical))
+    return tuple(
+        _with_vectors(codes, feature, vectors) if chosen(feature) else codes
+        for codes, feature in zip(categorical, others, strict=True)
+    )
 
 
 def _with_vectors(codes: Codes, feature: Feature, vectors: Vectors | None) -> Codes:
-    if feature.encoder is None or codes.vectors is not None:
+    assert feature.encoder is not None
+    if codes.vectors is not None:
         return codes
     if vectors is None:
         msg = f"Expected the pretrained encoder of {clip(feature.name)!r}, got none: name its folder in data.encoders."
@@ -221,7 +256,25 @@ def _with_vectors(codes: Codes, feature: Feature, vectors: Vectors | None) -> Co
     used, codes_of_used = np.unique(codes.codes, return_inverse=True)
     texts = tuple(codes.values[i] for i in used if i != MISSING_CODE)
     lacking = len(used) - len(texts)  # missing values come first
-    return Codes((codes_of_used - lacking).astype(np.int32), texts, vectors(feature.encoder, texts))
+    found = Codes((codes_of_used - lacking).astype(np.int32), texts)
+    if not feature.of_sight:
+        return replace(found, vectors=vectors(feature.encoder, texts))
+    files = tuple(codes.files[i] for i in used if i != MISSING_CODE)
+    return _readable(replace(found, vectors=vectors(feature.encoder, files), files=files))
+
+
+def _readable(codes: Codes) -> Codes:
+    """The same without the pictures that cannot be read, whose rows have none, and with the first few files alone."""
+    assert codes.vectors is not None
+    good = np.flatnonzero(~np.isnan(codes.vectors).any(axis=1))
+    place = np.full(len(codes.values) + 1, MISSING_CODE, np.int32)  # a missing value has code -1: the last entry
+    place[good] = np.arange(len(good))
+    return Codes(
+        place[codes.codes],
+        tuple(codes.values[i] for i in good),
+        codes.vectors[good],
+        tuple(codes.files[i] for i in good[:FILES]),
+    )
 
 
 def encode_target(array: pa.Array, schema: Schema) -> tuple[AnyTarget, Bool[np.ndarray, " rows"]]:
@@ -307,6 +360,21 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
 def _floats(values: pa.Array) -> Float64[np.ndarray, " rows"]:
     whole = values.fill_null(np.nan) if values.null_count else values
     return np.asarray(whole.to_numpy(zero_copy_only=False), np.float64)
+
+
+def _pictured(cells: pa.Array, column: str) -> Codes:
+    """The files of a column of pictures, those with the same content once."""
+    place: dict[str, int] = {}
+    files: list[bytes] = []
+    codes = np.full(len(cells), MISSING_CODE, np.int32)
+    for row, cell in enumerate(contents(cells, column, "image")):
+        data = cell.as_py()
+        if not data:
+            continue
+        codes[row] = place.setdefault(hashlib.sha256(data).hexdigest()[:KEY_DIGITS], len(place))
+        if len(place) > len(files):
+            files.append(data)
+    return Codes(codes, tuple(place), files=tuple(files))
 
 
 def _codes(array: pa.Array) -> Codes:

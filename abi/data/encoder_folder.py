@@ -1,6 +1,6 @@
-"""The folder of a pretrained text encoder: what it says of itself, its hash, and what in it is refused.
+"""The folder of a pretrained encoder: its hash, what a text encoder says of itself, and what in it is refused.
 
-Only JSON and safetensors are read. Weights in formats that run code when they are read, and models that bring code of
+An image encoder's folder, as timm's `save_for_hf` leaves it, is told by the `architecture` in its config.json. Only JSON and safetensors are read. Weights in formats that run code when they are read, and models that bring code of
 their own (`auto_map`), are refused before anything is loaded.
 """
 
@@ -10,11 +10,11 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from abi.errors import DataError, UsageError, listed
+from abi.errors import DataError, UsageError, clip, listed
 from abi.problem import Pooling, Pretrained
 
 if TYPE_CHECKING:
@@ -40,15 +40,18 @@ _HEADER_BYTES: Final = 100_000_000
 
 
 def describe(config: EncoderConfig, column: str) -> Pretrained:
-    """What the folder holds, with the settings' pooling and length laid over what it says itself.
+    """What the folder of a text encoder holds, with the settings' pooling and length laid over what it says itself.
 
     Raises:
         UsageError: it is no encoder, or one that is refused.
     """
     folder = config.path.expanduser()
-    _expect_files(folder, column)
-    plain = _read(folder / CONFIG)
-    lengths, tokens = (_read(folder / n) if (folder / n).is_file() else {} for n in (LENGTHS, TOKENIZER_CONFIG))
+    if sees_pictures(folder):
+        msg = f"Expected a text encoder for the column {clip(column)!r}, which holds text, got an image encoder in {folder}: name another folder in data.encoders."
+        raise UsageError(msg)
+    expect_files(folder, column, (CONFIG, WEIGHTS, TOKENIZER), "`save_pretrained`")
+    plain = read_json(folder / CONFIG)
+    lengths, tokens = (read_json(folder / n) if (folder / n).is_file() else {} for n in (LENGTHS, TOKENIZER_CONFIG))
     _expect_no_code(folder, plain, tokens)
     pooling, normalise = _pooling(folder)
     longest = [lengths.get("max_seq_length"), tokens.get("model_max_length"), plain.get("max_position_embeddings")]
@@ -66,14 +69,25 @@ def describe(config: EncoderConfig, column: str) -> Pretrained:
     )
 
 
+def sees_pictures(folder: Path) -> bool:
+    """Whether an image encoder lies there; nothing is said of a folder that holds none."""
+    try:
+        plain = json.loads((folder / CONFIG).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(plain, dict) and isinstance(plain.get("architecture"), str)
+
+
 def is_whole(folder: Path) -> bool:
     """Whether the files that every encoder has are there."""
-    return all((folder / name).is_file() for name in (CONFIG, WEIGHTS, TOKENIZER))
+    return all((folder / name).is_file() for name in _needed(folder))
 
 
 def files_of(folder: Path) -> tuple[str, ...]:
     """The files that the encoder is made of, by their paths in the folder."""
-    names = [CONFIG, WEIGHTS, TOKENIZER]
+    names = list(_needed(folder))
+    if TOKENIZER not in names:
+        return tuple(sorted(names))
     names += [name for name in (MODULES, LENGTHS, TOKENIZER_CONFIG) if (folder / name).is_file()]
     for module in _modules(folder):
         inner = f"{module['path']}/{CONFIG}" if module["path"] else CONFIG
@@ -97,11 +111,12 @@ def expect_same(encoder: Pretrained, folder: Path) -> None:
     Raises:
         DataError: it is gone or was changed.
     """
-    gone = [name for name in (CONFIG, WEIGHTS, TOKENIZER) if not (folder / name).is_file()]
-    found = None if gone else fingerprint(folder)
+    needed = (CONFIG, WEIGHTS) if encoder.sight is not None else (CONFIG, WEIGHTS, TOKENIZER)
+    gone = [name for name in needed if not (folder / name).is_file()]
+    found = fingerprint(folder) if not gone and is_whole(folder) else ""
     if found == encoder.sha256:
         return
-    got = f"no {listed(gone)}" if found is None else f"another one ({found[:12]})"
+    got = f"no {listed(gone)}" if gone else f"another one ({found[:12] or 'of another kind'})"
     msg = f"Expected the pretrained encoder {encoder.sha256[:12]} that the model was trained with in {folder}, got {got}: restore the folder, or train with data.encoders' `embed: true`, which copies it into the model."
     raise DataError(msg)
 
@@ -115,18 +130,33 @@ def _hash(path: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001 - the 
     return digest.hexdigest()
 
 
-def _expect_files(folder: Path, column: str) -> None:
+def _needed(folder: Path) -> tuple[str, ...]:
+    return (CONFIG, WEIGHTS) if sees_pictures(folder) else (CONFIG, WEIGHTS, TOKENIZER)
+
+
+def expect_files(folder: Path, column: str, needed: Sequence[str], saved: str) -> None:
+    """See that the files are there.
+
+    Args:
+        folder: of the encoder.
+        column: that the settings name it for.
+        needed: names of its files.
+        saved: what leaves such a folder, for the message.
+
+    Raises:
+        UsageError: one is lacking, or is there in a format that may run code.
+    """
     if not folder.is_dir():
         msg = f"Expected a folder with a pretrained encoder for the column {column!r} at {folder}, found none: correct data.encoders; nothing is downloaded."
         raise UsageError(msg)
-    lacking = [name for name in (CONFIG, WEIGHTS, TOKENIZER) if not (folder / name).is_file()]
+    lacking = [name for name in needed if not (folder / name).is_file()]
     if not lacking:
         return
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLED)
     if WEIGHTS in lacking and pickled:
         msg = f"Expected weights as {WEIGHTS} in {folder}, got {listed(pickled)}, which may run code when it is read: convert it to safetensors."
         raise UsageError(msg)
-    msg = f"Expected {CONFIG}, {WEIGHTS} and {TOKENIZER} in {folder}, got no {listed(lacking)}: save the encoder there with `save_pretrained`."
+    msg = f"Expected {', '.join(needed[:-1])} and {needed[-1]} in {folder}, got no {listed(lacking)}: save the encoder there with {saved}."
     raise UsageError(msg)
 
 
@@ -147,7 +177,7 @@ def _modules(folder: Path) -> list[dict[str, Any]]:
     """
     if not (folder / MODULES).is_file():
         return []
-    plain = _read(folder / MODULES)
+    plain = read_json(folder / MODULES)
     modules = [dict(m) for m in plain] if isinstance(plain, list) else []
     for module in modules:
         module["kind"] = str(module.get("type", "")).rpartition(".")[2]
@@ -168,7 +198,7 @@ def _pooling(folder: Path) -> tuple[Pooling | None, bool]:
     for module in modules:
         if module["kind"] != "Pooling":
             continue
-        plain = _read(folder / module["path"] / CONFIG)
+        plain = read_json(folder / module["path"] / CONFIG)
         chosen = [name for name, value in plain.items() if name.startswith("pooling_mode") and value is True]
         if len(chosen) != 1 or chosen[0] not in _POOLINGS:
             msg = f"Expected one pooling of {', '.join(_POOLINGS.values())} in {folder / module['path']}, got {listed(chosen) or 'none'}: set `pooling` in data.encoders."
@@ -198,7 +228,12 @@ def _shapes(path: Path) -> dict[str, list[int]]:
         raise UsageError(msg) from None
 
 
-def _read(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:

@@ -81,7 +81,7 @@ def features_of(
 
 
 def encoded_feature(column: ColumnProfile, encoder: EncoderConfig, rows: int, taken: set[str]) -> Feature:
-    """What a pretrained encoder makes of a text column: a feature beside those of the column itself.
+    """What a pretrained encoder makes of a column of text or images: a feature beside those of the column itself.
 
     Args:
         column: its profile, over all rows.
@@ -90,11 +90,19 @@ def encoded_feature(column: ColumnProfile, encoder: EncoderConfig, rows: int, ta
         taken: column names that it must not be named as.
 
     Raises:
-        UsageError: the column holds no text, or the encoder cannot be used.
+        UsageError: the column holds neither text nor images, or the encoder cannot be used.
     """
-    if column.type != "string" or column.nulls == rows:
-        msg = f"Expected text in the column {clip(column.name)!r}, which data.encoders names, got {column.type if column.nulls < rows else 'no'} values: name a column of text."
+    medium = column.media.medium if column.media is not None else None
+    if column.nulls == rows or not (column.type == "string" or medium == "image"):
+        got = "no values" if column.nulls == rows else "sounds" if medium else f"{column.type} values"
+        msg = f"Expected text or images in the column {clip(column.name)!r}, which data.encoders names, got {got}: name a column of text or images."
         raise UsageError(msg)
+    if medium is None:
+        found = describe(encoder, column.name)
+    else:
+        from abi.data.picture_encoder import describe_pictures  # noqa: PLC0415 - it brings torch
+
+        found = describe_pictures(encoder, column.name)
     name = f"{column.name}:encoder"
     while name in taken:
         name += "_"
@@ -104,7 +112,7 @@ def encoded_feature(column: ColumnProfile, encoder: EncoderConfig, rows: int, ta
         kind="embedding",
         distinct=column.distinct,
         missing_share=column.nulls / rows,
-        encoder=describe(encoder, column.name),
+        encoder=found,
     )
 
 

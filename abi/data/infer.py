@@ -114,15 +114,15 @@ def _features(
     for i, column in enumerate(table.profile.columns):
         if column.name == target:
             continue
-        if column.type == "media" and column.nulls < table.rows and config.columns.get(column.name) != "ignore":
-            regions, grid = media.features_of(column, sample.column(i).combine_chunks(), table.rows, config.media)
-            features.extend(regions)
-            grids.append(grid)
-            continue
-        found = features_of(
-            column, sample.column(i).combine_chunks(), table.rows, config.columns.get(column.name), names
-        )
         encoder = config.encoders.get(column.name)
+        found: Sequence[Feature] | SetAside
+        if column.type == "media" and column.nulls < table.rows and config.columns.get(column.name) != "ignore":
+            found, grid = media.features_of(column, sample.column(i).combine_chunks(), table.rows, config.media)
+            grids.append(grid)
+        else:
+            found = features_of(
+                column, sample.column(i).combine_chunks(), table.rows, config.columns.get(column.name), names
+            )
         if isinstance(found, SetAside):
             if encoder is None:
                 aside.append(found)
@@ -150,13 +150,13 @@ def expect_media(schema: Schema, table: Tabular, place: object) -> None:
     Raises:
         DataError: they do not.
     """
-    for grid in schema.grids:
-        column = table.column(grid.column)
+    for name, expected in schema.media.items():
+        column = table.column(name)
         medium = column.media.medium if column.media else None
-        if medium == grid.medium or column.nulls == table.rows:
+        if medium == expected or column.nulls == table.rows:
             continue
         got = NOUNS[medium] if medium else f"a column of type {column.type}, whose files were not found"
-        msg = f"Expected {NOUNS[grid.medium]} in column {clip(grid.column)!r} of {place}, as in the training data, got {got}: put the files beside the table, or set data.media.folder."
+        msg = f"Expected {NOUNS[expected]} in column {clip(name)!r} of {place}, as in the training data, got {got}: put the files beside the table, or set data.media.folder."
         raise DataError(msg)
 
 

@@ -157,7 +157,7 @@ def read_memory(
         config: kinds, task, shares and seed.
         test: a table of the same columns.
         least_rows: rows with a target that it takes.
-        vectors: turns texts into vectors, where the settings name a pretrained encoder.
+        vectors: turns texts and pictures into vectors, where the settings name a pretrained encoder.
 
     Raises:
         DataError: the data cannot be used as asked.

@@ -46,7 +46,7 @@ def packed(path: Path, config: DataConfig, scratch: Path, name: str = "packed.pa
     Args:
         path: what the user gave.
         config: where the files are, which is found beside the table where it is not set; columns whose kind is set
-            are left as they are.
+            are left as they are, but for ignored ones with a pretrained encoder.
         scratch: folder for the new table.
         name: of the new table.
 
@@ -69,7 +69,8 @@ def packed(path: Path, config: DataConfig, scratch: Path, name: str = "packed.pa
         return made
     if not path.is_file():
         return path
-    table = _table_of(path, media, set(config.columns))
+    seen = {name for name, kind in config.columns.items() if kind == "ignore" and name in config.encoders}
+    table = _table_of(path, media, set(config.columns) - seen)
     if table is None:
         return path
     _write(table, made)

@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float64, Int64
 
 from abi.data.columns import (
-    MISSING_CODE,
     AnyTarget,
     Arrays,
     Codes,
@@ -20,8 +19,10 @@ from abi.data.columns import (
     columns_of,
     encode,
     encode_arrays,
+    with_sight,
     with_vectors,
 )
+from abi.data.gather import Gathered
 from abi.data.order import ROWS, times_of
 from abi.data.split import ROLES, roles
 from abi.data.table import ROW, Tabular
@@ -42,7 +43,7 @@ class Reader:
         train: the table whose rows have roles.
         test: the user's test table; where there is one, role "test" is all of it and no row of `train`.
         from_sample: read the tables' samples only.
-        vectors: turns texts into vectors, where a feature is of a pretrained encoder.
+        vectors: turns texts and pictures into vectors, where a feature is of a pretrained encoder.
     """
 
     problem: Problem
@@ -82,8 +83,7 @@ class Reader:
         kinds = [feature.kind for feature in self.problem.schema.features]
         schema = self.problem.schema
         numeric = np.empty((rows, kinds.count("numeric")), np.float64)
-        codes = [np.empty(rows, np.int32) for kind in kinds if kind != "numeric"]
-        places: list[dict[str, int]] = [{} for _ in codes]
+        others = [Gathered(rows) for kind in kinds if kind != "numeric"]
         target: AnyTarget = (
             np.empty((rows, len(schema.classes)), np.bool_)
             if schema.task == "multilabel"
@@ -96,9 +96,9 @@ class Reader:
             here = slice(end, end + len(chunk))
             assert chunk.target is not None
             numeric[here], target[here], row_numbers[here] = chunk.numeric, chunk.target, chunk.row_numbers
-            for whole, place, part in zip(codes, places, chunk.categorical, strict=True):
-                lookup = [place.setdefault(value, len(place)) for value in part.values]
-                whole[here] = np.array([*lookup, MISSING_CODE], np.int32)[part.codes]
+            # files are not held for all rows; texts are encoded together, those of about equal length at a time
+            for gathered, part in zip(others, with_sight(chunk.categorical, schema, self.vectors), strict=True):
+                gathered.add(here, part)
             for kept, read in zip(pictures, chunk.pictures, strict=True):
                 kept.pixels[here], kept.there[here] = read.pixels, read.there
             end = here.stop
@@ -107,7 +107,7 @@ class Reader:
             raise DataError(msg)
         return Columns(
             numeric[:end],
-            self._whole(tuple(Codes(whole[:end], tuple(place)) for whole, place in zip(codes, places, strict=True))),
+            self._whole(tuple(gathered.whole(end) for gathered in others)),
             target[:end],
             row_numbers[:end],
             tuple(Pictures(kept.pixels[:end], kept.there[:end]) for kept in pictures),

@@ -148,8 +148,8 @@ def _ranking(
 
 
 def latency(model: Model, rows: Columns, calls: int) -> float:
-    """Median seconds to predict one row, from its text where a pretrained encoder reads it."""
-    rows = without_vectors(rows) if getattr(model, "vectors", None) is not None else rows
+    """Median seconds to predict one row, from its text or picture where a pretrained encoder reads it."""
+    rows = without_vectors(rows, model.schema) if getattr(model, "vectors", None) is not None else rows
     times = []
     for call in range(calls):
         one = rows.take(np.array([call % len(rows.row_numbers)]))

@@ -6,7 +6,7 @@ Columns that are derived of others are changed as any number is: each as if it w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -39,16 +39,22 @@ NOISE: Final[Mapping[Strength, Noise]] = {
 MISSING: Final[Mapping[Strength, float]] = {"weak": 0.1, "middle": 0.25, "strong": 0.5}
 """Share of the features that a row lacks."""
 REPLACED: Final = ("categorical", "boolean")
-TEXTS: Final = ("text", "embedding")
 LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True)
 class Known:
-    """What noise is made from: deviations of the numeric features, values of the others, as training rows have them."""
+    """What noise is made from, as training rows have it.
+
+    Attributes:
+        deviations: of the numeric features.
+        values: of the others.
+        spreads: deviations of the vectors' dimensions of those that have vectors, by their places.
+    """
 
     deviations: Float[np.ndarray, " numeric"]
     values: tuple[tuple[str, ...], ...]
+    spreads: Mapping[int, Float[np.ndarray, " dimensions"]] = field(default_factory=dict)
 
 
 def known(train: Columns) -> Known:
@@ -58,23 +64,30 @@ def known(train: Columns) -> Known:
     deviations = np.zeros(finite.shape[1])
     deviations[there] = np.nanstd(finite[:, there], axis=0)
     values = tuple(tuple(c.values[i] for i in np.unique(c.codes[c.codes >= 0])) for c in train.categorical)
-    return Known(deviations, values)
+    spreads = {
+        place: column.vectors[column.codes[column.codes >= 0]].std(axis=0, dtype=np.float64)
+        for place, column in enumerate(train.categorical)
+        if column.vectors is not None
+    }
+    return Known(deviations, values, spreads)
 
 
 def with_noise(rows: Columns, schema: Schema, seen: Known, noise: Noise, seed: int) -> Columns:
     """Every row with noise of its own.
 
     Numbers and pixels get Gaussian noise in units of their deviation; a category is replaced by any known one; a word of a
-    text is left out or misspelt, alike for all features of the text, whose vectors are still to be made (`encoded`). What is
-    missing stays missing.
+    text is left out or misspelt, alike for all features of the text, whose vectors are still to be made (`encoded`). The
+    numbers that a pretrained encoder made of a picture get noise as other numbers do. What is missing stays missing.
     """
     random = np.random.default_rng(seed)
     numeric = rows.numeric + noise.deviations * seen.deviations * random.normal(size=rows.numeric.shape)
     features = [f for f in schema.features if f.kind != "numeric"]
     misspelt: dict[tuple[str, str | None], Codes] = {}
     others = []
-    for feature, column, values in zip(features, rows.categorical, seen.values, strict=True):
-        if feature.kind in TEXTS:
+    for place, (feature, column, values) in enumerate(zip(features, rows.categorical, seen.values, strict=True)):
+        if feature.of_sight:
+            others.append(_blurred(column, noise.deviations * seen.spreads[place], random))
+        elif feature.of_text:
             text = feature.column, feature.mention
             if text not in misspelt:
                 misspelt[text] = _misspelt(column, noise.words, random)
@@ -159,6 +172,17 @@ def _replaced(column: Codes, values: Sequence[str], share: float, random: np.ran
     hit = (random.random(len(column.codes)) < share) & (column.codes >= 0)
     drawn = random.integers(0, len(values), len(column.codes)) + len(column.values)
     return Codes(np.where(hit, drawn, column.codes).astype(np.int32), (*column.values, *values))
+
+
+def _blurred(column: Codes, scale: Float[np.ndarray, " dimensions"], random: np.random.Generator) -> Codes:
+    """Each row's vector with noise of its own."""
+    assert column.vectors is not None
+    there = np.flatnonzero(column.codes >= 0)
+    names = column.codes[there]
+    vectors = column.vectors[names] + scale * random.normal(size=(len(there), len(scale)))
+    codes = np.full(len(column.codes), MISSING_CODE, np.int32)
+    codes[there] = np.arange(len(there))
+    return Codes(codes, tuple(column.values[name] for name in names), vectors.astype(np.float32))
 
 
 def _misspelt(column: Codes, share: float, random: np.random.Generator) -> Codes:

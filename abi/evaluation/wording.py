@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 def noise_of(schema: Schema, strength: Strength) -> str:
     """What noise of that strength is, for the kinds of features that there are."""
-    noise, kinds = NOISE[strength], {f.kind for f in schema.features}
+    noise, features = NOISE[strength], schema.features
+    kinds = {f.kind for f in features}
     parts = []
     if "numeric" in kinds:
         parts.append(f"numbers ± {noise.deviations:g} deviations")
     if kinds & set(REPLACED):
         parts.append(f"{noise.replaced:.0%} of categories replaced")
-    if kinds & {"text", "embedding"}:
+    if any(f.of_text for f in features):
         parts.append(f"{noise.words:.0%} of words harmed")
     if "region" in kinds:
         parts.append(f"pixels ± {noise.deviations:g} deviations")
+    if any(f.of_sight for f in features):
+        parts.append(f"vectors of pictures ± {noise.deviations:g} deviations")
     return ", ".join(parts) or "nothing that noise is known for"

@@ -1,4 +1,4 @@
-"""What a pretrained encoder made of a text: its vector, standardised, through a linear layer of the planned width.
+"""What a pretrained encoder made of a text or picture: its vector, standardised, through a linear layer of the planned width.
 
 A width w costs w (d + 1) parameters for d numbers; the encoder's own weights are frozen and counted apart.
 """

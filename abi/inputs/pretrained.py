@@ -1,7 +1,7 @@
-"""Texts through a frozen, pretrained encoder: tokens, its layers, one vector per text.
+"""Texts and pictures through a frozen, pretrained encoder: one vector each. Of texts: tokens, its layers, pooling.
 
-Each text is encoded once: vectors are kept by what the encoder is and what the text is, rounded to half precision, so that
-scoring, pilots, rounds, control and evaluation, and runs after this one, see the same numbers.
+Each is encoded once: vectors are kept by what the encoder is and what the text or file is, rounded to half precision, so
+that scoring, pilots, rounds, control and evaluation, and runs after this one, see the same numbers.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from torch import Tensor
 
 from abi.data.encoder_folder import TOKENIZER, expect_same
 from abi.errors import DataError, UsageError
+from abi.media.encoder import QUIET, PictureModel
+from abi.media.torchvision import load_torchvision
 from abi.problem import Feature, Pretrained
 
 BATCH_TOKENS: Final = 4096
@@ -28,14 +30,14 @@ BATCH_TOKENS: Final = 4096
 PLACES: Final = "encoders.json"
 """In a model's folder: where each encoder lies, by its SHA-256."""
 _TOKENIZED: Final = 4096
-_QUIET: Final = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false"}
+_QUIET: Final = {**QUIET, "TOKENIZERS_PARALLELISM": "false"}
 
 Vector = Float16[np.ndarray, " dimensions"]
 
 
 @runtime_checkable
 class VectorStore(Protocol):
-    """Keeps vectors by encoder, under the hash of the text."""
+    """Keeps vectors by encoder, under the hash of the text or file."""
 
     def read(self, encoder: Pretrained) -> Mapping[bytes, Vector]:
         """All that are kept."""
@@ -62,41 +64,44 @@ class MemoryStore:
 
 
 class Encoders:
-    """Turns texts into vectors; `folders` is where each encoder lies, by its SHA-256.
+    """Turns texts and pictures into vectors; `folders` is where each encoder lies, by its SHA-256.
 
     Without a `store` nothing is kept, as where a model predicts for rows that will not come again.
     """
 
     def __init__(self, folders: Mapping[str, Path], store: VectorStore | None = None) -> None:
         self.folders, self._store = dict(folders), store
-        self._models: dict[str, TextModel] = {}
+        self._models: dict[str, TextModel | PictureModel] = {}
 
     def hold(self, encoder: Pretrained) -> None:
         """Load it now, from a folder that may be gone when it is needed."""
         self._models[encoder.id] = self._opened(encoder)
 
-    def __call__(self, encoder: Pretrained, texts: Sequence[str]) -> Float32[np.ndarray, "texts dimensions"]:
-        """One vector per text.
+    def __call__(
+        self, encoder: Pretrained, values: Sequence[str] | Sequence[bytes]
+    ) -> Float32[np.ndarray, "values dimensions"]:
+        """One vector per text or file; NaN of a picture that cannot be read.
 
         Raises:
             DataError: the encoder's folder is not known, gone or changed.
-            UsageError: transformers is not installed, or does not know such an encoder.
+            UsageError: transformers or timm is not installed, or does not know such an encoder.
         """
         known = self._store.read(encoder) if self._store is not None else {}
-        names = [text_key(text) for text in texts]
-        new = {name: text for name, text in zip(names, texts, strict=True) if name not in known}
+        names = [key_of(value) for value in values]
+        new = {name: value for name, value in zip(names, values, strict=True) if name not in known}
         if new:
-            vectors = self._opened(encoder).encode(list(new.values())).astype(np.float16)
-            found = dict(zip(new, vectors, strict=True))
-            if self._store is not None:
-                self._store.add(encoder, found)
+            model: Any = self._opened(encoder)  # each takes its own kind of values
+            found = dict(zip(new, model.encode(list(new.values())).astype(np.float16), strict=True))
+            readable = {name: vector for name, vector in found.items() if not np.isnan(vector).any()}
+            if self._store is not None and readable:
+                self._store.add(encoder, readable)
             known = {**known, **found}
-        result = np.zeros((len(texts), encoder.dimensions), dtype=np.float32)
+        result = np.zeros((len(values), encoder.dimensions), dtype=np.float32)
         for row, name in zip(result, names, strict=True):
             row[:] = known[name]
         return result
 
-    def _opened(self, encoder: Pretrained) -> TextModel:
+    def _opened(self, encoder: Pretrained) -> TextModel | PictureModel:
         if encoder.id in self._models:
             return self._models[encoder.id]
         folder = self.folders.get(encoder.sha256)
@@ -125,9 +130,9 @@ def encoders_beside(model: Path, features: Sequence[Feature]) -> Encoders | None
     return found
 
 
-def text_key(text: str) -> bytes:
-    """The first half of the text's SHA-256."""
-    return hashlib.sha256(text.encode()).digest()[:16]
+def key_of(value: str | bytes) -> bytes:
+    """The first half of the SHA-256 of a text or file."""
+    return hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()[:16]
 
 
 class _Held:
@@ -144,8 +149,8 @@ class _Held:
 
 
 @functools.lru_cache(maxsize=2)
-def _open(encoder_id: str, folder: Path, held: _Held) -> TextModel:  # noqa: ARG001 - encoder_id is the key
-    return TextModel(held.encoder, folder)
+def _open(encoder_id: str, folder: Path, held: _Held) -> TextModel | PictureModel:  # noqa: ARG001 - encoder_id is the key
+    return TextModel(held.encoder, folder) if held.encoder.sight is None else PictureModel(folder)
 
 
 class TextModel:
@@ -211,6 +216,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
     """(tokenizer, layers) from the files of that folder alone: no network, no pickle, no code of its own."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    load_torchvision()  # transformers imports it if it is there
     try:
         import transformers  # noqa: PLC0415 - an extra, and it takes seconds
         from tokenizers import Tokenizer  # noqa: PLC0415

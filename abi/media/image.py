@@ -36,7 +36,7 @@ def examine(data: bytes) -> Found:
     Raises:
         Broken: it cannot be read.
     """
-    picture = _open(data)
+    picture = opened(data)
     return Found(height=picture.height, width=picture.width, channels=1 if picture.mode == "L" else 3)
 
 
@@ -51,7 +51,7 @@ def decode(data: bytes, channels: int, height: int, width: int) -> UInt8[np.ndar
     """
     from PIL import Image, ImageOps  # noqa: PLC0415 - tables do not need it
 
-    picture = _open(data).convert("L" if channels == 1 else "RGB")
+    picture = opened(data).convert("L" if channels == 1 else "RGB")
     if picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.BOX)
     values = np.asarray(picture, dtype=np.uint8)
@@ -67,8 +67,12 @@ def size_of(found: Mapping[Found, int]) -> tuple[int, int, int]:
     return 1 if all(one.channels == 1 for one in found) else 3, height, width
 
 
-def _open(data: bytes) -> Any:
-    """The whole picture, upright, grey ("L") or with colours ("RGB")."""
+def opened(data: bytes) -> Any:
+    """The whole picture, upright, grey ("L") or with colours ("RGB"), as Pillow has it.
+
+    Raises:
+        Broken: it cannot be read.
+    """
     from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415 - tables do not need it
 
     try:

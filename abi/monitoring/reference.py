@@ -80,7 +80,7 @@ def describe_all(schema: Schema, train: Columns) -> tuple[Distribution, ...]:
     picked = _sample(train.row_numbers)
     found = []
     for feature, column in zip(schema.features, columns_of(train, schema.features), strict=True):
-        cells = CELLS[_CELLS_OF.get(feature.kind, "category")]
+        cells = CELLS["text" if feature.of_text else "numeric" if feature.kind == "numeric" else "category"]
         made = describe(feature.name, column, cells, picked)
         found.append(replace(made, calendar=feature.part is not None))
     return tuple(found)
@@ -178,8 +178,6 @@ def text_cells(name: str, column: Codes) -> Distribution:
     )
 
 
-_CELLS_OF: Final = {"numeric": "numeric", "text": "text", "embedding": "text"}
-"""Kind of feature -> kind of cells; all others are categories."""
 CELLS: Final[dict[str, Callable[[str, Values | Codes], Distribution]]] = {
     "numeric": numeric_cells,  # type: ignore[dict-item]  # the kind says which column it is
     "category": category_cells,  # type: ignore[dict-item]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -45,12 +44,16 @@ def tally(reference: Distribution, column: Values | Codes) -> Tally:
 
 
 def columns_of(columns: Columns, features: Sequence[Feature]) -> list[Values | Codes]:
-    """The column of each feature of the schema."""
-    numeric, others = itertools.count(), itertools.count()
-    return [
-        columns.numeric[:, next(numeric)] if f.kind == "numeric" else columns.categorical[next(others)]
-        for f in features
-    ]
+    """The column of each feature of the schema.
+
+    Of what a pretrained encoder makes of pictures it is whether there is one: the encoder is not asked.
+    """
+    numeric, others = iter(columns.numeric.T), iter(columns.categorical)
+    return [next(numeric) if f.kind == "numeric" else _told(f, next(others)) for f in features]
+
+
+def _told(feature: Feature, codes: Codes) -> Codes:
+    return Codes(np.minimum(codes.codes, 0), ("a picture",)) if feature.of_sight else codes
 
 
 def tally_numeric(reference: Distribution, values: Values) -> Tally:

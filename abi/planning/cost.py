@@ -196,7 +196,7 @@ def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machi
     macs = multiply_accumulates(
         total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
     )
-    macs += sum(e.matrices * e.max_tokens for e in work.pretrained)
+    macs += sum(e.macs for e in work.pretrained)
     pictures = sum(grid.macs for grid in capacity.grids)
     calls_s = (1 + len(work.pretrained)) * machine.predict_call_s
     latency_s = calls_s + macs * machine.mac_s + pictures_seconds(capacity, machine)

@@ -33,7 +33,7 @@ from abi.planning.margins import bounded, tightened
 from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
 from abi.planning.split import attended, capacity_of, curves_of, macs_of, sketch_of
 from abi.planning.trail import Trail, TriedSize, TriedSplit
-from abi.problem import Feature, Schema
+from abi.problem import Feature, Pretrained, Schema
 from abi.types import Alignment, Allocation, Attention, Capacity, Cost, Envelope, Execution, Hardening, Plan
 from abi.units import show_bytes, show_count, show_seconds
 
@@ -177,7 +177,7 @@ def led_by_text(schema: Schema) -> bool:
     mentioned = {f.mention for f in schema.features}
     texts = [f.kind in ("text", "embedding") for f in schema.features]
     led = [text or f.column in mentioned for text, f in zip(texts, schema.features, strict=True)]
-    return (all(led) and any(texts)) or (schema.task == "multilabel" and any(texts))
+    return (all(led) and any(texts)) or (schema.task == "multilabel" and any(f.of_text for f in schema.features))
 
 
 def _even(
@@ -425,7 +425,7 @@ def _reasons(
     )
     runs = f"Runs on {execution.device} with {execution.threads} threads in {execution.precision}{', which this device computes natively' if execution.precision == 'bfloat16' else ''}."
     frozen = [
-        f"A pretrained encoder of {show_count(e.parameters)} frozen parameters is counted in memory and latency, not among the parameters; a text of {e.max_tokens} tokens is what its latency is planned for."
+        f"A pretrained encoder of {show_count(e.parameters)} frozen parameters is counted in memory and latency, not among the parameters; {_latest(e)} is what its latency is planned for."
         for e in work.pretrained
     ]
     return (
@@ -444,6 +444,16 @@ def _aligned(alignment: Alignment, capacity: Capacity, schema: Schema) -> str:
     if len(heard) == 1:
         return f"No modalities are aligned: {heard[0]} alone has a width."
     return f"{listed(heard)} are aligned in {COMMON} dimensions by a contrastive loss of weight {alignment.weight:g} at temperature {alignment.temperature:g}; its projections are not kept."
+
+
+def _latest(encoder: Pretrained) -> str:
+    """What takes an encoder longest."""
+    sight = encoder.sight
+    return (
+        f"a text of {encoder.max_tokens} tokens"
+        if sight is None
+        else f"a picture of {sight.height} x {sight.width} pixels"
+    )
 
 
 def _hardened(given: Hardening) -> str:

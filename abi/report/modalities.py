@@ -125,10 +125,12 @@ def _said(schema: Schema, places: Sequence[int]) -> str:
     first = schema.features[places[0]]
     if first.kind in OF_TABLE:
         return plural(len(places), "feature")
-    medium = next((grid.medium for grid in schema.grids if grid.column == first.column), None)
+    medium = schema.media.get(first.column)
     if medium is None:
         return "text"
-    return f"{'sound' if medium == 'audio' else 'picture'}, {plural(len(places), 'region')}"
+    regions = sum(schema.features[place].kind == "region" for place in places)
+    parts = ["sound" if medium == "audio" else "picture", *([plural(regions, "region")] if regions else [])]
+    return ", ".join(parts if regions == len(places) else [*parts, "a pretrained encoder"])
 
 
 def _missing(schema: Schema, places: Sequence[int]) -> str:

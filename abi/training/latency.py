@@ -21,7 +21,7 @@ FLOAT_BYTES: Final = 4
 
 
 def with_encoders(fitted: Fitted[Network], vectors: Vectors | None, columns: Columns) -> Fitted[Network]:
-    """With what its pretrained encoders take: their weights in memory, and a text's way through them per prediction."""
+    """With what its pretrained encoders take: their weights in memory, and a text's or picture's way through them per prediction."""
     used = [f.encoder for f in fitted.model.schema.features if f.encoder is not None]
     if not used:
         return fitted
@@ -38,7 +38,7 @@ def predict_seconds(model: Model, columns: Columns) -> float:
     """Median seconds to predict one row that is already a row of columns."""
     one = columns.take(np.arange(1))
     if isinstance(model, Network) and model.vectors is not None:
-        one = without_vectors(one)
+        one = without_vectors(one, model.schema)
     times = []
     for _ in range(CALLS):
         start = time.perf_counter()

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 import rfc8785
-import torch
 
 from abi.adapted import Adaptation, Adapted, Contender
 from abi.documents import KINDS, document, document_bytes, find, read_document
 from abi.errors import UsageError
-from abi.execution.plan import plan_module
 from abi.monitored import Distribution, Drift, FeatureDrift, Fine, Reference
 from abi.outcomes import Conditions, Control, Epoch, Evaluation, Gain, Move, Slice, Source, TermWidth, Trained
 from abi.problem import Check, Checks, DataFile, Problem, Snapshot
@@ -160,9 +158,7 @@ def chain(toy: Any) -> dict[str, Any]:
         attention=attention,
         notes=("no network",),
     )
-    module_plan = plan_module(lambda: torch.nn.Linear(4, 2), "x=f32[B,4]", "memory=8GiB", "2xL4", steps=2)
     return {
-        "ExecutionPlan": module_plan,
         "Adapted": adapted,
         "Reference": reference,
         "Drift": drift,

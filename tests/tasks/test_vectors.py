@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from abi.config import load_config
 from abi.data.encoder_folder import describe
-from abi.inputs.pretrained import PLACES, encoders_beside, text_key
+from abi.data.picture_encoder import describe_pictures
+from abi.inputs.pretrained import PLACES, encoders_beside, key_of
 from abi.problem import Feature, Schema
 from abi.reading import EncoderConfig
 from tasks.vectors import FileStore, encoder_files, encoders_of
@@ -19,17 +22,17 @@ from tasks.workspace import Workspace
 def test_vectors_outlive_the_process_that_made_them(ws: Workspace, tiny_bert: Path) -> None:
     encoder = describe(EncoderConfig(path=tiny_bert), "text")
     first = FileStore(ws)
-    first.add(encoder, {text_key("good"): np.arange(8, dtype=np.float16)})
+    first.add(encoder, {key_of("good"): np.arange(8, dtype=np.float16)})
     other = FileStore(ws)
-    assert np.array_equal(other.read(encoder)[text_key("good")], np.arange(8))
-    first.add(encoder, {text_key("bad"): np.ones(8, dtype=np.float16)})
-    assert set(other.read(encoder)) == {text_key("good"), text_key("bad")}  # what came since
+    assert np.array_equal(other.read(encoder)[key_of("good")], np.arange(8))
+    first.add(encoder, {key_of("bad"): np.ones(8, dtype=np.float16)})
+    assert set(other.read(encoder)) == {key_of("good"), key_of("bad")}  # what came since
 
 
 def test_another_pooling_has_other_vectors(ws: Workspace, tiny_bert: Path) -> None:
     mean, first = (describe(EncoderConfig(path=tiny_bert, pooling=p), "text") for p in ("mean", "cls"))
     store = FileStore(ws)
-    store.add(mean, {text_key("good"): np.zeros(8, dtype=np.float16)})
+    store.add(mean, {key_of("good"): np.zeros(8, dtype=np.float16)})
     assert not store.read(first)
 
 
@@ -71,3 +74,28 @@ def test_a_model_names_its_encoders_or_carries_them(tiny_bert: Path, tmp_path: P
         assert inside is embed
         assert found(encoder, ["good film"]).shape == (1, 8)
     assert encoder_files(load_config(ambient=False), Schema(**{**vars(schema), "features": ()})) == {}
+
+
+def test_an_image_encoder_is_named_or_carried_alike(ws: Workspace, tiny_resnet: Path, tmp_path: Path) -> None:
+    encoder = describe_pictures(EncoderConfig(path=tiny_resnet), "photo")
+    feature = Feature(
+        name="photo:encoder", column="photo", kind="embedding", distinct=5, missing_share=0.0, encoder=encoder
+    )
+    schema = Schema(target="label", task="binary", classes=("a", "b"), features=(feature,), set_aside=())
+    settings = {"data.encoders.photo.path": str(tiny_resnet), "data.encoders.photo.embed": True}
+    config = load_config(settings=settings, ambient=False)
+    for name, data in encoder_files(config, schema).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    found, kept = encoders_beside(tmp_path, schema.features), encoders_of(ws, config)
+    assert found is not None
+    assert kept is not None
+    assert found.folders[encoder.sha256].is_relative_to(tmp_path)
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(buffer, "PNG")
+    files = [buffer.getvalue(), b"no picture"]
+    vectors = found(encoder, files)
+    assert np.isfinite(vectors[0]).all()
+    assert np.isnan(vectors[1]).all()
+    np.testing.assert_array_equal(kept(encoder, files), vectors)
+    assert set(FileStore(ws).read(encoder)) == {key_of(files[0])}  # nothing is kept of what cannot be read

@@ -10,8 +10,11 @@ import pytest
 
 from abi.data.columns import Codes, Columns
 from abi.data.mentions import MARK
+from abi.evaluation.baseline import of_columns
 from abi.evaluation.perturb import NOISE, Known, Noise, _misspelt, encoded, known, with_gaps, with_noise, without
 from abi.evaluation.wording import noise_of
+from abi.monitoring.tally import column_of
+from abi.problem import Pretrained, Sight
 
 KINDS = {"x": "numeric", "c": "categorical", "t": "text", "z": "numeric"}
 NOTHING = Noise(0.0, 0.0, 0.0)
@@ -170,3 +173,27 @@ def test_what_a_text_mentions_keeps_its_mark() -> None:
     words = Codes(np.zeros(100, np.int32), (f"says {MARK} rises",))
     found = _misspelt(words, 1.0, np.random.default_rng(0))
     assert all(MARK in found.values[i] for i in found.codes)
+
+
+def test_what_an_encoder_made_of_pictures_gets_noise_of_its_own_deviation(toy: Any) -> None:
+    schema = toy.problem({"e": "embedding"}).schema
+    encoder = Pretrained(
+        sha256="0" * 64, dimensions=2, pooling="mean", normalise=False, max_tokens=0, parameters=1, matrices=0,
+        sight=Sight(channels=3, height=8, width=8, macs=1),
+    )  # fmt: skip
+    schema = replace(schema, features=(replace(schema.features[0], encoder=encoder),))
+    vectors = np.array([[0.0, 0.0], [2.0, 20.0]], np.float32)  # deviations 1 and 10
+    codes = np.tile(np.array([0, 1, -1], np.int32), 4000)
+    rows = Columns(np.zeros((12_000, 0)), (Codes(codes, ("a", "b"), vectors),), None, np.arange(12_000))
+    found = with_noise(rows, schema, known(rows), Noise(0.5, 0.0, 0.0), seed=0).categorical[0]
+    np.testing.assert_array_equal(found.codes < 0, codes < 0)
+    assert found.vectors is not None
+    there = codes >= 0
+    added = found.vectors[found.codes[there]] - vectors[codes[there]]
+    np.testing.assert_allclose(added.std(axis=0), [0.5, 5.0], rtol=0.03)
+    assert [found.values[i] for i in found.codes[there]] == [("a", "b")[i] for i in codes[there]]
+    assert noise_of(schema, "middle") == "vectors of pictures ± 0.3 deviations"
+    assert column_of(rows, schema.features, 0).codes.tolist()[:3] == [0, 0, -1]  # type: ignore[union-attr]  # codes
+    region = replace(schema.features[0], name="r", kind="region", encoder=None)
+    assert of_columns(replace(schema, features=(region, *schema.features))) == ([0], [])
+    assert of_columns(schema) == ([0], [])  # nothing else to read

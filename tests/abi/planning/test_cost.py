@@ -18,6 +18,7 @@ from abi.planning.cost import (
     total_width,
 )
 from abi.planning.machine import PictureSeconds
+from abi.problem import Pretrained, Sight
 from abi.types import FeatureCapacity, GridCapacity
 
 WORK = Workload(train_rows=180, validation_rows=60, numeric=2, categorical=1, outputs=1)
@@ -109,3 +110,20 @@ def test_half_precision_activations_take_less_memory(plan: Any, toy: Any) -> Non
     narrow = replace(wide, precision="bfloat16")
     cost = [predict_cost(plan.capacity, e, WORK, toy.machine).memory_bytes for e in (narrow, wide)]
     assert cost[0] < cost[1]
+
+
+def test_an_image_encoder_is_counted_in_memory_and_latency_as_a_text_encoder_is(plan: Any, toy: Any) -> None:
+    image = Pretrained(
+        sha256="0" * 64, dimensions=10, pooling="mean", normalise=False, max_tokens=0, parameters=1000, matrices=0,
+        sight=Sight(channels=3, height=8, width=8, macs=50_000),
+    )  # fmt: skip
+    text = replace(image, max_tokens=100, matrices=500, sight=None)  # as many multiply-accumulates
+    plain, *costs = (
+        predict_cost(plan.capacity, plan.execution, replace(WORK, pretrained=used), toy.machine)
+        for used in ((), (image,), (text,))
+    )
+    assert costs[0] == costs[1]
+    assert costs[0].parameters == plain.parameters
+    assert costs[0].memory_bytes - plain.memory_bytes == 4 * (1000 + 240 * 10)  # frozen weights, vectors of 240 rows
+    took_s = toy.machine.predict_call_s + 50_000 * toy.machine.mac_s
+    assert costs[0].latency_s - plain.latency_s == pytest.approx(took_s, rel=1e-4)

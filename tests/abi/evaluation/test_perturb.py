@@ -13,7 +13,7 @@ from abi.data.mentions import MARK
 from abi.evaluation.baseline import of_columns
 from abi.evaluation.perturb import NOISE, Known, Noise, _misspelt, encoded, known, with_gaps, with_noise, without
 from abi.evaluation.wording import noise_of
-from abi.monitoring.tally import column_of
+from abi.monitoring.tally import columns_of
 from abi.problem import Pretrained, Sight
 
 KINDS = {"x": "numeric", "c": "categorical", "t": "text", "z": "numeric"}
@@ -193,7 +193,7 @@ def test_what_an_encoder_made_of_pictures_gets_noise_of_its_own_deviation(toy: A
     np.testing.assert_allclose(added.std(axis=0), [0.5, 5.0], rtol=0.03)
     assert [found.values[i] for i in found.codes[there]] == [("a", "b")[i] for i in codes[there]]
     assert noise_of(schema, "middle") == "vectors of pictures ± 0.3 deviations"
-    assert column_of(rows, schema.features, 0).codes.tolist()[:3] == [0, 0, -1]  # type: ignore[union-attr]  # codes
+    assert columns_of(rows, schema.features)[0].codes.tolist()[:3] == [0, 0, -1]  # type: ignore[union-attr]  # codes
     region = replace(schema.features[0], name="r", kind="region", encoder=None)
     assert of_columns(replace(schema, features=(region, *schema.features))) == ([0], [])
     assert of_columns(schema) == ([0], [])  # nothing else to read

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasks.workspace import Workspace
 
 
-PLANS = {**KINDS, "ExecutionPlan": ExecutionPlan}
+COMPARED = {**KINDS, "ExecutionPlan": ExecutionPlan}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def side(ws: Workspace, config: Config, reference: str) -> Side:
         UsageError: there is neither such a file nor such a run.
     """
     if reference == STDIN or Path(reference).is_file():
-        value = read_document(read_plain(reference), PLANS)
+        value = read_document(read_plain(reference), COMPARED)
         plan = value if isinstance(value, ExecutionPlan) else find(value, Plan)
         return Side(clip(Path(reference).name), plan, None)
     if not is_reference(reference):

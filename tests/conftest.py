@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import builtins
 import contextlib
 import functools
 import importlib.util
@@ -25,6 +26,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -52,6 +54,23 @@ def measured_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planning, "measure", functools.cache(planning.measure))
         yield
+
+
+@pytest.fixture
+def without_package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Make a package as good as not installed."""
+
+    def remove(package: str) -> None:
+        real = builtins.__import__
+
+        def lacking(name: str, *rest: Any, **named: Any) -> Any:
+            if name == package:
+                raise ImportError(name)
+            return real(name, *rest, **named)
+
+        monkeypatch.setattr(builtins, "__import__", lacking)
+
+    return remove
 
 
 @pytest.fixture(scope="session")

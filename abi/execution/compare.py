@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from abi.devices.device import Cluster
 from abi.execution.types import ExecutionPlan, RunCost
 from abi.values import Value
 
@@ -38,29 +40,34 @@ class ExecutionChange(Value):
 
 def compare(before: ExecutionPlan, after: ExecutionPlan, titles: tuple[str, str]) -> ExecutionChange:
     """What the second plan has otherwise than the first, of the same module or not."""
-    one, other = _subject(before), _subject(after)
     return ExecutionChange(
         before=titles[0],
         after=titles[1],
         same=before.id == after.id,
-        subject={name: (one[name], other[name]) for name in one if one[name] != other[name]},
-        configuration=_differing(before.configuration, after.configuration),
-        limits=_differing(before.limits, after.limits),
-        job=_differing(before.job, after.job),
+        subject=differing(_subject(before), _subject(after)),
+        configuration=differing(members(before.configuration), members(after.configuration)),
+        limits=differing(members(before.limits), members(after.limits)),
+        job=differing(members(before.job), members(after.job)),
         predicted=(before.predicted, after.predicted),
     )
 
 
-def _subject(plan: ExecutionPlan) -> dict[str, Any]:
-    return {
-        "module": plan.module,
-        "parameters": plan.footprint.parameters,
-        "device": plan.cluster.device.name,
-        "may_use": plan.cluster.count,
-        "objective": plan.objective,
-    }
+def members(value: Any) -> dict[str, Any]:
+    """Field -> what it holds, of a dataclass; nothing of None."""
+    return {} if value is None else {f.name: getattr(value, f.name) for f in fields(value)}
 
 
-def _differing(before: Value, after: Value) -> Pairs:
-    pairs = {f.name: (getattr(before, f.name), getattr(after, f.name)) for f in fields(before)}  # type: ignore[arg-type]  # values are dataclasses
+def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> Pairs:
+    """(before, after) under each name where they are not the same; None where one side lacks it."""
+    pairs = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def on_cluster(cluster: Cluster) -> dict[str, Any]:
+    """Which device, and how many of them may be used."""
+    return {"device": cluster.device.name, "may_use": cluster.count}
+
+
+def _subject(plan: ExecutionPlan) -> dict[str, Any]:
+    own = {"module": plan.module, "parameters": plan.footprint.parameters, "objective": plan.objective}
+    return {**own, **on_cluster(plan.cluster)}

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
+from abi.execution.compare import differing, members, on_cluster
 from abi.planning.on_devices import on_devices
 from abi.planning.worth import expected_gain, weights_of
-from abi.types import Attention, Cost, Envelope, Execution, Plan
+from abi.types import Attention, Cost, Plan
 from abi.units import show_count
 from abi.values import Value
 
@@ -116,26 +117,18 @@ def compare(before: Plan, after: Plan, titles: tuple[str, str] = ("before", "aft
         features=tuple(sorted(changes, key=lambda c: (c.same, -moved[c.feature], -grown[c.feature], c.feature))),
         layers={n: (getattr(capacities[0].layers, n), getattr(capacities[1].layers, n)) for n in layers},
         backbone={n: (getattr(capacities[0], n), getattr(capacities[1], n)) for n in BACKBONE},
-        trees=_differing(before.trees, after.trees, TREES),
-        execution=_differing(before.execution, after.execution, [f.name for f in fields(Execution)]),
-        devices=_devices(before, after),
-        envelope=_differing(before.envelope, after.envelope, [f.name for f in fields(Envelope)]),
+        trees=differing(*(_trees(plan) for plan in (before, after))),
+        execution=differing(members(before.execution), members(after.execution)),
+        devices=differing(_on(before), _on(after)),
+        envelope=differing(members(before.envelope), members(after.envelope)),
         predicted=(before.predicted, after.predicted),
     )
 
 
-def _devices(before: Plan, after: Plan) -> dict[str, tuple[Any, Any]]:
-    sides = [_on(plan) for plan in (before, after)]
-    pairs = {name: (sides[0].get(name), sides[1].get(name)) for name in [*sides[0], *sides[1]]}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
 def _on(plan: Plan) -> dict[str, Any]:
+    """Which devices a plan runs on and how; nothing where none were asked for."""
     planned = on_devices(plan)
-    if planned is None:
-        return {}
-    own = {f.name: getattr(planned.configuration, f.name) for f in fields(planned.configuration)}
-    return {"device": planned.cluster.device.name, "may_use": planned.cluster.count, **own}
+    return {} if planned is None else {**on_cluster(planned.cluster), **members(planned.configuration)}
 
 
 def changes(before: Plan, after: Plan) -> str:
@@ -212,6 +205,5 @@ def _feature(name: str, before: Mapping[str, Any] | None, after: Mapping[str, An
     return FeatureChange(feature=name, change=change, **{key: (one.get(key), other.get(key)) for key in keys})
 
 
-def _differing(before: object, after: object, names: list[str] | tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
-    pairs = {n: (getattr(before, n, None), getattr(after, n, None)) for n in names}
-    return {n: pair for n, pair in pairs.items() if pair[0] != pair[1]}
+def _trees(plan: Plan) -> dict[str, Any]:
+    return {name: value for name, value in members(plan.trees).items() if name in TREES}

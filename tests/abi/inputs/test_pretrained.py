@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from pathlib import Path
 from typing import Any
 
@@ -92,15 +91,8 @@ def test_an_encoder_without_a_folder_is_told(encoder: Any) -> None:
         Encoders({})(encoder, ["good"])
 
 
-def test_without_transformers_there_is_a_remedy(tiny_bert: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def lacking(name: str, *rest: Any, **named: Any) -> Any:
-        if name == "transformers":
-            raise ImportError(name)
-        return real(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", lacking)
+def test_without_transformers_there_is_a_remedy(tiny_bert: Path, encoder: Any, without_package: Any) -> None:
+    without_package("transformers")
     with pytest.raises(UsageError, match=r"abi-instrument\[pretrained\]"):
         TextModel(encoder, tiny_bert)
 

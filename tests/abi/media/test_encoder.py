@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import io
 import json
 import shutil
@@ -156,14 +155,7 @@ def test_no_pickle_is_read_whatever_the_folder_asks_for(folder: Path, tmp_path: 
     assert PictureModel(folder).dimensions == 96
 
 
-def test_without_timm_there_is_a_remedy(tiny_resnet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def lacking(name: str, *rest: Any, **named: Any) -> Any:
-        if name == "timm":
-            raise ImportError(name)
-        return real(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", lacking)
+def test_without_timm_there_is_a_remedy(tiny_resnet: Path, without_package: Any) -> None:
+    without_package("timm")
     with pytest.raises(UsageError, match=r"abi-instrument\[pretrained-images\]"):
         PictureModel(tiny_resnet)

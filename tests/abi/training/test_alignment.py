@@ -32,6 +32,7 @@ from abi.training.memory import peak_bytes
 from abi.training.objective import training_target
 from abi.training.step import Step
 from abi.types import Alignment, Envelope, Hardening
+from tests.abi.training.conftest import Kept
 
 ASKED = Alignment(weight=0.5, temperature=0.07)
 LONG = {"training.epochs": 25, "training.patience": 99}
@@ -149,22 +150,6 @@ def test_a_modality_without_a_width_leaves_nothing_to_align(toy: Any, listing: A
     assert [f.feature for f in fitted.trained.plan.capacity.features if f.width] == ["t0"]
     assert fitted.trained.retrieval == ()
     assert fitted.trained.plan.reasons[-1] == "No modalities are aligned: t0 alone has a width."
-
-
-class Kept:
-    """Checkpoints in memory; begins with `first`."""
-
-    def __init__(self, first: bytes | None = None) -> None:
-        self.first, self.all = first, list[bytes]()
-
-    def load(self) -> bytes | None:
-        return self.all[-1] if self.all else self.first
-
-    def save(self, data: bytes) -> None:
-        self.all.append(data)
-
-    def clear(self) -> None:
-        self.all = []
 
 
 def _plan(toy: Any, table: Any, **execution: Any) -> Any:

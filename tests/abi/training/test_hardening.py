@@ -17,25 +17,10 @@ from abi.training import loop
 from abi.training.hardening import Aim, add_gradients, altered, row_of_gaps
 from abi.training.objective import training_target
 from abi.types import Execution, Hardening
+from tests.abi.training.conftest import Kept
 
 ALL = Hardening(mixup=0.5, corruption=0.2, missing=0.2, adversarial="pgd", size=0.1, steps=2, share=0.5)
 TASKS = ["binary", "multiclass", "regression"]
-
-
-class Kept:
-    """Checkpoints in memory; begins with `first`."""
-
-    def __init__(self, first: bytes | None = None) -> None:
-        self.first, self.all = first, list[bytes]()
-
-    def load(self) -> bytes | None:
-        return self.all[-1] if self.all else self.first
-
-    def save(self, data: bytes) -> None:
-        self.all.append(data)
-
-    def clear(self) -> None:
-        self.all = []
 
 
 def _held(toy: Any, task: str = "binary", texts: bool = False) -> tuple[Any, Any, Any, Any]:

@@ -16,22 +16,7 @@ from abi.training.pace import LOOK_EVERY, SETTLED, Pace
 from abi.training.parallel import Alone, Replica
 from abi.training.watch import Unwatched
 from abi.types import Execution
-
-
-class Kept:
-    """Checkpoints in memory; begins with `first`."""
-
-    def __init__(self, first: bytes | None = None) -> None:
-        self.first, self.all = first, list[bytes]()
-
-    def load(self) -> bytes | None:
-        return self.all[-1] if self.all else self.first
-
-    def save(self, data: bytes) -> None:
-        self.all.append(data)
-
-    def clear(self) -> None:
-        self.all = []
+from tests.abi.training.conftest import Kept
 
 
 class Notes:

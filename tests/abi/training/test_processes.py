@@ -23,6 +23,7 @@ from abi.errors import PlanInfeasible, ProcessLost, WorkspaceError
 from abi.training import loop
 from abi.training.processes import GRACE_S, together
 from abi.training.watch import Unwatched
+from tests.abi.training.conftest import Kept
 
 HERE = Path(__file__).parent
 SOON_S = GRACE_S + 5.0
@@ -66,22 +67,6 @@ def test_a_process_that_fails_is_named_with_what_it_said_not_the_one_that_missed
     with pytest.raises(ProcessLost, match=r"process 2 of them ended by RuntimeError \(mat1 and mat2") as caught:
         _run(faults.broken)
     assert "in broken" in str(caught.value.__cause__)  # its traceback
-
-
-class Kept:
-    """Checkpoints in memory: all that were ever saved."""
-
-    def __init__(self) -> None:
-        self.all: list[bytes] = []
-
-    def load(self) -> bytes | None:
-        return self.all[-1] if self.all else None
-
-    def save(self, data: bytes) -> None:
-        self.all.append(data)
-
-    def clear(self) -> None:
-        self.all = []
 
 
 def test_memory_that_runs_out_in_one_process_halves_the_parts_of_all(

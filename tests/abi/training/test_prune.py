@@ -22,6 +22,7 @@ from abi.training.loop import train
 from abi.training.prune import left_at, stage_at
 from abi.training.watch import Unwatched
 from abi.types import Plan
+from tests.abi.training.conftest import Kept
 
 
 def test_weights_left_by_hand() -> None:
@@ -121,20 +122,6 @@ class _Killer(Unwatched):
             raise _Stop
 
 
-class _Kept:
-    def __init__(self) -> None:
-        self.data: bytes | None = None
-
-    def load(self) -> bytes | None:
-        return self.data
-
-    def save(self, data: bytes) -> None:
-        self.data = data
-
-    def clear(self) -> None:
-        self.data = None
-
-
 @pytest.mark.parametrize(
     ("batch", "epochs", "at", "average"),
     [(20, 8, 15, 0.0), (20, 8, 29, 0.9), (20, 8, 58, 0.0), (20, 8, 58, 0.9), (4, 8, 61, 0.0)],
@@ -146,10 +133,10 @@ def test_killed_and_resumed_is_the_same(toy: Any, batch: int, epochs: int, at: i
     plan = replace(plan, execution=replace(plan.execution, average=average, patience=100, batch_rows=batch))
     config = toy.config(training__checkpoint="0.000001s")
     whole = train(plan, table.train, table.validation, config, seed=3)
-    kept = _Kept()
+    kept = Kept()
     with pytest.raises(_Stop):
         train(plan, table.train, table.validation, config, seed=3, watcher=_Killer(at), checkpoints=kept)
-    assert kept.data is not None
+    assert kept.load() is not None
     resumed = train(plan, table.train, table.validation, config, seed=3, checkpoints=kept)
     assert [line.validation_loss for line in resumed.trained.history] == [
         line.validation_loss for line in whole.trained.history

@@ -191,7 +191,7 @@ def _by_class(
 
 def _roc_auc(codes: Int[np.ndarray, " rows"], positive: Float[np.ndarray, " rows"]) -> Statistic:
     """P(score of a positive > score of a negative) + half of the ties, with row counts as weights."""
-    order = np.argsort(positive, kind="stable")
+    order = np.argsort(positive)  # ties are added up, whichever comes first
     ranked = positive[order]
     starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
     is_positive = (codes[order] == 1).astype(np.float64)

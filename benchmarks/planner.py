@@ -4,7 +4,7 @@
     python benchmarks/planner.py memory --only bert      # configurations whose name has it
     python benchmarks/planner.py solve                   # dividing an envelope: seconds, and how far from the optimum
     python benchmarks/planner.py predict H200.json --device H200      # on any machine,
-    python benchmarks/planner.py measure there.json --predictions H200.json   # on the one that has it,
+    python benchmarks/planner.py measure there.json --predictions H200.json   # on the one that has it; goes on with a file,
     python benchmarks/planner.py compare there.json                   # and both beside each other, on any machine again
 
 `memory`: peak bytes of a training step and of an evaluation, at numbers of rows that were not traced, against the
@@ -23,6 +23,7 @@ import json
 import os
 import time
 import warnings
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -81,10 +82,13 @@ def predict(cluster: Cluster, only: str) -> dict[str, Predicted]:
     return dict(zip([name for name, _ in asked], all_predicted(asked, cluster), strict=True))
 
 
-def measure(cluster: Cluster, only: str, bounds: dict[str, int], limit_s: float | None) -> dict[str, dict[str, Any]]:
-    """What really happens, one by one; at its bound where there is one. What fails is told and left out."""
+def measure(
+    cluster: Cluster, only: str, bounds: dict[str, int], limit_s: float | None, known: Container[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """What really happens, one by one, but for what is known; at its bound where there is one. What fails is told and left out."""
     gpu = cluster.device.kind == "gpu"
-    began, found, asked = time.monotonic(), dict[str, dict[str, Any]](), wanted(only, gpu=gpu)
+    began, found = time.monotonic(), dict[str, dict[str, Any]]()
+    asked = [(name, rows) for name, rows in wanted(only, gpu=gpu) if name not in known]
     for name, rows in asked:
         if limit_s is not None and time.monotonic() - began > limit_s:
             print(f"not measured, as {limit_s:g} s are over: {len(asked) - len(found)} configurations from {name} on")
@@ -256,13 +260,14 @@ def apart(chosen: argparse.Namespace) -> None:
         cluster, measured = here()
         bounds = {}
         if chosen.predictions:
-            known = {name: Predicted(**one) for name, one in json.loads(chosen.predictions.read_text()).items()}
-            bounds = {name: one.accepted_bytes for name, one in known.items()}
+            said = {name: Predicted(**one) for name, one in json.loads(chosen.predictions.read_text()).items()}
+            bounds = {name: one.accepted_bytes for name, one in said.items()}
+        known = json.loads(chosen.file.read_text()) if chosen.file.exists() else {"actual": {}}
         there: dict[str, Any] = {"cluster": cluster.to_json(), "torch": torch.__version__}
         there["calibration"] = None if measured is None else measured.to_json()
         for part in ("actual", "choice", "throughput"):
             if part == "actual":
-                there[part] = measure(cluster, chosen.only, bounds, chosen.limit)
+                there[part] = known[part] | measure(cluster, chosen.only, bounds, chosen.limit, known[part])
             elif part == "choice" and measured is not None:
                 there[part] = run_all(cluster, chosen.choice_limit)
             elif part == "throughput":

@@ -119,10 +119,13 @@ def step_seconds(step: Step, arguments: dict[str, object]) -> float:
 
 
 def fits(training: Training, rows: int, limit_bytes: int) -> bool:
-    """Whether two steps and an evaluation run when the allocator may reserve no more than so many bytes."""
+    """Whether two steps and an evaluation run when the allocator may reserve no more than so many bytes.
+
+    What earlier configurations left in this process is not counted: whoever trains this one has a process for it.
+    """
     emptied()
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total))
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (limit_bytes + torch.cuda.memory_reserved()) / total))
     try:
         with arithmetic(training):
             step = started(training, "cuda")

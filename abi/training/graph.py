@@ -78,7 +78,7 @@ class Graphs:
 
     def _capture(self, index: Tensor, work: Work) -> _Captured | None:
         torch.cuda.synchronize(index.device)
-        torch.cuda.empty_cache()  # what plain steps held is what the graph will hold
+        _without_workspaces()  # the graph takes its own
         random = torch.cuda.default_generators[index.device.index or 0]
         before = random.clone_state()
         graph, own = torch.cuda.CUDAGraph(), index.clone()
@@ -90,6 +90,8 @@ class Graphs:
             self.refused = str(error).splitlines()[0]
             random.graphsafe_set_state(before)  # a broken capture leaves it unusable
             return None
+        finally:
+            _without_workspaces()  # the next graph has them where this one had
         self._pool = graph.pool()
         return _Captured(graph, own)
 
@@ -100,6 +102,12 @@ class Graphs:
             return True
         self.refused = "there is no memory for a graph"
         return False
+
+
+def _without_workspaces() -> None:
+    """Give back what matrix libraries and plain steps hold: each stream has a workspace of its own (torch._inductor.cudagraph_trees does so)."""
+    torch._C._cuda_clearCublasWorkspaces()
+    torch.cuda.empty_cache()
 
 
 def allowed_share(device: torch.device) -> float:

@@ -36,6 +36,7 @@ from abi.training.latency import predict_seconds
 from abi.training.memory import peak_bytes
 from abi.training.mixing import frequency_of
 from abi.training.objective import training_target
+from abi.training.orders import Orders
 from abi.training.out_of_memory import is_out_of_memory, release, revise
 from abi.training.pace import Pace, schedule
 from abi.training.parallel import Alone
@@ -77,6 +78,7 @@ class _State:
     optimizer: torch.optim.Optimizer
     dropping: Dropping
     shuffle: torch.Generator
+    orders: Orders
     progress: Progress
     pace: Pace
     step: Step
@@ -334,6 +336,7 @@ def _begun(
         optimizer=optimizer,
         dropping=dropping,
         shuffle=shuffle,
+        orders=Orders(data, shuffle, ahead=data.target.is_cuda),
         progress=progress,
         pace=Pace(execution.epochs * _steps(data, execution), training_seconds(plan), progress, group.agree),
         step=Step(network, optimizer, dropping, data, plan, kl, group, progress),
@@ -348,8 +351,7 @@ def _epoch(
     state.network.train()
     step.begin()
     steps.begin()
-    order = data.order(state.shuffle).to(data.target.device)
-    for part in order.tensor_split(_steps(data, execution)):
+    for part in state.orders.take().tensor_split(_steps(data, execution)):
         step(part, execution.learning_rate * schedule(progress.share))
         pace.step()
         _drop(state, progress.share, group)
@@ -358,6 +360,7 @@ def _epoch(
         steps.tick()
         if pace.over:
             break
+    state.orders.look_ahead()
     return step.end()
 
 

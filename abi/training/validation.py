@@ -73,8 +73,8 @@ def _predict(network: Network, cells: Cells, task: Task, chunk_rows: int) -> Ten
     network.eval()
     with torch.no_grad():
         parts = [
-            joined(network(cells.take(index.to(_device(network)))), task)
-            for index in torch.split(torch.arange(cells.rows), chunk_rows)
+            joined(network(cells.take(index)), task)
+            for index in torch.split(torch.arange(cells.rows, device=_device(network)), chunk_rows)
         ]
     return torch.cat(parts)
 
@@ -90,8 +90,9 @@ def _plain(prediction: Tensor, task: Task) -> Prediction:
 
 def _norms(network: Network) -> dict[str, float]:
     """L2 norm of each part of the network."""
+    named = [(name.split(".")[0], parameter.detach()) for name, parameter in network.named_parameters()]
+    norms = torch.stack(torch._foreach_norm([parameter for _, parameter in named])).tolist()  # one wait for a GPU
     squares: dict[str, float] = {}
-    for name, parameter in network.named_parameters():
-        part = name.split(".")[0]
-        squares[part] = squares.get(part, 0.0) + float(parameter.detach().square().sum())
+    for (part, _), norm in zip(named, norms, strict=True):
+        squares[part] = squares.get(part, 0.0) + norm**2
     return {part: math.sqrt(value) for part, value in squares.items()}

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy.sparse import csr_array
 
+from abi.errors import UsageError, listed
 from abi.frequency import GROUPS, ClassGroups
 from abi.problem import Task
 
@@ -48,6 +49,14 @@ def primary_metric(task: Task, asked: str = "auto") -> str:
     """The metric that decides: the asked one, or the task's usual one."""
     known = (*METRICS[task], *(BY_FREQUENCY if task in {"binary", "multiclass"} else ()))
     return PRIMARY[task] if asked == "auto" or asked not in known else asked
+
+
+def expect_metric(task: Task, asked: str) -> None:
+    """Raise a UsageError where a task does not have the metric that is asked for."""
+    known = (*METRICS[task], *(BY_FREQUENCY if task in {"binary", "multiclass"} else ()))
+    if asked not in {"auto", *known}:
+        msg = f"Expected a metric of a {task} target for evaluation.metric, got {asked!r}: choose auto, {listed(METRICS[task])}."
+        raise UsageError(msg)
 
 
 def row_loss(task: Task, target: Target, prediction: Prediction) -> Float[np.ndarray, " rows"]:

@@ -12,6 +12,7 @@ from abi.data.infer import expect_media
 from abi.data.infer import pose as pose_problem
 from abi.data.reader import Reader
 from abi.errors import DataError, listed
+from abi.metrics import expect_metric
 from abi.problem import Problem, Role, Snapshot
 from tasks.snapshot import fetch_snapshot
 from tasks.vectors import encoders_of
@@ -26,9 +27,16 @@ if TYPE_CHECKING:
 
 
 def pose(call: Call, snapshot: Snapshot, target: str) -> Problem:
-    """What is to be learned: schema and split, from the snapshot and the settings."""
+    """What is to be learned: schema and split, from the snapshot and the settings.
+
+    Raises:
+        UsageError: a setting does not fit the data.
+        DataError: the data cannot be learned from.
+    """
     train, test = fetch_snapshot(call.ws, snapshot, call.settings.tracking.remote)
-    return pose_problem(snapshot, target, call.settings, train, test)
+    problem = pose_problem(snapshot, target, call.settings, train, test)
+    expect_metric(problem.schema.task, call.settings.evaluation.metric)
+    return problem
 
 
 def open_reader(call: Call, problem: Problem) -> Reader:

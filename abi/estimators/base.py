@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -27,7 +27,7 @@ from abi.errors import DataError, UsageError, listed
 from abi.estimators.chain import retrain
 from abi.estimators.panel import panel
 from abi.families.stored import load
-from abi.metrics import primary_metric
+from abi.metrics import expect_metric, primary_metric
 
 if TYPE_CHECKING:
     from abi.families.family import Model
@@ -93,8 +93,8 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
     def _schema(self) -> Schema:
         return self.plan_.attention.scores.problem.schema
 
-    def _fit(self, rows: pa.Table, target: Shaped[np.ndarray, " rows"], task: str, name: str) -> None:
-        """Learn the numbers `target` from `rows`, which `_read` gave.
+    def _fit(self, rows: pa.Table, target: pa.Array, task: str, name: str) -> None:
+        """Learn `target`, numbers or lists of labels, from `rows`, which `_read` gave.
 
         Raises:
             ValueError: the table, target or a parameter cannot be used; also DataError, UsageError and PlanInfeasible.
@@ -106,7 +106,8 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
             raise DataError(msg)
         while name in self._names:
             name += "_"
-        reader = read_memory(rows.append_column(name, pa.array(target)), name, config, least_rows=LEAST_ROWS)
+        reader = read_memory(rows.append_column(name, target), name, config, least_rows=LEAST_ROWS)
+        expect_metric(reader.problem.schema.task, config.evaluation.metric)
         outcome = retrain(reader, config, self._say)
         kept = outcome.kept
         self.model_, self.trained_, self.plan_, self.rounds_ = outcome.model, kept, kept.plan, outcome.rounds

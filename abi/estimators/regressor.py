@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
@@ -27,7 +28,7 @@ class AttentionBalancedRegressor(RegressorMixin, AttentionBalanced):  # type: ig
         self._expect_target(y)
         name = column_name(y)
         y = validate_data(self, y=y, y_numeric=True)
-        self._fit(self._read(X, reset=True), y.astype(np.float64), "regression", name)
+        self._fit(self._read(X, reset=True), pa.array(y.astype(np.float64)), "regression", name)
         return self
 
     def predict(self, X: Any) -> Float[np.ndarray, " rows"]:  # noqa: N803 - scikit-learn's name

@@ -12,8 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from abi.errors import UsageError
 from abi.frequency import groups_of
-from abi.metrics import BY_FREQUENCY, LOWER_IS_BETTER, METRICS, PRIMARY, primary_metric, row_loss, score, statistics
+from abi.metrics import (
+    BY_FREQUENCY,
+    LOWER_IS_BETTER,
+    METRICS,
+    PRIMARY,
+    expect_metric,
+    primary_metric,
+    row_loss,
+    score,
+    statistics,
+)
 
 REFERENCE: dict[str, dict[str, Callable[[Any, Any], float]]] = {
     "binary": {
@@ -147,6 +158,22 @@ def test_the_primary_metric() -> None:
     assert {task: primary_metric(task) for task in METRICS} == PRIMARY  # type: ignore[arg-type]
     assert primary_metric("binary", "log_loss") == "log_loss"
     assert primary_metric("regression", "roc_auc") == "rmse"
+
+
+@pytest.mark.parametrize(
+    ("task", "asked"),
+    [("regression", "roc_auc"), ("multiclass", "roc_auc"), ("multilabel", "accuracy"), ("binary", "rmse")],
+)
+def test_a_metric_that_a_task_lacks_is_refused(task: Any, asked: str) -> None:
+    with pytest.raises(UsageError, match=f"a {task} target for evaluation.metric, got '{asked}': choose auto, "):
+        expect_metric(task, asked)
+
+
+def test_every_metric_of_a_task_may_be_asked_for() -> None:
+    for task, names in METRICS.items():
+        for name in ("auto", *names):
+            expect_metric(task, name)  # type: ignore[arg-type]
+    expect_metric("binary", "tail_accuracy")
     assert primary_metric("multiclass", "tail_accuracy") == "tail_accuracy"
     assert primary_metric("regression", "tail_accuracy") == "rmse"
     assert primary_metric("multilabel", "roc_auc") == "f1_micro"

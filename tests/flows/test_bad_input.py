@@ -143,6 +143,22 @@ def test_a_test_file_with_other_columns(abi, frame, tmp_path):
         assert "'label'" in answer.sentence or "'size'" in answer.sentence
 
 
+def test_a_metric_that_the_task_lacks(abi, frame, tmp_path):
+    frame().to_csv(tmp_path / "shop.csv", index=False)
+    answer = abi(
+        "run",
+        tmp_path / "shop.csv",
+        "--target",
+        "label",
+        "--set",
+        "evaluation.metric=rmse",
+        "--workspace",
+        tmp_path / "ws",
+    )
+    assert answer.code == 2
+    assert "a binary target for evaluation.metric, got 'rmse': choose auto, roc_auc" in answer.sentence
+
+
 def test_a_test_file_with_an_unknown_class(abi, frame, tmp_path):
     frame().to_csv(tmp_path / "shop.csv", index=False)
     frame().replace({"label": {"yes": "perhaps"}}).to_csv(tmp_path / "later.csv", index=False)

@@ -55,7 +55,7 @@ def expect_metric(task: Task, asked: str) -> None:
     """Raise a UsageError where a task does not have the metric that is asked for."""
     known = (*METRICS[task], *(BY_FREQUENCY if task in {"binary", "multiclass"} else ()))
     if asked not in {"auto", *known}:
-        msg = f"Expected a metric of a {task} target for evaluation.metric, got {asked!r}: choose auto, {listed(METRICS[task])}."
+        msg = f"Expected a metric of a {task} target for evaluation.metric, got {asked!r}: choose {listed(('auto', *METRICS[task]))}."
         raise UsageError(msg)
 
 

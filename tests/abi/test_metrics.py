@@ -165,7 +165,7 @@ def test_the_primary_metric() -> None:
     [("regression", "roc_auc"), ("multiclass", "roc_auc"), ("multilabel", "accuracy"), ("binary", "rmse")],
 )
 def test_a_metric_that_a_task_lacks_is_refused(task: Any, asked: str) -> None:
-    with pytest.raises(UsageError, match=f"a {task} target for evaluation.metric, got '{asked}': choose auto, "):
+    with pytest.raises(UsageError, match=f"a {task} target for evaluation.metric, got '{asked}': choose 'auto', "):
         expect_metric(task, asked)
 
 

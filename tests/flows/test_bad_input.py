@@ -156,7 +156,7 @@ def test_a_metric_that_the_task_lacks(abi, frame, tmp_path):
         tmp_path / "ws",
     )
     assert answer.code == 2
-    assert "a binary target for evaluation.metric, got 'rmse': choose auto, roc_auc" in answer.sentence
+    assert "a binary target for evaluation.metric, got 'rmse': choose 'auto', 'roc_auc'" in answer.sentence
 
 
 def test_a_test_file_with_an_unknown_class(abi, frame, tmp_path):

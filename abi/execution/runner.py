@@ -109,7 +109,8 @@ class Runner:
     def _kept_buffers(self) -> tuple[list[Tensor], list[Tensor]]:
         """Buffers that this step may change, those of the first process in all; and what they hold."""
         if self._moving is not None and self.configuration.parallel == "ddp":
-            _align(self._moving)
+            for tensor in self._moving:
+                distributed.broadcast(tensor, 0)
         if self._moving is not None:
             return self._moving, [tensor.clone() for tensor in self._moving]
         buffers = list(self.module.buffers())
@@ -186,7 +187,10 @@ class Runner:
         assert self.revise is not None
         revise, old = self.revise, self.configuration
         revision = self.peers.decided(lambda: revise(old, short))
-        module = self.module.module if isinstance(self.module, DistributedDataParallel) else self.module
+        module = self.module
+        if isinstance(module, DistributedDataParallel):
+            module._remove_autograd_hooks()  # else, where someone holds it, it goes on sending gradients
+            module = module.module
         if revision.new.checkpointing and not old.checkpointing:
             apply_checkpointing(module)
         self.module = module  # DDP's buckets go before there are new ones
@@ -248,8 +252,6 @@ def running(
         module = built(training.build).to(place)
         if configuration.checkpointing:
             apply_checkpointing(module)
-        if configuration.parallel != "none":
-            _align([*(module.parameters() if configuration.parallel == "fsdp" else ()), *module.buffers()])
         module = _spread(module, configuration)
         optimizer = optimizer_of(training.optimizer, module)
         if configuration.parallel == "fsdp" and isinstance(optimizer, Adafactor):
@@ -260,7 +262,9 @@ def running(
                 each["fused"] = False
         peers = Alone() if configuration.parallel == "none" else Peers.meet()
         revise = Reviser(training, plan if isinstance(plan, ExecutionPlan) else None) if revises else None
-        yield Runner(training, configuration, place, module, optimizer, rank, peers, revise)
+        runner = Runner(training, configuration, place, module, optimizer, rank, peers, revise)
+        del module  # the runner may let it go
+        yield runner
     finally:
         torch.set_float32_matmul_precision(before)
         if group:
@@ -268,23 +272,18 @@ def running(
 
 
 def _spread(module: nn.Module, configuration: Configuration) -> nn.Module:
-    """Over the devices; buffers that a step changes are the runner's, so that no forward pass begins on the link."""
+    """Over the devices; buffers are sent by the runner as a step begins, so that no forward pass waits for the others."""
     if configuration.parallel == "none":
         return module
     if configuration.parallel == "ddp":
-        return cast("nn.Module", DistributedDataParallel(module, broadcast_buffers=False))
+        replicas = DistributedDataParallel(module)
+        replicas.broadcast_buffers = False
+        return cast("nn.Module", replicas)
+    for tensor in [*module.parameters(), *module.buffers()]:  # DDP does this itself
+        distributed.broadcast(tensor.detach(), 0)
     for block in repeated_blocks(module):
         fully_shard(cast("Any", block))
     return cast("nn.Module", fully_shard(cast("Any", module)))
-
-
-def _align(tensors: list[Tensor]) -> None:
-    """What the first process holds, in all."""
-    for tensor in tensors:
-        own = tensor.detach().contiguous()
-        distributed.broadcast(own, 0)
-        if own.data_ptr() != tensor.data_ptr() and not torch.equal(own, tensor):
-            tensor.detach().copy_(own)
 
 
 def _changed(tensors: list[Tensor], before: list[Tensor]) -> list[int]:

@@ -20,7 +20,7 @@ from abi.execution.runner import running
 from abi.execution.step import Training
 from abi.execution.types import Configuration, ExecutionPlan
 
-STEPS, ROWS = 6, 96
+STEPS, ROWS = 6, 384
 SAID = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has none."
 
 

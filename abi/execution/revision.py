@@ -25,7 +25,7 @@ from abi.units import show_bytes
 from abi.values import Value
 
 LESS: Final = 0.95
-"""A prediction that was too low was so by some percents: what comes next takes less of the tensors than this share."""
+"""Where a prediction was too low: what comes next takes at most this share of the tensors."""
 
 
 Rows = Bool[np.ndarray, " configurations"]
@@ -121,11 +121,15 @@ def _checkpointing(question: Question, columns: Columns) -> Rows:
 
 
 def _limit(question: Question, bound: float, room_bytes: int | None) -> int:
-    """Bytes of the device: less than the failed bound by a share of what is not there before any tensor."""
+    """Bytes of the device: what was there, where that explains the failure, else clearly less than the failed bound.
+
+    Less by a share of what is not taken before any tensor is.
+    """
     device = question.cluster.device
+    if room_bytes is not None and device.context_bytes + room_bytes < bound:
+        return min(question.memory_limit, device.context_bytes + room_bytes)
     before = device.context_bytes + question.kept_bytes + device.segments_bytes
-    limit = min(question.memory_limit, int(before + LESS * (bound - before)))
-    return limit if room_bytes is None else min(limit, device.context_bytes + room_bytes)
+    return min(question.memory_limit, int(before + LESS * (bound - before)))
 
 
 def _order(

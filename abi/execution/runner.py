@@ -130,7 +130,9 @@ class Runner:
                     for name, tensor in own.items()
                 }
                 with self._sending(last):
-                    with self._autocast():  # its copies of the weights are given back before the backward pass, as traced
+                    with (
+                        self._autocast()
+                    ):  # its copies of the weights are given back before the backward pass, as traced
                         loss = self.training.loss(call(self.module, part), part) / chosen.accumulation
                     total += loss.detach()
                     if last and self._sends:
@@ -189,7 +191,8 @@ class Runner:
         revision = self.peers.decided(lambda: revise(old, short))
         module = self.module
         if isinstance(module, DistributedDataParallel):
-            module._remove_autograd_hooks()  # else, where someone holds it, it goes on sending gradients
+            # else, where someone holds it, it goes on sending gradients
+            module._remove_autograd_hooks()  # type: ignore[no-untyped-call]  # torch does not annotate it
             module = module.module
         if revision.new.checkpointing and not old.checkpointing:
             apply_checkpointing(module)
@@ -287,7 +290,9 @@ def _spread(module: nn.Module, configuration: Configuration) -> nn.Module:
 
 
 def _changed(tensors: list[Tensor], before: list[Tensor]) -> list[int]:
-    return [n for n, (now, was) in enumerate(zip(tensors, before, strict=True)) if not torch.equal(now.to(was.device), was)]
+    return [
+        n for n, (now, was) in enumerate(zip(tensors, before, strict=True)) if not torch.equal(now.to(was.device), was)
+    ]
 
 
 def _put_back(tensors: list[Tensor], before: list[Tensor]) -> None:

@@ -28,11 +28,11 @@ class InBackward(torch.autograd.Function):
     """Runs out of memory where gradients are computed."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004 - as torch calls it
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         return x.clone()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         raise torch.OutOfMemoryError(SAID)
 
 
@@ -48,7 +48,7 @@ class Short(nn.Module):
         self.register_buffer("constant", torch.ones(3))
         self.call, self.where = call, where
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the batch names it
+    def forward(self, input: Tensor) -> Tensor:
         fails = self.call == 0 and self.training
         self.call -= 1
         self.sum += input.sum(0)  # type: ignore[operator]  # however it is cut, each row once

@@ -90,7 +90,9 @@ def test_devices_share_the_model_where_nothing_else_fits_and_it_may_be_shared(ma
     failed = replace(WHOLE, devices=2, parallel="ddp", micro_batch=24)
     found = revised(made.question(2), failed, short(60))
     assert (found.new.devices, found.new.parallel, found.new.checkpointing) == (2, "fsdp", True)
-    with pytest.raises(PlanInfeasible, match=rf"within 160 MiB after 2 x DDP, .* ran out of memory \({SAID}\), got none"):
+    with pytest.raises(
+        PlanInfeasible, match=rf"within 160 MiB after 2 x DDP, .* ran out of memory \({SAID}\), got none"
+    ):
         revised(made.question(2, sharded=False), failed, short(60))
 
 

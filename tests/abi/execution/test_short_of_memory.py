@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -57,7 +58,7 @@ def test_without_a_plan_the_micro_batch_is_halved(whole: dict[str, Any]) -> None
 class Narrow(Short):
     """No more than so many rows at a time, unless their activations are computed again."""
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         again = "forward" in self.blocks[0].__dict__
         if len(input) > (128 if again else 3) and self.training:
             raise torch.OutOfMemoryError(SAID)
@@ -66,7 +67,9 @@ class Narrow(Short):
 
 def test_it_is_revised_until_it_fits_by_checkpointing_too(whole: dict[str, Any]) -> None:
     plan = planned(1, 384)
-    slow = replace(plan.cluster.device, launch_s=1e-2)  # small parts wait for the host longer than computing again takes
+    slow = replace(
+        plan.cluster.device, launch_s=1e-2
+    )  # small parts wait for the host longer than computing again takes
     plan = replace(plan, cluster=replace(plan.cluster, device=slow))
     with running(training().changed(build=Narrow), plan) as runner:
         losses = [runner.step({"input": batch}) for batch in batches()]
@@ -80,7 +83,7 @@ def test_it_is_revised_until_it_fits_by_checkpointing_too(whole: dict[str, Any])
 
 def test_what_cannot_be_mended_is_one_sentence() -> None:
     class Greedy(torch.optim.SGD):
-        def step(self, closure: Any = None) -> Any:  # noqa: ARG002
+        def step(self, closure: Any = None) -> Any:
             raise torch.OutOfMemoryError(SAID)
 
     given = training().changed(optimizer=lambda parameters: Greedy(parameters, lr=0.1))
@@ -96,7 +99,7 @@ def test_what_cannot_be_mended_is_one_sentence() -> None:
 
 def test_other_errors_and_measured_runs_are_not_revised() -> None:
     class Wrong(Short):
-        def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
             return self.last(input)
 
     with running(training().changed(build=Wrong), planned(1, 192)) as runner, pytest.raises(RuntimeError, match="mat1"):
@@ -150,7 +153,9 @@ def test_where_processes_cannot_agree_all_end_with_a_sentence(free_port: Any) ->
     done = torchrun([{**CASE, "micro_batch": 96, "rank": 1, "call": 5, "where": "backward"}], free_port())
     assert done.returncode != 0
     assert time.monotonic() - began < 100
-    assert "Expected memory for 2 x DDP, float32, micro-batch 96 x 2, got in the backward pass that sends" in done.stdout
+    assert (
+        "Expected memory for 2 x DDP, float32, micro-batch 96 x 2, got in the backward pass that sends" in done.stdout
+    )
     assert "go on from your last checkpoint as 2 x DDP, float32, micro-batch 64 x 3" in done.stdout
 
 
@@ -196,5 +201,42 @@ def test_a_processor_whose_memory_really_ends(tmp_path: Path) -> None:
     script = tmp_path / "scarce.py"
     script.write_text(SCARCE)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(["", *sys.path])}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False, env=environment)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+OURS = """
+import torch
+from tests.abi.execution.short_of_memory import SAID
+
+class Once(torch.nn.Linear):
+    failed = False
+
+    def forward(self, x):
+        if self.training and torch.is_grad_enabled() and type(x) is torch.Tensor and x.shape[0] > 100 and not Once.failed:
+            Once.failed = True
+            raise torch.OutOfMemoryError(SAID)
+        return super().forward(x)
+
+def build():
+    return torch.nn.Sequential(Once(128, 64), torch.nn.Tanh(), torch.nn.Linear(64, 1))
+
+def batches():
+    return [{"x": torch.randn(256, 128)} for _ in range(3)]
+"""
+
+
+def test_the_script_of_the_readme_runs(tmp_path: Path) -> None:
+    (script,) = re.findall(r"```python\n(# train.py\n.*?)```", (HERE.parents[2] / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "mypackage.py").write_text(OURS)
+    (tmp_path / "train.py").write_text(script.replace('"2xL4"', '"cpu"').replace('"cuda"', '"cpu"'))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(["", *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "train.py"], capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path, env=environment
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.fullmatch(
+        r"CUDA out of memory.*; one device, .* was to take .*, and one device, .* within .*\n", done.stdout
+    )

@@ -10,6 +10,7 @@ import torch
 
 from abi.devices.request import described_cluster
 from abi.errors import PlanInfeasible
+from abi.execution.out_of_memory import is_out_of_memory
 from abi.execution.search import enumerate_all
 from abi.families.network import Network
 from abi.outcomes import Revision
@@ -18,7 +19,6 @@ from abi.planning.family import plan_family
 from abi.planning.figures import machine_of
 from abi.training import loop
 from abi.training.loop import train
-from abi.execution.out_of_memory import is_out_of_memory
 from abi.types import Envelope
 from tests.abi.training.conftest import Kept
 
@@ -108,9 +108,7 @@ def on_l4(toy: Any) -> Any:
     table = toy.table("binary", rows=320)
     config = toy.config(training__device="auto", training__precision="float32", training__checkpoint="1us")
     machine = machine_of(described_cluster("L4", 1, {}, "1xL4"), "float32", None)
-    plan = plan_family(
-        toy.attention(table.problem), Envelope(), config, machine, train_rows=240, validation_rows=80
-    )
+    plan = plan_family(toy.attention(table.problem), Envelope(), config, machine, train_rows=240, validation_rows=80)
     execution = replace(
         plan.execution, device="cpu", dropout=0.0, batch_rows=128, micro_batch=128, epochs=2, patience=9, steps=4
     )

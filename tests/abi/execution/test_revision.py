@@ -65,14 +65,16 @@ def test_more_room_than_was_predicted_explains_nothing(made: Any) -> None:
 
 def test_it_comes_to_an_end_and_keeps_batch_and_arithmetic(made: Any) -> None:
     question, seen = made.question(2, global_batch=48, device={"memory_bytes": 8000 * MIB}), list[Configuration]()
-    at, steps = search(question).configuration(int(search(question).order[0])), 0
-    bounds = []
+    first = search(question)
+    seen.append(first.configuration(int(first.order[0])))
+
+    def on() -> None:
+        while len(seen) < 200:
+            seen.append(revised(question, seen[-1], short()).new)
+
     with pytest.raises(PlanInfeasible, match=r"Expected a configuration of the same global batch within .*free memory"):
-        while steps < 200:
-            found = revised(question, at, short())
-            seen.append(found.new)
-            bounds.append(_bound(question, found.new))
-            at, steps = found.new, steps + 1
+        on()
+    bounds = [_bound(question, each) for each in seen]
     assert len(seen) > 3
     assert bounds == sorted(set(bounds), reverse=True)
     assert {c.micro_batch * c.accumulation * c.devices for c in seen} == {48}

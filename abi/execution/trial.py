@@ -77,7 +77,7 @@ def trial(training: Training, plan: ExecutionPlan, *, steps: int = STEPS, time_l
 def _run(training: Training, choice: Configuration, device: str, row_bytes: int, steps: int) -> Trial:
     torch.manual_seed(0)
     rows = choice.micro_batch * choice.accumulation
-    with running(training.changed(checkpointing=False), choice, device) as runner:  # the runner applies it
+    with running(training.changed(checkpointing=False), choice, device, revises=False) as runner:  # it applies it
         arguments = training.batch.make(rows)
         runner.step(arguments)
         with metered(device) as meter:
@@ -104,7 +104,7 @@ def _allocated(training: Training, choice: Configuration, rows: int, row_bytes: 
     """
 
     def run(enter: Enter) -> None:
-        with running(training.changed(checkpointing=False), choice, "cpu") as runner:
+        with running(training.changed(checkpointing=False), choice, "cpu", revises=False) as runner:
             arguments = training.batch.make(rows)
             runner.step(arguments)
             enter("forward")

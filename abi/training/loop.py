@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from abi.execution.meter import Steps, metered
+from abi.execution.out_of_memory import Shortage, first_line, is_out_of_memory, release, room_bytes
 from abi.families.alignment import begin_alignment
 from abi.families.artifact import Model, compact
 from abi.families.begin import begin
@@ -37,7 +38,7 @@ from abi.training.memory import peak_bytes
 from abi.training.mixing import frequency_of
 from abi.training.objective import training_target
 from abi.training.orders import Orders
-from abi.training.out_of_memory import is_out_of_memory, release, revise
+from abi.training.out_of_memory import revise
 from abi.training.pace import Pace, schedule
 from abi.training.parallel import Alone
 from abi.training.processes import together
@@ -146,8 +147,12 @@ def train(
             assert fitted is not None
             return replace(fitted, trained=replace(fitted.trained, plan=plan, revisions=tuple(revisions)))
         own_rows = -(-min(execution.batch_rows, len(train)) // count)
-        execution, revision = revise(execution, own_rows, last_epoch(checkpoints), failed)
+        # of processes of their own nobody is left to ask
+        short = Shortage(said=first_line(failed), room_bytes=room_bytes(execution.device) if count == 1 else None)
+        failed = None
         release(execution.device)
+        running, epoch = replace(plan, execution=execution), last_epoch(checkpoints)
+        execution, revision = revise(running, own_rows, epoch, short, kl=config.attention.kl, processes=count)
         revisions.append(revision)
         watcher.revised(revision)
 

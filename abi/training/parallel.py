@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
-from abi.training.out_of_memory import is_out_of_memory
+from abi.execution.out_of_memory import is_out_of_memory
 from abi.types import Execution
 
 TIMEOUT_S: Final = 600.0

@@ -196,7 +196,7 @@ def _member(rank: int, count: int, device: str, folder: Path, pipe: Connection) 
     except AbiError as error:
         tell("error", error)
     except Exception as error:
-        from abi.training.out_of_memory import is_out_of_memory  # noqa: PLC0415 - torch is there by now
+        from abi.execution.out_of_memory import is_out_of_memory  # noqa: PLC0415 - torch is there by now
         from abi.training.parallel import PeersLost  # noqa: PLC0415
 
         said = clip((str(error).strip().splitlines() or [""])[0].rstrip("."), SHOWN)

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from abi.execution.out_of_memory import is_out_of_memory, release
 from abi.execution.recorder import Recorder, Recording
 from abi.execution.target import Target
 from abi.families.alignment import alignment_loss
@@ -27,7 +28,6 @@ from abi.families.network import Cells, Network
 from abi.problem import Task
 from abi.resources import Held, Part, Stage, StageMemory, StepProfile, Work
 from abi.training.memory import bytes_of
-from abi.training.out_of_memory import is_out_of_memory, release
 from abi.types import Execution
 from abi.units import six_digits
 

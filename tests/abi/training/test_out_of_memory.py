@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 import torch
 
+from abi.devices.request import described_cluster
 from abi.errors import PlanInfeasible
+from abi.execution.out_of_memory import is_out_of_memory
+from abi.execution.search import enumerate_all
 from abi.families.network import Network
+from abi.outcomes import Revision
+from abi.planning.again import question_again, running_in
+from abi.planning.family import plan_family
+from abi.planning.figures import machine_of
+from abi.training import loop
 from abi.training.loop import train
-from abi.training.out_of_memory import is_out_of_memory
+from abi.types import Envelope
 from tests.abi.training.conftest import Kept
 
 
@@ -92,6 +100,68 @@ def test_one_row_that_does_not_fit_is_the_end(toy: Any, scarce: Any) -> None:
     scarce(0)
     with pytest.raises(PlanInfeasible, match="memory on cpu for a step of one row"):
         run(toy)
+
+
+@pytest.fixture(scope="module")
+def on_l4(toy: Any) -> Any:
+    """A plan for a described L4, whose steps of 128 rows this processor does at once; its table and settings."""
+    table = toy.table("binary", rows=320)
+    config = toy.config(training__device="auto", training__precision="float32", training__checkpoint="1us")
+    machine = machine_of(described_cluster("L4", 1, {}, "1xL4"), "float32", None)
+    plan = plan_family(toy.attention(table.problem), Envelope(), config, machine, train_rows=240, validation_rows=80)
+    execution = replace(
+        plan.execution, device="cpu", dropout=0.0, batch_rows=128, micro_batch=128, epochs=2, patience=9, steps=4
+    )
+    return replace(plan, execution=execution), table, config
+
+
+def test_a_plan_for_devices_is_traced_again_and_takes_the_largest_part_that_fits(
+    on_l4: Any, scarce: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There was room for the bound of 16 rows and a little more: halves would have been tried three times."""
+    plan, table, config = on_l4
+    running = running_in(plan, 1, 128)
+    assert running is not None
+    question = question_again(plan, running, config.attention.kl)
+    columns = enumerate_all(question)
+    bounds = dict(zip(columns.micro_batch.tolist(), columns.memory_bound.tolist(), strict=True))
+    assert bounds[16] < bounds[32] < bounds[128]
+    room = int((bounds[16] + bounds[32]) / 2 - question.cluster.device.context_bytes)
+    monkeypatch.setattr(loop, "room_bytes", lambda _: room)
+    scarce(20)
+    trained = train(plan, table.train, table.validation, config, seed=0).trained
+    (revision,) = trained.revisions
+    assert (revision.micro_batch_before, revision.micro_batch, revision.epoch) == (128, 16, 0)
+    assert revision.reason.startswith("CUDA out of memory. Tried to allocate 2.00 GiB; one device, ")
+    assert ", micro-batch 16 x 8 is the best of 5 within" in revision.reason
+    assert trained.plan == plan
+    again = replace(plan, execution=replace(plan.execution, micro_batch=16))
+    assert train(again, table.train, table.validation, config, seed=0).trained.artifact == trained.artifact
+
+
+def test_where_the_trace_knows_of_nothing_parts_are_halved(
+    on_l4: Any, scarce: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, table, config = on_l4
+    monkeypatch.setattr(loop, "room_bytes", lambda _: 0)
+    scarce(40)
+    trained = train(plan, table.train, table.validation, config, seed=0).trained
+    assert [(r.micro_batch_before, r.micro_batch) for r in trained.revisions] == [(128, 64), (64, 32)]
+    assert trained.revisions[0].reason == "CUDA out of memory. Tried to allocate 2.00 GiB"
+
+
+def test_how_a_plan_runs_now(on_l4: Any) -> None:
+    plan, _, _ = on_l4
+    part = running_in(plan, 1, 20)
+    assert part is not None
+    assert (part.micro_batch, part.accumulation, part.devices, part.parallel) == (32, 4, 1, "none")
+    assert running_in(plan, 2, 20) is None  # it has one device
+    assert running_in(replace(plan, execution_plan=None), 1, 20) is None
+
+
+def test_records_of_before_are_read() -> None:
+    old = {"epoch": 2, "micro_batch": 32, "micro_batch_before": 64, "reason": "CUDA out of memory"}
+    assert Revision.from_json(old).to_json() == old
 
 
 def test_other_errors_are_no_lack_of_memory() -> None:

@@ -47,8 +47,7 @@ def room_bytes(device: str | torch.device) -> int | None:
     if place.type != "cuda":
         return None
     free, total = torch.cuda.mem_get_info(place)
-    share = int(torch.cuda.get_per_process_memory_fraction(place) * total)
-    return min(free + torch.cuda.memory_reserved(place), share)
+    return min(free + torch.cuda.memory_reserved(place), int(total * _allowed_share(place)))
 
 
 def release(device: str | torch.device) -> None:
@@ -56,3 +55,9 @@ def release(device: str | torch.device) -> None:
     gc.collect()
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
+
+
+def _allowed_share(device: torch.device) -> float:
+    """Of the GPU's memory, to this process."""
+    asked = getattr(torch.cuda, "get_per_process_memory_fraction", None)  # since torch 2.9 or later
+    return 1.0 if asked is None else float(asked(device))

@@ -14,6 +14,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from abi.execution.out_of_memory import room_bytes
+
 WARM: Final = 3
 """Steps that run operator by operator first, for each number of rows: libraries choose kernels and take workspace."""
 SIZES: Final = 4
@@ -96,8 +98,8 @@ class Graphs:
         return _Captured(graph, own)
 
     def _room(self, device: torch.device) -> bool:
-        free, total = torch.cuda.mem_get_info(device)
-        room = min(free + torch.cuda.memory_reserved(device), int(total * allowed_share(device)))
+        room = room_bytes(device)
+        assert room is not None
         if 2 * torch.cuda.max_memory_allocated(device) <= min(room, self._limit or room):
             return True
         self.refused = "there is no memory for a graph"
@@ -108,9 +110,3 @@ def _without_workspaces() -> None:
     """Give back what matrix libraries and plain steps hold: each stream has a workspace of its own (torch._inductor.cudagraph_trees does so)."""
     torch._C._cuda_clearCublasWorkspaces()
     torch.cuda.empty_cache()
-
-
-def allowed_share(device: torch.device) -> float:
-    """Of the GPU's memory, to this process."""
-    asked = getattr(torch.cuda, "get_per_process_memory_fraction", None)  # since torch 2.9 or later
-    return 1.0 if asked is None else float(asked(device))

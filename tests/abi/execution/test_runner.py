@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from torch import nn
 
 from abi.errors import UsageError
 from abi.execution.batch import parse_batch
-from abi.execution.runner import running
+from abi.execution.plan import plan_module
+from abi.execution.runner import Runner, running
 from abi.execution.step import Training
-from abi.execution.types import Configuration
+from abi.execution.types import Configuration, ExecutionPlan
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 ALONE = {"devices": 1, "parallel": "none", "arithmetic": "float32", "checkpointing": False, "micro_batch": 24,
@@ -87,3 +90,54 @@ def test_shards_are_refused_to_an_optimizer_of_whole_matrices(free_port: Any, mo
     with pytest.raises(UsageError, match="for FSDP, got Adafactor"), running(training, chosen):
         pass
     assert not torch.distributed.is_initialized()
+
+
+def wide() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(256, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 1))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+class TestOnGpu:
+    ROWS = 32768
+    """Whose activations take 2 GiB; the module with AdamW takes 0.3 GiB."""
+    ROOM = 2**30
+
+    def losses(self, configuration: Configuration | ExecutionPlan) -> tuple[list[float], Runner]:
+        training = Training(build=wide, batch=parse_batch("input=f32[B,256]"))
+        rows = torch.randn(self.ROWS, 256, generator=torch.Generator().manual_seed(1))
+        with running(training, configuration, "cuda") as runner:
+            return [runner.step({"input": rows}) for _ in range(4)], runner
+
+    @pytest.fixture
+    def limited(self) -> Iterator[None]:
+        """This process may have a GiB."""
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction(self.ROOM / torch.cuda.get_device_properties(0).total_memory)
+        yield
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+
+    @pytest.fixture(scope="class")
+    def expected(self) -> list[float]:
+        found, runner = self.losses(Configuration(**{**ALONE, "micro_batch": self.ROWS}))
+        assert runner.revisions == []
+        return found
+
+    def test_memory_that_runs_out_is_a_smaller_micro_batch(self, expected: list[float], limited: None) -> None:
+        found, runner = self.losses(Configuration(**{**ALONE, "micro_batch": self.ROWS}))
+        assert found == pytest.approx(expected, rel=1e-4)
+        micro = [r.new.micro_batch for r in runner.revisions]
+        assert micro == [self.ROWS // 2 ** (i + 1) for i in range(len(micro))]
+        assert micro
+        assert all("CUDA out of memory" in r.reason for r in runner.revisions)
+
+    def test_a_plan_is_solved_again_within_the_room_that_was_there(self, expected: list[float], limited: None) -> None:
+        plan = plan_module(wide, "input=f32[B,256]", {"memory": "60GiB"}, "1xH200", global_batch=self.ROWS, steps=10)
+        assert plan.configuration.micro_batch == self.ROWS
+        found, runner = self.losses(plan)
+        assert found == pytest.approx(expected, rel=5e-3)  # in tf32
+        assert len(runner.revisions) <= 2
+        assert "within" in runner.revisions[0].reason

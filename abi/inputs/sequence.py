@@ -120,12 +120,12 @@ def encode(codes: Codes, words: Words, length: int) -> SequenceRows:
     place = {word: row for row, word in enumerate(words.words, EXTRA_ROWS)}
     used, number = np.unique(codes.codes, return_inverse=True)
     texts = [codes.values[i] for i in used if i >= 0]
-    missing = len(used) - len(texts)  # -1 is the least
+    number = number.astype(np.int64) - (len(used) - len(texts))  # -1 is the least
     found = np.full((len(texts) + 1, length), PADDING, np.int32)
     for row, text in zip(found, texts, strict=False):
         known = [place.get(word, UNKNOWN) for word in words_in(text)[:length]]
         row[: len(known)] = known
-    return SequenceRows(torch.from_numpy(number.astype(np.int64) - missing), torch.from_numpy(found))
+    return SequenceRows(torch.from_numpy(np.where(number < 0, len(texts), number)), torch.from_numpy(found))
 
 
 class SequenceEncoder(nn.Module):

@@ -8,7 +8,7 @@ from typing import Literal
 from abi.values import Floats, Late, Value
 
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
-Kind = Literal["numeric", "categorical", "boolean", "text", "embedding", "region"]
+Kind = Literal["numeric", "categorical", "boolean", "text", "embedding", "sequence", "region"]
 Medium = Literal["image", "audio"]
 Role = Literal["train", "validation", "test", "taught"]
 """What rows are for; the taught ones are those of training and validation together."""
@@ -98,11 +98,19 @@ class Pretrained(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reading(Value):
+    """How a trained encoder reads a text in order: its first `length` words; the sample showed `known` distinct ones."""
+
+    length: int
+    known: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Feature(Value):
     """A thing that attention can be given to: a column, a part of a date column, what an encoder makes of a column, a region.
 
     A text's `mention` is the column whose value is marked in it (`abi.data.mentions`). `place` is a region's number in its
-    `Grid`, row by row.
+    `Grid`, row by row. `words` are there where a text is read as a sequence.
     """
 
     name: str
@@ -114,11 +122,12 @@ class Feature(Value):
     encoder: Late[Pretrained | None] = None
     mention: Late[str | None] = None
     place: Late[int | None] = None
+    words: Late[Reading | None] = None
 
     @property
     def of_text(self) -> bool:
-        """Whether it is made of texts: their terms, or what a pretrained encoder makes of them."""
-        return self.kind == "text" or (self.kind == "embedding" and not self.of_sight)
+        """Whether it is made of texts: their terms, their words in order, or what a pretrained encoder makes of them."""
+        return self.kind in ("text", "sequence") or (self.kind == "embedding" and not self.of_sight)
 
     @property
     def of_sight(self) -> bool:

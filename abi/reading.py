@@ -93,6 +93,8 @@ class DataConfig(Section):
     """Kinds that replace the inferred ones, per column."""
     encoders: dict[str, Annotated[EncoderConfig, BeforeValidator(_folder)]] = Field(default_factory=dict)
     """Pretrained encoders of columns of text or images: a folder, or path, pooling, max_tokens and embed, per column."""
+    sequences: Literal["all"] | tuple[str, ...] = Field(default=(), exclude_if=lambda names: names == ())
+    """Text columns that a network also reads word after word, by a small convolution that is trained with it; "all" are all of them."""
     mentions: Literal["auto"] | dict[str, str] = "auto"
     """Per text column, the column whose value is marked where it stands in the text; "auto" finds them, {} is none."""
     task: Literal["auto", "binary", "multiclass", "multilabel", "regression"] = "auto"

@@ -277,7 +277,8 @@ class FeatureCapacity(Value):
     `shared` are the rows that all other values of a category share by their profile. Of a text's table (`rows` x
     `width`) only `entries` cells are parameters; training starts with `start_entries` and drops the least useful ones.
     `decay` multiplies the weight decay of what reads the feature's embedding. A region's embedding is added to those of
-    the other regions of `grid`, its media column; its width is channels of the last stage.
+    the other regions of `grid`, its media column; its width is channels of the last stage. A text that is read as a
+    sequence is read for so many words (`length`).
     """
 
     feature: str
@@ -291,6 +292,7 @@ class FeatureCapacity(Value):
     start_entries: int = 0
     decay: float = 1.0
     grid: Late[str | None] = None
+    length: Late[int | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from abi.families.artifact import Model
 from abi.families.network import Network
 from abi.inputs.categorical import EXTRA_ROWS
+from abi.inputs.sequence import EXTRA_ROWS as EXTRA_WORDS
 
 Table = Float[Tensor, "_ _"]
 
@@ -43,6 +44,7 @@ def _features(old: Model, new: Model) -> Iterator[int]:
         for value, target in rows[1][name].items():
             if value in rows[0][name]:
                 yield _overlap(rows[0][name][value], target)
+    yield from _sequences(old, new)
     for name in places[0].keys() & places[1].keys():
         new.network.attention.offset[places[1][name]] = old.network.attention.offset[places[0][name]]
         yield 1
@@ -84,6 +86,26 @@ def _categories(model: Model) -> dict[str, dict[str | int, Table]]:
             found[given.feature] = {name: table.data[first + i : first + i + 1] for i, name in enumerate(names)}
             first += len(names)
     return found
+
+
+def _sequences(old: Model, new: Model) -> Iterator[int]:
+    """Texts that are read in order, where both have the same width: convolutions, and the rows of words that both know."""
+    before = {c.feature: (c, e) for (_, c), e in zip(old.network.places.sequence, old.network.sequences, strict=True)}
+    for (_, given), target in zip(new.network.places.sequence, new.network.sequences, strict=True):
+        own, source = before.get(given.feature, (given, None))
+        if source is None or own.width != given.width:
+            continue
+        known = old.blueprint.preparation.words_of(given.feature).words
+        place = {word: row for row, word in enumerate(known, EXTRA_WORDS)}
+        words = new.blueprint.preparation.words_of(given.feature).words
+        rows = [(place[word], row) for row, word in enumerate(words, EXTRA_WORDS) if word in place]
+        here, there = torch.tensor([(i, i) for i in range(EXTRA_WORDS)] + rows).T
+        table = target.get_parameter("table.weight")
+        table[there] = source.get_parameter("table.weight")[here]
+        yield len(here) * table.shape[1]
+        for name, tensor in target.named_parameters():
+            if name.startswith("windows"):
+                yield _overlap(source.get_parameter(name), tensor)
 
 
 def _interpolated(source: Table, target: Table, old: np.ndarray, new: np.ndarray) -> int:

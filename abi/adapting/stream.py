@@ -150,8 +150,12 @@ def infer(stream: Stream, rows: Int64[np.ndarray, " chosen"], config: Config, be
     Raises:
         DataError: they say nothing, and nothing was known.
     """
-    # of two values there may be more by now
-    kept = () if before is None else (f for f in before.features if f.part is None and f.kind != "boolean")
+    # of two values there may be more by now; a sequence is read of a text
+    kept = (
+        ()
+        if before is None
+        else (f for f in before.features if f.part is None and f.kind not in ("boolean", "sequence"))
+    )
     kinds = {**stream.kinds, **{f.column: f.kind for f in kept}, **config.data.columns}
     task = "regression" if stream.numeric else "multiclass"
     data = config.data.model_copy(update={"columns": kinds, "task": task})

@@ -14,6 +14,7 @@ from abi.data.columns import date_part
 from abi.data.encoder_folder import describe
 from abi.data.files import MOSTLY, is_path
 from abi.data.table import ColumnProfile
+from abi.data.words import reading_of
 from abi.errors import UsageError, clip
 from abi.problem import DatePart, Feature, Kind, SetAside
 
@@ -113,6 +114,28 @@ def encoded_feature(column: ColumnProfile, encoder: EncoderConfig, rows: int, ta
         distinct=column.distinct,
         missing_share=column.nulls / rows,
         encoder=found,
+    )
+
+
+def sequence_feature(column: ColumnProfile, sample: pa.Array, rows: int, taken: set[str]) -> Feature:
+    """A column of text as a sequence of words: a feature beside its terms.
+
+    Args:
+        column: its profile, over all rows.
+        sample: its values in the table's sample.
+        rows: rows of the table.
+        taken: column names that it must not be named as.
+    """
+    name = f"{column.name}:sequence"
+    while name in taken:
+        name += "_"
+    return Feature(
+        name=name,
+        column=column.name,
+        kind="sequence",
+        distinct=column.distinct,
+        missing_share=column.nulls / rows,
+        words=reading_of(spelled.labels(sample.drop_null()).dictionary.to_pylist()),
     )
 
 

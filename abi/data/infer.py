@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from abi.data import media
 from abi.data.derive import ask_derivation, derive_tables, kinds_of
-from abi.data.features import encoded_feature, features_of
+from abi.data.features import encoded_feature, features_of, sequence_feature
 from abi.data.mentions import with_mentions
 from abi.data.mirrors import with_mirrors
 from abi.data.order import choose_split
@@ -74,6 +74,10 @@ def infer_schema(
         expect_name(table, name, "column (in data.columns)")
     for name in config.encoders:
         expect_name(table, name, "column (in data.encoders)")
+    for name in () if config.sequences == "all" else config.sequences:
+        expect_name(table, name, "column (in data.sequences)")
+        if name == target:
+            raise _no_text(name, "the target")
     held = table.column(target).media
     if held is not None:
         msg = f"Expected labels or numbers in the target {clip(target)!r}, got {NOUNS[held.medium]}: choose another column."
@@ -128,6 +132,13 @@ def _features(
                 aside.append(found)
         else:
             features.extend(found)
+        if isinstance(found, SetAside) or found[0].kind != "text":
+            if column.name in config.sequences:
+                raise _no_text(
+                    column.name, f"one that {found.reason}" if isinstance(found, SetAside) else f"a {found[0].kind} one"
+                )
+        elif config.sequences == "all" or column.name in config.sequences:
+            features.append(sequence_feature(column, sample.column(i).combine_chunks(), table.rows, names))
         if encoder is not None:
             features.append(encoded_feature(column, encoder, table.rows, names))
     if not features:
@@ -137,6 +148,12 @@ def _features(
         msg = f"Expected a column to learn from, got none: {reasons}. Give more columns, or set their kinds in data.columns."
         raise DataError(msg)
     return with_mentions(features, sample, config.mentions), tuple(aside), tuple(grids)
+
+
+def _no_text(name: str, got: str) -> UsageError:
+    return UsageError(
+        f"Expected columns of free text in data.sequences, got {clip(name)!r}, {got}: name a column of text, or set its kind to text in data.columns."
+    )
 
 
 def expect_media(schema: Schema, table: Tabular, place: object) -> None:

@@ -55,16 +55,22 @@ def with_mentions(
         UsageError: a named column is not a text, or no feature comes from the mentioned one.
     """
     if isinstance(settings, str):
-        return tuple(_found(feature, features, sample) for feature in features)
+        return _in_order_too([_found(feature, features, sample) for feature in features])
     whole = {f.column for f in features if f.name == f.column and f.kind != "numeric"}
     texts = {f.column for f in features if f.kind == "text"}
     for text, mention in settings.items():
         if text not in texts or mention not in whole or text == mention:
             msg = f"Expected a column of text and another one that it mentions in data.mentions, got {clip(text)!r} and {clip(mention)!r}: set their kinds in data.columns, or leave that entry out."
             raise UsageError(msg)
-    return tuple(
-        replace(f, mention=settings[f.column]) if f.kind == "text" and f.column in settings else f for f in features
+    return _in_order_too(
+        [replace(f, mention=settings[f.column]) if f.kind == "text" and f.column in settings else f for f in features]
     )
+
+
+def _in_order_too(features: Sequence[Feature]) -> tuple[Feature, ...]:
+    """A text that is read as a sequence is the same text as that of its terms."""
+    found = {f.column: f.mention for f in features if f.kind == "text"}
+    return tuple(replace(f, mention=found.get(f.column)) if f.kind == "sequence" else f for f in features)
 
 
 def _found(feature: Feature, features: Sequence[Feature], sample: pa.Table) -> Feature:

@@ -49,7 +49,7 @@ class Alikeness:
 def alikeness(table: Tabular, schema: Schema) -> Alikeness:
     """Look at up to three stretches of 8,192 neighbouring rows, at the start, in the middle and at the end of the table."""
     plain = tuple(
-        f for f in schema.features if f.kind not in ("region", "embedding")
+        f for f in schema.features if f.kind not in ("region", "embedding", "sequence")
     )  # pictures are not decoded for this
     schema = replace(schema, features=plain, grids=())
     columns = list(dict.fromkeys([*(f.column for f in schema.features), schema.target]))

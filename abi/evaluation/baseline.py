@@ -105,14 +105,16 @@ def fit_baseline(
 def of_columns(schema: Schema) -> tuple[list[int], list[int]]:
     """(features that are not numeric which the baseline reads, by their places; which of these are free text).
 
-    It knows no pretrained encoder: the column of one counts as text, once. Of pictures it reads the regions; where nothing
+    It knows no encoder: the column of one counts as text, once. Of pictures it reads the regions; where nothing
     but an encoder sees them and there is no other feature, each picture is a category.
     """
     others = [feature for feature in schema.features if feature.kind != "numeric"]
     columns = {feature.column for feature in others if feature.kind == "text"}
     seen = all(feature.of_sight for feature in schema.features)
     read = [
-        i for i, f in enumerate(others) if f.kind != "embedding" or (seen if f.of_sight else f.column not in columns)
+        i
+        for i, f in enumerate(others)
+        if f.kind not in ("embedding", "sequence") or (seen if f.of_sight else f.column not in columns)
     ]
     return read, [place for place, i in enumerate(read) if others[i].of_text]
 

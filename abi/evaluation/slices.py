@@ -39,7 +39,7 @@ def slices(
     schema = trained.plan.attention.scores.problem.schema
     kinds: list[str] = [f.kind for f in schema.features]
     by_attention = np.argsort([-w for w in trained.attention], kind="stable")
-    order = [i for i in by_attention if kinds[i] not in ("text", "embedding", "region")]
+    order = [i for i in by_attention if kinds[i] not in ("text", "embedding", "sequence", "region")]
     found = []
     for i in order[: config.evaluation.slices]:
         for group, inside in _groups(int(i), test, kinds):

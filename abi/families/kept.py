@@ -68,9 +68,11 @@ def table_rows(network: Network) -> dict[str, Tensor]:
     order = torch.unique_consecutive(network.feature_of)
     found = {name: order[places] for name, places in _places(network).items()}
     last = len(order) - len(network.texts)
-    for i, encoder in enumerate(network.vectors):
+    own = [(f"vectors.{i}", e) for i, e in enumerate(network.vectors)]
+    own += [(f"sequences.{i}", e) for i, e in enumerate(network.sequences)]
+    for i, (prefix, encoder) in enumerate(own, last - len(own)):
         for name, parameter in encoder.named_parameters():
-            found[f"vectors.{i}.{name}"] = order[last - len(network.vectors) + i].expand(len(parameter))
+            found[f"{prefix}.{name}"] = order[i].expand(len(parameter))
     for i in range(len(network.texts)):
         values = network.get_parameter(f"texts.{i}.values")
         found[f"texts.{i}.values"] = order[last + i].expand(len(values))

@@ -23,7 +23,7 @@ from abi.families.ensemble import ElementwiseAffine, LinearEnsemble
 from abi.families.modalities import heard, listeners, modalities, modality_of, shares
 from abi.families.preparation import Fitting, Lexicon, Preparation, parts_of
 from abi.families.sparse import add_masks
-from abi.inputs import embedding
+from abi.inputs import embedding, sequence
 from abi.inputs.categorical import EXTRA_ROWS, CategoryEncoder, look_up
 from abi.inputs.embedding import VectorEncoder
 from abi.inputs.kind import CellPart
@@ -31,6 +31,7 @@ from abi.inputs.linear_text import LinearText
 from abi.inputs.numeric import NumericEncoder
 from abi.inputs.profile import ProfileEncoder
 from abi.inputs.region import RegionEncoder
+from abi.inputs.sequence import SequenceEncoder
 from abi.inputs.terms import bags_of
 from abi.inputs.text import BagCells, TextEncoder
 from abi.problem import Schema
@@ -126,12 +127,16 @@ class Network(nn.Module):
         self.category = CategoryEncoder(rows, [c.width for _, c in parts.categorical]) if parts.categorical else None
         self.shared = ProfileEncoder(shared, [c.width for _, c in parts.shared]) if parts.shared else None
         self.vectors = nn.ModuleList(VectorEncoder(given.rows, given.width) for _, given in parts.embedding)
+        self.sequences = nn.ModuleList(
+            SequenceEncoder(len(preparation.words_of(given.feature).words) + sequence.EXTRA_ROWS, given.width)
+            for _, given in parts.sequence
+        )
         self.texts = nn.ModuleList(TextEncoder(self._mask(given, masks)) for _, given in parts.text)
         place_of = {f.name: i for i, f in enumerate(schema.features)}
         laid = [parts.numeric[i][1] for i in self.numeric.order] if self.numeric else []
         laid += [parts.categorical[i][1] for i in self.category.order] if self.category else []
         laid += [parts.shared[i][1] for i in self.shared.order] if self.shared else []
-        laid += [given for _, given in (*parts.embedding, *parts.text)]
+        laid += [given for _, given in (*parts.embedding, *parts.sequence, *parts.text)]
         self.grids = nn.ModuleList(RegionEncoder(part.grid, part.size.base, part.levels) for part in parts.grids)
         own, chunks = list(laid), [c.width for c in laid]
         read, owners = list(range(sum(chunks))), [place_of[c.feature] for c in laid for _ in range(c.width)]
@@ -216,6 +221,10 @@ class Network(nn.Module):
             embedding.encode(columns.categorical[i], preparation.scale_of(given.feature))
             for i, given in places.embedding
         ]
+        parts += [
+            sequence.encode(columns.categorical[i], preparation.words_of(given.feature), given.length or 0)
+            for i, given in places.sequence
+        ]
         linear = {} if fitting is None else fitting.linear
         parts += [
             self._bags(columns.categorical[i], preparation.lexicons[given.feature], encoder, linear.get(given.feature))
@@ -237,7 +246,9 @@ class Network(nn.Module):
     def embed(self, cells: Cells) -> Float[Tensor, "B D"]:
         """h(x): every feature's embedding, before attention."""
         parts = [
-            encoder(part, self.term_dropout) if isinstance(encoder, TextEncoder | VectorEncoder) else encoder(part)
+            encoder(part, self.term_dropout)
+            if isinstance(encoder, TextEncoder | VectorEncoder | SequenceEncoder)
+            else encoder(part)
             for encoder, part in zip(self.encoders(), cells.parts, strict=True)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
@@ -246,7 +257,7 @@ class Network(nn.Module):
         """The encoders, in the order in which their embeddings are laid side by side."""
         joint = [self.numeric, self.category, self.shared]
         own = (encoder for encoder in joint if encoder is not None)
-        return [*own, *self.vectors, *self.texts, *self.grids]
+        return [*own, *self.vectors, *self.sequences, *self.texts, *self.grids]
 
     def attend(
         self, embedding: Float[Tensor, "B D"], given: Bool[Tensor, "B modalities"] | None = None

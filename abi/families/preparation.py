@@ -16,6 +16,7 @@ from abi.inputs.embedding import Scale, learn_scale
 from abi.inputs.linear_text import Counted, LinearText, fit_texts
 from abi.inputs.numeric import quantile_edges
 from abi.inputs.profile import Sharing, learn
+from abi.inputs.sequence import Words, learn_words
 from abi.inputs.terms import count_terms, groups_of
 from abi.inputs.text import graded, window
 from abi.problem import Feature, Grid, Schema
@@ -59,6 +60,7 @@ class Preparation(Value):
         sharing: categories whose values share rows, by feature.
         lexicons: texts, by feature.
         scales: of vectors of pretrained encoders.
+        words: of texts that are read as sequences.
         target_mean: of the target (regression).
         target_deviation: of the target (regression).
     """
@@ -70,10 +72,15 @@ class Preparation(Value):
     target_mean: float = 0.0
     target_deviation: float = 1.0
     scales: Late[tuple[Scale, ...]] = ()
+    words: Late[tuple[Words, ...]] = ()
 
     def scale_of(self, feature: str) -> Scale:
         """That of the feature's vectors."""
         return next(scale for scale in self.scales if scale.feature == feature)
+
+    def words_of(self, feature: str) -> Words:
+        """Those of a text that is read as a sequence."""
+        return next(words for words in self.words if words.feature == feature)
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,7 @@ class Parts:
     text: tuple[tuple[int, FeatureCapacity], ...]
     embedding: tuple[tuple[int, FeatureCapacity], ...] = ()
     grids: tuple[GridPart, ...] = ()
+    sequence: tuple[tuple[int, FeatureCapacity], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ class GridPart:
 
 def parts_of(schema: Schema, capacity: Capacity) -> Parts:
     """Sort the features that were given a width."""
-    names = ("numeric", "categorical", "shared", "text", "embedding")
+    names = ("numeric", "categorical", "shared", "text", "embedding", "sequence")
     groups: dict[str, list[tuple[int, FeatureCapacity]]] = {name: [] for name in names}
     numeric, other = 0, 0
     regions: dict[str, list[FeatureCapacity]] = {}
@@ -141,7 +149,7 @@ def parts_of(schema: Schema, capacity: Capacity) -> Parts:
 
 
 def _group(feature: Feature, given: FeatureCapacity) -> str:
-    if feature.kind in ("numeric", "text", "embedding"):
+    if feature.kind in ("numeric", "text", "embedding", "sequence"):
         return feature.kind
     return "shared" if given.shared else "categorical"
 
@@ -199,6 +207,9 @@ def prepare(
         target_mean=mean,
         target_deviation=deviation,
         scales=tuple(learn_scale(given.feature, train.categorical[place]) for place, given in parts.embedding),
+        words=tuple(
+            learn_words(given.feature, train.categorical[place], given.rows) for place, given in parts.sequence
+        ),
     )
     return preparation, Fitting(cells, masks, linear)
 

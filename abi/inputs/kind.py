@@ -30,6 +30,7 @@ class Step:
     """One rung: a width with its bins, rows or cells, and the parameters of the feature's encoder.
 
     `pooled` embeddings are added up with those of other features, so that their width costs nothing in the layer above.
+    An encoder that reads `length` words takes `macs` multiply-accumulates per row.
     """
 
     width: int
@@ -40,6 +41,8 @@ class Step:
     start_entries: int = 0
     encoder_parameters: int
     pooled: bool = False
+    length: int = 0
+    macs: int = 0
 
     def parameters(self, per_width: int) -> int:
         """All parameters that this rung costs, where each unit of width also costs `per_width` in the layer above."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from abi.inputs import categorical, embedding, numeric, region, text
+from abi.inputs import categorical, embedding, numeric, region, sequence, text
 from abi.inputs.kind import InputKind
 from abi.problem import Kind
 
@@ -15,4 +15,5 @@ KINDS: Final[dict[Kind, InputKind]] = {
     "text": text,
     "region": region,
     "embedding": embedding,
+    "sequence": sequence,
 }

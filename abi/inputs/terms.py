@@ -8,10 +8,9 @@ close to that are terms of their own, before and after it.
 from __future__ import annotations
 
 import functools
-import re
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -21,16 +20,16 @@ from jaxtyping import Float32, Int, Int64
 from scipy.sparse import csr_array
 
 from abi.data.mentions import MARK
+from abi.data.words import WORD, words_in
 
-PATTERN: Final = r"(?u)\w+(?:'\w+)?|[^\w\s]"
 PIECES: Final = (3, 4, 5)
 """Characters of a piece."""
 NEAR: Final = 4
 """Words before and after a mention that are terms of their own."""
+REACH: Final = 3
+"""Places between two words whose order is told."""
 PIECE: Final = "~"
 """What a piece begins with; the ends of its word are `_`."""
-_WORD: Final = re.compile(PATTERN)
-_WORDS: Final = _WORD.findall
 _BEFORE, _AFTER = f"{MARK}<", f"{MARK}>"
 GROUPS: Final = 3
 
@@ -46,7 +45,7 @@ class Bags:
 
 def terms_in(text: str, pieces: bool = False) -> list[str]:
     """All terms of a text, as often as they stand in it."""
-    words: list[str] = _WORDS(text.lower())
+    words = words_in(text)
     found = [*words, *map(" ".join, pairwise(words))]
     if MARK in words:
         found += _near(words)
@@ -54,6 +53,16 @@ def terms_in(text: str, pieces: bool = False) -> list[str]:
         for word in words:
             found += pieces_of(word)
     return found
+
+
+def ordered_pairs(text: str) -> list[str]:
+    """The words of a text, and of each two that stand at most `REACH` places apart which comes first, and how far.
+
+    What a text that is read as a sequence is scored by: its longest window (`abi.inputs.sequence`) sees as far.
+    """
+    words = words_in(text)
+    pairs = [f"{one} {gap} {other}" for gap in range(1, REACH + 1) for one, other in zip(words, words[gap:])]  # noqa: B905
+    return [*words, *pairs]
 
 
 def located(words: Sequence[str], pieces: bool = False) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -100,7 +109,11 @@ def _near(words: Sequence[str]) -> Iterator[str]:
 
 
 def count_terms(
-    texts: Sequence[str], vocabulary: Sequence[str] | None = None, *, pieces: bool = False
+    texts: Sequence[str],
+    vocabulary: Sequence[str] | None = None,
+    *,
+    pieces: bool = False,
+    read: Callable[[str], list[str]] | None = None,
 ) -> tuple[csr_array, tuple[str, ...]]:
     """How often each term stands in each text, shape (texts, terms), and the terms.
 
@@ -108,15 +121,17 @@ def count_terms(
         texts: any strings.
         vocabulary: the terms to look for, in the order of the columns; all that occur, sorted, where None.
         pieces: whether pieces of words are terms, where there is no vocabulary to tell.
+        read: gives the terms of a text where they are others than those of `terms_in`.
     """
     if vocabulary is not None:
         place: Mapping[str, int] = {term: i for i, term in enumerate(vocabulary)}
-        return _counted(texts, place, bool((groups_of(vocabulary) == 1).any())), tuple(vocabulary)
+        pieces = read is None and bool((groups_of(vocabulary) == 1).any())
+        return _counted(texts, place, pieces, read), tuple(vocabulary)
     met: defaultdict[str, int] = defaultdict()
     met.default_factory = met.__len__  # a new term gets the next number
     ids, offsets = array("i"), array("q", [0])
     for text in texts:
-        ids.extend([met[term] for term in terms_in(text, pieces)])
+        ids.extend([met[term] for term in (terms_in(text, pieces) if read is None else read(text))])
         offsets.append(len(ids))
     terms = tuple(sorted(met))
     rank = np.zeros(len(terms), dtype=np.int64)
@@ -124,10 +139,13 @@ def count_terms(
     return _matrix(rank[np.frombuffer(ids, dtype=np.int32)] if ids else rank[:0], offsets, len(terms)), terms
 
 
-def _counted(texts: Sequence[str], place: Mapping[str, int], pieces: bool) -> csr_array:
+def _counted(
+    texts: Sequence[str], place: Mapping[str, int], pieces: bool, read: Callable[[str], list[str]] | None = None
+) -> csr_array:
     ids, offsets = array("i"), array("q", [0])
     for text in texts:
-        ids.extend([place[term] for term in terms_in(text, pieces) if term in place])
+        found = terms_in(text, pieces) if read is None else read(text)
+        ids.extend([place[term] for term in found if term in place])
         offsets.append(len(ids))
     return _matrix(np.frombuffer(ids, dtype=np.int32) if ids else np.zeros(0, np.int32), offsets, len(place))
 
@@ -187,4 +205,4 @@ def narrow(x: csr_array) -> csr_array:
 
 def spans(text: str) -> list[tuple[str, int, int]]:
     """The words and marks of a text as terms, each with where it starts and ends."""
-    return [(found[0].lower(), *found.span()) for found in _WORD.finditer(text)]
+    return [(found[0].lower(), *found.span()) for found in WORD.finditer(text)]

@@ -65,6 +65,11 @@ def per_width_of(backbone: Backbone, out: int) -> int:
     return backbone.width + backbone.members if backbone.blocks else backbone.members * out
 
 
+def macs_per_width_of(backbone: Backbone) -> int:
+    """Multiply-accumulates that one unit of width costs in the first layer; 0 where the head reads the embeddings."""
+    return backbone.members * backbone.width if backbone.blocks else 0
+
+
 def slices_of(width: int, backbone: Backbone, out: int) -> int:
     """Heads that a text's embeddings are dealt out to: an ensemble at no more weights, where there are several outputs.
 

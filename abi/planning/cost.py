@@ -13,6 +13,7 @@ from typing import Final
 
 from abi.families.alignment import COMMON
 from abi.families.network import CHUNK_ROWS, PICTURE_CHUNK, layer_split, multiply_accumulates
+from abi.inputs import sequence
 from abi.inputs.region import LEVELS, STAGES
 from abi.planning.machine import Machine
 from abi.problem import Pretrained
@@ -42,6 +43,10 @@ ALIKE_PASSING_BYTES: Final = 17
 """The same of one pair of modalities at a time: the gradients in passing."""
 PROJECTED_BYTES: Final = 8
 """Of each number of a row that modalities are aligned by: what is read, and its projections before and after their norm."""
+WORD_BYTES: Final = 4
+"""Of a word of a text that is read as a sequence: its row in the table."""
+WORD_ROW_BYTES: Final = 8
+"""Which text a row has."""
 GATHERED_BYTES: Final = 40
 """Of a term of a text in a batch: where it stands, its number and weight, and what these are made by."""
 
@@ -77,6 +82,23 @@ class Workload:
         return 1.0 if self.hardening is None else self.hardening.passes
 
 
+def sequence_macs(capacity: Capacity) -> int:
+    """Multiply-accumulates of one row in the encoders that read texts as sequences."""
+    return sum(sequence.macs(f.width, f.length) for f in capacity.features if f.length)
+
+
+def sequence_room(capacity: Capacity, macs_per_width: int) -> int:
+    """The same as width of the first layer, of which a unit costs so many; 0 where that limits nothing."""
+    if not macs_per_width:
+        return 0
+    return sum(-(-sequence.macs(f.width, f.length) // macs_per_width) for f in capacity.features if f.length)
+
+
+def sequence_numbers(capacity: Capacity) -> int:
+    """Numbers that these encoders leave of one row."""
+    return sum(sequence.activations(f.width, f.length) for f in capacity.features if f.length)
+
+
 def total_width(capacity: Capacity) -> int:
     """D, what the first layer reads: the sum of all widths, where the regions of a picture have one together."""
     pooled = {grid.column: STAGES[-1] * grid.base for grid in capacity.grids}
@@ -105,7 +127,8 @@ def step_seconds(capacity: Capacity, rows: int, outputs: int, machine: Machine) 
     """Time of one training step on `rows` rows."""
     width = total_width(capacity)
     macs = multiply_accumulates(width, capacity.members, capacity.blocks, capacity.block_width, outputs)
-    units = capacity.members * capacity.blocks * capacity.block_width + width
+    macs += sequence_macs(capacity)
+    units = capacity.members * capacity.blocks * capacity.block_width + width + sequence_numbers(capacity)
     row_s = units * machine.activation_s + BACKWARD * macs * machine.mac_s
     return machine.call_s + rows * (row_s + BACKWARD * pictures_seconds(capacity, machine))
 
@@ -178,6 +201,7 @@ def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> in
     )
     weights = (copies * FLOAT_BYTES + (MASKS if capacity.pruning else 0)) * start_parameters(capacity)
     maps = sum(grid.activations for grid in capacity.grids) * FLOAT_BYTES
+    maps += sequence_numbers(capacity) * FLOAT_BYTES
     train += execution.part_rows * (maps + gathered)
     if work.pairs:
         part = execution.part_rows
@@ -187,7 +211,8 @@ def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> in
     predict += min(execution.micro_batch or chunk, work.validation_rows) * (maps // 4 + gathered)
     rows = work.train_rows + work.validation_rows
     frozen = sum(e.parameters + rows * e.dimensions for e in work.pretrained)
-    held = cells + rows * work.picture_bytes
+    words = sum(WORD_ROW_BYTES + WORD_BYTES * f.length for f in capacity.features if f.length)
+    held = cells + rows * (work.picture_bytes + words)
     return int(weights + FLOAT_BYTES * (tables + frozen) + bags + held + max(train, predict))
 
 
@@ -196,7 +221,7 @@ def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machi
     macs = multiply_accumulates(
         total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
     )
-    macs += sum(e.macs for e in work.pretrained)
+    macs += sum(e.macs for e in work.pretrained) + sequence_macs(capacity)
     pictures = sum(grid.macs for grid in capacity.grids)
     calls_s = (1 + len(work.pretrained)) * machine.predict_call_s
     latency_s = calls_s + macs * machine.mac_s + pictures_seconds(capacity, machine)

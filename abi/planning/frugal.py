@@ -48,7 +48,8 @@ def frugal_splits(
     kinds = [f.kind for f in attention.scores.problem.schema.features]
     smaller = replace(start, members=min(start.members, FEW_MEMBERS))
     schema = attention.scores.problem.schema
-    if start.blocks and attention.pruned and larger and not schema.grids:
+    shared = bool(schema.grids) or any(f.words for f in schema.features)  # weights that many places of an input use
+    if start.blocks and attention.pruned and larger and not shared:
         for times in STARTS:
             for backbone, allotted in _divide(attention, smaller, work, times * budget, None, trail):
                 whole = attended(attention, allotted, backbone, work.outputs)

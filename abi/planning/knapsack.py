@@ -28,6 +28,8 @@ class Knapsack:
         budget: most parameters.
         width_limit: most total width.
         per_width: parameters that a unit of width costs in the first layer; they are in the prices.
+        macs_per_width: multiply-accumulates that it costs there, by which those of an encoder count as width; 0 where
+            width is limited alone.
     """
 
     ladders: Sequence[Sequence[Step]]
@@ -36,6 +38,7 @@ class Knapsack:
     budget: int
     width_limit: int
     per_width: int
+    macs_per_width: int = 0
 
     @functools.cached_property
     def sizes(self) -> Int[np.ndarray, " features"]:
@@ -60,7 +63,7 @@ class Knapsack:
     @functools.cached_property
     def width(self) -> Float[np.ndarray, " rungs"]:
         """Width, as a share of its limit."""
-        return np.array([rung.laid for rungs in self.ladders for rung in rungs], dtype=float) / self.width_limit
+        return np.array([self.room(rung) for rungs in self.ladders for rung in rungs], dtype=float) / self.width_limit
 
     @functools.cached_property
     def gain(self) -> Float[np.ndarray, " rungs"]:
@@ -77,9 +80,13 @@ class Knapsack:
         """Parameters of these rungs."""
         return sum(p[at] for p, at in zip(self.prices, places, strict=True))
 
+    def room(self, rung: Step) -> int:
+        """Width that a rung takes, with what its encoder computes."""
+        return rung.laid + (-(-rung.macs // self.macs_per_width) if self.macs_per_width else 0)
+
     def laid(self, places: Sequence[int]) -> int:
         """Total width of these rungs."""
-        return sum(rungs[at].laid for rungs, at in zip(self.ladders, places, strict=True))
+        return sum(self.room(rungs[at]) for rungs, at in zip(self.ladders, places, strict=True))
 
     def worth(self, places: Sequence[int]) -> float:
         """What these rungs are worth together."""
@@ -102,8 +109,9 @@ def knapsack(
     per_width: int,
     width_limit: int | None,
     curves: Sequence[Sequence[float]] | None,
+    macs_per_width: int = 0,
 ) -> Knapsack:
-    """The problem of `abi.planning.allocate.allocate`, with the same arguments."""
+    """The problem of `abi.planning.allocate.allocate`, with the same arguments; `macs_per_width` is as in `Knapsack`."""
     known = curves or [()] * len(ladders)
     return Knapsack(
         ladders=ladders,
@@ -115,6 +123,7 @@ def knapsack(
         budget=budget,
         width_limit=width_limit or sum(rungs[-1].laid for rungs in ladders) or 1,
         per_width=per_width,
+        macs_per_width=macs_per_width,
     )
 
 
@@ -132,7 +141,7 @@ def climb(sack: Knapsack, places: Sequence[int]) -> list[int]:
         if at + 1 >= len(ladders[i]):
             return None
         here, above = ladders[i][at], ladders[i][at + 1]
-        price, wider = prices[i][at + 1] - prices[i][at], above.laid - here.laid
+        price, wider = prices[i][at + 1] - prices[i][at], sack.room(above) - sack.room(here)
         worth = gains[i][at + 1] - gains[i][at]
         return -worth / max(price / sack.budget, wider / sack.width_limit), i, price, wider
 

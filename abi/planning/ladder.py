@@ -19,7 +19,7 @@ NOTHING: Final = Step(width=0, encoder_parameters=0)
 
 def widest(feature: Feature, width: int) -> int:
     """The largest rung up to `width` that the feature can use."""
-    return width if feature.kind in ("text", "embedding") else usable(feature, width)
+    return width if feature.kind in ("text", "embedding", "sequence") else usable(feature, width)
 
 
 def step(

@@ -16,12 +16,13 @@ from abi.inputs.categorical import shares_rows
 from abi.inputs.kind import EVEN_WIDTH, MAX_ROWS, Step
 from abi.inputs.region import BASES
 from abi.planning.allocate import Allotment
-from abi.planning.backbone import GOOD_WIDTH, Backbone, single_texts, sizes_of
+from abi.planning.backbone import GOOD_WIDTH, Backbone, macs_per_width_of, single_texts, sizes_of
 from abi.planning.cost import (
     Workload,
     epoch_seconds,
     parameters,
     predict_cost,
+    sequence_room,
     start_parameters,
 )
 from abi.planning.decay import with_decay
@@ -175,7 +176,7 @@ def led_by_text(schema: Schema) -> bool:
     loss was .65 in place of .52. Labels are told by single terms: on nlupp, whose texts have a category beside them, a backbone lost a third of micro F1.
     """
     mentioned = {f.mention for f in schema.features}
-    texts = [f.kind in ("text", "embedding") for f in schema.features]
+    texts = [f.kind in ("text", "embedding", "sequence") for f in schema.features]
     led = [text or f.column in mentioned for text, f in zip(texts, schema.features, strict=True)]
     return (all(led) and any(texts)) or (schema.task == "multilabel" and any(f.of_text for f in schema.features))
 
@@ -232,7 +233,7 @@ def _execution(
         average=start.average,
         patience=start.patience,
         term_dropout=start.term_dropout
-        or (TERM_DROPOUT if any(f.entries for f in capacity.features) or work.pretrained else 0.0),
+        or (TERM_DROPOUT if any(f.entries or f.length for f in capacity.features) or work.pretrained else 0.0),
         smoothing=start.smoothing,
         micro_batch=part,
         hardening=work.hardening,
@@ -296,6 +297,7 @@ def _finish(
             weights = [w.weight for w in attention.weights]
             room = max(1, sum(f.parameters for f in even.features))
             limit = max(1, sum(f.width for f in even.features if f.grid is None))
+            limit += sequence_room(even, macs_per_width_of(backbone))
             found_ = trail.divide(backbone, work.outputs, ladders, weights, room, limit, curves_of(attention))
             assert found_ is not None, "the even split fits, so the first rungs do"
             capacity = with_grids(attended(attention, found_, backbone, work.outputs), schema, start.base)

@@ -8,7 +8,7 @@ from abi.families.network import multiply_accumulates
 from abi.inputs.kind import Step
 from abi.planning.allocate import Allotment
 from abi.planning.backbone import Backbone, per_width_of, slices_of
-from abi.planning.cost import Workload, layers, total_width
+from abi.planning.cost import Workload, layers, sequence_macs, total_width
 from abi.planning.grids import grid_macs
 from abi.problem import Feature
 from abi.types import Attention, Capacity, FeatureCapacity
@@ -40,6 +40,7 @@ def capacity_of(
                 entries=a.step.entries,
                 start_entries=a.step.start_entries,
                 grid=f.column if a.step.pooled or f.kind == "region" else None,
+                length=a.step.length or None,
             )
             for f, a, reason in zip(features, allotments, reasons, strict=True)
         ),
@@ -58,7 +59,9 @@ def sketch_of(features: Sequence[Feature], rungs: Sequence[Step]) -> tuple[list[
 
     So a size can be tried in a time that does not grow with the columns.
     """
-    apart = [r.entries > 0 or r.pooled or f.kind == "region" for f, r in zip(features, rungs, strict=True)]
+    apart = [
+        r.entries > 0 or r.pooled or r.length > 0 or f.kind == "region" for f, r in zip(features, rungs, strict=True)
+    ]
     kept = [(f, r) for f, r, alone in zip(features, rungs, apart, strict=True) if alone]
     others = [(f, r) for f, r, alone in zip(features, rungs, apart, strict=True) if not alone]
     if others:
@@ -75,9 +78,13 @@ def attended(attention: Attention, allotted: Sequence[Allotment], backbone: Back
 
 
 def macs_of(capacity: Capacity, work: Workload) -> int:
-    """Multiply-accumulates of a row through the backbone, with all its weights."""
-    return grid_macs(capacity) + multiply_accumulates(
-        total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
+    """Multiply-accumulates of a row through the backbone and the encoders before it, with all its weights."""
+    return (
+        grid_macs(capacity)
+        + sequence_macs(capacity)
+        + multiply_accumulates(
+            total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
+        )
     )
 
 

@@ -21,12 +21,14 @@ from abi.families.artifact import joined
 from abi.families.losses import members_loss
 from abi.families.network import Cells, Network
 from abi.families.preparation import Lexicon, Parts, Preparation, parts_of
+from abi.inputs import sequence
 from abi.inputs.categorical import EXTRA_ROWS
 from abi.inputs.embedding import VectorRows
 from abi.inputs.kind import CellPart, TableRows
 from abi.inputs.numeric import NumericCodes
 from abi.inputs.profile import Sharing
 from abi.inputs.region import GridCells
+from abi.inputs.sequence import SequenceRows, Words
 from abi.inputs.text import BagCells, TextEncoder
 from abi.problem import Schema, Task
 from abi.types import Alignment, Capacity, FeatureCapacity, Plan
@@ -161,6 +163,9 @@ class Rows:
             for _, given in parts.embedding
         ]
         made += [
+            SequenceRows(whole(rows, dtype=torch.int64), whole(rows, given.length or 0)) for _, given in parts.sequence
+        ]
+        made += [
             BagCells(
                 whole(rows, dtype=torch.int64),
                 whole(length, dtype=torch.int64),
@@ -192,6 +197,7 @@ class Rows:
         cells += sum(LONG_BYTES + g.grid.channels * g.grid.height * g.grid.width for g in parts.grids)
         texts = sum(2 * LONG_BYTES + length * (LONG_BYTES + FLOAT_BYTES) for length in self.lengths)
         cells += sum(LONG_BYTES + given.rows * FLOAT_BYTES for _, given in parts.embedding)
+        cells += sum(LONG_BYTES + (given.length or 0) * INDEX_BYTES for _, given in parts.sequence)
         target = {"regression": FLOAT_BYTES, "multilabel": len(self.schema.classes)}.get(self.schema.task, LONG_BYTES)
         return cells + texts + target
 
@@ -250,6 +256,10 @@ def made_up(schema: Schema, capacity: Capacity) -> Preparation:
             given.feature: Lexicon(terms=("",) * _terms(given), inverse=(1.0,) * _terms(given))
             for _, given in parts.text
         },
+        words=tuple(
+            Words(feature=given.feature, words=("",) * max(0, given.rows - sequence.EXTRA_ROWS))
+            for _, given in parts.sequence
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from abi.inputs.kind import Step
 from abi.planning.allocate import SOLVER, Allotment, allotments, solve
-from abi.planning.backbone import Backbone, per_width_of
+from abi.planning.backbone import Backbone, macs_per_width_of, per_width_of
 from abi.planning.knapsack import Knapsack, knapsack
 from abi.types import Capacity, Cost
 
@@ -70,7 +70,8 @@ class Trail:
         curves: Sequence[Sequence[float]],
     ) -> tuple[Allotment, ...] | None:
         """Solve for the widths of one backbone (see `abi.planning.allocate.allocate`), and keep what came out."""
-        sack = knapsack(ladders, weights, budget, per_width_of(backbone, out), width_limit, curves)
+        per_width, macs = per_width_of(backbone, out), macs_per_width_of(backbone)
+        sack = knapsack(ladders, weights, budget, per_width, width_limit, curves, macs)
         places = solve(sack, self.solver)
         if places is None:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from abi.inputs import region
+from abi.inputs import region, sequence
 from abi.planning.cost import ACTIVATION_COPIES, FLOAT_BYTES, start_parameters, total_width
 from abi.planning.forecast import Forecast
 from abi.report import charts
@@ -234,7 +234,8 @@ def _feature_bytes(given: FeatureCapacity, kind: str, capacity: Capacity, run: E
     columns = given.width * (capacity.block_width + capacity.members if capacity.blocks else capacity.members)
     kept = (given.parameters + columns) * FLOAT_BYTES * (MOMENTS + 1 + bool(run.average))
     cell = NUMERIC_BYTES if kind == "numeric" else CATEGORY_BYTES
-    return kept, run.part_rows * (6 * given.width * FLOAT_BYTES + cell)
+    read = sequence.activations(given.width, given.length) * FLOAT_BYTES if given.length else 0
+    return kept, run.part_rows * (6 * given.width * FLOAT_BYTES + cell + read)
 
 
 def _time_by_width(profile: StepProfile, capacity: Capacity) -> float:

@@ -208,7 +208,7 @@ def find_bins(reader: Reader, config: ScoringConfig, classes: int = CLASSES) -> 
             return numeric_bins(kept.numeric[:, place], config.bins)
         if feature.kind == "embedding":
             return _vector_bins(kept, place)
-        return _text_bins(kept, place, target)
+        return _text_bins(kept, place, target, ordered=feature.kind == "sequence")
 
     with ThreadPoolExecutor(THREADS) as pool:
         return Bins(tuple(pool.map(bins_of, schema.features)), target)
@@ -220,7 +220,7 @@ def _vector_bins(kept: Columns, place: int) -> CategoryBins:
     return vector_bins(kept.categorical[place])
 
 
-def _text_bins(kept: Columns, place: int, target: Target) -> CategoryBins:
+def _text_bins(kept: Columns, place: int, target: Target, *, ordered: bool) -> CategoryBins:
     from abi.scoring.text_bins import text_bins  # noqa: PLC0415 - it builds on this module
 
     assert kept.target is not None
@@ -228,10 +228,10 @@ def _text_bins(kept: Columns, place: int, target: Target) -> CategoryBins:
     if target.labels is not None:
         there = np.flatnonzero(column.codes >= 0)
         shown = kept.target[there][:, target.labels]
-        return text_bins([column.values[i] for i in column.codes[there]], shown, target)
+        return text_bins([column.values[i] for i in column.codes[there]], shown, target, ordered=ordered)
     classes = target.codes(kept.target)
     there = np.flatnonzero((column.codes >= 0) & (classes >= 0))
-    return text_bins([column.values[i] for i in column.codes[there]], classes[there], target)
+    return text_bins([column.values[i] for i in column.codes[there]], classes[there], target, ordered=ordered)
 
 
 def numeric_bins(values: Float64[np.ndarray, " rows"], bins: int) -> NumericBins:

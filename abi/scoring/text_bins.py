@@ -2,20 +2,21 @@
 
 Two models, each from half of the sampled texts (by a hash of the text), tell each other's texts apart: a text is put
 into a bin by terms that were counted elsewhere, which keeps 20,000 terms from explaining the target by chance. All
-other texts take the first model.
+other texts take the first model. A text that is also read as a sequence is told apart there by which word stands before
+which other one (`abi.inputs.terms.ordered_pairs`).
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from abi.inputs.terms import count_terms
+from abi.inputs.terms import count_terms, ordered_pairs
 from abi.scoring.edges import CategoryBins, Target
 
 if TYPE_CHECKING:
@@ -34,11 +35,12 @@ class _Model:
     place: dict[str, int]
     lift: Float64[np.ndarray, "terms axes"]
     edges: Float64[np.ndarray, " edges"] | None
+    read: Callable[[str], list[str]] | None = None
 
     def axes(self, texts: Sequence[str]) -> Float64[np.ndarray, "texts axes"]:
         """Sum of the known terms' lifts."""
         terms = sorted(self.place, key=lambda term: self.place[term])
-        counts, _ = count_terms(texts, terms)
+        counts, _ = count_terms(texts, terms, read=self.read)
         return np.asarray((counts > 0).astype(np.float64) @ self.lift)
 
     def bins(self, texts: Sequence[str]) -> Int64[np.ndarray, " texts"]:
@@ -75,14 +77,19 @@ class TextBins(CategoryBins):
 
 
 def text_bins(
-    texts: Sequence[str], classes: Int64[np.ndarray, " texts"] | Bool[np.ndarray, "texts told"], target: Target
+    texts: Sequence[str],
+    classes: Int64[np.ndarray, " texts"] | Bool[np.ndarray, "texts told"],
+    target: Target,
+    *,
+    ordered: bool = False,
 ) -> TextBins:
     """Bins from sampled texts and their classes, or which of the labels that are told apart each has."""
+    read = ordered_pairs if ordered else None
     halves = np.array([half_of(text) for text in texts], dtype=np.int64)
     axes = target.coordinates if target.labels is None else np.eye(len(target.labels))
     several = target.labels is not None or axes.shape[1] > 2  # noqa: PLR2004 - two classes are one axis
     parts = [np.flatnonzero(halves == half)[:TEXTS] for half in (0, 1)]
-    models = tuple(_model([texts[i] for i in part], classes[part], axes, several) for part in parts)
+    models = tuple(_model([texts[i] for i in part], classes[part], axes, several, read) for part in parts)
     if not several:
         # cut by texts that the model did not see: its own lie at the ends, and would leave the others the middle bins
         models = tuple(_cut(model, [texts[i] for i in parts[1 - half]]) for half, model in enumerate(models))
@@ -99,8 +106,9 @@ def _model(
     classes: Int64[np.ndarray, " texts"] | Bool[np.ndarray, "texts told"],
     axes: Float64[np.ndarray, "classes axes"],
     several: bool,
+    read: Callable[[str], list[str]] | None,
 ) -> _Model:
-    counts, terms = count_terms(texts)
+    counts, terms = count_terms(texts, read=read)
     there = (counts > 0).astype(np.float64)
     if classes.ndim > 1:
         onehot = classes.astype(np.float64)
@@ -117,7 +125,7 @@ def _model(
         lift = np.log(share / base)
         lift = lift if several else (lift[:, 1] - lift[:, 0])[:, None]
     place = {term: i for i, term in enumerate(terms)}
-    return _Model(place, np.asarray(lift), None)
+    return _Model(place, np.asarray(lift), None, read)
 
 
 def _cut(model: _Model, texts: Sequence[str]) -> _Model:

@@ -53,7 +53,12 @@ class Step:
         self._losses = torch.zeros((), device=device)
         self._lost = torch.zeros((), dtype=torch.bool, device=device)
         self.graphs = None
-        plain = execution.hardening is None and not len(network.texts) and not len(network.grids)
+        plain = (
+            execution.hardening is None
+            and not len(network.texts)
+            and not len(network.sequences)
+            and not len(network.grids)
+        )
         if plain and device.type == "cuda" and group.size == 1:
             rates_on(optimizer, device)
             self.graphs = Graphs(plan.envelope.memory_bytes)

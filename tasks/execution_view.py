@@ -41,10 +41,14 @@ def _choice(plan: ExecutionPlan, *, no_color: bool) -> Console:
     choice, cluster = plan.configuration, plan.cluster
     workers = f"{choice.workers} worker{'s' if choice.workers > 1 else ''}"
     console.print(f"{plan.module} on {cluster.count} x {cluster.device.name}", markup=False)
-    console.print(f"{describe(choice)}, {workers}", style="bold", markup=False)
+    console.print(f"{describe(choice)}, {workers}{_evaluated(plan)}", style="bold", markup=False)
     console.print()
     print_table(("", "predicted", "at most", "limit"), _figures(plan), no_color=no_color, numbers={1, 2, 3})
     return console
+
+
+def _evaluated(plan: ExecutionPlan) -> str:
+    return "" if plan.evaluation is None else f"; evaluation {show_count(plan.evaluation.batch)} rows at a time"
 
 
 def _explain(plan: ExecutionPlan, console: Console, *, no_color: bool) -> None:
@@ -71,6 +75,7 @@ def _figures(plan: ExecutionPlan) -> Iterator[tuple[str, str, str, str]]:
     yield "device memory", show_bytes(cost.memory_bytes), show_bytes(cost.memory_bound), show_bytes(memory)
     yield "batches on the host", show_bytes(cost.host_bytes), show_bytes(cost.host_bytes), show_bytes(host)
     yield "one step", show_seconds(cost.step_s), most(show_seconds(cost.step_s * wider)), ""
+    yield "rows per second", show_count(cost.rows_per_s), "", ""
     yield (
         f"{plan.job.steps} steps",
         show_seconds(cost.train_s),
@@ -86,10 +91,17 @@ def _figures(plan: ExecutionPlan) -> Iterator[tuple[str, str, str, str]]:
     if cost.price is not None:
         limit = "" if limits.cost is None else show_price(limits.cost)
         yield "cost", show_price(cost.price), most(show_price(cost.price * wider)), limit
+    if (told := plan.evaluation) is not None:
+        yield "memory in evaluation", show_bytes(told.memory_bytes), show_bytes(told.memory_bound), show_bytes(memory)
+        yield (
+            "evaluating 1,000 rows",
+            show_seconds(1000 / told.rows_per_s),
+            most(show_seconds(1000 / told.rows_per_s * wider)),
+            "",
+        )
     yield (
         "latency of one row",
         show_seconds(cost.latency_s),
         most(show_seconds(cost.latency_s * wider)),
         "" if limits.latency_s is None else show_seconds(limits.latency_s),
     )
-    yield "rows per second", show_count(cost.rows_per_s), "", ""

@@ -32,6 +32,9 @@ SHOWS: Final[dict[str, Callable[[Any], str]]] = {
     "energy_j": show_energy,
     "memory_bound": show_bytes,
     "host_memory_bytes": show_bytes,
+    "host_bytes": show_bytes,
+    "batch_s": show_seconds,
+    "rows_per_s": show_count,
     "price": show_price,
     "cost": show_price,
     "row_bytes": show_bytes,
@@ -87,7 +90,13 @@ def of_execution_change(found: ExecutionChange) -> list[Part]:
     head = f"{found.before} -> {found.after}"
     if found.same:
         return [f"{head}: the same plan"]
-    parts = (("of", found.subject), ("runs", found.configuration), ("envelope", found.limits), ("job", found.job))
+    parts = (
+        ("of", found.subject),
+        ("runs", found.configuration),
+        ("envelope", found.limits),
+        ("job", found.job),
+        ("evaluates", found.evaluation),
+    )
     lines = [f"{name:<10} {_listed(pairs)}" for name, pairs in parts if pairs]
     cost = {name: (getattr(found.predicted[0], name), getattr(found.predicted[1], name)) for name in RUN_COST}
     return [head, *lines, f"Predicted: {_listed({n: p for n, p in cost.items() if p != (None, None)})}."]

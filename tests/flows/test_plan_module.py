@@ -199,6 +199,22 @@ def test_what_if_is_the_plan_of_that_envelope(plan):
     assert both["difference"].startswith("What if: ")
 
 
+def test_evaluation_is_planned_apart(plan, abi, tmp_path):
+    both = plan("--json", gpus="1xL4", module="toy_modules:deep", what_if="memory=450MiB").json
+    roomy, tight = both["value"]["evaluation"], both["what_if"]["value"]["evaluation"]
+    assert roomy["arithmetic"] == both["value"]["configuration"]["arithmetic"]
+    assert roomy["rows_per_s"] == pytest.approx(roomy["batch"] / roomy["batch_s"])
+    assert tight["memory_bytes"] <= tight["memory_bound"] <= 450 * 2**20
+    for name, wanted in (("a", "22GiB"), ("b", "450MiB")):
+        answer = plan("--json", gpus="1xL4", module="toy_modules:deep", budget=f"memory={wanted}")
+        (tmp_path / f"{name}.json").write_text(answer.out)
+    found = abi("diff", tmp_path / "a.json", tmp_path / "b.json", "--workspace", tmp_path / "ws", "--json").json
+    assert set(found["evaluation"]) <= set(roomy)
+    said = plan("--explain", "--no-color").out
+    assert "memory in evaluation" in said
+    assert "Evaluation: " in said
+
+
 def test_what_a_module_prints_is_no_part_of_the_answer(command, tmp_path):
     flags = [word for pair in (ASKED | {"--module": "toy_modules:Loud"}).items() for word in pair]
     answer = command("plan", *flags, "--workspace", tmp_path / "ws", "--json", cwd=tmp_path, PYTHONPATH=str(ROOT))
@@ -263,6 +279,8 @@ def test_a_plan_is_measured_here_and_kept(plan, tmp_path):
         "tensors",
         "the process",
         "one step, median",
+        "tensors in evaluation",
+        "rows evaluated per second",
         "Kept: 2 runs of toy_modules:mlp",
         "from 9 on",
     ):

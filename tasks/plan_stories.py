@@ -50,7 +50,10 @@ def of_plan(told: PlanExplanation, schema: Schema) -> list[Part]:
         parts.append(_division(told.division))
     for part in ("network", "trees"):
         steps = [s for s in told.steps if s.part == part]
-        if steps:
+        whys = {s.why for s in steps if s.next is None}
+        if len(steps) > 1 and len(whys) == 1 and all(s.next is None for s in steps):
+            parts += ["", f"No next step for any of {len(steps)} features of the {part}: {whys.pop()}."]
+        elif steps:
             groups = by_group(schema, (s.feature for s in steps))
             parts += ["", _steps(steps, part, groups), *left_out(len(groups))]
     if told.alternatives:

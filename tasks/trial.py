@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from abi.errors import UsageError
 from abi.units import show_bytes, show_count, show_energy, show_seconds
 from tasks import progress
 from tasks.terminal import print_table
@@ -42,7 +43,12 @@ def expect_measurable(ws: Workspace, config: Config, asked: Asked) -> None:
     from abi.devices.request import expect_here
     from tasks.devices import cluster
 
-    expect_here(_one(cluster(ws, config, asked.gpus)))
+    wanted = cluster(ws, config, asked.gpus)
+    try:
+        expect_here(_one(wanted))
+    except UsageError:
+        expect_here(wanted)  # which names as many as were asked for
+        raise
 
 
 def measure(ws: Workspace, asked: Asked, plan: ExecutionPlan) -> Measured:

@@ -17,7 +17,6 @@ from abi.execution.roofline import STEPS, latency_s, phase_of, phase_time, time_
 from abi.execution.sharding import Sharing, bound_bytes, line_bytes
 from abi.execution.types import TRAINING, Footprint, Job, Limits, Objective, Parallel, PhaseName
 
-
 EVALUATE: Final[PhaseName] = "evaluate"
 
 

@@ -64,7 +64,7 @@ def decide(
         footprint=found.question.footprints[int(found.columns.footprint[best])],
         configuration=found.configuration(best),
         predicted=replace(cost, memory_bytes=min(cost.memory_bytes + settled.shift, cost.memory_bound)),
-        reasons=(*reasons(found), *([] if passes is None else [told(found, passes)])),
+        reasons=reasons(found, "" if passes is None else told(found, passes)),
         sensitivities=sensitivities(found),
         alternatives=alternatives(found),
         versions=versions,
@@ -116,7 +116,9 @@ def _settled(question: Question, traces: Traces) -> _Settled:
         shift, above = 0, 0.0
         if traces.step is not None and (number, rows) not in seen:
             seen.add((number, rows))
-            waiting = footprint.gradient_bytes if found.columns.accumulation[best] > 1 else 0  # of earlier micro-batches
+            waiting = (
+                footprint.gradient_bytes if found.columns.accumulation[best] > 1 else 0
+            )  # of earlier micro-batches
             peak = traces.step(footprint, rows, room - waiting)
             shift, above = _beside(peak, _line(footprint, rows, question.step_phases), room - waiting)
         if above <= footprint.margin:

@@ -164,5 +164,3 @@ def _costed(question: Question, number: int, there: Configuration, rows: Numbers
         working_s=working_s,
         bound_by=np.where(loading_s > working_s, 4.0, cast("Numbers", binder.astype(float))),
     )
-
-

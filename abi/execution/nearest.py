@@ -148,7 +148,11 @@ def infeasible(found: Found, fits: Fits) -> PlanInfeasible:
     ways = "; ".join(f"{n.text} ({describe(n.configuration)})" for n in near)
     count = len(found.columns.devices)
     trains = _trains(found)
-    none = "none" if trains is None else f"none, as evaluating one row needs {show_limit('memory', trains)} where training would fit"
+    none = (
+        "none"
+        if trains is None
+        else f"none, as evaluating one row needs {show_limit('memory', trains)} where training would fit"
+    )
     msg = f"Expected one of {count} configurations within {limits}, got {none}: the nearest that fit are {ways}."
     return PlanInfeasible(msg, nearest=near)
 

@@ -78,9 +78,7 @@ class Tracer:
             rows,
             (rows, step_rows),
             room,
-            lambda training, target, limit: (
-                trace_evaluation(training, rows, step_rows, target=target, limit=limit),
-            ),
+            lambda training, target, limit: (trace_evaluation(training, rows, step_rows, target=target, limit=limit),),
         )
 
     def _peak(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import psutil
@@ -87,13 +88,13 @@ def _run(
     evaluated = None
     with running(training, choice, device) as runner:
         arguments = training.batch.make(rows)
-        taken, done = _metered(lambda: runner.step(arguments), device, steps)
+        taken, done = _metered(partial(runner.step, arguments), device, steps)
         # the process is a fresh one: its mark is of these steps
         taken = replace(taken, process_bytes=high_water(), process_by="mark")
         del arguments
         if batch is not None:
             some = training.batch.make(batch)
-            evaluated, _ = _metered(lambda: runner.evaluate(some), device, steps)
+            evaluated, _ = _metered(partial(runner.evaluate, some), device, steps)
             evaluated = replace(evaluated, process_bytes=None, process_by=None)  # steps came before
             del some
     del runner

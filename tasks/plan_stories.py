@@ -32,14 +32,19 @@ SHOWS: Final[dict[str, Callable[[Any], str]]] = {
     "energy_j": show_energy,
     "memory_bound": show_bytes,
     "host_memory_bytes": show_bytes,
-    "host_bytes": show_bytes,
-    "batch_s": show_seconds,
-    "rows_per_s": show_count,
+    "rows per second": show_count,
     "price": show_price,
     "cost": show_price,
     "row_bytes": show_bytes,
 }
 RUN_COST: Final = ("memory_bound", "step_s", "train_s", "energy_j", "price", "latency_s")
+EVALUATION: Final = {
+    "batch": "rows at a time",
+    "devices": "devices",
+    "arithmetic": "arithmetic",
+    "memory_bound": "memory_bound",
+    "rows_per_s": "rows per second",
+}
 LAYERS: Final = {"feature_extraction": "feature extraction", "middle": "middle", "output": "output"}
 
 
@@ -98,7 +103,7 @@ def of_execution_change(found: ExecutionChange) -> list[Part]:
         ("runs", found.configuration),
         ("envelope", found.limits),
         ("job", found.job),
-        ("evaluates", found.evaluation),
+        ("evaluates", {said: found.evaluation[name] for name, said in EVALUATION.items() if name in found.evaluation}),
     )
     lines = [f"{name:<10} {_listed(pairs)}" for name, pairs in parts if pairs]
     cost = {name: (getattr(found.predicted[0], name), getattr(found.predicted[1], name)) for name in RUN_COST}

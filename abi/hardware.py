@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from abi.errors import clip
 from abi.sections import Bandwidth, Bytes, Rate, Seconds, Section, Watts
+
+Arithmetic = Literal["float32", "tf32", "bfloat16"]
+
+
+def _known(rates: Any) -> Any:
+    """Name an arithmetic that is none, before pydantic does.
+
+    Raises:
+        ValueError: there is one.
+    """
+    unknown = [name for name in rates if name not in get_args(Arithmetic)] if isinstance(rates, dict) else []
+    if unknown:
+        msg = f"Expected rates of {', '.join(get_args(Arithmetic))}, got one of {clip(str(unknown[0]))!r}: leave it out, plans use no other."
+        raise ValueError(msg)
+    return rates
+
 
 Reached = Annotated[float, Field(gt=0, le=1)]
 
@@ -23,7 +40,7 @@ class DeviceConfig(Section):
     """Memory that programs can use, as the driver reports it."""
     bandwidth: Bandwidth | None = None
     """Peak bytes per second to and from its memory, as 3.35TB/s."""
-    rates: dict[Literal["float32", "tf32", "bfloat16"], Rate] = Field(default_factory=dict)
+    rates: Annotated[dict[Arithmetic, Rate], BeforeValidator(_known)] = Field(default_factory=dict)
     """Peak rate of dense matrix products by arithmetic, as 312TFLOPS; never the figure "with sparsity"."""
     reached_rate: Reached | None = None
     """Share of the rate that large matrix products reach."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.metadata
 import importlib.util
 import json
@@ -14,7 +15,7 @@ from abi.devices import detect, nvml, request
 from abi.devices.calibration import Calibration, plain_version
 from abi.devices.catalogue import Own, key, laid_over, lineage
 from abi.devices.nearest import shown
-from abi.errors import UsageError, WorkspaceError
+from abi.errors import UsageError, WorkspaceError, clip
 from tasks import progress
 from tasks.workspace import Workspace, disk_errors
 
@@ -106,7 +107,9 @@ def _torch_device(asked: str | None) -> str:
     if asked is None:
         return "cuda:0" if gpus else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", asked):
-        msg = f"Expected --device as cpu or cuda:0, got {asked!r}."
+        near = difflib.get_close_matches(asked.lower(), ("cpu", "cuda:0"), n=1, cutoff=0.5)
+        remedy = f"did you mean {near[0]}?" if near else "name the processor, or a GPU by its number."
+        msg = f"Expected --device as cpu or cuda:0, got {clip(asked)!r}: {remedy}"
         raise UsageError(msg)
     if asked == "cpu":
         return asked

@@ -32,11 +32,19 @@ SHOWS: Final[dict[str, Callable[[Any], str]]] = {
     "energy_j": show_energy,
     "memory_bound": show_bytes,
     "host_memory_bytes": show_bytes,
+    "rows per second": show_count,
     "price": show_price,
     "cost": show_price,
     "row_bytes": show_bytes,
 }
 RUN_COST: Final = ("memory_bound", "step_s", "train_s", "energy_j", "price", "latency_s")
+EVALUATION: Final = {
+    "batch": "rows at a time",
+    "devices": "devices",
+    "arithmetic": "arithmetic",
+    "memory_bound": "memory_bound",
+    "rows_per_s": "rows per second",
+}
 LAYERS: Final = {"feature_extraction": "feature extraction", "middle": "middle", "output": "output"}
 
 
@@ -47,7 +55,10 @@ def of_plan(told: PlanExplanation, schema: Schema) -> list[Part]:
         parts.append(_division(told.division))
     for part in ("network", "trees"):
         steps = [s for s in told.steps if s.part == part]
-        if steps:
+        whys = {s.why for s in steps if s.next is None}
+        if len(steps) > 1 and len(whys) == 1 and all(s.next is None for s in steps):
+            parts += ["", f"No next step for any of {len(steps)} features of the {part}: {whys.pop()}."]
+        elif steps:
             groups = by_group(schema, (s.feature for s in steps))
             parts += ["", _steps(steps, part, groups), *left_out(len(groups))]
     if told.alternatives:
@@ -87,7 +98,13 @@ def of_execution_change(found: ExecutionChange) -> list[Part]:
     head = f"{found.before} -> {found.after}"
     if found.same:
         return [f"{head}: the same plan"]
-    parts = (("of", found.subject), ("runs", found.configuration), ("envelope", found.limits), ("job", found.job))
+    parts = (
+        ("of", found.subject),
+        ("runs", found.configuration),
+        ("envelope", found.limits),
+        ("job", found.job),
+        ("evaluates", {said: found.evaluation[name] for name, said in EVALUATION.items() if name in found.evaluation}),
+    )
     lines = [f"{name:<10} {_listed(pairs)}" for name, pairs in parts if pairs]
     cost = {name: (getattr(found.predicted[0], name), getattr(found.predicted[1], name)) for name in RUN_COST}
     return [head, *lines, f"Predicted: {_listed({n: p for n, p in cost.items() if p != (None, None)})}."]

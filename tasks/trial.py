@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from abi.errors import UsageError
 from abi.units import show_bytes, show_count, show_energy, show_seconds
 from tasks import progress
 from tasks.terminal import print_table
@@ -42,7 +43,12 @@ def expect_measurable(ws: Workspace, config: Config, asked: Asked) -> None:
     from abi.devices.request import expect_here
     from tasks.devices import cluster
 
-    expect_here(_one(cluster(ws, config, asked.gpus)))
+    wanted = cluster(ws, config, asked.gpus)
+    try:
+        expect_here(_one(wanted))
+    except UsageError:
+        expect_here(wanted)  # which names as many as were asked for
+        raise
 
 
 def measure(ws: Workspace, asked: Asked, plan: ExecutionPlan) -> Measured:
@@ -113,6 +119,7 @@ def _lines(plan: ExecutionPlan, measured: Measured) -> Iterator[tuple[str, str, 
         yield "rows per second", show_count(plan.job.global_batch / ahead), "", show_count(plan.job.global_batch / taken.step_s), _ratio(ahead, taken.step_s)  # fmt: skip
     if taken.step_p95_s is not None:
         yield "one step, 95th percentile", "", "", show_seconds(taken.step_p95_s), ""
+    yield from _evaluation(plan, measured.trial, wider)
     if measured.trial.energy_step_j is not None:
         energy = cost.energy_j / plan.job.steps
         got = measured.trial.energy_step_j
@@ -123,6 +130,23 @@ def _lines(plan: ExecutionPlan, measured: Measured) -> Iterator[tuple[str, str, 
             show_energy(got),
             _ratio(got, energy),
         )
+
+
+def _evaluation(plan: ExecutionPlan, trial: Trial, wider: float) -> Iterator[tuple[str, str, str, str, str]]:
+    """Its rows come from memory: a loader's part of the prediction is left out."""
+    planned, taken = plan.evaluation, trial.evaluation
+    if planned is None or taken is None:
+        return
+    context = plan.cluster.device.context_bytes
+    if taken.active_bytes is not None:
+        ahead = planned.memory_bytes - context
+        most = show_bytes(planned.memory_bound - context)
+        yield "tensors in evaluation", show_bytes(ahead), most, show_bytes(taken.active_bytes), _ratio(taken.active_bytes, ahead)  # fmt: skip
+    if taken.step_s is not None:
+        rows, ahead_s = planned.batch, planned.working_s
+        most = show_seconds(ahead_s * wider) if wider > 1 else ""
+        yield f"evaluating {rows:,} rows", show_seconds(ahead_s), most, show_seconds(taken.step_s), _ratio(taken.step_s, ahead_s)  # fmt: skip
+        yield "rows evaluated per second", show_count(rows / ahead_s), "", show_count(rows / taken.step_s), _ratio(ahead_s, taken.step_s)  # fmt: skip
 
 
 def _ratio(got: float | int, ahead: float | int) -> str:

@@ -55,6 +55,8 @@ def described_cluster(name: str, count: int, own: Own, text: str) -> Cluster:
     here = next((c for c in detect.found(own) if key(c.device.name) == key(name)), None)
     if here is not None and count <= here.count:
         return replace(here, count=count)
+    if here is not None and here.device.kind == "cpu":
+        return _single(here, count, text)
     device, figures = find(name, own), described(name, own)[1]
     if device.kind == "cpu":
         cores = figures.host_cores or HOST_CORES

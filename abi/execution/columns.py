@@ -17,7 +17,10 @@ PARALLELS: tuple[Parallel, ...] = ("none", "ddp", "fsdp")
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """One row for each configuration; choices first, what they cost after. `price` is NaN where the device has none."""
+    """One row for each configuration; choices first, what they cost after. `price` is NaN where the device has none.
+
+    `memory_bound` is of training, `evaluation_bound` of evaluating one row; 0 where training's counts evaluation already.
+    """
 
     footprint: Numbers
     """Number of the footprint: which arithmetic, and whether with checkpointing."""
@@ -29,6 +32,7 @@ class Columns:
     workers: Numbers
     memory_bytes: Numbers
     memory_bound: Numbers
+    evaluation_bound: Numbers
     host_bytes: Numbers
     step_s: Numbers
     compute_s: Numbers

@@ -63,9 +63,25 @@ def exposed_s(
         whole = ring_all_reduce_s(footprint.gradient_bytes, devices, device, buckets)
         last = whole / buckets
         return np.maximum(whole - last - backward_s, 0) + last
-    units = max(1, round(footprint.parameter_bytes / max(unit_bytes, 1)))
-    gather = ring_gather_s(footprint.parameter_bytes, devices, device, units)
+    units, gather = _gather(footprint, device, devices, unit_bytes)
     scatter = ring_gather_s(footprint.gradient_bytes, devices, device, units)
-    forward = np.maximum(gather - gather / units - forward_s, 0) + gather / units
+    forward = gathered_s(footprint, device, parallel, devices, unit_bytes, forward_s)
     backward = np.maximum(gather + scatter - scatter / units - backward_s, 0) + scatter / units
     return accumulation * (forward + backward)
+
+
+def gathered_s(
+    footprint: Footprint, device: Device, parallel: Parallel, devices: int, unit_bytes: int, forward_s: Numbers
+) -> Numbers:
+    """Seconds of a forward pass in which the devices only wait for parameters; arguments as of `exposed_s`."""
+    if parallel != "fsdp":
+        return np.zeros_like(forward_s)
+    units, gather = _gather(footprint, device, devices, unit_bytes)
+    waiting: Numbers = np.maximum(gather - gather / units - forward_s, 0) + gather / units
+    return waiting
+
+
+def _gather(footprint: Footprint, device: Device, devices: int, unit_bytes: int) -> tuple[int, float]:
+    """How many units FSDP gathers, and the seconds of all."""
+    units = max(1, round(footprint.parameter_bytes / max(unit_bytes, 1)))
+    return units, ring_gather_s(footprint.parameter_bytes, devices, device, units)

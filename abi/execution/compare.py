@@ -25,6 +25,7 @@ class ExecutionChange(Value):
         configuration: devices, parallelism, arithmetic, checkpointing, micro-batch, accumulation and workers, where they differ.
         limits: where they differ.
         job: global batch and steps, where they differ.
+        evaluation: its batch, memory and speed, where they differ.
         predicted: cost of both.
     """
 
@@ -35,6 +36,7 @@ class ExecutionChange(Value):
     configuration: Pairs
     limits: Pairs
     job: Pairs
+    evaluation: Pairs
     predicted: tuple[RunCost, RunCost]
 
 
@@ -48,6 +50,7 @@ def compare(before: ExecutionPlan, after: ExecutionPlan, titles: tuple[str, str]
         configuration=differing(members(before.configuration), members(after.configuration)),
         limits=differing(members(before.limits), members(after.limits)),
         job=differing(members(before.job), members(after.job)),
+        evaluation=differing(members(before.evaluation), members(after.evaluation)),
         predicted=(before.predicted, after.predicted),
     )
 

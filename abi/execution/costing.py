@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from abi.execution.learned import Learned, of
 from abi.execution.loader import TYPICAL, WorkerRate, batch_bytes, choose_workers, loader_s
 from abi.execution.roofline import STEPS, latency_s, phase_of, phase_time, time_margin, together
 from abi.execution.sharding import Sharing, bound_bytes, line_bytes
-from abi.execution.types import Footprint, Job, Limits, Objective, Parallel
+from abi.execution.types import TRAINING, Footprint, Job, Limits, Objective, Parallel, PhaseName
+
+EVALUATE: Final[PhaseName] = "evaluate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,7 @@ class Question:
         learned: what earlier runs of the module on this device taught about bounds.
         resident_bytes: of the data and what else lies on each device beside the step, where rows need no loader; None: loader
             workers bring them from the host.
+        apart: whether evaluation has a batch of its own; else it takes the rows of a micro-batch, and counts with training.
         sharded: whether FSDP may be used: a module whose weights are read beside the layers that own them cannot be, nor with an
             optimizer that reads whole matrices.
     """
@@ -47,6 +51,7 @@ class Question:
     checkpoints: bool = False
     learned: tuple[Learned, ...] = ()
     resident_bytes: int | None = None
+    apart: bool = True
     sharded: bool = True
 
     @property
@@ -63,6 +68,16 @@ class Question:
         wrong for one.
         """
         return (self.resident_bytes or 0) + self.cluster.device.segments_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of a device's memory that are taken before the first tensor of a step."""
+        return self.cluster.device.context_bytes + (self.resident_bytes or 0)
+
+    @property
+    def step_phases(self) -> tuple[PhaseName, ...]:
+        """Phases that count as training."""
+        return TRAINING if self.apart else (*TRAINING, EVALUATE)
 
     @property
     def host_limit(self) -> int:
@@ -112,16 +127,16 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
         loading_s = loader_s(job, question.cluster, devices, workers, question.rate)
     else:
         workers, loading_s = np.zeros_like(micro_batch), np.zeros_like(micro_batch)
-    held = device.context_bytes + (question.resident_bytes or 0)
     step_s = np.maximum(working_s, loading_s)
     train_s = job.steps * step_s
-    line, upper = (line_bytes(footprint, sharing, micro_batch, accumulation, upper=upper) for upper in (False, True))
+    line, upper = (
+        line_bytes(footprint, sharing, micro_batch, accumulation, upper=upper, phases=question.step_phases)
+        for upper in (False, True)
+    )
     binder = np.argmax(np.stack([arithmetic_s, bandwidth_s, launches_s, waiting_s]), axis=0)
     same = np.ones_like(micro_batch)
     taught = of(question.learned, footprint.arithmetic)
-    least_bound, wider = (1.0, 1.0) if taught is None else (taught.memory, taught.time)
-    kept = device.context_bytes + question.kept_bytes + device.segments_bytes  # and others are filled in part
-    memory_bound = bound_bytes(footprint, upper, kept)
+    evaluation_bound = evaluation_bytes(question, number, sharing, np.ones(1))[1] if question.apart else np.zeros(1)
     return Columns(
         footprint=number * same,
         devices=devices * same,
@@ -129,18 +144,36 @@ def cost(question: Question, number: int, devices: int, parallel: Parallel, micr
         micro_batch=micro_batch,
         accumulation=accumulation,
         workers=workers,
-        memory_bytes=np.ceil(line) + held,
-        memory_bound=np.maximum(memory_bound, np.ceil(least_bound * line) + kept),
+        memory_bytes=np.ceil(line) + question.held_bytes,
+        memory_bound=_bound(question, footprint, line, upper),
+        evaluation_bound=evaluation_bound * same,
         host_bytes=workers * batch_bytes(job, devices, micro_batch),
         step_s=step_s,
         compute_s=compute_s,
         communication_s=waiting_s,
         loader_s=loading_s,
         train_s=train_s,
-        train_bound_s=train_s * max(1 + time_margin(footprint), wider),
+        train_bound_s=train_s * max(1 + time_margin(footprint), 1.0 if taught is None else taught.time),
         latency_s=latency_s(footprint, device) * same,
         energy_j=energy.energy_j(device, devices, (arithmetic_s + bandwidth_s) / step_s, train_s),
         price=energy.price(device, devices, train_s),
         rows_per_s=job.global_batch / step_s,
         bound_by=np.where(loading_s > working_s, 4.0, binder.astype(float)),
     )
+
+
+def evaluation_bytes(question: Question, number: int, sharing: Sharing, rows: Numbers) -> tuple[Numbers, Numbers]:
+    """Memory of one device that evaluates so many rows between steps of training, predicted and at most."""
+    footprint = question.footprints[number]
+    line = line_bytes(footprint, sharing, rows, np.ones_like(rows), upper=False, phases=(EVALUATE,))
+    held_to = replace(footprint, margin=max(footprint.margin, footprint.evaluation_margin or 0.0))
+    return np.ceil(line) + question.held_bytes, _bound(question, held_to, line, line)
+
+
+def _bound(question: Question, footprint: Footprint, line: Numbers, upper: Numbers) -> Numbers:
+    """What a configuration is accepted by: by its traces, and by what earlier runs took."""
+    device, taught = question.cluster.device, of(question.learned, footprint.arithmetic)
+    kept = device.context_bytes + question.kept_bytes + device.segments_bytes  # and others are filled in part
+    learnt = 1.0 if taught is None else taught.memory
+    bound: Numbers = np.maximum(bound_bytes(footprint, upper, kept), np.ceil(learnt * line) + kept)
+    return bound

@@ -66,7 +66,7 @@ def demands(question: Question, columns: Columns) -> dict[str, Demand]:
     """Every limit that there is: the two memories always, the others where the user set them."""
     limits, wider = question.limits, columns.train_bound_s / columns.train_s
     found = {
-        "memory": Demand(columns.memory_bound, question.memory_limit),
+        "memory": Demand(np.maximum(columns.memory_bound, columns.evaluation_bound), question.memory_limit),
         "host_memory": Demand(columns.host_bytes, question.host_limit),
     }
     asked = {

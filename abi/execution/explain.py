@@ -32,8 +32,8 @@ MEANING = {
 }
 
 
-def reasons(found: Found) -> tuple[str, ...]:
-    """One sentence for each choice, then what binds, then what was not counted."""
+def reasons(found: Found, evaluated: str = "") -> tuple[str, ...]:
+    """One sentence for each choice, that of evaluation given, then what binds, then what was not counted."""
     best = int(found.order[0])
     said = [
         _devices(found, best),
@@ -43,6 +43,7 @@ def reasons(found: Found) -> tuple[str, ...]:
         _micro_batch(found, best),
         _workers(found, best),
         f"A step is bound {MEANING[BINDERS[int(found.columns.bound_by[best])]]}.",
+        evaluated,
         _limit(found, best),
         _counted(found),
         *_uncounted(found, best),

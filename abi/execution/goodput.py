@@ -7,12 +7,13 @@ is rows per second.
 
 from __future__ import annotations
 
+import difflib
 from typing import Final, get_args
 
 import numpy as np
 
 from abi.devices.device import Device
-from abi.errors import UsageError
+from abi.errors import UsageError, clip
 from abi.execution.columns import Columns, Numbers
 from abi.execution.types import Objective
 
@@ -24,7 +25,9 @@ def expect_objective(objective: str, device: Device) -> None:
     """Refuse an objective that is none, or that the device has no figures for."""
     names = get_args(Objective)
     if objective not in names:
-        msg = f"Expected an objective of {', '.join(names)}, got {objective!r}."
+        near = difflib.get_close_matches(objective, names, n=1, cutoff=0.5)
+        remedy = f"did you mean {near[0]}?" if near else "name one of them."
+        msg = f"Expected an objective of {', '.join(names)}, got {clip(objective)!r}: {remedy}"
         raise UsageError(msg)
     if objective == "cost" and device.price_per_hour is None:
         msg = f"Expected a price per hour of {device.name} to rank by cost, got none: set devices.{device.name}.price_per_hour."

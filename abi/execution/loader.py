@@ -60,6 +60,12 @@ def choose_workers(
 
 def loader_s(job: Job, cluster: Cluster, devices: int, workers: Numbers, rate: WorkerRate = TYPICAL) -> Numbers:
     """Seconds until the rows of a step are on a device: the workers or the way over the bus, whichever is slower."""
-    rows = job.global_batch / devices
-    bus_s = rows * job.row_bytes / cluster.device.host_link
-    return np.maximum(rows * rate.row_total_s(job.row_bytes) / workers, bus_s)
+    return rows_s(np.full_like(workers, job.global_batch / devices), job.row_bytes, cluster, workers, rate)
+
+
+def rows_s(
+    rows: Numbers, row_bytes: int, cluster: Cluster, workers: Numbers | int, rate: WorkerRate = TYPICAL
+) -> Numbers:
+    """The same of so many rows for each device."""
+    bus_s = rows * row_bytes / cluster.device.host_link
+    return np.maximum(rows * rate.row_total_s(row_bytes) / workers, bus_s)

@@ -147,5 +147,21 @@ def infeasible(found: Found, fits: Fits) -> PlanInfeasible:
     )
     ways = "; ".join(f"{n.text} ({describe(n.configuration)})" for n in near)
     count = len(found.columns.devices)
-    msg = f"Expected one of {count} configurations within {limits}, got none: the nearest that fit are {ways}."
+    trains = _trains(found)
+    none = (
+        "none"
+        if trains is None
+        else f"none, as evaluating one row needs {show_limit('memory', trains)} where training would fit"
+    )
+    msg = f"Expected one of {count} configurations within {limits}, got {none}: the nearest that fit are {ways}."
     return PlanInfeasible(msg, nearest=near)
+
+
+def _trains(found: Found) -> float | None:
+    """Device memory that one row's evaluation needs at least, of configurations whose training fits; None where none does."""
+    wanted = demands(found.question, found.columns)
+    rows = found.columns.memory_bound <= wanted["memory"].limit
+    for name, demand in wanted.items():
+        if name != "memory":
+            rows = rows & demand.kept
+    return float(found.columns.evaluation_bound[rows].min()) if rows.any() else None

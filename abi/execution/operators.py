@@ -135,18 +135,6 @@ def moved_bytes(kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any], out: 
     return float(sum(given) + written)
 
 
-def workspace(kind: Kind, args: tuple[Any, ...], out: Any) -> tuple[int, int]:
-    """Bytes that a processor's kernel takes besides its output: expected, and at most.
-
-    oneDNN packs the operands of products in bfloat16 and adds up in float32, in parts whose size it alone knows: what was
-    seen lies between 2% and 150% of operands and result, 40% at most for large ones.
-    """
-    if not isinstance(out, Tensor) or out.dtype != torch.bfloat16 or kind.formula is None:
-        return 0, 0
-    whole = sum(_bytes(tensor) for tensor in tensors_in(args)) + 2 * _bytes(out)
-    return min(whole // 2, whole // 5 + 2**16), min(whole * 3 // 2 + 2**15, whole * 2 // 5 + 2**19)
-
-
 def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 

@@ -43,7 +43,13 @@ class Posed:
         if asked.checkpoints and memory_matters(asked):
             asked = replace(asked, footprints=(*asked.footprints, *self.tracer.footprints(checkpointing=True)))
         versions = {"torch": importlib.metadata.version("torch")}
-        return decide(asked, module=self.module, versions=versions, trace=self.tracer.peak)
+        return decide(
+            asked,
+            module=self.module,
+            versions=versions,
+            trace=self.tracer.peak,
+            trace_evaluation=self.tracer.evaluation_peak,
+        )
 
 
 def plan_module(
@@ -61,7 +67,7 @@ def plan_module(
     rate: WorkerRate = TYPICAL,
     learned: tuple[Learned, ...] = (),
 ) -> ExecutionPlan:
-    """Decide how to train a module: devices, parallelism, precision, checkpointing, micro-batch, workers.
+    """Decide how to train a module, and how to evaluate it: devices, precision, checkpointing, batches, workers.
 
     Args:
         build: Gives the module.

@@ -22,9 +22,10 @@ from abi.execution.cuda.allocator import ROUND, Block, CachingAllocator
 from abi.execution.cuda.reached import FULL, times
 from abi.execution.cuda.recurrent import handed, kernels
 from abi.execution.cuda.workspace import cuda_workspace
-from abi.execution.operators import Kind, flops_of, kind_of, moved_bytes, tensors_in, workspace
+from abi.execution.operators import Kind, flops_of, kind_of, moved_bytes, tensors_in
 from abi.execution.target import PROCESSOR, Target
 from abi.execution.types import OperatorCost, PhaseName, PhaseTrace
+from abi.execution.workspace import workspace
 
 LOW_BYTES: Final = 2
 _DEVICE = torch.ops.prim.device.default

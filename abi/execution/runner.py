@@ -168,6 +168,16 @@ class Runner:
                 distributed.all_reduce(whole)
                 parameter.grad.copy_(whole / self.configuration.devices)
 
+    def evaluate(self, arguments: Mapping[str, Tensor]) -> Any:
+        """The module's output without gradients, in the arithmetic of training.
+
+        Args:
+            arguments: of the module: the rows of this process alone.
+        """
+        self.module.eval()
+        with torch.no_grad(), self._autocast():
+            return call(self.module, {name: tensor.to(self.device) for name, tensor in arguments.items()})
+
     @contextlib.contextmanager
     def _sending(self, last: bool) -> Iterator[None]:
         """Gradients go over the link once, with the last micro-batch."""

@@ -87,9 +87,9 @@ def expect_job(question: Question) -> None:
     for name, value in (("global batch", job.global_batch), ("number of steps", job.steps), ("number of GPUs", count)):
         if not 1 <= value <= MOST:
             msg = (
-                f"Expected a {name} of at least 1, got {value}."
+                f"Expected a {name} of at least 1, got {value}: leave it out, or say how many."
                 if value < 1
-                else f"Expected a {name} of at most {MOST}, got {value}."
+                else f"Expected a {name} of at most {MOST}, got {value}: see whether a digit is too many."
             )
             raise UsageError(msg)
     if count > job.global_batch:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from abi.execution.columns import Numbers
-from abi.execution.types import Footprint, Parallel
+from abi.execution.types import TRAINING, Footprint, Parallel, PhaseName
 
 GATHERED_UNITS = 2
 """The unit at work and the next one."""
@@ -46,9 +46,15 @@ class Sharing:
 
 
 def line_bytes(
-    footprint: Footprint, sharing: Sharing, micro_batch: Numbers, accumulation: Numbers, *, upper: bool
+    footprint: Footprint,
+    sharing: Sharing,
+    micro_batch: Numbers,
+    accumulation: Numbers,
+    *,
+    upper: bool,
+    phases: tuple[PhaseName, ...] = (*TRAINING, "evaluate"),
 ) -> Numbers:
-    """The most bytes of tensors on one device over all phases and all instants that may be their peak.
+    """The most bytes of tensors on one device over the phases and all instants that may be their peak.
 
     Args:
         footprint: Of a step on one device without accumulation.
@@ -57,11 +63,12 @@ def line_bytes(
         accumulation: Micro-steps of a step.
         upper: Whether gradients of earlier micro-steps count in full at every instant of the backward pass, though a part
             of them may be in its lines already.
+        phases: Those that count.
     """
     state = (1 - sharing.kept) * (footprint.parameter_bytes + footprint.optimizer_bytes)
     waiting = np.where(accumulation > 1, footprint.gradient_bytes, 0.0)
     most = np.zeros_like(micro_batch)
-    for phase in footprint.phases:
+    for phase in (phase for phase in footprint.phases if phase.phase in phases):
         gathered = 0.0 if phase.phase == "optimizer" else sharing.gathered_bytes(footprint)
         for fixed, row in phase.lines or ((phase.fixed_bytes, phase.row_bytes),):
             there = 0.0 if phase.phase == "forward" else _gradients_in(footprint, fixed)

@@ -23,7 +23,7 @@ from abi.execution.recorder import Recorder, Recording
 from abi.execution.recurrent import followed
 from abi.execution.step import PHASES, Step, Training, plain_kernels
 from abi.execution.target import PROCESSOR, Target
-from abi.execution.types import PhaseName, StepTrace
+from abi.execution.types import TRAINING, PhaseName, PhaseTrace, StepTrace
 
 AGAIN = 25
 """Operators' worth of the host's time for each block that is computed again: random state is kept and put back."""
@@ -38,7 +38,14 @@ MISFIT = re.compile(
 """What torch and Python say where shapes, types or arguments do not go together: running the module would say it too."""
 
 
-def trace(training: Training, rows: int, *, target: Target = PROCESSOR, limit: int | None = None) -> StepTrace:
+def trace(
+    training: Training,
+    rows: int,
+    *,
+    target: Target = PROCESSOR,
+    limit: int | None = None,
+    evaluated: bool = True,
+) -> StepTrace:
     """Peaks and operators of the second step, and of an evaluation, on `rows` rows.
 
     Args:
@@ -47,13 +54,25 @@ def trace(training: Training, rows: int, *, target: Target = PROCESSOR, limit: i
         target: the device that it is for.
         limit: bytes that a GPU's allocator may reserve; what it must refuse is told, and the first step, which leaves its
             mark on the allocator's blocks, is one of as many rows.
+        evaluated: whether an evaluation of as many rows follows.
 
     Raises:
         Untraceable: the module needs the values of its tensors, not their shapes alone, or cannot run on these rows.
         UsageError: the factory gives no module that can be trained, or the batch does not fit it.
     """
-    recorded, _ = record(training, (rows,), target=target, limit=limit, first=limit is not None)
-    return StepTrace(rows=rows, phases=tuple(recorded[0][phase].trace() for phase in PHASES))
+    first = None if limit is None else rows
+    recorded, _ = record(training, (rows,), target=target, limit=limit, evaluated=evaluated, first=first)
+    phases = PHASES if evaluated else TRAINING
+    return StepTrace(rows=rows, phases=tuple(recorded[0][phase].trace() for phase in phases))
+
+
+def trace_evaluation(
+    training: Training, rows: int, step_rows: int, *, target: Target = PROCESSOR, limit: int | None = None
+) -> PhaseTrace:
+    """An evaluation of `rows` rows after a step of `step_rows`, whose gradients are still there; the rest as of `trace`."""
+    first = None if limit is None else step_rows
+    recorded, _ = record(training, (rows,), target=target, limit=limit, trained=False, first=first)
+    return recorded[0]["evaluate"].trace()
 
 
 def record(
@@ -62,12 +81,13 @@ def record(
     *,
     target: Target = PROCESSOR,
     limit: int | None = None,
+    trained: bool = True,
     evaluated: bool = True,
-    first: bool = False,
+    first: int | None = None,
 ) -> tuple[list[dict[PhaseName, Recording]], dict[str, int]]:
     """Every phase at each number of rows, after a step that is not recorded; then bytes that are always there.
 
-    Without `evaluated` the training step alone.
+    Without `evaluated` the training step alone, without `trained` the evaluation. The step before is one of `first` rows.
 
     Returns:
         Per number of rows, phase -> recording; and `parameters` (a count), `parameter_bytes`, `gradient_bytes`,
@@ -81,13 +101,13 @@ def record(
             recorded: list[dict[PhaseName, Recording]] = []
             try:
                 step = training.made(module, fake=True)
-                if first:
-                    step.train(training.batch.make(rows[0]), recorder.enter)
+                if first is not None:
+                    step.train(training.batch.make(first), recorder.enter)
                 else:
                     training.warm_up(step, recorder.enter)
                 for number in rows:
                     with followed(step.module) as recurrent:
-                        recorded.append(_both(step, recorder, number, evaluated=evaluated))
+                        recorded.append(_recorded(step, recorder, number, trained=trained, evaluated=evaluated))
                 fixed, each = recurrent.taken(rows[-1])
                 more = {"recurrent_bytes": math.ceil(fixed), "recurrent_row_bytes": math.ceil(each)}
                 return recorded, sizes(step) | more
@@ -114,11 +134,14 @@ def sizes(step: Step) -> dict[str, int]:
     }
 
 
-def _both(step: Step, recorder: Recorder, rows: int, *, evaluated: bool) -> dict[PhaseName, Recording]:
+def _recorded(
+    step: Step, recorder: Recorder, rows: int, *, trained: bool, evaluated: bool
+) -> dict[PhaseName, Recording]:
     recorder.phases = {}
     arguments = step.training.batch.make(rows)
     recorder.follow(t for t in arguments.values() if isinstance(t, Tensor))
-    step.train(arguments, recorder.enter)
+    if trained:
+        step.train(arguments, recorder.enter)
     if evaluated:
         step.evaluate(arguments, recorder.enter)
     if step.training.checkpointing:

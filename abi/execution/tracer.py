@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, get_args
 
 from abi.devices.device import Arithmetic, Device
-from abi.execution.costing import Question
+from abi.execution.costing import EVALUATE, Question
 from abi.execution.decide import Peak
 from abi.execution.demands import demands, with_limit
 from abi.execution.footprint import footprint, phase_bytes
@@ -16,8 +17,8 @@ from abi.execution.search import search
 from abi.execution.sensitivity import STEP
 from abi.execution.step import PHASES, Training
 from abi.execution.target import Target
-from abi.execution.trace import trace
-from abi.execution.types import Footprint
+from abi.execution.trace import trace, trace_evaluation
+from abi.execution.types import TRAINING, Footprint, PhaseName, PhaseTrace
 
 FRAGMENTED: Final = 1.04
 """Room over what a followed allocator needs: an H200 needed up to 3% more at a limit (`benchmarks/README.md`)."""
@@ -31,8 +32,11 @@ class Tracer:
     device: Device
     rows: tuple[int, ...] | None = None
     known: dict[tuple[Arithmetic, bool], Footprint] = field(default_factory=dict, compare=False)
-    peaks: dict[tuple[Arithmetic, bool, int], tuple[float, int]] = field(default_factory=dict, compare=False)
-    """Of steps that nothing was refused: the most that they take, and the most that the allocator reserved for them."""
+    apart: bool = True
+    """Whether evaluation has a batch of its own; else a step's peak counts an evaluation of as many rows."""
+    peaks: dict[tuple[Arithmetic, bool, int, int], tuple[float, int]] = field(default_factory=dict, compare=False)
+    """By rows evaluated and trained, of what nothing was refused: the most that it takes, and the most that the allocator
+    reserved for it."""
 
     def kept(self) -> Tracer:
         """One that is alike and has traced already, or this one, which is kept for the next that is alike."""
@@ -54,19 +58,50 @@ class Tracer:
             rows: of it.
             room: bytes that a GPU's allocator may reserve.
         """
+        phases = TRAINING if self.apart else PHASES
+        return self._peak(
+            of,
+            phases,
+            rows,
+            (0, rows),
+            room,
+            lambda training, target, limit: (
+                trace(training, rows, target=target, limit=limit, evaluated=not self.apart).phases
+            ),
+        )
+
+    def evaluation_peak(self, of: Footprint, rows: int, step_rows: int, room: int) -> Peak:
+        """The same of an evaluation of `rows` rows after a step of `step_rows`."""
+        return self._peak(
+            of,
+            (EVALUATE,),
+            rows,
+            (rows, step_rows),
+            room,
+            lambda training, target, limit: (trace_evaluation(training, rows, step_rows, target=target, limit=limit),),
+        )
+
+    def _peak(
+        self,
+        of: Footprint,
+        phases: tuple[PhaseName, ...],
+        rows: int,
+        known_by: tuple[int, int],
+        room: int,
+        traced: Callable[[Training, Target, int | None], tuple[PhaseTrace, ...]],
+    ) -> Peak:
         if of.method == "measured":
             return Peak(0.0)  # running it at its real size is what a plan is made to avoid
         if rows in of.traced_rows and self.device.kind == "cpu":
-            return Peak(max(phase_bytes(of, phase, rows) for phase in PHASES))
-        training = self._training(of.arithmetic, of.checkpointing)
-        key = of.arithmetic, of.checkpointing, rows
+            return Peak(max(phase_bytes(of, phase, rows) for phase in phases))
+        key = of.arithmetic, of.checkpointing, *known_by
         if key in self.peaks and FRAGMENTED * self.peaks[key][1] <= room:
             return Peak(self.peaks[key][0])  # a limit that is not reached changes nothing
         limit = int(room / FRAGMENTED) if self.device.segments_bytes else None  # else its allocator is not known
-        traced = trace(training, rows, target=Target.of(self.device), limit=limit).phases
-        taken = max(phase.allocated_bytes or phase.peak_bytes for phase in traced)
-        needed = max(phase.reserved_bytes for phase in traced)
-        if any(phase.refused for phase in traced):
+        found = traced(self._training(of.arithmetic, of.checkpointing), Target.of(self.device), limit)
+        taken = max(phase.allocated_bytes or phase.peak_bytes for phase in found)
+        needed = max(phase.reserved_bytes for phase in found)
+        if any(phase.refused for phase in found):
             return Peak(float(taken), FRAGMENTED * needed)
         self.peaks[key] = float(taken), needed
         return Peak(float(taken))

@@ -1,9 +1,11 @@
-"""Run a few steps of a plan for real, in a process of its own, and measure what they take."""
+"""Run a few steps and evaluations of a plan for real, in a process of its own, and measure what they take."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import psutil
@@ -18,7 +20,7 @@ from abi.execution.step import Enter, Training
 from abi.execution.types import Configuration, ExecutionPlan
 from abi.resources import Resources
 from abi.units import six_digits
-from abi.values import Value
+from abi.values import Late, Value
 
 STEPS: Final = FIRST + 12
 LONGEST_S: Final = 30.0
@@ -36,15 +38,17 @@ class Trial(Value):
         resources: memory of the tensors, of the allocator and of the process; times of a step; energy of all steps.
         steps: how many were run, beyond the first one.
         energy_step_j: of one step; None where the device does not tell.
+        evaluation: the same of batches of evaluation between steps, a step's being a batch's; None where none are planned.
     """
 
     resources: Resources
     steps: int
     energy_step_j: float | None
+    evaluation: Late[Resources | None] = None
 
 
 def trial(training: Training, plan: ExecutionPlan, *, steps: int = STEPS, time_limit_s: float = LIMIT_S) -> Trial:
-    """Run a plan's steps with its micro-batch, accumulation and precision.
+    """Run a plan's steps with its micro-batch, accumulation and precision, then its evaluation.
 
     Args:
         training: of the module that the plan is for.
@@ -62,7 +66,8 @@ def trial(training: Training, plan: ExecutionPlan, *, steps: int = STEPS, time_l
     training = training.changed(arithmetic=choice.arithmetic, checkpointing=choice.checkpointing)
     gpu = plan.cluster.device.kind == "gpu"
     limit = None if gpu else int(psutil.virtual_memory().available * MEMORY_SHARE)
-    asked = (training, choice, "cuda" if gpu else "cpu", plan.job.row_bytes, steps)
+    batch = None if plan.evaluation is None else plan.evaluation.batch
+    asked = (training, choice, batch, "cuda" if gpu else "cpu", plan.job.row_bytes, steps)
     try:
         found: Trial = aside(_run, *asked, time_limit_s=time_limit_s, memory_limit_bytes=limit)
     except NotPassed as error:
@@ -74,41 +79,66 @@ def trial(training: Training, plan: ExecutionPlan, *, steps: int = STEPS, time_l
     return found
 
 
-def _run(training: Training, choice: Configuration, device: str, row_bytes: int, steps: int) -> Trial:
+def _run(
+    training: Training, choice: Configuration, batch: int | None, device: str, row_bytes: int, steps: int
+) -> Trial:
     torch.manual_seed(0)
     rows = choice.micro_batch * choice.accumulation
-    with running(training.changed(checkpointing=False), choice, device, revises=False) as runner:  # it applies it
+    training = training.changed(checkpointing=False)  # the runner applies it
+    evaluated = None
+    with running(training, choice, device, revises=False) as runner:
         arguments = training.batch.make(rows)
-        runner.step(arguments)
-        with metered(device) as meter:
-            began, done = time.perf_counter(), 0
-            meter.steps.begin()
-            while done < steps and (done < 2 or time.perf_counter() - began < LONGEST_S):  # noqa: PLR2004 - one is no spread
-                runner.step(arguments)
-                meter.steps.tick()
-                done += 1
-            taken = meter.read()
-    # the process is a fresh one: its mark is of these steps
-    taken = replace(taken, process_bytes=high_water(), process_by="mark")
-    del runner, arguments
+        taken, done = _metered(partial(runner.step, arguments), device, steps)
+        # the process is a fresh one: its mark is of these steps
+        taken = replace(taken, process_bytes=high_water(), process_by="mark")
+        del arguments
+        if batch is not None:
+            some = training.batch.make(batch)
+            evaluated, _ = _metered(partial(runner.evaluate, some), device, steps)
+            evaluated = replace(evaluated, process_bytes=None, process_by=None)  # steps came before
+            del some
+    del runner
     if taken.active_bytes is None:
-        taken = replace(taken, active_bytes=_allocated(training, choice, rows, row_bytes))
+        peaks = _allocated(training, choice, rows, batch)
+        # a device would hold the rows of one micro-batch; here all rows of the step lie in the same memory
+        taken = replace(taken, active_bytes=peaks["forward"] - (rows - choice.micro_batch) * row_bytes)
+        if evaluated is not None:
+            evaluated = replace(evaluated, active_bytes=peaks["evaluate"])
     energy = None if taken.energy_j is None else six_digits(taken.energy_j / done)
-    return Trial(resources=taken, steps=done, energy_step_j=energy)
+    return Trial(resources=taken, steps=done, energy_step_j=energy, evaluation=evaluated)
 
 
-def _allocated(training: Training, choice: Configuration, rows: int, row_bytes: int) -> int:
-    """The processor's allocator tells of a run what it is asked for beforehand: so two more steps, under its profiler.
+def _metered(run: Callable[[], object], device: str, times: int) -> tuple[Resources, int]:
+    """Run something once, then so many times under a meter, fewer where it takes long; how often it was."""
+    run()
+    with metered(device) as meter:
+        began, done = time.perf_counter(), 0
+        meter.steps.begin()
+        while done < times and (done < 2 or time.perf_counter() - began < LONGEST_S):  # noqa: PLR2004 - one is no spread
+            run()
+            meter.steps.tick()
+            done += 1
+        return meter.read(), done
 
-    A device would hold the rows of one micro-batch; here all rows of the step lie in the same memory, and are taken off.
+
+def _allocated(training: Training, choice: Configuration, rows: int, batch: int | None) -> dict[str, int]:
+    """Peaks of a step and of an evaluation.
+
+    The processor's allocator tells of a run what it is asked for beforehand: so two more steps, under its profiler.
     """
 
     def run(enter: Enter) -> None:
-        with running(training.changed(checkpointing=False), choice, "cpu", revises=False) as runner:
+        with running(training, choice, "cpu", revises=False) as runner:
             arguments = training.batch.make(rows)
             runner.step(arguments)
             enter("forward")
             runner.step(arguments)
             enter(None)
+            del arguments
+            if batch is not None:
+                some = training.batch.make(batch)
+                enter("evaluate")
+                runner.evaluate(some)
+                enter(None)
 
-    return followed(run)["forward"] - (rows - choice.micro_batch) * row_bytes
+    return followed(run)

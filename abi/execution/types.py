@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from abi.devices.device import Arithmetic, Cluster
-from abi.values import Value
+from abi.values import Late, Value
 
 Objective = Literal["throughput", "energy", "cost", "memory"]
 PhaseName = Literal["forward", "backward", "optimizer", "evaluate"]
 Binder = Literal["arithmetic", "bandwidth", "launches", "communication", "loader"]
 Parallel = Literal["none", "ddp", "fsdp"]
+TRAINING: Final[tuple[PhaseName, ...]] = ("forward", "backward", "optimizer")
 GLOBAL_BATCH: Final = 256
 STEPS: Final = 1000
 """Of a job where nobody says."""
@@ -118,6 +119,7 @@ class Footprint(Value):
         uncounted: operators without a formula; each widens the bound of time.
         margin: relative, one-sided: bytes are at most (1 + margin) times the line.
         recurrent: whether a part of `margin` is for a processor's own kernels of recurrent layers.
+        evaluation_margin: that of evaluation, where the trace of one row's asks for more.
         traced_rows: numbers of rows that it was traced at.
         method: traced under fake tensors, or measured by running it where it cannot be traced.
         reason: why it was not traced; empty where it was.
@@ -136,6 +138,7 @@ class Footprint(Value):
     method: Literal["traced", "measured"] = "traced"
     reason: str = ""
     recurrent: bool = False
+    evaluation_margin: Late[float | None] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +178,7 @@ class Configuration(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class RunCost(Value):
-    """What a configuration is predicted to take; `memory_bound` is the upper bound that a plan is accepted by.
+    """What training by a configuration is predicted to take; a plan is accepted by `memory_bound`, the upper bound.
 
     `train_bound_s` is `train_s` widened for operators without a formula; time, energy and price are accepted by it.
     `compute_s`, `communication_s` (what the backward pass does not hide of it) and `loader_s` are of one step; `latency_s`
@@ -199,6 +202,34 @@ class RunCost(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evaluation(Value):
+    """How evaluation runs on the devices that train, between their steps: gradients and optimizer state stay there.
+
+    Attributes:
+        batch: rows on each device at a time.
+        devices: each evaluates rows of its own.
+        arithmetic: training's own: another would be another model.
+        memory_bytes, memory_bound: of one device, predicted and at most.
+        host_bytes: of batches on their way from the host.
+        batch_s: seconds of one batch on each device.
+        working_s: the same without waiting for the loader.
+        rows_per_s: of all devices.
+        bound_by: what holds it back.
+    """
+
+    batch: int
+    devices: int
+    arithmetic: Arithmetic
+    memory_bytes: int
+    memory_bound: int
+    host_bytes: int
+    batch_s: float
+    working_s: float
+    rows_per_s: float
+    bound_by: Binder
+
+
+@dataclass(frozen=True, kw_only=True)
 class Alternative(Value):
     """A configuration that lost, and why."""
 
@@ -215,6 +246,7 @@ class ExecutionPlan(Value):
         reasons: one sentence for each choice, then the binding limit and what a little more of it would buy.
         sensitivities: limit -> sentence from solving again with 5% more and 5% less of it.
         objective: what was ranked by.
+        evaluation: how the module is evaluated; None where that was not asked, as in plans recorded before.
     """
 
     module: str
@@ -229,3 +261,4 @@ class ExecutionPlan(Value):
     alternatives: tuple[Alternative, ...]
     versions: dict[str, str]
     objective: Objective = "throughput"
+    evaluation: Late[Evaluation | None] = None

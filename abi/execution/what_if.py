@@ -13,7 +13,8 @@ from abi.execution.types import ExecutionPlan
 from abi.execution.wording import differing
 from abi.units import parse_count, show_bytes, show_energy, show_seconds
 
-KEYS = (*FIELDS, "gpus", "global_batch", "steps")
+EXAMPLES = {"gpus": 2, "global_batch": 256, "steps": 1000}
+KEYS = (*FIELDS, *EXAMPLES)
 
 
 def changed(question: Question, texts: Sequence[str]) -> Question:
@@ -28,7 +29,7 @@ def changed(question: Question, texts: Sequence[str]) -> Question:
         elif name == "gpus":
             count = _count(name, text)
             if count > MOST_DEVICES:
-                msg = f"Expected gpus of at most {MOST_DEVICES} in one machine, got {text!r}."
+                msg = f"Expected gpus of at most {MOST_DEVICES} in one machine, got {text!r}: ask for fewer."
                 raise UsageError(msg)
             question = question.with_devices(count)
         else:
@@ -40,7 +41,8 @@ def _count(name: str, text: str) -> int:
     try:
         return parse_count(text)
     except UsageError:
-        msg = f"Expected {name} as a whole number above zero, got {text!r}."
+        remedy = f"write it as {name}={EXAMPLES[name]}, or leave it out."
+        msg = f"Expected {name} as a whole number above zero, got {text!r}: {remedy}"
         raise UsageError(msg) from None
 
 

@@ -70,5 +70,7 @@ def broken(found: Found, row: int) -> str:
             asked, limit = (show_limit(name, value) for value in (float(demand.asked[row]), demand.limit))
             if asked == limit:
                 asked = f"slightly more than {asked}"
-            said.append(f"needs {asked} of {SAID[name]}, the limit is {limit}")
+            row_alone = name == "memory" and found.columns.memory_bound[row] <= demand.limit
+            what = f"{SAID[name]} to evaluate one row" if row_alone else SAID[name]
+            said.append(f"needs {asked} of {what}, the limit is {limit}")
     return "; ".join(said)

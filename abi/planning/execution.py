@@ -126,7 +126,7 @@ def _question(
     execution, cluster = plan.execution, _divided(machine.cluster, plan.execution.batch_rows)
     device = _restricted(cluster.device, machine, precision)
     largest = max(execution.batch_rows // cluster.count, LEAST_ROWS + 1)
-    tracer = Tracer(training_of(plan, kl), device, rows=(LEAST_ROWS, largest)).kept()
+    tracer = Tracer(training_of(plan, kl), device, rows=(LEAST_ROWS, largest), apart=False).kept()
     footprints = tracer.footprints(checkpointing=False)
     rows = rows_of(plan)
     copies = 1 + bool(execution.average)
@@ -147,6 +147,7 @@ def _question(
             row_bytes=rows.row_bytes,
         ),
         resident_bytes=resident,
+        apart=False,  # validation takes the rows of a micro-batch at a time
         sharded=False,
     )
     return _Asked(question, tracer, seconds)

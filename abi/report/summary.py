@@ -209,7 +209,7 @@ def _macs(macs: int, control: Plan | None) -> CostLine:
 
 
 def resources(report: Report) -> list[CostLine]:
-    """Plan against actual: what no limit is set to, where it was measured."""
+    """Plan against actual: time of a step and memory where they were measured, energy where it was measured or predicted."""
     taken, ahead = report.evaluation.trained.resources, report.forecast
     if taken is None:
         return []
@@ -219,9 +219,12 @@ def resources(report: Report) -> list[CostLine]:
         (f"{step}, 95th percentile", show_seconds, None, taken.step_p95_s),
         ("memory reserved on the GPU", show_bytes, None, taken.reserved_bytes),
         ("memory of the process", show_bytes, None, taken.process_bytes),
-        ("energy", show_energy, None if ahead is None else ahead.energy_j, taken.energy_j),
     )
-    return [_line(name, show, ahead, None, got, None, "–") for name, show, ahead, got in figures if got is not None]
+    lines = [_line(name, show, ahead, None, got, None, "–") for name, show, ahead, got in figures if got is not None]
+    energy_j, limit_j = None if ahead is None else ahead.energy_j, report.plan.envelope.energy_j
+    if energy_j is None and taken.energy_j is None:
+        return lines
+    return [*lines, _line("energy", show_energy, energy_j, None, taken.energy_j, limit_j, "–")]
 
 
 def _line(
@@ -229,7 +232,7 @@ def _line(
     show: Callable[[float | int], str],
     predicted: float | int | None,
     bound: float | int | None,
-    got: float | int,
+    got: float | int | None,
     limit: float | int | None,
     none: str = "no limit",
 ) -> CostLine:
@@ -237,10 +240,10 @@ def _line(
         name=name,
         predicted="–" if predicted is None else show(predicted),
         bound="–" if bound is None else show(bound),
-        measured=show(got),
+        measured="–" if got is None else show(got),
         limit=none if limit is None else show(limit),
-        ratio=got / predicted if predicted else None,
-        used=got / limit if limit else None,
+        ratio=got / predicted if predicted and got is not None else None,
+        used=got / limit if limit and got is not None else None,
     )
 
 

@@ -160,8 +160,8 @@ def test_a_plan_for_people_fits_eighty_columns(plan):
         "Precision: ",
         "Checkpointing: ",
         "what else lost",
-        "toy_modules:deep on 1 x L4",
-        "What if: ",
+        "what if",
+        "1 x L4",
     ):
         assert word in answer.out
 
@@ -197,6 +197,22 @@ def test_what_if_is_the_plan_of_that_envelope(plan):
         assert chosen["configuration"][name] == other["configuration"][name]
     assert chosen["limits"] == other["limits"]
     assert both["difference"].startswith("What if: ")
+
+
+def test_evaluation_is_planned_apart(plan, abi, tmp_path):
+    both = plan("--json", gpus="1xL4", module="toy_modules:deep", what_if="memory=700MiB").json
+    roomy, tight = both["value"]["evaluation"], both["what_if"]["value"]["evaluation"]
+    assert roomy["arithmetic"] == both["value"]["configuration"]["arithmetic"]
+    assert roomy["rows_per_s"] == pytest.approx(roomy["batch"] / roomy["batch_s"])
+    assert tight["memory_bytes"] <= tight["memory_bound"] <= 700 * 2**20
+    for name, wanted in (("a", "22GiB"), ("b", "700MiB")):
+        answer = plan("--json", gpus="1xL4", module="toy_modules:deep", budget=f"memory={wanted}")
+        (tmp_path / f"{name}.json").write_text(answer.out)
+    found = abi("diff", tmp_path / "a.json", tmp_path / "b.json", "--workspace", tmp_path / "ws", "--json").json
+    assert set(found["evaluation"]) <= set(roomy)
+    said = plan("--explain", "--no-color").out
+    assert "memory in evaluation" in said
+    assert "Evaluation: " in said
 
 
 def test_what_a_module_prints_is_no_part_of_the_answer(command, tmp_path):
@@ -263,6 +279,8 @@ def test_a_plan_is_measured_here_and_kept(plan, tmp_path):
         "tensors",
         "the process",
         "one step, median",
+        "tensors in evaluation",
+        "rows evaluated per second",
         "Kept: 2 runs of toy_modules:mlp",
         "from 9 on",
     ):
@@ -283,6 +301,29 @@ def test_nine_runs_bound_the_next_plan(plan, tmp_path):
     assert any(reason.startswith("Bounds from runs: of 9 runs") for reason in after["reasons"])
 
 
+def test_a_what_if_says_only_what_changes(plan):
+    out = plan("--no-color", what_if="memory=4GiB", gpus="1xL4").out
+    changes = out.partition("what if")[2].splitlines()
+    assert [line.split("  ")[0].strip() for line in changes[1:] if line.strip()] == [
+        "device memory, limit",
+        "memory in evaluation, limit",
+    ]
+    assert "22 GiB" in changes[1]
+    assert "4 GiB" in changes[1]
+    more = plan("--no-color", what_if="gpus=1").out.partition("what if")[2]
+    assert "2 x L4" in more
+    assert "one step" not in more  # one device was chosen of the two
+    grown = plan("--no-color", what_if="gpus=4").out
+    assert re.search(r"Host memory is the machine's, counted as \S+ GiB for each of 4 devices", " ".join(grown.split()))
+    assert "nothing changes" in plan("--no-color", what_if="gpus=2").out
+
+
+def test_several_devices_that_are_not_here_are_named(plan):
+    answer = plan("--measure", gpus="2xL4")
+    assert answer.code == 2
+    assert answer.sentence.startswith("abi: Expected 2xL4 in this machine to train on, got ")
+
+
 def test_what_is_only_described_is_not_measured(plan):
     answer = plan("--measure", "--json", gpus="1xH200")
     assert answer.code == 2
@@ -296,12 +337,20 @@ def test_what_is_only_described_is_not_measured(plan):
         ({"gpus": "0xL4"}, "got '0xL4'"),
         ({"gpus": "3xL4"}, "Expected a global batch that 3 devices divide, got 256: take 255 or 258"),
         ({"gpus": "8xL4", "global_batch": "4"}, "Expected at most one device for each row"),
-        ({"global_batch": "0"}, "Expected a global batch of at least 1, got 0."),
-        ({"global_batch": "-4"}, "Expected a global batch of at least 1, got -4."),
+        ({"global_batch": "0"}, "Expected a global batch of at least 1, got 0: leave it out, or say how many."),
+        ({"global_batch": "-4"}, "Expected a global batch of at least 1, got -4: "),
         ({"batch": None}, "Expected --batch"),
         ({"batch": "x=f32[128]"}, "Expected B once"),
-        ({"steps": "0"}, "Expected a number of steps of at least 1, got 0."),
-        ({"objective": "speed"}, "Expected an objective of throughput, energy, cost, memory, got 'speed'."),
+        ({"steps": "0"}, "Expected a number of steps of at least 1, got 0: leave it out, or say how many."),
+        (
+            {"objective": "speed"},
+            "Expected an objective of throughput, energy, cost, memory, got 'speed': name one of them.",
+        ),
+        ({"objective": "troughput"}, "got 'troughput': did you mean throughput?"),
+        (
+            {"what_if": "gpus=0"},
+            "Expected gpus as a whole number above zero, got '0': write it as gpus=2, or leave it out.",
+        ),
         ({"objective": "cost"}, "Expected a price per hour of L4"),
         ({"budget": "memory=8"}, "Expected a size such as 8GiB, got '8'"),
         ({"budget": "memory=0GiB"}, "above zero"),

@@ -70,6 +70,20 @@ def test_memory_is_what_was_planned(training: Training, micro_batch: int, accumu
     assert 0 < taken.step_s <= taken.step_p95_s
 
 
+def test_evaluation_takes_what_was_planned(training: Training) -> None:
+    plan = plan_of(training, 128, 1)
+    assert plan.evaluation is not None
+    taken = trial(training, plan, steps=6).evaluation
+    assert taken is not None
+    assert taken.active_bytes == pytest.approx(plan.evaluation.memory_bytes, rel=0.01)
+    assert taken.active_bytes is not None
+    assert taken.active_bytes <= plan.evaluation.memory_bound
+    assert (taken.steps, taken.process_bytes) == (3, None)  # steps before it lifted the process's mark
+    assert taken.step_s is not None
+    assert taken.step_s > 0
+    assert trial(training, replace(plan, evaluation=None), steps=2).evaluation is None
+
+
 def test_what_cannot_be_measured_here_is_said(training: Training, odd: str) -> None:
     plan = plan_of(training, 64, 1)
     several = replace(plan, configuration=replace(plan.configuration, devices=2, parallel="ddp"))

@@ -53,9 +53,9 @@ def test_the_difference_in_a_sentence(made: Any) -> None:
         ("energy=3", "Expected an energy such as 2kWh, got '3'"),
         ("cost=free", "Expected a cost above zero such as 12.50, in the currency of the device's price, got 'free'."),
         ("cost=-2", "Expected a cost above zero"),
-        ("gpus=0", "Expected gpus as a whole number above zero, got '0'."),
-        ("gpus=17", "Expected gpus of at most 16 in one machine, got '17'."),
-        ("gpus=two", "Expected gpus as a whole number above zero, got 'two'."),
+        ("gpus=0", "Expected gpus as a whole number above zero, got '0': write it as gpus=2, or leave it out."),
+        ("gpus=17", "Expected gpus of at most 16 in one machine, got '17': ask for fewer."),
+        ("gpus=two", "Expected gpus as a whole number above zero, got 'two': write it as gpus=2"),
         ("memory=1GiB,memory=2GiB", "Expected one value of memory, got 1GiB and 2GiB: they contradict each other, keep one."),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ from abi.report.quality import actual
 from abi.report.summary import resources
 from abi.report.where import where
 from abi.resources import Resources, StageMemory, StepProfile, Work
+from abi.units import show_energy
 
 MIB = 2**20
 AHEAD = Forecast(
@@ -114,11 +115,18 @@ def test_a_feature_without_width_has_no_bar(report: Report) -> None:
 
 
 def test_plan_against_actual_has_what_no_limit_is_set_to(report: Report) -> None:
-    step, slow, reserved, process = resources(report)
+    step, slow, reserved, process, energy = resources(report)
     assert (step.name, step.predicted, step.measured) == ("a step, median", "20 ms", "30 ms")
     assert step.ratio == pytest.approx(1.5)
     assert (slow.predicted, slow.measured, slow.ratio) == ("–", "40 ms", None)
     assert (reserved.measured, process.measured, process.limit) == ("64 MiB", "512 MiB", "–")
+    assert (energy.name, energy.measured, energy.limit) == ("energy", "–", "–")
+    assert energy.predicted == "200 J"
+    limited = replace(report.plan, envelope=replace(report.plan.envelope, energy_j=3.6e6))
+    trained = replace(report.evaluation.trained, plan=limited)
+    held = replace(report, evaluation=replace(report.evaluation, trained=trained))
+    assert resources(held)[-1].limit == show_energy(3.6e6)
+    assert [line.name for line in resources(replace(report, forecast=None))][-1] == "memory of the process"
     said = actual(report)
     assert said["missing"] == ["energy, as nothing tells"]
     assert said["process"].startswith("sampled")

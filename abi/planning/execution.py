@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from abi.conformal import LEAST
 from abi.devices.device import Cluster, Device
 from abi.errors import PlanInfeasible
 from abi.execution.costing import Question
@@ -22,6 +23,7 @@ from abi.execution.decide import decide
 from abi.execution.demands import SAID, demands, show_price
 from abi.execution.energy import HOUR_S
 from abi.execution.explain import NOTHING_BINDS
+from abi.execution.learned import Learned
 from abi.execution.roofline import phase_of, phase_time
 from abi.execution.search import enumerate_all
 from abi.execution.tracer import Tracer
@@ -34,6 +36,7 @@ from abi.execution.types import (
 from abi.execution.wording import describe
 from abi.planning.limits import on_device, told
 from abi.planning.machine import Machine
+from abi.planning.margins import bounded
 from abi.planning.on_devices import OnDevices
 from abi.planning.traced import rows_of, training_of
 from abi.types import Cost, Envelope, Plan
@@ -98,7 +101,7 @@ def plan_on_devices(
             )
         except PlanInfeasible as error:
             refused, over = error, _over(asked.question)
-            tight, said = _tightened(tight, plan.predicted, over), said or [_again(over)]
+            tight, said = _tightened(tight, _held(plan, machine), over), said or [_again(over)]
             continue
         return _with(plan, envelope, found, asked, machine, said)
     assert refused is not None
@@ -146,10 +149,28 @@ def _question(
             steps=math.ceil(execution.steps * execution.passes),
             row_bytes=rows.row_bytes,
         ),
+        learned=_learned(machine, footprints),
         resident_bytes=resident,
         sharded=False,
     )
     return _Asked(question, tracer, seconds)
+
+
+def _learned(machine: Machine, footprints: tuple[Footprint, ...]) -> tuple[Learned, ...]:
+    """The margin of times, where these come from figures: those of measured constants are held to it before the trace."""
+    margin = machine.margin("network") if machine.source else None
+    if margin is None:
+        return ()
+    return tuple(
+        Learned(
+            arithmetic=footprint.arithmetic,
+            memory=margin.memory_bytes,
+            time=margin.train_time_s,
+            runs=0,
+            coverage=None,
+        )
+        for footprint in footprints
+    )
 
 
 def _divided(cluster: Cluster, batch_rows: int) -> Cluster:
@@ -198,8 +219,15 @@ def _over(question: Question) -> dict[str, float]:
     return found or {"memory": 1.0}  # only with the margin that its last trace asked for
 
 
-def _tightened(tight: Envelope, predicted: Cost, over: Mapping[str, float]) -> Envelope:
-    """Limits for `make_plan` that its last network's predictions pass by as much as its trace passed the envelope's."""
+def _held(plan: Plan, machine: Machine) -> Cost:
+    """What `make_plan` held the limits against: bounds, but in records of margins from before there was a prior."""
+    margin = machine.margin("network")
+    late = margin is not None and (machine.source or margin.runs < LEAST)
+    return bounded(plan.predicted, margin if late else None)
+
+
+def _tightened(tight: Envelope, held: Cost, over: Mapping[str, float]) -> Envelope:
+    """Limits for `make_plan` that what it held against them passes by as much as the trace passed the envelope's."""
     slower = max((ratio for name, ratio in over.items() if name in {"train_time", "energy", "cost"}), default=0.0)
 
     def less(limit: float | int | None, was: float | int, ratio: float) -> float | int | None:
@@ -207,12 +235,12 @@ def _tightened(tight: Envelope, predicted: Cost, over: Mapping[str, float]) -> E
             return limit
         return min(was, was if limit is None else limit) / ratio * LEAST_TIGHTER
 
-    memory = less(tight.memory_bytes, predicted.memory_bytes, over.get("memory", 0.0))
+    memory = less(tight.memory_bytes, held.memory_bytes, over.get("memory", 0.0))
     return replace(
         tight,
         memory_bytes=None if memory is None else max(1, int(memory)),
-        train_time_s=less(tight.train_time_s, predicted.train_time_s, slower),
-        latency_s=less(tight.latency_s, predicted.latency_s, over.get("latency", 0.0)),
+        train_time_s=less(tight.train_time_s, held.train_time_s, slower),
+        latency_s=less(tight.latency_s, held.latency_s, over.get("latency", 0.0)),
     )
 
 

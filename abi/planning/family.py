@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Final
 
+from abi.conformal import LEAST
 from abi.errors import PlanInfeasible, UsageError, listed
 from abi.planning.limits import on_device
 from abi.planning.machine import Machine
@@ -150,10 +151,18 @@ def _room_for_trees(network: Callable[[Envelope], Plan], trees: Callable[[], Tre
 
 
 def _within(plan: Plan, margin: Margin | None) -> Plan:
-    """With the bound that it was held to, and why."""
+    """With the bound that it was held to, which a traced one has already, and why."""
     if margin is None:
         return plan
-    return replace(plan, bound=bounded(plan.predicted, margin), reasons=(*plan.reasons, told(margin)))
+    bound = plan.bound or bounded(plan.predicted, margin)
+    return replace(plan, bound=bound, reasons=(*plan.reasons, *_told(margin, plan.envelope)))
+
+
+def _told(margin: Margin | None, envelope: Envelope) -> tuple[str, ...]:
+    """What limits are kept by; a prior is told where there are any that it can touch."""
+    if margin is None or (margin.runs < LEAST and envelope == Envelope(parameters=envelope.parameters)):
+        return ()
+    return (told(margin),)
 
 
 def _noted(plan: Plan, reason: str) -> Plan:
@@ -197,7 +206,6 @@ def _together(family: str, network: Plan, made: TreesPlan, envelope: Envelope, m
     bound = None
     if network.bound is not None or margin is not None:
         bound = replace(_sum(network.bound or a, bounded(b, margin)), parameters=predicted.parameters)
-    margins = () if margin is None else (told(margin),)
     reason = (
         "Both families are trained; validation rows decide between the network, the trees and, where it fits, a blend of both."
         if family == "auto"
@@ -209,7 +217,7 @@ def _together(family: str, network: Plan, made: TreesPlan, envelope: Envelope, m
         trees=made.capacity,
         predicted=predicted,
         parts={"network": a, "trees": b},
-        reasons=(*network.reasons, *made.reasons, *margins, reason),
+        reasons=(*network.reasons, *made.reasons, *_told(margin, envelope), reason),
         bound=bound,
     )
 

@@ -38,7 +38,7 @@ class PictureSeconds(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Value):
-    """Constants of one device, and what earlier runs on it taught about predictions.
+    """Constants of one device, and how far above predictions what runs on it may lie.
 
     `activation_s` is per row and hidden unit of every member and block. `cluster` are the devices that were asked for, if
     any were; `source` says where constants come from that were not measured (`abi.planning.figures`). `solver` is the
@@ -71,5 +71,5 @@ class Machine(Value):
         return LIBRARY_BYTES if self.device.startswith("cuda") else 0
 
     def margin(self, family: Family) -> Margin | None:
-        """What plans of that family keep inside their limits; None where too little is known."""
+        """What plans of that family keep inside their limits; None in plans made before there was a prior."""
         return next((m for m in self.margins if m.family == family), None)

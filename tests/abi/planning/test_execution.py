@@ -15,6 +15,7 @@ from abi.planning.family import plan_family
 from abi.planning.figures import machine_of
 from abi.planning.limits import training_seconds
 from abi.planning.machine import Machine
+from abi.planning.margins import CALIBRATED, FIGURES
 from abi.planning.on_devices import OnDevices, device_count, on_devices
 from abi.types import Envelope, Plan
 from tasks.plan_stories import of_change
@@ -118,12 +119,43 @@ def test_where_the_trace_asks_for_more_it_is_planned_again(make: Any) -> None:
     assert any(r.startswith("Traced, the first network that seemed to fit asked for") for r in faster.reasons)
 
 
+def test_times_from_figures_are_held_to_a_prior_that_measuring_the_device_makes_smaller(
+    make: Any, machine: Machine
+) -> None:
+    cluster = machine.cluster
+    assert cluster is not None
+    measured = replace(cluster, device=replace(cluster.device, source="measured, torch 2.13.0, 2026-11-26"))
+    limit = make(rows=60_000).predicted.train_time_s
+    plain, known = (
+        make(Envelope(train_time_s=limit), machine=m, rows=60_000)
+        for m in (machine, machine_of(measured, "auto", None))
+    )
+    for plan, prior in ((plain, FIGURES), (known, CALIBRATED)):
+        factor = prior["train_time_s"]
+        assert plan.bound.train_time_s == pytest.approx(factor * plan.predicted.train_time_s, rel=1e-4)
+        assert 0.9 * limit < plan.bound.train_time_s <= limit
+        assert _answer(plan).predicted.train_bound_s == pytest.approx(factor * _answer(plan).predicted.train_s)
+        assert plan.bound.memory_bytes == _answer(plan).predicted.memory_bound
+        assert any(f"bounds of {factor:.2f}x the predicted time and" in reason for reason in plan.reasons)
+        assert not any(reason.startswith("Bounds from runs") for reason in _answer(plan).reasons)
+    assert known.execution.epochs > plain.execution.epochs
+
+
+def test_a_described_machine_recorded_without_a_prior_is_planned_by_its_rules(make: Any, machine: Machine) -> None:
+    before = Machine.from_json({name: value for name, value in machine.to_json().items() if name != "margins"})
+    limit = make(machine=before, rows=60_000).predicted.train_time_s
+    plan = make(Envelope(train_time_s=limit), machine=before, rows=60_000)
+    assert plan.bound.train_time_s == plan.predicted.train_time_s
+    assert 0.95 * limit < plan.predicted.train_time_s <= limit
+    assert not any("Limits are kept" in reason for reason in plan.reasons)
+
+
 @pytest.mark.parametrize(("limit", "share"), [("energy_j", 0.5), ("cost", 0.9)])
 def test_energy_and_cost_are_kept(make: Any, limit: str, share: float) -> None:
     taken = {"energy_j": "energy_j", "cost": "price"}[limit]
     most: Any = share * getattr(_answer(make()).predicted, taken)
     plan = make(Envelope(**{limit: most}))
-    assert 0.7 * most < getattr(_answer(plan).predicted, taken) <= most
+    assert 0.7 * most < FIGURES["train_time_s"] * getattr(_answer(plan).predicted, taken) <= most
     assert getattr(plan.envelope, limit) == most
 
 

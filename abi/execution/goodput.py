@@ -20,11 +20,27 @@ TIE_BITS: Final = 40
 """Figures that agree in so many bits are the same."""
 
 
-def expect_objective(objective: str, device: Device) -> None:
-    """Refuse an objective that is none, or that the device has no figures for."""
+def expect_known(objective: str) -> None:
+    """Refuse an objective that is none.
+
+    Raises:
+        UsageError: it names those that there are.
+    """
     names = get_args(Objective)
     if objective not in names:
         msg = f"Expected an objective of {', '.join(names)}, got {objective!r}."
+        raise UsageError(msg)
+
+
+def expect_objective(objective: str, device: Device) -> None:
+    """Refuse an objective that is none, or that the device has no figures for.
+
+    Raises:
+        UsageError: it is so.
+    """
+    expect_known(objective)
+    if objective == "energy" and device.power_w <= 0:
+        msg = f"Expected the power of {device.name} to rank by energy, got none: set devices.{device.name}.power."
         raise UsageError(msg)
     if objective == "cost" and device.price_per_hour is None:
         msg = f"Expected a price per hour of {device.name} to rank by cost, got none: set devices.{device.name}.price_per_hour."

@@ -32,6 +32,7 @@ from abi.execution.types import (
     Footprint,
     Job,
     Limits,
+    Objective,
 )
 from abi.execution.wording import describe
 from abi.planning.limits import on_device, told
@@ -64,6 +65,7 @@ def plan_on_devices(
     kl: float,
     train_rows: int,
     validation_rows: int,
+    objective: Objective = "throughput",
 ) -> Plan:
     """Plan a network, then how it is run; again with tighter limits while its trace does not fit.
 
@@ -75,10 +77,11 @@ def plan_on_devices(
         kl: the penalty on attention's divergence, which is a part of the loss.
         train_rows: rows to train on.
         validation_rows: rows to judge by.
+        objective: what ways to run it are ranked by.
 
     Raises:
         PlanInfeasible: nothing fits, or nothing that was tried.
-        UsageError: energy or cost is limited, and the device's power or price is not known.
+        UsageError: energy or cost is limited or ranked by, and the device's power or price is not known.
     """
     assert machine.cluster is not None
     tight, said = on_device(envelope, machine), list[str]()
@@ -91,7 +94,7 @@ def plan_on_devices(
                 break
             msg = f"{error}{told(envelope, machine)}"
             raise PlanInfeasible(msg, error.parameters, error.nearest) from None
-        asked = _question(plan, envelope, machine, precision, kl, train_rows, validation_rows)
+        asked = _question(plan, envelope, machine, precision, kl, train_rows, validation_rows, objective)
         try:
             found = decide(
                 asked.question,
@@ -123,6 +126,7 @@ def _question(
     kl: float,
     train_rows: int,
     validation_rows: int,
+    objective: Objective,
 ) -> _Asked:
     """Trace the plan's network under each arithmetic that it may be trained in."""
     assert machine.cluster is not None
@@ -149,6 +153,7 @@ def _question(
             steps=math.ceil(execution.steps * execution.passes),
             row_bytes=rows.row_bytes,
         ),
+        objective=objective,
         learned=_learned(machine, footprints),
         resident_bytes=resident,
         sharded=False,
@@ -265,6 +270,7 @@ def _with(
         sensitivities=found.sensitivities,
         alternatives=found.alternatives,
         versions=found.versions,
+        objective=found.objective,
     )
     execution = replace(
         plan.execution,
@@ -310,7 +316,12 @@ def _said(answer: OnDevices, machine: Machine) -> list[str]:
         if answer.configuration.devices > 1
         else ""
     )
+    ranked = (
+        ""
+        if answer.objective == "throughput"
+        else f" Of the ways to run it that fit, this has the least {answer.objective}."
+    )
     return [
         f"Runs on {answer.cluster.count} x {device.name}: {describe(answer.configuration)}; at most {show_bytes(run.memory_bound)} of "
-        f"each device's {show_bytes(device.memory_bytes)}, {show_seconds(run.step_s)} a step, {show_energy(run.energy_j)}{price}, by the traced network.{fewer}{processes}"
+        f"each device's {show_bytes(device.memory_bytes)}, {show_seconds(run.step_s)} a step, {show_energy(run.energy_j)}{price}, by the traced network.{ranked}{fewer}{processes}"
     ]

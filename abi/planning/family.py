@@ -54,7 +54,7 @@ def plan_family(
 
     Raises:
         PlanInfeasible: nothing fits; the message names the smallest that would do.
-        UsageError: trees are asked for where a column needs the network.
+        UsageError: trees are asked for where a column needs the network, or an objective where there are no devices.
     """
     asked = family or config.training.family
     schema = attention.scores.problem.schema
@@ -68,6 +68,9 @@ def plan_family(
         msg = f"Expected numbers and categories for training.family={asked}, got texts or pictures in {listed(texts)}: use training.family=network or auto."
         raise UsageError(msg)
 
+    if config.training.objective != "throughput" and machine.cluster is None:
+        msg = f"Expected devices beside an objective of {config.training.objective}, got none: set training.gpus, as auto or 2xL4."
+        raise UsageError(msg)
     seconds = on_device(envelope, machine).train_time_s
     narrowed = replace(envelope, train_time_s=seconds, energy_j=None, cost=None)
 
@@ -84,7 +87,8 @@ def plan_family(
             from abi.planning.execution import plan_on_devices  # noqa: PLC0415 - tracing imports much
 
             made = plan_on_devices(
-                make, limits, machine, precision=config.training.precision, kl=config.attention.kl, train_rows=train_rows, validation_rows=validation_rows
+                make, limits, machine, precision=config.training.precision, kl=config.attention.kl, train_rows=train_rows,
+                validation_rows=validation_rows, objective=config.training.objective,
             )  # fmt: skip
         return _within(replace(made, envelope=envelope), machine.margin("network"))
 

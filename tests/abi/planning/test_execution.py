@@ -11,6 +11,7 @@ from abi.devices.request import described_cluster
 from abi.documents import document, read_document
 from abi.errors import PlanInfeasible
 from abi.planning.compare import compare
+from abi.planning.explain import over_devices
 from abi.planning.family import plan_family
 from abi.planning.figures import machine_of
 from abi.planning.limits import training_seconds
@@ -61,6 +62,25 @@ def test_a_step_takes_the_recipes_rows_however_it_is_run(make: Any, toy: Any, ki
     assert plan.execution.device == "cuda"
     assert choice.parallel in {"none", "ddp"}  # their weights are read beside the layers that own them
     assert "Workers: none, as all rows lie on each device." in answer.reasons
+
+
+def test_of_several_devices_it_is_said_why_nothing_is_sharded_and_no_worker_loads(make: Any, machine: Machine) -> None:
+    lost = {one.what: one.why for one in over_devices(make())}
+    assert "is not planned for own networks" in lost["FSDP"]
+    assert "all rows lie on each device" in lost["loader workers"]
+    assert machine.cluster is not None
+    assert over_devices(make(machine=replace(machine, cluster=replace(machine.cluster, count=1)))) == []
+
+
+def test_an_objective_ranks_the_ways_to_run_it_and_is_told(make: Any) -> None:
+    fast, frugal = make(training__batch_rows=512), make(training__batch_rows=512, training__objective="memory")
+    assert "objective" not in fast.execution_plan
+    assert frugal.execution_plan["objective"] == _answer(frugal).objective == "memory"
+    assert _answer(frugal).predicted.memory_bound < _answer(fast).predicted.memory_bound
+    assert _answer(frugal).predicted.rows_per_s < _answer(fast).predicted.rows_per_s
+    assert any("Of the ways to run it that fit, this has the least memory." in reason for reason in frugal.reasons)
+    assert frugal.execution.batch_rows == fast.execution.batch_rows == 512
+    assert compare(fast, frugal).devices["objective"] == ("throughput", "memory")
 
 
 def test_plans_for_other_devices_are_told_apart_by_them(make: Any) -> None:

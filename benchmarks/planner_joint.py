@@ -4,7 +4,8 @@
     python benchmarks/planner_joint.py --gpus 1xL4 --networks large
 
 `abi.planning.execution` divides the envelope by a model with three constants, traces what came out, searches how it runs, and
-divides again with tighter limits where the trace does not fit. What no such order of steps could miss is looked for beside it:
+divides again with tighter limits where the trace does not fit, or wider ones where it leaves room. `--first-rules` is without
+the latter, as plans were made first. What no such order of steps could miss is looked for beside it:
 limits of memory and time from half to four times as large are divided too, each network that comes out is traced and searched
 under the real envelope, and of those that fit the best is taken: the largest size, then the expected gain of the widths, then
 epochs, then rows per second. A line for each envelope; figures go to ``results/planner-joint-<date>.json``.
@@ -91,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpus", nargs="+", default=["1xL4", "2xH100-SXM", "cpu"])
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--first-rules", action="store_true", help="plan as before there were wider limits")
     chosen = parser.parse_args()
     progress.set_up(quiet=True, verbose=False, no_color=True)
     found = []
@@ -98,6 +100,7 @@ def main() -> None:
         attention, call = prepared(Path(folder), FEATURES)
         for gpus, size in product(chosen.gpus, chosen.networks):
             machine = machine_of(parse(gpus, {}), "auto", None)
+            machine = replace(machine, rules=None) if chosen.first_rules else machine
             training = call.settings.training.model_copy(update=NETWORKS[size])
             config = call.settings.model_copy(update={"training": training})
             free = planned(attention, config, machine, Envelope(), None)
@@ -164,10 +167,9 @@ def planned(
     """
     trail, divided = Trail(machine.solver), list[str]()
 
-    def make(tight: Envelope) -> Plan:
+    def make(tight: Envelope, seen: Trail) -> Plan:
         if wider is None:
-            trail.sizes.clear()
-            return make_plan(attention, tight, config, machine, trail=trail, **ROWS)
+            return make_plan(attention, tight, config, machine, trail=seen, **ROWS)
         if divided:
             msg = "no second try"
             raise PlanInfeasible(msg)
@@ -177,7 +179,7 @@ def planned(
             memory_bytes=None if loose.memory_bytes is None else int(wider[0] * loose.memory_bytes),
             train_time_s=None if loose.train_time_s is None else wider[1] * loose.train_time_s,
         )
-        made = replace(make_plan(attention, loose, config, machine, trail=trail, **ROWS), envelope=envelope)
+        made = replace(make_plan(attention, loose, config, machine, trail=seen, **ROWS), envelope=envelope)
         assert tried is not None
         if made.id in tried:
             msg = "it was traced before"
@@ -186,7 +188,9 @@ def planned(
         divided.append(made.id)
         return made
 
-    plan = plan_on_devices(make, envelope, machine, precision=config.training.precision, kl=config.attention.kl, **ROWS)
+    asked = machine if wider is None else replace(machine, rules=None)
+    how = {"precision": config.training.precision, "kl": config.attention.kl, **ROWS}
+    plan = plan_on_devices(make, envelope, asked, trail=trail, **how)
     return Found(plan, len(trail.sizes))
 
 

@@ -2,7 +2,8 @@
 
 What `make_plan` predicts of memory and time is a model with three constants, good enough to divide the envelope. The very
 network that it found is then followed operator by operator, and every way to run it is costed (`abi.execution`). Where none
-fits, the network is planned again with limits that are smaller by as much as its trace was larger.
+fits, the network is planned again with limits that are smaller by as much as its trace was larger; where one leaves room that
+limits of time or memory had kept out, with larger ones (`abi.planning.wider`), for as long as that makes it better.
 """
 
 from __future__ import annotations
@@ -40,11 +41,14 @@ from abi.planning.machine import Machine
 from abi.planning.margins import bounded
 from abi.planning.on_devices import OnDevices
 from abi.planning.traced import rows_of, training_of
+from abi.planning.trail import Trail
+from abi.planning.wider import wider
+from abi.planning.worth import expected_gain
 from abi.types import Cost, Envelope, Plan
 from abi.units import show_bytes, show_energy, show_seconds, six_digits
 
 TRIES: Final = 6
-"""So often a network is planned again; each is smaller than the one before."""
+"""So often a network is planned at most: smaller until its trace fits, or larger until it leaves no room."""
 LEAST_TIGHTER: Final = 0.98
 """Each time limits shrink at least by this."""
 LEAST_ROWS: Final = 2
@@ -52,12 +56,16 @@ LEAST_ROWS: Final = 2
 
 Where modalities are aligned it has a part that grows with the square, which a line through both overstates in between.
 """
+LARGER: Final = (
+    "Traced, the first network left room in the envelope as it is run here, so it was planned again, larger or longer."
+)
+DIGITS: Final = 6
 LEAST_LEFT: Final = 0.01
 """Of a limit, where validation alone would take more."""
 
 
 def plan_on_devices(
-    make: Callable[[Envelope], Plan],
+    make: Callable[[Envelope, Trail], Plan],
     envelope: Envelope,
     machine: Machine,
     *,
@@ -66,11 +74,12 @@ def plan_on_devices(
     train_rows: int,
     validation_rows: int,
     objective: Objective = "throughput",
+    trail: Trail | None = None,
 ) -> Plan:
-    """Plan a network, then how it is run; again with tighter limits while its trace does not fit.
+    """Plan a network, then how it is run; again with tighter limits while its trace does not fit, or wider ones while it leaves room.
 
     Args:
-        make: an envelope -> the plan of a network in it.
+        make: an envelope -> the plan of a network in it, leaving in the trail what was tried.
         envelope: what may be spent.
         machine: with the devices.
         precision: training.precision.
@@ -78,6 +87,7 @@ def plan_on_devices(
         train_rows: rows to train on.
         validation_rows: rows to judge by.
         objective: what ways to run it are ranked by.
+        trail: is left what was tried for the network that is taken.
 
     Raises:
         PlanInfeasible: nothing fits, or nothing that was tried.
@@ -85,15 +95,24 @@ def plan_on_devices(
     """
     assert machine.cluster is not None
     tight, said = on_device(envelope, machine), list[str]()
+    first: PlanInfeasible | None = None
     refused: PlanInfeasible | None = None
+    kept: _Kept | None = None
     for _ in range(TRIES):
+        seen = Trail(machine.solver)
         try:
-            plan = make(tight)
+            plan = make(tight, seen)
         except PlanInfeasible as error:
-            if refused is not None:  # by its trace, which says more than limits that were made for it
+            if (
+                kept is not None or refused is not None
+            ):  # by its trace, which says more than limits that were made for it
                 break
-            msg = f"{error}{told(envelope, machine)}"
-            raise PlanInfeasible(msg, error.parameters, error.nearest) from None
+            if first is None:
+                first = PlanInfeasible(f"{error}{told(envelope, machine)}", error.parameters, error.nearest)
+                if machine.rules is not None and machine.cluster.count > 1 and tight.train_time_s is not None:
+                    tight = replace(tight, train_time_s=None)  # that of one device: a trace says what several take
+                    continue
+            raise first from None
         asked = _question(plan, envelope, machine, precision, kl, train_rows, validation_rows, objective)
         try:
             found = decide(
@@ -104,11 +123,43 @@ def plan_on_devices(
             )
         except PlanInfeasible as error:
             refused, over = error, _over(asked.question)
-            tight, said = _tightened(tight, _held(plan, machine), over), said or [_again(over)]
+            tight = _tightened(tight, _held(plan, machine), over)
+            said = said or ([] if first else [_again(over)])
             continue
-        return _with(plan, envelope, found, asked, machine, said)
+        now = _Kept(plan, found, asked, seen, said)
+        if kept is not None and kept.key <= now.key:
+            break
+        kept, said = now, [*said, *([] if LARGER in said else [LARGER])]
+        more = wider(tight, _held(plan, machine), plan, asked.question, seen) if machine.rules is not None else None
+        if more is None:
+            break
+        tight = more
+    if kept is not None:
+        if trail is not None:
+            trail.take(kept.seen)
+        return _with(kept.plan, envelope, kept.found, kept.asked, machine, kept.said)
+    if first is not None:
+        raise first
     assert refused is not None
     raise PlanInfeasible(str(refused), plan.predicted.parameters, refused.nearest)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A network that fits, how it is run, and what was tried before it was found."""
+
+    plan: Plan
+    found: ExecutionPlan
+    asked: _Asked
+    seen: Trail
+    said: list[str]
+
+    @property
+    def key(self) -> tuple[float, ...]:
+        """What is least is best: sizes tried before it, then most expected gain, epochs, and rows per second."""
+        gain = round(expected_gain(self.plan), DIGITS)
+        tried, epochs = float(len(self.seen.sizes)), float(self.plan.execution.epochs)
+        return tried, -gain, -epochs, -self.found.predicted.rows_per_s
 
 
 @dataclass(frozen=True)

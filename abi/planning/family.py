@@ -75,20 +75,20 @@ def plan_family(
     narrowed = replace(envelope, train_time_s=seconds, energy_j=None, cost=None)
 
     def network(limits: Envelope) -> Plan:
-        def make(narrow: Envelope) -> Plan:
+        def make(narrow: Envelope, seen: Trail | None) -> Plan:
             return make_plan(
                 attention, narrow, config, machine,
-                allocation=allocation, train_rows=train_rows, validation_rows=validation_rows, trail=trail,
+                allocation=allocation, train_rows=train_rows, validation_rows=validation_rows, trail=seen,
             )  # fmt: skip
 
         if machine.cluster is None:
-            made = make(limits)
+            made = make(limits, trail)
         else:
             from abi.planning.execution import plan_on_devices  # noqa: PLC0415 - tracing imports much
 
             made = plan_on_devices(
                 make, limits, machine, precision=config.training.precision, kl=config.attention.kl, train_rows=train_rows,
-                validation_rows=validation_rows, objective=config.training.objective,
+                validation_rows=validation_rows, objective=config.training.objective, trail=trail,
             )  # fmt: skip
         return _within(replace(made, envelope=envelope), machine.margin("network"))
 

@@ -18,7 +18,7 @@ from abi.execution.target import Target
 from abi.execution.trace import record
 from abi.execution.types import PhaseBound, PhaseName
 from abi.families.network import multiply_accumulates
-from abi.planning.machine import Machine
+from abi.planning.machine import RULES, Machine
 from abi.planning.margins import CALIBRATED, FIGURES, margin
 from abi.planning.measure import FEATURES, MEMBERS, REFERENCES, WIDTH, constants, reference
 from abi.planning.traced import training_of_reference
@@ -64,6 +64,7 @@ def machine_of(cluster: Cluster, asked: str, threads: int | None) -> Machine:
         margins=(margin("network", prior=CALIBRATED if device.calibrated else FIGURES), margin("trees")),
         cluster=cluster,
         source=f"figures of {device.name}",
+        rules=RULES,
     )
 
 

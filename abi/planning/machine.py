@@ -12,13 +12,15 @@ reference networks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from abi.devices.device import Cluster
 from abi.planning.margins import Margin
 from abi.types import Family
 from abi.values import Late, Value
 
+RULES: Final = 2
+"""With these a network is planned once more where its trace leaves room (`abi.planning.wider`)."""
 LIBRARY_BYTES = 65 * 2**20
 """Of cuBLAS on an H200, where nothing is known of the GPU; less before it."""
 
@@ -44,7 +46,8 @@ class Machine(Value):
     any were; `source` says where constants come from that were not measured (`abi.planning.figures`). `solver` is the
     number of the one that divides widths on it (`abi.planning.allocate.SOLVER`): what was planned before there was a
     second one has none. `pictures` are measured where there are pictures; plans before them have `picture_mac_s` at most, of a
-    multiply-accumulate in a picture's convolutions with all that comes with it.
+    multiply-accumulate in a picture's convolutions with all that comes with it. `rules` is the number of those by which
+    networks are planned on devices that are not here (`RULES`): what was planned by the first has none.
     """
 
     device: str
@@ -62,6 +65,7 @@ class Machine(Value):
     solver: Late[int | None] = None
     picture_mac_s: Late[float | None] = None
     pictures: Late[PictureSeconds | None] = None
+    rules: Late[int | None] = None
 
     @property
     def library_bytes(self) -> int:

@@ -11,6 +11,7 @@ from abi.devices.request import described_cluster
 from abi.documents import document, read_document
 from abi.errors import PlanInfeasible
 from abi.planning.compare import compare
+from abi.planning.execution import LARGER
 from abi.planning.explain import over_devices
 from abi.planning.family import plan_family
 from abi.planning.figures import machine_of
@@ -168,6 +169,38 @@ def test_a_described_machine_recorded_without_a_prior_is_planned_by_its_rules(ma
     assert plan.bound.train_time_s == plan.predicted.train_time_s
     assert 0.95 * limit < plan.predicted.train_time_s <= limit
     assert not any("Limits are kept" in reason for reason in plan.reasons)
+
+
+@pytest.fixture(scope="module")
+def two() -> Machine:
+    """Two devices that halve the time of a step of many rows."""
+    return machine_of(described_cluster("H100-SXM", 2, {}, "2xH100-SXM"), "auto", None)
+
+
+LARGE = {
+    "training__batch_rows": 8192, "training__block_width": 1024, "training__blocks": 3, "training__members": 32,
+}  # fmt: skip
+
+
+def test_what_several_devices_make_of_a_limit_of_time_is_used(make: Any, two: Machine) -> None:
+    """What divides the envelope knows one device; by the rules of before, the other one's time was left over."""
+    before = replace(two, rules=None)
+    limit = 0.6 * make(machine=two, rows=200_000, **LARGE).bound.train_time_s
+    now, then = (make(Envelope(train_time_s=limit), machine=m, rows=200_000, **LARGE) for m in (two, before))
+    assert _answer(now).configuration.devices == 2
+    assert now.bound.train_time_s <= limit
+    assert (now.predicted.parameters, now.execution.epochs) > (then.predicted.parameters, then.execution.epochs)
+    assert now.execution.epochs >= then.execution.epochs
+    assert LARGER in now.reasons
+    assert LARGER not in then.reasons
+    again = make(Envelope(train_time_s=limit), machine=Machine.from_json(two.to_json()), rows=200_000, **LARGE)
+    assert again.canonical() == now.canonical()
+
+
+def test_where_limits_keep_nothing_out_a_network_is_planned_once(make: Any, two: Machine) -> None:
+    envelope = Envelope(parameters=100_000, train_time_s=36_000.0)
+    now, then = (make(envelope, machine=m, rows=200_000, **LARGE) for m in (two, replace(two, rules=None)))
+    assert now.canonical() == then.canonical()
 
 
 @pytest.mark.parametrize(("limit", "share"), [("energy_j", 0.5), ("cost", 0.9)])

@@ -113,6 +113,10 @@ class TrainingConfig(Section):
     """A GPU is used where there is one."""
     gpus: str | None = Field(default=None, max_length=100)
     """Devices to plan for by their figures, as 2xL4, auto or cpu; null plans for this machine as it was measured."""
+    objective: Literal["throughput", "energy", "cost", "memory"] = Field(
+        default="throughput", exclude_if=lambda objective: objective == "throughput"
+    )
+    """What ways to run a network on `gpus` are ranked by, among those that keep the envelope."""
     refit: bool = False
     """`abi run` trains the kept model and the even split once more at the end, as long, on training and validation rows together."""
     balance: Literal["auto", "none", "class_balanced", "logit_adjusted", "resampled"] = "auto"

@@ -31,6 +31,7 @@ from abi.documents import document, find
 from abi.planning.execution import plan_on_devices
 from abi.planning.figures import machine_of
 from abi.planning.plan import make_plan
+from abi.planning.trail import Trail
 from abi.types import Attention, Envelope, Plan, Scores
 from tasks import progress
 from tasks.preflight import dry_run_attention, pose_problem
@@ -108,8 +109,8 @@ def in_process(attention: Attention, config: Config, repeats: int) -> dict[str, 
     envelope = Envelope(parameters=2_000_000, memory_bytes=2**31, train_time_s=3600.0, energy_j=3.6e6)
     rows: dict[str, Any] = {"train_rows": 4080, "validation_rows": 720}
 
-    def divided(limits: Envelope = envelope) -> Plan:
-        return make_plan(attention, limits, config, machine, **rows)
+    def divided(limits: Envelope = envelope, trail: Trail | None = None) -> Plan:
+        return make_plan(attention, limits, config, machine, trail=trail, **rows)
 
     def whole() -> Plan:
         return plan_on_devices(divided, envelope, machine, precision="auto", kl=0.01, **rows)

@@ -136,7 +136,7 @@ def plan(
         source: What `abi fit --json` printed (a file, or - for stdin).
         budget: A limit, as parameters=200k, memory=8GiB, train_time=2h, latency=2ms, energy=2kWh or cost=0.5; with --module
             no parameters, but host_memory; may be repeated.
-        asked: What is said of a module; --gpus, --explain and --what-if go with both.
+        asked: What is said of a module; --gpus, --global-batch, --objective, --explain and --what-if go with both.
         common: Flags that every command takes.
     """
     from flows import plan_module, plan_own

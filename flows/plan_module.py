@@ -35,9 +35,10 @@ class ModuleFlags:
         loss: A function of its output and arguments, as package:function (default: the output's loss, or its mean square).
         optimizer: sgd, adamw, adafactor, or package:function of the parameters.
         gpus: Devices that may be used, as 2xL4, auto or cpu; they need not be here.
-        global_batch: Rows of one optimizer step over all devices; it stays what is asked for.
+        global_batch: Rows of one optimizer step over all devices, which stay what is asked for (default: 256; where attention is
+            planned for, what its rows ask for).
         steps: Optimizer steps of the training.
-        objective: What to rank by: throughput, energy, cost or memory.
+        objective: What to rank by: throughput (the default), energy, cost or memory.
         what_if: Another envelope to solve for as well, as memory=16GiB,gpus=2; may be repeated.
         measure: Also run a few steps of the plan on this machine, show predicted beside measured, and keep it for later plans.
         explain: Also say what a little more or less of each limit changes, and which alternatives lost.
@@ -48,9 +49,9 @@ class ModuleFlags:
     loss: str | None = None
     optimizer: str = "adamw"
     gpus: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None
-    global_batch: Annotated[int, Parameter(allow_leading_hyphen=True, converter=whole)] = 256
+    global_batch: Annotated[int | None, Parameter(allow_leading_hyphen=True, converter=whole)] = None
     steps: Annotated[int, Parameter(allow_leading_hyphen=True, converter=whole)] = 1000
-    objective: str = "throughput"
+    objective: str | None = None
     what_if: Annotated[list[str] | None, Parameter(negative="")] = None
     measure: Annotated[bool, Parameter(negative="")] = False
     explain: Annotated[bool, Parameter(negative="")] = False
@@ -65,7 +66,8 @@ def is_asked(source: str | None, asked: ModuleFlags) -> bool:
     if asked.module is None and source is None:
         msg = "Expected what `abi fit --json` printed, or --module package:factory, got neither: name one."
         raise UsageError(msg)
-    plain, rest = ModuleFlags(), replace(asked, gpus=None, what_if=None, explain=False)
+    plain = ModuleFlags()
+    rest = replace(asked, gpus=None, global_batch=None, objective=None, what_if=None, explain=False)
     if source is not None and rest != plain:
         named = [f.name for f in fields(rest) if getattr(rest, f.name) != getattr(plain, f.name)]
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in named)
@@ -77,6 +79,7 @@ def is_asked(source: str | None, asked: ModuleFlags) -> bool:
 def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
     """Trace the module, decide, explain, and answer what if."""
     from abi.documents import document
+    from abi.execution.types import GLOBAL_BATCH
     from abi.execution.what_if import difference
     from flows.session import emit, settings_of, workspace_of
     from tasks import progress
@@ -89,12 +92,12 @@ def plan(asked: ModuleFlags, budget: list[str], common: Common) -> None:
     wanted = Asked(
         module=asked.module or "",
         batch=_needed(asked.batch, "--batch 'x=f32[B,128]'"),
-        global_batch=asked.global_batch,
+        global_batch=GLOBAL_BATCH if asked.global_batch is None else asked.global_batch,
         steps=asked.steps,
         optimizer=asked.optimizer,
         loss=asked.loss,
         gpus=(config.training.gpus or "auto") if asked.gpus is None else asked.gpus,
-        objective=asked.objective,
+        objective=asked.objective or "throughput",
         budget=tuple(budget),
         what_if=tuple(asked.what_if or ()),
     )

@@ -29,7 +29,7 @@ def plan(source: str, asked: ModuleFlags, budget: list[str], common: Common) -> 
     what_if, explain = asked.what_if or [], asked.explain
     value = read_value(source)
     attention, family = asked_of(value)
-    ws, call = open_call(common, None, source, budget, asked.gpus)
+    ws, call = open_call(common, None, source, budget, asked.gpus, _named(asked))
     other = changed(call.settings.envelope.limits(), what_if) if what_if else None
     there = None if other is None else elsewhere(call, other)
     made = ws.get(make(call, ws.put(value)))
@@ -56,3 +56,17 @@ def plan(source: str, asked: ModuleFlags, budget: list[str], common: Common) -> 
             parts.show(["", *plan_stories.of_change(found)], no_color=common.no_color)
     if refused is not None:
         raise refused
+
+
+def _named(asked: ModuleFlags) -> dict[str, object]:
+    """The settings that --objective and --global-batch stand for."""
+    from abi.execution.goodput import expect_known
+    from abi.planning.what_if import expect_rows
+
+    named: dict[str, object] = {}
+    if asked.objective is not None:
+        expect_known(asked.objective)
+        named["training.objective"] = asked.objective
+    if asked.global_batch is not None:
+        named["training.batch_rows"] = expect_rows(asked.global_batch)
+    return named

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,15 +32,20 @@ def workspace_of(common: Common) -> Path:
 
 
 def open_call(
-    common: Common, name: str | None, source: str, budget: list[str], gpus: str | None = None
+    common: Common,
+    name: str | None,
+    source: str,
+    budget: list[str],
+    gpus: str | None = None,
+    named: Mapping[str, object] | None = None,
 ) -> tuple[Workspace, Call]:
-    """Workspace and call; sets up what a person sees.
+    """Workspace and call; sets up what a person sees. `named` are other settings that flags of this command name.
 
     Raises:
         UsageError: a setting is unknown or out of bounds, or torchrun started this process among others.
     """
     expect_alone()
-    config = settings_of(common, budget, gpus)
+    config = settings_of(common, budget, gpus, named)
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
     ws = Workspace.open(workspace_of(common))
     return ws, Call.of(ws, model_name(config.name if name is None else name, source), config)
@@ -70,10 +76,12 @@ def model_name(name: str | None, source: str) -> str:
     return re.sub(r"[^\w-]+", "_", generic or stem)[:100] or "model"
 
 
-def settings_of(common: Common, budget: list[str], gpus: str | None = None) -> Config:
+def settings_of(
+    common: Common, budget: list[str], gpus: str | None = None, named: Mapping[str, object] | None = None
+) -> Config:
     """Settings with those of the flags laid over them."""
-    named = {} if gpus is None else {"training.gpus": gpus}
-    return load_config(common.config, flag_settings(common, budget) | named)
+    devices = {} if gpus is None else {"training.gpus": gpus}
+    return load_config(common.config, flag_settings(common, budget) | devices | dict(named or {}))
 
 
 def flag_settings(common: Common, budget: list[str]) -> dict[str, object]:

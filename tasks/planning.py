@@ -91,7 +91,7 @@ def expect_devices(call: Call) -> None:
 
 
 def elsewhere(call: Call, other: Changed) -> Call:
-    """The call whose plans are for so many of the devices; where energy or cost is limited, for this machine's.
+    """The call whose plans are for so many of the devices and rows of a step; where energy or cost is limited, for this machine's.
 
     Raises:
         UsageError: no devices are named whose number could change.
@@ -104,6 +104,8 @@ def elsewhere(call: Call, other: Changed) -> Call:
             msg = f"Expected devices whose number could change, got gpus={other.gpus} alone: name them with --gpus, as 2xL4."
             raise UsageError(msg)
         training = training.model_copy(update={"gpus": f"{other.gpus}x{asked.device.name}"})
+    if other.global_batch is not None:
+        training = training.model_copy(update={"batch_rows": other.global_batch})
     limits = settings.envelope.model_copy(update={"energy": envelope.energy_j, "cost": envelope.cost})
     changed = settings.model_copy(update={"training": training, "envelope": limits})
     return Call.of(call.ws, call.name, changed)

@@ -46,13 +46,9 @@ def keep(ws: Workspace, trained: Iterable[Trained]) -> None:
 
 
 def margins(ws: Workspace, device: str, precision: str) -> tuple[Margin, ...]:
-    """What the residuals of this device, precision and version of torch teach, by family."""
-    found = []
-    for family, used in (("network", (device, precision)), ("trees", ("cpu", "float32"))):
-        one = margin(family, _newest(_folder(ws, family, *used)))  # type: ignore[arg-type]  # of two families
-        if one is not None:
-            found.append(one)
-    return tuple(found)
+    """What the residuals of this device, precision and version of torch teach, by family; a prior until they do."""
+    used: dict[Family, tuple[str, str]] = {"network": (device, precision), "trees": ("cpu", "float32")}
+    return tuple(margin(family, _newest(_folder(ws, family, *where))) for family, where in used.items())
 
 
 def keep_execution(ws: Workspace, plan: ExecutionPlan, *, peak_bytes: int, step_s: float) -> int:

@@ -60,6 +60,11 @@ class Device(Value):
     segments_bytes: int = 0
     step_s: float = 0.0
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether `abi calibrate` measured its figures, but for those that a user's settings give."""
+        return "measured, torch" in self.source
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Value):

@@ -15,6 +15,7 @@ from abi.devices.request import parse
 from abi.planning.asked import asked_devices, expect_here, torch_name
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
+from abi.planning.margins import margin
 from abi.planning.measure import find_device, find_precision, measure
 from abi.planning.recipe import SMALL_ROWS
 from abi.report.wording import refit_sentence, split_name
@@ -114,7 +115,8 @@ def _machine(config: Config, rows: int) -> Machine:
     expect_here(asked, config.devices)
     device = find_device(settings.device) if asked is None else torch_name(asked)
     threads = settings.threads or (1 if rows < SMALL_ROWS else torch.get_num_threads())
-    return replace(_measured(device, find_precision(settings.precision, device), threads), cluster=asked)
+    found = _measured(device, find_precision(settings.precision, device), threads)
+    return replace(found, margins=(margin("network"), margin("trees")), cluster=asked)
 
 
 _measured = functools.cache(measure)

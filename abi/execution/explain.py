@@ -187,7 +187,7 @@ def _counted(found: Found) -> str:
 
 def _learned(found: Found, best: int) -> list[str]:
     taught = of(found.question.learned, found.question.footprints[int(found.columns.footprint[best])].arithmetic)
-    return [] if taught is None else [told(taught)]
+    return [told(taught)] if taught is not None and taught.runs else []
 
 
 def _uncounted(found: Found, best: int) -> list[str]:

@@ -21,13 +21,29 @@ TIE_BITS: Final = 40
 """Figures that agree in so many bits are the same."""
 
 
-def expect_objective(objective: str, device: Device) -> None:
-    """Refuse an objective that is none, or that the device has no figures for."""
+def expect_known(objective: str) -> None:
+    """Refuse an objective that is none.
+
+    Raises:
+        UsageError: it names those that there are.
+    """
     names = get_args(Objective)
     if objective not in names:
         near = difflib.get_close_matches(objective, names, n=1, cutoff=0.5)
         remedy = f"did you mean {near[0]}?" if near else "name one of them."
         msg = f"Expected an objective of {', '.join(names)}, got {clip(objective)!r}: {remedy}"
+        raise UsageError(msg)
+
+
+def expect_objective(objective: str, device: Device) -> None:
+    """Refuse an objective that is none, or that the device has no figures for.
+
+    Raises:
+        UsageError: it is so.
+    """
+    expect_known(objective)
+    if objective == "energy" and device.power_w <= 0:
+        msg = f"Expected the power of {device.name} to rank by energy, got none: set devices.{device.name}.power."
         raise UsageError(msg)
     if objective == "cost" and device.price_per_hour is None:
         msg = f"Expected a price per hour of {device.name} to rank by cost, got none: set devices.{device.name}.price_per_hour."

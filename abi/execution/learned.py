@@ -24,7 +24,8 @@ FIGURES: Final = ("memory", "time")
 class Learned(Value):
     """Factors, none below 1, by which bounds lie over predictions in one arithmetic.
 
-    `coverage` is how often the bound would have held for each run by the runs before it; None where there are too few.
+    `coverage` is how often the bound would have held for each run by the runs before it; None where there are too few. With
+    no `runs` they are a prior, that whoever asks tells of.
     """
 
     arithmetic: Arithmetic

@@ -76,7 +76,7 @@ class PlanChange(Value):
         backbone: members, blocks and block width; 0 where there is no network.
         trees: their size, where it differs.
         execution: how they run, where it differs.
-        devices: which devices they run on, how many of them and how, where it differs; nothing where none were asked for.
+        devices: which devices they run on, how many of them, how, and ranked by what, where it differs; nothing where none were asked for.
         envelope: limits, where they differ.
         predicted: cost.
     """
@@ -128,7 +128,9 @@ def compare(before: Plan, after: Plan, titles: tuple[str, str] = ("before", "aft
 def _on(plan: Plan) -> dict[str, Any]:
     """Which devices a plan runs on and how; nothing where none were asked for."""
     planned = on_devices(plan)
-    return {} if planned is None else {**on_cluster(planned.cluster), **members(planned.configuration)}
+    if planned is None:
+        return {}
+    return {**on_cluster(planned.cluster), **members(planned.configuration), "objective": planned.objective}
 
 
 def changes(before: Plan, after: Plan) -> str:

@@ -2,7 +2,8 @@
 
 What `make_plan` predicts of memory and time is a model with three constants, good enough to divide the envelope. The very
 network that it found is then followed operator by operator, and every way to run it is costed (`abi.execution`). Where none
-fits, the network is planned again with limits that are smaller by as much as its trace was larger.
+fits, the network is planned again with limits that are smaller by as much as its trace was larger; where one leaves room that
+limits of time or memory had kept out, with larger ones (`abi.planning.wider`), for as long as that makes it better.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from abi.conformal import LEAST
 from abi.devices.device import Cluster, Device
 from abi.errors import PlanInfeasible
 from abi.execution.costing import Question
@@ -22,6 +24,7 @@ from abi.execution.decide import decide
 from abi.execution.demands import SAID, demands, show_price
 from abi.execution.energy import HOUR_S
 from abi.execution.explain import NOTHING_BINDS
+from abi.execution.learned import Learned
 from abi.execution.roofline import phase_of, phase_time
 from abi.execution.search import enumerate_all
 from abi.execution.tracer import Tracer
@@ -30,17 +33,22 @@ from abi.execution.types import (
     Footprint,
     Job,
     Limits,
+    Objective,
 )
 from abi.execution.wording import describe
 from abi.planning.limits import on_device, told
 from abi.planning.machine import Machine
+from abi.planning.margins import bounded
 from abi.planning.on_devices import OnDevices
 from abi.planning.traced import rows_of, training_of
+from abi.planning.trail import Trail
+from abi.planning.wider import wider
+from abi.planning.worth import expected_gain
 from abi.types import Cost, Envelope, Plan
 from abi.units import show_bytes, show_energy, show_seconds, six_digits
 
 TRIES: Final = 6
-"""So often a network is planned again; each is smaller than the one before."""
+"""So often a network is planned at most: smaller until its trace fits, or larger until it leaves no room."""
 LEAST_TIGHTER: Final = 0.98
 """Each time limits shrink at least by this."""
 LEAST_ROWS: Final = 2
@@ -48,12 +56,16 @@ LEAST_ROWS: Final = 2
 
 Where modalities are aligned it has a part that grows with the square, which a line through both overstates in between.
 """
+LARGER: Final = (
+    "Traced, the first network left room in the envelope as it is run here, so it was planned again, larger or longer."
+)
+DIGITS: Final = 6
 LEAST_LEFT: Final = 0.01
 """Of a limit, where validation alone would take more."""
 
 
 def plan_on_devices(
-    make: Callable[[Envelope], Plan],
+    make: Callable[[Envelope, Trail], Plan],
     envelope: Envelope,
     machine: Machine,
     *,
@@ -61,34 +73,47 @@ def plan_on_devices(
     kl: float,
     train_rows: int,
     validation_rows: int,
+    objective: Objective = "throughput",
+    trail: Trail | None = None,
 ) -> Plan:
-    """Plan a network, then how it is run; again with tighter limits while its trace does not fit.
+    """Plan a network, then how it is run; again with tighter limits while its trace does not fit, or wider ones while it leaves room.
 
     Args:
-        make: an envelope -> the plan of a network in it.
+        make: an envelope -> the plan of a network in it, leaving in the trail what was tried.
         envelope: what may be spent.
         machine: with the devices.
         precision: training.precision.
         kl: the penalty on attention's divergence, which is a part of the loss.
         train_rows: rows to train on.
         validation_rows: rows to judge by.
+        objective: what ways to run it are ranked by.
+        trail: is left what was tried for the network that is taken.
 
     Raises:
         PlanInfeasible: nothing fits, or nothing that was tried.
-        UsageError: energy or cost is limited, and the device's power or price is not known.
+        UsageError: energy or cost is limited or ranked by, and the device's power or price is not known.
     """
     assert machine.cluster is not None
     tight, said = on_device(envelope, machine), list[str]()
+    first: PlanInfeasible | None = None
     refused: PlanInfeasible | None = None
+    kept: _Kept | None = None
     for _ in range(TRIES):
+        seen = Trail(machine.solver)
         try:
-            plan = make(tight)
+            plan = make(tight, seen)
         except PlanInfeasible as error:
-            if refused is not None:  # by its trace, which says more than limits that were made for it
+            if (
+                kept is not None or refused is not None
+            ):  # by its trace, which says more than limits that were made for it
                 break
-            msg = f"{error}{told(envelope, machine)}"
-            raise PlanInfeasible(msg, error.parameters, error.nearest) from None
-        asked = _question(plan, envelope, machine, precision, kl, train_rows, validation_rows)
+            if first is None:
+                first = PlanInfeasible(f"{error}{told(envelope, machine)}", error.parameters, error.nearest)
+                if machine.rules is not None and machine.cluster.count > 1 and tight.train_time_s is not None:
+                    tight = replace(tight, train_time_s=None)  # that of one device: a trace says what several take
+                    continue
+            raise first from None
+        asked = _question(plan, envelope, machine, precision, kl, train_rows, validation_rows, objective)
         try:
             found = decide(
                 asked.question,
@@ -98,11 +123,43 @@ def plan_on_devices(
             )
         except PlanInfeasible as error:
             refused, over = error, _over(asked.question)
-            tight, said = _tightened(tight, plan.predicted, over), said or [_again(over)]
+            tight = _tightened(tight, _held(plan, machine), over)
+            said = said or ([] if first else [_again(over)])
             continue
-        return _with(plan, envelope, found, asked, machine, said)
+        now = _Kept(plan, found, asked, seen, said)
+        if kept is not None and kept.key <= now.key:
+            break
+        kept, said = now, [*said, *([] if LARGER in said else [LARGER])]
+        more = wider(tight, _held(plan, machine), plan, asked.question, seen) if machine.rules is not None else None
+        if more is None:
+            break
+        tight = more
+    if kept is not None:
+        if trail is not None:
+            trail.take(kept.seen)
+        return _with(kept.plan, envelope, kept.found, kept.asked, machine, kept.said)
+    if first is not None:
+        raise first
     assert refused is not None
     raise PlanInfeasible(str(refused), plan.predicted.parameters, refused.nearest)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A network that fits, how it is run, and what was tried before it was found."""
+
+    plan: Plan
+    found: ExecutionPlan
+    asked: _Asked
+    seen: Trail
+    said: list[str]
+
+    @property
+    def key(self) -> tuple[float, ...]:
+        """What is least is best: sizes tried before it, then most expected gain, epochs, and rows per second."""
+        gain = round(expected_gain(self.plan), DIGITS)
+        tried, epochs = float(len(self.seen.sizes)), float(self.plan.execution.epochs)
+        return tried, -gain, -epochs, -self.found.predicted.rows_per_s
 
 
 @dataclass(frozen=True)
@@ -120,6 +177,7 @@ def _question(
     kl: float,
     train_rows: int,
     validation_rows: int,
+    objective: Objective,
 ) -> _Asked:
     """Trace the plan's network under each arithmetic that it may be trained in."""
     assert machine.cluster is not None
@@ -146,11 +204,30 @@ def _question(
             steps=math.ceil(execution.steps * execution.passes),
             row_bytes=rows.row_bytes,
         ),
+        objective=objective,
+        learned=_learned(machine, footprints),
         resident_bytes=resident,
         apart=False,  # validation takes the rows of a micro-batch at a time
         sharded=False,
     )
     return _Asked(question, tracer, seconds)
+
+
+def _learned(machine: Machine, footprints: tuple[Footprint, ...]) -> tuple[Learned, ...]:
+    """The margin of times, where these come from figures: those of measured constants are held to it before the trace."""
+    margin = machine.margin("network") if machine.source else None
+    if margin is None:
+        return ()
+    return tuple(
+        Learned(
+            arithmetic=footprint.arithmetic,
+            memory=margin.memory_bytes,
+            time=margin.train_time_s,
+            runs=0,
+            coverage=None,
+        )
+        for footprint in footprints
+    )
 
 
 def _divided(cluster: Cluster, batch_rows: int) -> Cluster:
@@ -199,8 +276,15 @@ def _over(question: Question) -> dict[str, float]:
     return found or {"memory": 1.0}  # only with the margin that its last trace asked for
 
 
-def _tightened(tight: Envelope, predicted: Cost, over: Mapping[str, float]) -> Envelope:
-    """Limits for `make_plan` that its last network's predictions pass by as much as its trace passed the envelope's."""
+def _held(plan: Plan, machine: Machine) -> Cost:
+    """What `make_plan` held the limits against: bounds, but in records of margins from before there was a prior."""
+    margin = machine.margin("network")
+    late = margin is not None and (machine.source or margin.runs < LEAST)
+    return bounded(plan.predicted, margin if late else None)
+
+
+def _tightened(tight: Envelope, held: Cost, over: Mapping[str, float]) -> Envelope:
+    """Limits for `make_plan` that what it held against them passes by as much as the trace passed the envelope's."""
     slower = max((ratio for name, ratio in over.items() if name in {"train_time", "energy", "cost"}), default=0.0)
 
     def less(limit: float | int | None, was: float | int, ratio: float) -> float | int | None:
@@ -208,12 +292,12 @@ def _tightened(tight: Envelope, predicted: Cost, over: Mapping[str, float]) -> E
             return limit
         return min(was, was if limit is None else limit) / ratio * LEAST_TIGHTER
 
-    memory = less(tight.memory_bytes, predicted.memory_bytes, over.get("memory", 0.0))
+    memory = less(tight.memory_bytes, held.memory_bytes, over.get("memory", 0.0))
     return replace(
         tight,
         memory_bytes=None if memory is None else max(1, int(memory)),
-        train_time_s=less(tight.train_time_s, predicted.train_time_s, slower),
-        latency_s=less(tight.latency_s, predicted.latency_s, over.get("latency", 0.0)),
+        train_time_s=less(tight.train_time_s, held.train_time_s, slower),
+        latency_s=less(tight.latency_s, held.latency_s, over.get("latency", 0.0)),
     )
 
 
@@ -238,6 +322,7 @@ def _with(
         sensitivities=found.sensitivities,
         alternatives=found.alternatives,
         versions=found.versions,
+        objective=found.objective,
     )
     execution = replace(
         plan.execution,
@@ -283,7 +368,12 @@ def _said(answer: OnDevices, machine: Machine) -> list[str]:
         if answer.configuration.devices > 1
         else ""
     )
+    ranked = (
+        ""
+        if answer.objective == "throughput"
+        else f" Of the ways to run it that fit, this has the least {answer.objective}."
+    )
     return [
         f"Runs on {answer.cluster.count} x {device.name}: {describe(answer.configuration)}; at most {show_bytes(run.memory_bound)} of "
-        f"each device's {show_bytes(device.memory_bytes)}, {show_seconds(run.step_s)} a step, {show_energy(run.energy_j)}{price}, by the traced network.{fewer}{processes}"
+        f"each device's {show_bytes(device.memory_bytes)}, {show_seconds(run.step_s)} a step, {show_energy(run.energy_j)}{price}, by the traced network.{ranked}{fewer}{processes}"
     ]

@@ -8,6 +8,7 @@ from typing import Final
 from abi.errors import PlanInfeasible
 from abi.planning.backbone import FEW_MEMBERS, GOOD_WIDTH, few_members
 from abi.planning.compare import LIMITS, changes, gain_words
+from abi.planning.on_devices import on_devices
 from abi.planning.planner import Planner
 from abi.planning.prices import SAID, SHOW, LimitPrice, binding, limit_prices
 from abi.planning.relaxation import relax
@@ -93,6 +94,7 @@ def explain_plan(planner: Planner, attention: Attention, family: Family | None =
             *_even(planner, attention, family, plan),
             *_members(planner, attention, family, plan),
             *_backbones(plan, trail),
+            *over_devices(plan),
         ),
     )
 
@@ -197,6 +199,18 @@ def _narrow(plan: Plan, trail: Trail) -> list[Lost]:
             )
             found.append(Lost(what=f"a split on {name}", why=why))
     return found
+
+
+def over_devices(plan: Plan) -> list[Lost]:
+    """What plans of modules choose among on several devices, and plans of own networks do not."""
+    planned = on_devices(plan)
+    if planned is None or planned.cluster.count == 1:
+        return []
+    small = "their weights are a small part of what lies on a device, and are read beside the layers that own them"
+    return [
+        Lost(what="FSDP", why=f"is not planned for own networks: {small}"),
+        Lost(what="loader workers", why="would have nothing to do: all rows lie on each device"),
+    ]
 
 
 def _ends(tried: list[TriedSize]) -> list[TriedSize]:

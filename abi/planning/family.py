@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Final
 
+from abi.conformal import LEAST
 from abi.errors import PlanInfeasible, UsageError, listed
 from abi.planning.limits import on_device
 from abi.planning.machine import Machine
@@ -53,7 +54,7 @@ def plan_family(
 
     Raises:
         PlanInfeasible: nothing fits; the message names the smallest that would do.
-        UsageError: trees are asked for where a column needs the network.
+        UsageError: trees are asked for where a column needs the network, or an objective where there are no devices.
     """
     asked = family or config.training.family
     schema = attention.scores.problem.schema
@@ -67,23 +68,27 @@ def plan_family(
         msg = f"Expected numbers and categories for training.family={asked}, got texts or pictures in {listed(texts)}: use training.family=network or auto."
         raise UsageError(msg)
 
+    if config.training.objective != "throughput" and machine.cluster is None:
+        msg = f"Expected devices beside an objective of {config.training.objective}, got none: set training.gpus, as auto or 2xL4."
+        raise UsageError(msg)
     seconds = on_device(envelope, machine).train_time_s
     narrowed = replace(envelope, train_time_s=seconds, energy_j=None, cost=None)
 
     def network(limits: Envelope) -> Plan:
-        def make(narrow: Envelope) -> Plan:
+        def make(narrow: Envelope, seen: Trail | None) -> Plan:
             return make_plan(
                 attention, narrow, config, machine,
-                allocation=allocation, train_rows=train_rows, validation_rows=validation_rows, trail=trail,
+                allocation=allocation, train_rows=train_rows, validation_rows=validation_rows, trail=seen,
             )  # fmt: skip
 
         if machine.cluster is None:
-            made = make(limits)
+            made = make(limits, trail)
         else:
             from abi.planning.execution import plan_on_devices  # noqa: PLC0415 - tracing imports much
 
             made = plan_on_devices(
-                make, limits, machine, precision=config.training.precision, kl=config.attention.kl, train_rows=train_rows, validation_rows=validation_rows
+                make, limits, machine, precision=config.training.precision, kl=config.attention.kl, train_rows=train_rows,
+                validation_rows=validation_rows, objective=config.training.objective, trail=trail,
             )  # fmt: skip
         return _within(replace(made, envelope=envelope), machine.margin("network"))
 
@@ -150,10 +155,18 @@ def _room_for_trees(network: Callable[[Envelope], Plan], trees: Callable[[], Tre
 
 
 def _within(plan: Plan, margin: Margin | None) -> Plan:
-    """With the bound that it was held to, and why."""
+    """With the bound that it was held to, which a traced one has already, and why."""
     if margin is None:
         return plan
-    return replace(plan, bound=bounded(plan.predicted, margin), reasons=(*plan.reasons, told(margin)))
+    bound = plan.bound or bounded(plan.predicted, margin)
+    return replace(plan, bound=bound, reasons=(*plan.reasons, *_told(margin, plan.envelope)))
+
+
+def _told(margin: Margin | None, envelope: Envelope) -> tuple[str, ...]:
+    """What limits are kept by; a prior is told where there are any that it can touch."""
+    if margin is None or (margin.runs < LEAST and envelope == Envelope(parameters=envelope.parameters)):
+        return ()
+    return (told(margin),)
 
 
 def _noted(plan: Plan, reason: str) -> Plan:
@@ -197,7 +210,6 @@ def _together(family: str, network: Plan, made: TreesPlan, envelope: Envelope, m
     bound = None
     if network.bound is not None or margin is not None:
         bound = replace(_sum(network.bound or a, bounded(b, margin)), parameters=predicted.parameters)
-    margins = () if margin is None else (told(margin),)
     reason = (
         "Both families are trained; validation rows decide between the network, the trees and, where it fits, a blend of both."
         if family == "auto"
@@ -209,7 +221,7 @@ def _together(family: str, network: Plan, made: TreesPlan, envelope: Envelope, m
         trees=made.capacity,
         predicted=predicted,
         parts={"network": a, "trees": b},
-        reasons=(*network.reasons, *made.reasons, *margins, reason),
+        reasons=(*network.reasons, *made.reasons, *_told(margin, envelope), reason),
         bound=bound,
     )
 

@@ -18,7 +18,8 @@ from abi.execution.target import Target
 from abi.execution.trace import record
 from abi.execution.types import PhaseBound, PhaseName
 from abi.families.network import multiply_accumulates
-from abi.planning.machine import Machine
+from abi.planning.machine import RULES, Machine
+from abi.planning.margins import CALIBRATED, FIGURES, margin
 from abi.planning.measure import FEATURES, MEMBERS, REFERENCES, WIDTH, constants, reference
 from abi.planning.traced import training_of_reference
 from abi.units import six_digits
@@ -60,8 +61,10 @@ def machine_of(cluster: Cluster, asked: str, threads: int | None) -> Machine:
         mac_s=six_digits(max(mac, 1e-18)),
         predict_call_s=six_digits(float(_time(one, device, precision, 1).total_s[0])),
         memory_bytes=device.memory_bytes - device.context_bytes,
+        margins=(margin("network", prior=CALIBRATED if device.calibrated else FIGURES), margin("trees")),
         cluster=cluster,
         source=f"figures of {device.name}",
+        rules=RULES,
     )
 
 

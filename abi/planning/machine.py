@@ -12,13 +12,15 @@ reference networks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from abi.devices.device import Cluster
 from abi.planning.margins import Margin
 from abi.types import Family
 from abi.values import Late, Value
 
+RULES: Final = 2
+"""With these a network is planned once more where its trace leaves room (`abi.planning.wider`)."""
 LIBRARY_BYTES = 65 * 2**20
 """Of cuBLAS on an H200, where nothing is known of the GPU; less before it."""
 
@@ -38,13 +40,14 @@ class PictureSeconds(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Value):
-    """Constants of one device, and what earlier runs on it taught about predictions.
+    """Constants of one device, and how far above predictions what runs on it may lie.
 
     `activation_s` is per row and hidden unit of every member and block. `cluster` are the devices that were asked for, if
     any were; `source` says where constants come from that were not measured (`abi.planning.figures`). `solver` is the
     number of the one that divides widths on it (`abi.planning.allocate.SOLVER`): what was planned before there was a
     second one has none. `pictures` are measured where there are pictures; plans before them have `picture_mac_s` at most, of a
-    multiply-accumulate in a picture's convolutions with all that comes with it.
+    multiply-accumulate in a picture's convolutions with all that comes with it. `rules` is the number of those by which
+    networks are planned on devices that are not here (`RULES`): what was planned by the first has none.
     """
 
     device: str
@@ -62,6 +65,7 @@ class Machine(Value):
     solver: Late[int | None] = None
     picture_mac_s: Late[float | None] = None
     pictures: Late[PictureSeconds | None] = None
+    rules: Late[int | None] = None
 
     @property
     def library_bytes(self) -> int:
@@ -71,5 +75,5 @@ class Machine(Value):
         return LIBRARY_BYTES if self.device.startswith("cuda") else 0
 
     def margin(self, family: Family) -> Margin | None:
-        """What plans of that family keep inside their limits; None where too little is known."""
+        """What plans of that family keep inside their limits; None in plans made before there was a prior."""
         return next((m for m in self.margins if m.family == family), None)

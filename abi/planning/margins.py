@@ -1,7 +1,12 @@
 """How far what runs really took lay above what was predicted, as margins that plans keep inside their limits.
 
 One-sided conformal bounds (`abi.conformal`) over ratios of measured to predicted cost, if runs are exchangeable. Residuals
-are of one family on one device, with one precision and version of torch.
+are of one family on one device, with one precision and version of torch. Until there are enough of them, a prior stands in:
+what was measured elsewhere. It fades evenly with each residual, down to nothing where these suffice, and a bound never lies
+below the largest residual; so the ninth, from which on the bound is theirs alone, moves it no more than the eight before.
+
+A bound of time is of all epochs, or rounds, that are planned. A training that patience ends sooner takes less than that; its
+residual is of those that it trained.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from abi.conformal import LEAST, LEVEL, coverage, quantile
@@ -19,12 +25,30 @@ from abi.values import Value
 
 RESOURCES: Final = ("memory_bytes", "train_time_s", "latency_s")
 
+Prior = Mapping[str, float]
+"""Resource -> factor of what was measured elsewhere, none below 1."""
+
+MEASURED: Final[Prior] = MappingProxyType({"memory_bytes": 1.02, "train_time_s": 1.0, "latency_s": 1.9})
+"""Of times from constants that were measured on the machine, and memory from `abi.planning.cost`. Of the 14 trainings that
+`benchmarks/results/tables-2026-11-22.json` and `families-2026-11-25.json` hold (two kinds of processor), 90% took, by the
+same conformal bound, at most 1.01x the predicted memory and 1.82x the latency. Time has no prior, though it was 1.85x there:
+training keeps to it by itself (`abi.training.pace`), and a plan for half of it would give away half of the epochs on most
+machines to spare some a shorter schedule."""
+FIGURES: Final[Prior] = MappingProxyType({"memory_bytes": 1.0, "train_time_s": 1.9, "latency_s": 1.9})
+"""Of a traced network on a device that nobody measured: a trace has a bound of memory. Of 34 steps of own networks on an H200
+90% took at most 1.36x what the catalogue's figures said (`benchmarks/results/planner-memory-gpu-2026-11-26.json`, group own);
+no other card was looked at, so times are given as much room as those of `MEASURED`."""
+CALIBRATED: Final[Prior] = MappingProxyType({"memory_bytes": 1.0, "train_time_s": 1.4, "latency_s": 1.4})
+"""The same on a device that `abi calibrate` measured: by the figures that it found on that H200, 90% of those steps took at most
+1.33x (`python benchmarks/planner.py compare benchmarks/results/planner-measured-h200-2026-11-26.json --only network`)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Margin(Value):
     """Factors of one family, none below 1, by which a bound lies over a prediction.
 
     `coverage` is how often the bound would have held for each earlier run by the runs before it (None: too few to say).
+    Where `runs` are fewer than `abi.conformal.LEAST`, a part of it is the prior's.
     """
 
     family: Family
@@ -50,14 +74,21 @@ def residual(trained: Trained) -> dict[str, float]:
     }
 
 
-def margin(family: Family, residuals: Sequence[Mapping[str, float]], level: float = LEVEL) -> Margin | None:
-    """The margin that earlier residuals ask for, oldest first; None while there are too few."""
+def margin(
+    family: Family, residuals: Sequence[Mapping[str, float]] = (), prior: Prior = MEASURED, level: float = LEVEL
+) -> Margin:
+    """The margin that earlier residuals ask for, oldest first; while there are too few, with what is left of the prior."""
     columns = {name: [r[name] for r in residuals if name in r] for name in RESOURCES}
-    if min(len(ratios) for ratios in columns.values()) < LEAST:
-        return None
+    runs = min(len(ratios) for ratios in columns.values())
+    if runs < LEAST:
+        left = 1 - runs / LEAST
+        factors = {name: max(1 + left * (prior[name] - 1), *ratios, 1.0) for name, ratios in columns.items()}
+        return Margin(
+            family=family, runs=runs, coverage=None, **{name: six_digits(factor) for name, factor in factors.items()}
+        )
     return Margin(
         family=family,
-        runs=min(len(ratios) for ratios in columns.values()),
+        runs=runs,
         coverage=coverage(list(columns.values()), level),
         **{name: max(1.0, quantile(ratios, level)) for name, ratios in columns.items()},
     )
@@ -91,6 +122,17 @@ def tightened(envelope: Envelope, margin: Margin | None) -> Envelope:
 
 def told(margin: Margin) -> str:
     """A sentence for a plan's reasons."""
+    of = "trees" if margin.family == "trees" else f"a {margin.family}"
+    if margin.runs < LEAST:
+        so_far = f", {margin.runs} so far" if margin.runs else ""
+        factors = {"time": margin.train_time_s, "memory": margin.memory_bytes, "latency": margin.latency_s}
+        bounds = ", ".join([f"{factor:.2f}x the predicted {name}" for name, factor in factors.items() if factor > 1])
+        time = (
+            "time is of all that are planned, also where patience ends them sooner"
+            if margin.train_time_s > 1
+            else "a training that is slower than predicted shortens its schedule to stay within its time"
+        )
+        return f"Limits are kept by bounds of {bounds} until {LEAST} trainings of {of} have been measured here{so_far}; {time}."
     held = "" if margin.coverage is None else f"; such bounds held for {margin.coverage:.0%} of them"
     return (
         f"Limits are kept by bounds: of {margin.runs} earlier trainings of a {margin.family} here, {LEVEL:.0%} took at most "

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from abi.devices.device import Cluster
-from abi.execution.types import Alternative, Configuration, Job, Limits, RunCost
+from abi.execution.types import Alternative, Configuration, Job, Limits, Objective, RunCost
 from abi.types import Plan
 from abi.values import Value
 
@@ -23,6 +26,7 @@ class OnDevices(Value):
         resident_bytes: of the data on each device, and of the copies of the weights that training keeps.
         validation_s: seconds of all validations.
         reasons, sensitivities, alternatives, versions: as of an `ExecutionPlan`.
+        objective: what ways to run it were ranked by; plans made before one could be asked for have none.
     """
 
     cluster: Cluster
@@ -36,6 +40,7 @@ class OnDevices(Value):
     sensitivities: dict[str, str]
     alternatives: tuple[Alternative, ...]
     versions: dict[str, str]
+    objective: Annotated[Objective, Field(exclude_if=lambda objective: objective == "throughput")] = "throughput"
 
 
 def on_devices(plan: Plan) -> OnDevices | None:

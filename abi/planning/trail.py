@@ -78,6 +78,13 @@ class Trail:
         self.solved.append(Solved(backbone, sack, tuple(places)))
         return allotments(sack, places)
 
+    def take(self, other: Trail) -> None:
+        """Add what another one was left."""
+        self.sizes += other.sizes
+        self.splits += other.splits
+        self.solved += other.solved
+        self.bins = other.bins
+
     def of(self, capacity: Capacity) -> Solved | None:
         """The last division that was solved for the backbone of this capacity."""
         wanted = Backbone(capacity.members, capacity.blocks, capacity.block_width)

@@ -20,8 +20,10 @@ PARSE: Final[dict[str, Callable[[object], float | int]]] = {
     "latency": parse_seconds,
 }
 DEVICES: Final = "gpus"
-KNOWN: Final = (*LIMITS, "energy", "cost", DEVICES)
-OF_MODULES: Final = ("global_batch", "steps")
+BATCH: Final = "global_batch"
+LEAST_ROWS: Final = 2
+KNOWN: Final = (*LIMITS, "energy", "cost", DEVICES, BATCH)
+OF_MODULES: Final = ("steps",)
 """Changes that a plan of a module takes, and a plan of attention does not."""
 
 
@@ -32,10 +34,24 @@ class Changed:
     Attributes:
         envelope: its limits.
         gpus: how many of the device; None where that stays.
+        global_batch: rows of a step over all devices; None where that stays.
     """
 
     envelope: Envelope
     gpus: int | None = None
+    global_batch: int | None = None
+
+
+def expect_rows(rows: int) -> int:
+    """Rows of a step over all devices, as a network can be trained by.
+
+    Raises:
+        UsageError: fewer than two.
+    """
+    if rows < LEAST_ROWS:
+        msg = f"Expected a global batch of at least {LEAST_ROWS} rows where attention is planned for, got {rows}: take more."
+        raise UsageError(msg)
+    return rows
 
 
 def changed(envelope: Envelope, texts: Sequence[str]) -> Changed:
@@ -44,17 +60,19 @@ def changed(envelope: Envelope, texts: Sequence[str]) -> Changed:
     Raises:
         UsageError: an unknown limit, no unit, nothing above zero, or two values for one limit.
     """
-    gpus = None
+    gpus = rows = None
     for name, text in assignments(texts, (*KNOWN, *OF_MODULES), "a change"):
         if name in OF_MODULES:
             msg = f"Expected a change of {', '.join(KNOWN)} where attention is planned for, got '{name}={text}': leave it out."
             raise UsageError(msg)
         if name == DEVICES:
             gpus = parse_count(text)
+        elif name == BATCH:
+            rows = expect_rows(parse_count(text))
         elif name == "energy":
             envelope = replace(envelope, energy_j=parse_energy(text))
         elif name == "cost":
             envelope = replace(envelope, cost=float(parse_price(text)))
         else:
             envelope = with_limit(envelope, name, PARSE[name](text))
-    return Changed(envelope, gpus)
+    return Changed(envelope, gpus, rows)

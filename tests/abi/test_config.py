@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
 from abi.config import Config, load_config
 from abi.errors import UsageError
+from abi.execution.types import Objective
+from abi.recipes import TrainingConfig
 from abi.types import Envelope
 
 
@@ -199,3 +201,10 @@ def test_own_devices_come_back_from_their_json() -> None:
     assert again.devices["Rented"].launch == pytest.approx(5e-6)
     assert "devices" not in config.recorded()
     assert config.digest() == load_config().digest()  # what is trained does not depend on them
+
+
+def test_objectives_are_the_planner_s_and_the_usual_one_leaves_settings_as_they_were_recorded() -> None:
+    field = TrainingConfig.model_fields["objective"]
+    assert get_args(field.annotation) == get_args(Objective)
+    assert "objective" not in load_config().recorded()["training"]
+    assert load_config(settings={"training.objective": "cost"}).recorded()["training"]["objective"] == "cost"

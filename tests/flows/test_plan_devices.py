@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from abi.planning.margins import MEASURED
 from abi.planning.on_devices import on_devices
 from abi.types import Plan
 
@@ -82,7 +83,8 @@ def test_energy_alone_is_of_this_machine(abi: Any, attention: Path, flags: list[
     run = on_devices(plan)
     assert run is not None
     assert (run.cluster.count, run.cluster.device.kind) == (1, "cpu")
-    assert plan.bound is None  # measured constants, and no earlier runs
+    assert plan.bound is not None  # measured constants, and no earlier runs
+    assert plan.bound.train_time_s == pytest.approx(MEASURED["train_time_s"] * plan.predicted.train_time_s, rel=1e-4)
 
 
 def test_a_run_needs_its_devices_here_but_for_a_dry_one(abi: Any, data: Path, flags: list[Any]) -> None:

@@ -101,6 +101,14 @@ def test_what_if_nothing_fits_the_first_plan_is_shown_and_the_nearest_are_named(
             "Expected devices whose number could change, got gpus=2 alone: name them with --gpus",
         ),
         (["--what-if", "steps=2"], "where attention is planned for, got 'steps=2': leave it out"),
+        (
+            ["--what-if", "global_batch=1"],
+            "Expected a global batch of at least 2 rows where attention is planned for, got 1",
+        ),
+        (["--global-batch", "0"], "Expected a global batch of at least 2 rows where attention is planned for, got 0"),
+        (["--objective", "speed"], "Expected an objective of throughput, energy, cost, memory, got 'speed'."),
+        (["--objective", "energy"], "Expected devices beside an objective of energy, got none: set training.gpus"),
+        (["--objective", "cost", "--gpus", "L4"], "Expected a price per hour of L4 to rank by cost"),
         (["--what-if", "memory=2"], "use one of the units"),
         (["--what-if", "parameters=0"], "Expected a count above zero"),
         (["--what-if", "parameters=1k", "--what-if", "parameters=2k"], "they contradict each other"),
@@ -160,6 +168,32 @@ def test_what_if_takes_other_numbers_of_devices_energy_and_cost(plan):
     assert other["execution_plan"]["limits"]["cost"] < 3.0  # validation takes the rest
     assert "cost" not in one["envelope"]
     assert not [r for r in one["execution_plan"]["reasons"] if r.startswith("No limit binds")]
+
+
+def test_an_objective_and_a_global_batch_are_asked_for_as_of_a_module(plan, abi, fitted):
+    """The least memory is that of small micro-batches, which are slower; rows of a step stay what is asked for."""
+    asked = ("--gpus", "2xL4", "--global-batch", "96")
+    fast, frugal = (
+        plan(*asked, *words, "--json") for words in ((), ("--objective", "memory", "--what-if", "global_batch=64"))
+    )
+    assert frugal.code == 0, frugal.err
+    for answer, rows in ((fast.json, 96), (frugal.json, 96), (frugal.json["what_if"], 64)):
+        choice = answer["value"]["execution_plan"]["configuration"]
+        assert choice["devices"] * choice["micro_batch"] * choice["accumulation"] == rows
+        assert answer["value"]["execution"]["batch_rows"] == rows
+    runs = [answer.json["value"]["execution_plan"] for answer in (fast, frugal)]
+    assert [run.get("objective") for run in runs] == [None, "memory"]
+    assert runs[1]["predicted"]["memory_bound"] < runs[0]["predicted"]["memory_bound"]
+    assert runs[1]["predicted"]["step_s"] > runs[0]["predicted"]["step_s"]
+    assert any(
+        "of the ways to run it that fit, this has the least memory" in r.lower()
+        for r in frugal.json["value"]["reasons"]
+    )
+    assert frugal.json["difference"]["execution"]["batch_rows"] == [96, 64]
+    for name, answer in (("fast", fast), ("frugal", frugal)):
+        (fitted / f"{name}.json").write_text(json.dumps(answer.json))
+    found = abi("diff", fitted / "fast.json", fitted / "frugal.json", "--workspace", fitted / "ws", "--json").json
+    assert found["devices"]["objective"] == ["throughput", "memory"]
 
 
 def test_a_value_of_another_workspace_is_one_sentence(abi, fitted, tmp_path):

@@ -12,6 +12,7 @@ from abi.devices.device import Cluster, Device
 from abi.execution.costing import Question
 from abi.execution.decide import decide
 from abi.execution.types import ExecutionPlan, Footprint, Job, Limits, PhaseBound
+from abi.planning.margins import margin
 from tasks import residuals
 from tasks.workspace import Workspace
 
@@ -25,14 +26,16 @@ def write(ws: Workspace, number: int, data: bytes | None = None) -> None:
 def test_nine_trainings_make_a_margin_of_their_device_and_precision(ws: Workspace) -> None:
     for number in range(8):
         write(ws, number)
-    assert residuals.margins(ws, "cpu", "float32") == ()
+    few, trees = residuals.margins(ws, "cpu", "float32")
+    assert (few.runs, few.train_time_s) == (8, 1.1)  # a ninth of the prior's is left
     write(ws, 8)
-    (found,) = residuals.margins(ws, "cpu", "float32")
+    found, _ = residuals.margins(ws, "cpu", "float32")
     assert (found.family, found.runs, found.train_time_s) == ("network", 9, 1.0)
     assert found.memory_bytes == pytest.approx(1.08)
-    assert residuals.margins(ws, "cpu", "bfloat16") == ()
+    assert residuals.margins(ws, "cpu", "bfloat16") == (margin("network"), trees)
+    assert trees == margin("trees")
     write(ws, 8, b"")  # as after a power failure
-    assert residuals.margins(ws, "cpu", "float32") == ()
+    assert residuals.margins(ws, "cpu", "float32")[0] == few
 
 
 @pytest.fixture
@@ -73,4 +76,4 @@ def test_nine_runs_of_a_module_teach_bounds_of_that_module_on_that_device(
     assert found.memory == pytest.approx(1.08, rel=1e-4)
     assert residuals.learned(ws, "pack-age:factory", device) == ()
     assert residuals.learned(ws, planned.module, replace(device, name="Other")) == ()
-    assert residuals.margins(ws, "cpu", "float32") == ()
+    assert residuals.margins(ws, "cpu", "float32") == (margin("network"), margin("trees"))

@@ -11,10 +11,13 @@ from abi.devices.request import described_cluster
 from abi.documents import document, read_document
 from abi.errors import PlanInfeasible
 from abi.planning.compare import compare
+from abi.planning.execution import LARGER
+from abi.planning.explain import over_devices
 from abi.planning.family import plan_family
 from abi.planning.figures import machine_of
 from abi.planning.limits import training_seconds
 from abi.planning.machine import Machine
+from abi.planning.margins import CALIBRATED, FIGURES
 from abi.planning.on_devices import OnDevices, device_count, on_devices
 from abi.types import Envelope, Plan
 from tasks.plan_stories import of_change
@@ -60,6 +63,25 @@ def test_a_step_takes_the_recipes_rows_however_it_is_run(make: Any, toy: Any, ki
     assert plan.execution.device == "cuda"
     assert choice.parallel in {"none", "ddp"}  # their weights are read beside the layers that own them
     assert "Workers: none, as all rows lie on each device." in answer.reasons
+
+
+def test_of_several_devices_it_is_said_why_nothing_is_sharded_and_no_worker_loads(make: Any, machine: Machine) -> None:
+    lost = {one.what: one.why for one in over_devices(make())}
+    assert "is not planned for own networks" in lost["FSDP"]
+    assert "all rows lie on each device" in lost["loader workers"]
+    assert machine.cluster is not None
+    assert over_devices(make(machine=replace(machine, cluster=replace(machine.cluster, count=1)))) == []
+
+
+def test_an_objective_ranks_the_ways_to_run_it_and_is_told(make: Any) -> None:
+    fast, frugal = make(training__batch_rows=512), make(training__batch_rows=512, training__objective="memory")
+    assert "objective" not in fast.execution_plan
+    assert frugal.execution_plan["objective"] == _answer(frugal).objective == "memory"
+    assert _answer(frugal).predicted.memory_bound < _answer(fast).predicted.memory_bound
+    assert _answer(frugal).predicted.rows_per_s < _answer(fast).predicted.rows_per_s
+    assert any("Of the ways to run it that fit, this has the least memory." in reason for reason in frugal.reasons)
+    assert frugal.execution.batch_rows == fast.execution.batch_rows == 512
+    assert compare(fast, frugal).devices["objective"] == ("throughput", "memory")
 
 
 def test_plans_for_other_devices_are_told_apart_by_them(make: Any) -> None:
@@ -118,12 +140,75 @@ def test_where_the_trace_asks_for_more_it_is_planned_again(make: Any) -> None:
     assert any(r.startswith("Traced, the first network that seemed to fit asked for") for r in faster.reasons)
 
 
+def test_times_from_figures_are_held_to_a_prior_that_measuring_the_device_makes_smaller(
+    make: Any, machine: Machine
+) -> None:
+    cluster = machine.cluster
+    assert cluster is not None
+    measured = replace(cluster, device=replace(cluster.device, source="measured, torch 2.13.0, 2026-11-26"))
+    limit = make(rows=60_000).predicted.train_time_s
+    plain, known = (
+        make(Envelope(train_time_s=limit), machine=m, rows=60_000)
+        for m in (machine, machine_of(measured, "auto", None))
+    )
+    for plan, prior in ((plain, FIGURES), (known, CALIBRATED)):
+        factor = prior["train_time_s"]
+        assert plan.bound.train_time_s == pytest.approx(factor * plan.predicted.train_time_s, rel=1e-4)
+        assert 0.9 * limit < plan.bound.train_time_s <= limit
+        assert _answer(plan).predicted.train_bound_s == pytest.approx(factor * _answer(plan).predicted.train_s)
+        assert plan.bound.memory_bytes == _answer(plan).predicted.memory_bound
+        assert any(f"bounds of {factor:.2f}x the predicted time and" in reason for reason in plan.reasons)
+        assert not any(reason.startswith("Bounds from runs") for reason in _answer(plan).reasons)
+    assert known.execution.epochs > plain.execution.epochs
+
+
+def test_a_described_machine_recorded_without_a_prior_is_planned_by_its_rules(make: Any, machine: Machine) -> None:
+    before = Machine.from_json({name: value for name, value in machine.to_json().items() if name != "margins"})
+    limit = make(machine=before, rows=60_000).predicted.train_time_s
+    plan = make(Envelope(train_time_s=limit), machine=before, rows=60_000)
+    assert plan.bound.train_time_s == plan.predicted.train_time_s
+    assert 0.95 * limit < plan.predicted.train_time_s <= limit
+    assert not any("Limits are kept" in reason for reason in plan.reasons)
+
+
+@pytest.fixture(scope="module")
+def two() -> Machine:
+    """Two devices that halve the time of a step of many rows."""
+    return machine_of(described_cluster("H100-SXM", 2, {}, "2xH100-SXM"), "auto", None)
+
+
+LARGE = {
+    "training__batch_rows": 8192, "training__block_width": 1024, "training__blocks": 3, "training__members": 32,
+}  # fmt: skip
+
+
+def test_what_several_devices_make_of_a_limit_of_time_is_used(make: Any, two: Machine) -> None:
+    """What divides the envelope knows one device; by the rules of before, the other one's time was left over."""
+    before = replace(two, rules=None)
+    limit = 0.6 * make(machine=two, rows=200_000, **LARGE).bound.train_time_s
+    now, then = (make(Envelope(train_time_s=limit), machine=m, rows=200_000, **LARGE) for m in (two, before))
+    assert _answer(now).configuration.devices == 2
+    assert now.bound.train_time_s <= limit
+    assert (now.predicted.parameters, now.execution.epochs) > (then.predicted.parameters, then.execution.epochs)
+    assert now.execution.epochs >= then.execution.epochs
+    assert LARGER in now.reasons
+    assert LARGER not in then.reasons
+    again = make(Envelope(train_time_s=limit), machine=Machine.from_json(two.to_json()), rows=200_000, **LARGE)
+    assert again.canonical() == now.canonical()
+
+
+def test_where_limits_keep_nothing_out_a_network_is_planned_once(make: Any, two: Machine) -> None:
+    envelope = Envelope(parameters=100_000, train_time_s=36_000.0)
+    now, then = (make(envelope, machine=m, rows=200_000, **LARGE) for m in (two, replace(two, rules=None)))
+    assert now.canonical() == then.canonical()
+
+
 @pytest.mark.parametrize(("limit", "share"), [("energy_j", 0.5), ("cost", 0.9)])
 def test_energy_and_cost_are_kept(make: Any, limit: str, share: float) -> None:
     taken = {"energy_j": "energy_j", "cost": "price"}[limit]
     most: Any = share * getattr(_answer(make()).predicted, taken)
     plan = make(Envelope(**{limit: most}))
-    assert 0.7 * most < getattr(_answer(plan).predicted, taken) <= most
+    assert 0.7 * most < FIGURES["train_time_s"] * getattr(_answer(plan).predicted, taken) <= most
     assert getattr(plan.envelope, limit) == most
 
 

@@ -4,6 +4,7 @@ One-sided conformal bounds (`abi.conformal`) over ratios of measured to predicte
 are of one family on one device, with one precision and version of torch. Until there are enough of them, a prior stands in:
 what was measured elsewhere. It fades evenly with each residual, down to nothing where these suffice, and a bound never lies
 below the largest residual; so the ninth, from which on the bound is theirs alone, moves it no more than the eight before.
+What has no prior has no bound before the ninth.
 
 A bound of time is of all epochs, or rounds, that are planned. A training that patience ends sooner takes less than that; its
 residual is of those that it trained.
@@ -82,7 +83,10 @@ def margin(
     runs = min(len(ratios) for ratios in columns.values())
     if runs < LEAST:
         left = 1 - runs / LEAST
-        factors = {name: max(1 + left * (prior[name] - 1), *ratios, 1.0) for name, ratios in columns.items()}
+        factors = {
+            name: max(1 + left * (prior[name] - 1), *ratios, 1.0) if prior[name] > 1 else 1.0
+            for name, ratios in columns.items()
+        }
         return Margin(
             family=family, runs=runs, coverage=None, **{name: six_digits(factor) for name, factor in factors.items()}
         )

@@ -120,7 +120,7 @@ class TestOnGpu:
         torch.cuda.set_per_process_memory_fraction(1.0)
         torch.cuda.empty_cache()
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def expected(self) -> list[float]:
         found, runner = self.losses(Configuration(**{**ALONE, "micro_batch": self.ROWS}))
         assert runner.revisions == []

@@ -16,7 +16,7 @@ from abi.types import Cost, Envelope
 HALF = Margin(family="network", memory_bytes=1.5, train_time_s=2.0, latency_s=1.0, runs=12, coverage=0.75)
 
 
-TWICE = {"memory_bytes": 1.0, "train_time_s": 1.9, "latency_s": 1.45}
+TWICE = {"memory_bytes": 1.09, "train_time_s": 1.9, "latency_s": 1.45}
 
 
 def test_a_prior_fades_evenly_until_runs_suffice() -> None:
@@ -25,7 +25,7 @@ def test_a_prior_fades_evenly_until_runs_suffice() -> None:
     factors = [
         (m.memory_bytes, m.train_time_s, m.latency_s) for m in (margin("trees", [one] * n, TWICE) for n in range(10))
     ]
-    assert factors[0] == (1.0, 1.9, 1.45)
+    assert factors[0] == (1.09, 1.9, 1.45)
     assert factors[1] == pytest.approx((1.2, 1.8, 1.4))
     assert factors[8] == pytest.approx((1.2, 1.1, 1.05))
     assert factors[9] == (1.2, 1.0, 1.0)
@@ -36,14 +36,16 @@ def test_a_prior_fades_evenly_until_runs_suffice() -> None:
 
 def test_the_ninth_run_moves_a_bound_no_more_than_the_prior_that_was_left() -> None:
     """From the largest residual to the conformal bound, which for nine is the largest as well."""
-    slow = [{"memory_bytes": 1.0, "train_time_s": t, "latency_s": 1.0} for t in (1.0, 2.5, 1.2)] * 3
-    assert margin("network", slow[:1]).train_time_s == pytest.approx(1.8)
-    assert [margin("network", slow[:n]).train_time_s for n in range(2, 10)] == [2.5] * 8
+    slow = [{"memory_bytes": 1.0, "train_time_s": t, "latency_s": t} for t in (1.0, 2.5, 1.2)] * 3
+    assert margin("network", slow[:1]).latency_s == pytest.approx(1.8)
+    assert [margin("network", slow[:n]).latency_s for n in range(2, 10)] == [2.5] * 8
+    assert [margin("network", slow[:n]).train_time_s for n in range(7, 10)] == [1.0, 1.0, 2.5]  # it has no prior
 
 
 @pytest.mark.parametrize("prior", [MEASURED, FIGURES, CALIBRATED])
 def test_what_is_known_of_a_device_narrows_a_prior(prior: Any) -> None:
-    assert 1 < CALIBRATED["train_time_s"] <= prior["train_time_s"] <= MEASURED["train_time_s"]
+    assert 1 < CALIBRATED["latency_s"] <= prior["latency_s"] <= MEASURED["latency_s"]
+    assert (prior["train_time_s"] > 1) == (prior is not MEASURED)
     assert set(prior) == {"memory_bytes", "train_time_s", "latency_s"}
     assert all(factor >= 1 for factor in prior.values())
 
@@ -115,19 +117,29 @@ def _planned(toy: Any, machine: Any, envelope: Envelope, family: Any = "network"
     return plan_family(toy.attention(problem), envelope, config, machine, train_rows=2000, validation_rows=300)
 
 
-def test_before_anything_was_measured_a_plan_has_time_to_spare_and_says_why(toy: Any) -> None:
-    new = replace(toy.machine, margins=(margin("network"), margin("trees")))
+def test_on_a_device_that_is_not_here_a_plan_has_time_to_spare_and_says_why(toy: Any) -> None:
+    new = replace(toy.machine, margins=(margin("network", prior=FIGURES), margin("trees", prior=FIGURES)))
     limit = _planned(toy, toy.machine, Envelope()).predicted.train_time_s
     bare, held = (_planned(toy, machine, Envelope(train_time_s=limit)) for machine in (toy.machine, new))
     assert bare.bound is None
-    assert held.execution.epochs == int(bare.execution.epochs / MEASURED["train_time_s"])
+    assert held.execution.epochs == int(bare.execution.epochs / FIGURES["train_time_s"])
     assert held.bound.train_time_s == pytest.approx(1.9 * held.predicted.train_time_s, rel=1e-5)
     assert held.bound.train_time_s <= limit
     assert (
-        "Limits are kept by bounds of 1.90x the predicted time, 1.02x the memory and 1.90x the latency until 9 trainings of a network "
+        "Limits are kept by bounds of 1.90x the predicted time, 1.90x the predicted latency until 9 trainings of a network "
         "have been measured here; time is of all that are planned, also where patience ends them sooner."
     ) in held.reasons
     assert not any("Limits are kept" in reason for reason in bare.reasons)
+
+
+def test_where_training_keeps_to_its_time_a_first_plan_has_all_of_it(toy: Any) -> None:
+    new = replace(toy.machine, margins=(margin("network"), margin("trees")))
+    limit = _planned(toy, toy.machine, Envelope()).predicted.train_time_s
+    bare, held = (_planned(toy, machine, Envelope(train_time_s=limit)) for machine in (toy.machine, new))
+    assert held.execution == bare.execution
+    assert held.bound.train_time_s == held.predicted.train_time_s
+    assert held.bound.latency_s == pytest.approx(1.9 * held.predicted.latency_s, rel=1e-5)
+    assert any("slower than predicted shortens its schedule" in reason for reason in held.reasons)
 
 
 def test_with_no_limit_that_it_could_touch_a_prior_changes_nothing_and_is_not_told(toy: Any) -> None:
@@ -140,7 +152,7 @@ def test_with_no_limit_that_it_could_touch_a_prior_changes_nothing_and_is_not_to
 
 def test_trees_keep_their_own_prior(toy: Any) -> None:
     limit = _planned(toy, toy.machine, Envelope(), "trees").predicted.train_time_s
-    new = replace(toy.machine, margins=(margin("network"), margin("trees", [{"memory_bytes": 1.0, "train_time_s": 1.5, "latency_s": 1.0}] * 3)))  # fmt: skip
+    new = replace(toy.machine, margins=(margin("network"), margin("trees", [{"memory_bytes": 1.0, "train_time_s": 1.5, "latency_s": 1.0}] * 3, FIGURES)))  # fmt: skip
     held = _planned(toy, new, Envelope(train_time_s=limit), "trees")
     assert held.bound.train_time_s == pytest.approx(
         1.6 * held.predicted.train_time_s, rel=1e-5

@@ -144,7 +144,7 @@ def _recorded(
         step.train(arguments, recorder.enter)
     if evaluated:
         step.evaluate(arguments, recorder.enter)
-    if step.training.checkpointing:
+    if trained and step.training.checkpointing:
         recorder.phases["backward"].dispatched += AGAIN * len(repeated_blocks(step.module))
     return dict(recorder.phases)
 

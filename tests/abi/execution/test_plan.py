@@ -157,3 +157,16 @@ def test_what_fsdp_gathers_is_a_block_and_half_of_the_rest() -> None:
 def test_more_devices_are_searched_with_the_same_footprints(posed: Posed) -> None:
     found = search(posed.question.with_devices(4))
     assert set(found.columns.devices.tolist()) == {1, 2, 4}
+
+
+def test_a_plan_that_computes_activations_again_has_an_evaluation() -> None:
+    asked = {"gpus": "1xL4", "global_batch": 2, "steps": 10}
+    found = plan_module(deep, "x=f32[B,16384,64]", {"memory": "1113MiB"}, **asked)  # type: ignore[arg-type]
+    assert found.configuration.checkpointing  # of one row: 800 MiB of activations
+    assert found.evaluation is not None
+    assert found.evaluation.memory_bound <= 1113 * MIB
+
+
+def deep() -> nn.Module:
+    blocks = [nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU()) for _ in range(12)]
+    return nn.Sequential(nn.Linear(64, 512), nn.Sequential(*blocks), nn.Linear(512, 8))

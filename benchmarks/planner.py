@@ -6,6 +6,7 @@
     python benchmarks/planner.py predict H200.json --device H200      # on any machine,
     python benchmarks/planner.py measure there.json --predictions H200.json   # on the one that has it; goes on with a file,
     python benchmarks/planner.py compare there.json                   # and both beside each other, on any machine again
+    python benchmarks/planner.py judge there.json                     # of these the choice alone
 
 `memory`: peak bytes of a training step and of an evaluation, at numbers of rows that were not traced, against the
 allocator's own count: networks of the project and modules that are not, with SGD, AdamW or Adafactor. On a GPU also the
@@ -53,7 +54,7 @@ from abi.devices.request import parse
 from abi.execution.step import PHASES
 
 PARTS: Final = ("memory", "choice", "throughput", "solve")
-APART: Final = ("predict", "measure", "compare")
+APART: Final = ("predict", "measure", "compare", "judge")
 ON_GPU_ALONE: Final = (
     "configurations run one by one on a GPU",
     "seconds of a step, and whether it runs at its bound",
@@ -278,10 +279,11 @@ def apart(chosen: argparse.Namespace) -> None:
         cluster = Cluster.from_json(there["cluster"])
         segments = find(cluster.device.name).segments_bytes  # of the allocator, which is not measured
         cluster = replace(cluster, device=replace(cluster.device, segments_bytes=segments))
-        keep("memory", cluster, compare(predict(cluster, chosen.only), there["actual"]), there["torch"])
+        if chosen.part == "compare":
+            keep("memory", cluster, compare(predict(cluster, chosen.only), there["actual"]), there["torch"])
         if there.get("choice"):
             keep("choice", cluster, judged(there["choice"], cluster), there["torch"])
-        if there.get("throughput"):
+        if there.get("throughput") and chosen.part == "compare":
             keep("throughput", cluster, there["throughput"], there["torch"])
 
 

@@ -49,7 +49,7 @@ from abi.devices.calibrate import calibrate
 from abi.devices.calibration import Calibration
 from abi.devices.catalogue import find
 from abi.devices.detect import found as devices_here
-from abi.devices.device import Cluster
+from abi.devices.device import Cluster, Device
 from abi.devices.request import parse
 from abi.execution.step import PHASES
 
@@ -77,9 +77,9 @@ def wanted(only: str, *, gpu: bool) -> list[tuple[str, int]]:
     return [(name, rows) for name, (_, _, rows) in configurations(gpu=gpu).items() if only in name]
 
 
-def predict(cluster: Cluster, only: str) -> dict[str, Predicted]:
-    """Every configuration, from traces."""
-    asked = wanted(only, gpu=cluster.device.kind == "gpu")
+def predict(cluster: Cluster, only: str, among: Container[str] | None = None) -> dict[str, Predicted]:
+    """Every configuration, or those among some, from traces."""
+    asked = [one for one in wanted(only, gpu=cluster.device.kind == "gpu") if among is None or one[0] in among]
     return dict(zip([name for name, _ in asked], all_predicted(asked, cluster), strict=True))
 
 
@@ -263,12 +263,15 @@ def apart(chosen: argparse.Namespace) -> None:
         if chosen.predictions:
             said = {name: Predicted(**one) for name, one in json.loads(chosen.predictions.read_text()).items()}
             bounds = {name: one.accepted_bytes for name, one in said.items()}
-        known = json.loads(chosen.file.read_text()) if chosen.file.exists() else {"actual": {}}
-        there: dict[str, Any] = {"cluster": cluster.to_json(), "torch": torch.__version__}
+        known = json.loads(chosen.file.read_text()) if chosen.file.exists() else {"actual": {}, "devices": []}
+        # a file may be gone on with on another machine, whose host is faster or slower
+        devices = [*known["devices"], cluster.device.to_json()]
+        there: dict[str, Any] = {"cluster": cluster.to_json(), "devices": devices, "torch": torch.__version__}
         there["calibration"] = None if measured is None else measured.to_json()
         for part in ("actual", "choice", "throughput"):
             if part == "actual":
-                there[part] = known[part] | measure(cluster, chosen.only, bounds, chosen.limit, known[part])
+                found = measure(cluster, chosen.only, bounds, chosen.limit, known[part])
+                there[part] = known[part] | {name: one | {"device": len(devices) - 1} for name, one in found.items()}
             elif part == "choice" and measured is not None:
                 there[part] = run_all(cluster, chosen.choice_limit)
             elif part == "throughput":
@@ -280,7 +283,13 @@ def apart(chosen: argparse.Namespace) -> None:
         segments = find(cluster.device.name).segments_bytes  # of the allocator, which is not measured
         cluster = replace(cluster, device=replace(cluster.device, segments_bytes=segments))
         if chosen.part == "compare":
-            keep("memory", cluster, compare(predict(cluster, chosen.only), there["actual"]), there["torch"])
+            predictions: dict[str, Predicted] = {}
+            for number, plain in enumerate(there.get("devices", [cluster.device.to_json()])):
+                own = {name for name, one in there["actual"].items() if one.get("device", 0) == number}
+                device = replace(Device.from_json(plain), segments_bytes=segments)
+                predictions |= predict(replace(cluster, device=device), chosen.only, own) if own else {}
+            actual = {name: one for name, one in there["actual"].items() if name in predictions}
+            keep("memory", cluster, compare(predictions, actual), there["torch"])
         if there.get("choice"):
             keep("choice", cluster, judged(there["choice"], cluster), there["torch"])
         if there.get("throughput") and chosen.part == "compare":

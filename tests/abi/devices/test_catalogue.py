@@ -184,7 +184,7 @@ def test_an_own_card_that_nobody_knows() -> None:
         ({"bandwidth": "300GB"}, r"'devices\.mine\.bandwidth': Expected a bandwidth such as 300GB/s, got '300GB'"),
         ({"bandwidth": 3.35}, "Expected a bandwidth such as 300GB/s, got 3.35"),
         ({"rates": {"bfloat16": 312}}, "Expected a rate such as 312TFLOPS, got 312"),
-        ({"rates": {"fp8": "1PFLOPS"}}, "'float32', 'tf32' or 'bfloat16'"),
+        ({"rates": {"fp8": "1PFLOPS"}}, "Expected rates of float32, tf32, bfloat16, got one of 'fp8'"),
         ({"power": "0W"}, "above zero"),
         ({"price_per_hour": -1}, "greater than or equal to 0"),
         ({"reached_rate": 1.2}, "less than or equal to 1"),

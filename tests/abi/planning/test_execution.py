@@ -157,7 +157,7 @@ def test_times_from_figures_are_held_to_a_prior_that_measuring_the_device_makes_
         assert 0.9 * limit < plan.bound.train_time_s <= limit
         assert _answer(plan).predicted.train_bound_s == pytest.approx(factor * _answer(plan).predicted.train_s)
         assert plan.bound.memory_bytes == _answer(plan).predicted.memory_bound
-        assert any(f"bounds of {factor:.2f}x the predicted time and" in reason for reason in plan.reasons)
+        assert any(f"bounds of {factor:.2f}x the predicted time, " in reason for reason in plan.reasons)
         assert not any(reason.startswith("Bounds from runs") for reason in _answer(plan).reasons)
     assert known.execution.epochs > plain.execution.epochs
 

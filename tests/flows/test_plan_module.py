@@ -405,8 +405,8 @@ def test_two_plans_side_by_side(plan, abi, tmp_path):
 
 def test_a_file_and_a_module_at_once(plan, tmp_path):
     (tmp_path / "attention.json").write_text(json.dumps({}))
-    refused = plan(tmp_path / "attention.json", global_batch="128")
-    assert "got both it and --module, --batch, --global-batch: leave one out" in refused.sentence
+    refused = plan(tmp_path / "attention.json")
+    assert "got both it and --module, --batch: leave one out" in refused.sentence
 
 
 def test_the_api_is_where_the_planner_is():

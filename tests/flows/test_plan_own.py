@@ -106,7 +106,10 @@ def test_what_if_nothing_fits_the_first_plan_is_shown_and_the_nearest_are_named(
             "Expected a global batch of at least 2 rows where attention is planned for, got 1",
         ),
         (["--global-batch", "0"], "Expected a global batch of at least 2 rows where attention is planned for, got 0"),
-        (["--objective", "speed"], "Expected an objective of throughput, energy, cost, memory, got 'speed': name one of them."),
+        (
+            ["--objective", "speed"],
+            "Expected an objective of throughput, energy, cost, memory, got 'speed': name one of them.",
+        ),
         (["--objective", "energy"], "Expected devices beside an objective of energy, got none: set training.gpus"),
         (["--objective", "cost", "--gpus", "L4"], "Expected a price per hour of L4 to rank by cost"),
         (["--what-if", "memory=2"], "use one of the units"),

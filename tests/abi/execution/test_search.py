@@ -215,9 +215,15 @@ def test_thousands_of_configurations_are_quick(made: Any) -> None:
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"job": Job(global_batch=0, steps=1, row_bytes=1)}, "Expected a global batch of at least 1, got 0: leave it out"),
+        (
+            {"job": Job(global_batch=0, steps=1, row_bytes=1)},
+            "Expected a global batch of at least 1, got 0: leave it out",
+        ),
         ({"job": Job(global_batch=10**15, steps=1, row_bytes=1)}, "Expected a global batch of at most 1000000000, got"),
-        ({"job": Job(global_batch=2, steps=-1, row_bytes=1)}, "Expected a number of steps of at least 1, got -1: leave it out"),
+        (
+            {"job": Job(global_batch=2, steps=-1, row_bytes=1)},
+            "Expected a number of steps of at least 1, got -1: leave it out",
+        ),
         ({"count": 3, "global_batch": 2}, "Expected at most one device for each row of the global batch of 2, got 3"),
         ({"count": 3, "global_batch": 256}, "Expected a global batch that 3 devices divide, got 256: take 255 or 258"),
         ({"objective": "cost", "device": {"price_per_hour": None}}, "Expected a price per hour of Round to rank by"),
@@ -231,7 +237,9 @@ def test_a_job_that_contradicts_itself(made: Any, changed: dict[str, Any], sente
 
 
 def test_an_objective_that_is_none(made: Any) -> None:
-    with pytest.raises(UsageError, match=r"Expected an objective of throughput, energy, cost, memory, got 'speed': name one of them\."):
+    with pytest.raises(
+        UsageError, match=r"Expected an objective of throughput, energy, cost, memory, got 'speed': name one of them\."
+    ):
         expect_objective("speed", made.device())
 
 

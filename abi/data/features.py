@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -104,17 +105,7 @@ def encoded_feature(column: ColumnProfile, encoder: EncoderConfig, rows: int, ta
         from abi.data.picture_encoder import describe_pictures  # noqa: PLC0415 - it brings torch
 
         found = describe_pictures(encoder, column.name)
-    name = f"{column.name}:encoder"
-    while name in taken:
-        name += "_"
-    return Feature(
-        name=name,
-        column=column.name,
-        kind="embedding",
-        distinct=column.distinct,
-        missing_share=column.nulls / rows,
-        encoder=found,
-    )
+    return replace(_beside(column, "encoder", "embedding", rows, taken), encoder=found)
 
 
 def sequence_feature(column: ColumnProfile, sample: pa.Array, rows: int, taken: set[str]) -> Feature:
@@ -126,17 +117,17 @@ def sequence_feature(column: ColumnProfile, sample: pa.Array, rows: int, taken: 
         rows: rows of the table.
         taken: column names that it must not be named as.
     """
-    name = f"{column.name}:sequence"
+    words = reading_of(spelled.labels(sample.drop_null()).dictionary.to_pylist())
+    return replace(_beside(column, "sequence", "sequence", rows, taken), words=words)
+
+
+def _beside(column: ColumnProfile, called: str, kind: Kind, rows: int, taken: set[str]) -> Feature:
+    """One more feature of a column, under a name that none of `taken` has."""
+    name = f"{column.name}:{called}"
     while name in taken:
         name += "_"
-    return Feature(
-        name=name,
-        column=column.name,
-        kind="sequence",
-        distinct=column.distinct,
-        missing_share=column.nulls / rows,
-        words=reading_of(spelled.labels(sample.drop_null()).dictionary.to_pylist()),
-    )
+    missing = column.nulls / rows
+    return Feature(name=name, column=column.name, kind=kind, distinct=column.distinct, missing_share=missing)
 
 
 def _unusable(column: ColumnProfile, rows: int, override: str | None) -> SetAside | None:

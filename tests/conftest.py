@@ -29,11 +29,36 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from beartype import BeartypeConf
+from beartype.claw import beartype_packages
+from jaxtyping import install_import_hook
 
 DEBIAN = Path("/usr/lib/postgresql")
 PASSWORD = "only-for-this-test-run"
 START_S = 120
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def _check_types() -> None:
+    """Every call inside abi is checked against its annotations.
+
+    A module whose annotations name shapes, or types that are imported for a type checker alone, is checked by
+    jaxtyping, which costs a call 100 us; the others by beartype alone, at 1 us: planning and writing values make such
+    calls by the hundred thousand. Packages' own files only pass names on, and to name one would name all in it.
+    """
+    shaped, plain = [], []
+    for path in sorted((ROOT / "abi").rglob("*.py")):
+        if path.name == "__init__.py":
+            continue
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        text = path.read_text()
+        (shaped if "jaxtyping" in text or "TYPE_CHECKING" in text else plain).append(module)
+    install_import_hook(shaped, "beartype.beartype")
+    beartype_packages(plain, conf=BeartypeConf(claw_is_pep526=False))
+
+
+_check_types()  # before anything imports abi
 
 
 HEAVY = ("chaos", "test_bad_input", "test_examples", "test_retrain", "test_prune", "test_run_media", "test_in_process")

@@ -139,6 +139,6 @@ def told(margin: Margin) -> str:
         return f"Limits are kept by bounds of {bounds} until {LEAST} trainings of {of} have been measured here{so_far}; {time}."
     held = "" if margin.coverage is None else f"; such bounds held for {margin.coverage:.0%} of them"
     return (
-        f"Limits are kept by bounds: of {margin.runs} earlier trainings of a {margin.family} here, {LEVEL:.0%} took at most "
+        f"Limits are kept by bounds: of {margin.runs} earlier trainings of {of} here, {LEVEL:.0%} took at most "
         f"{margin.memory_bytes:.2f}x the predicted memory, {margin.train_time_s:.2f}x the time and {margin.latency_s:.2f}x the latency{held}."
     )

@@ -280,10 +280,15 @@ def load_config(
 
 def _explain(error: ValidationError, section: str = "") -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in ((section, *first["loc"]) if section else first["loc"]))
+    kinds = [place for place, part in enumerate(first["loc"]) if str(part).startswith("literal[")]
+    where = (
+        first["loc"][: kinds[0]] if kinds else first["loc"]
+    )  # a word, or something else: what each kind of value is not
+    key = ".".join(str(part) for part in ((section, *where) if section else where))
     if first["type"] == "extra_forbidden":
         return f"Expected a known setting, got {key!r}: `abi config schema` lists them."
-    reason = first["msg"].removeprefix("Value error, ")
+    several = [e["msg"] for e in error.errors() if e["loc"][: len(where)] == where] if kinds else [first["msg"]]
+    reason = " or ".join(dict.fromkeys(several)).removeprefix("Value error, ").replace(" or Input should be", " or")
     if reason.startswith("Expected"):  # a quantity's own sentence, which says what came
         return f"Setting {key!r}: {reason}"
     return f"Setting {key!r}: {reason} (got {first['input']!r})."

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from abi.problem import WindowStatistic
-from abi.sections import Section, Share
+from abi.sections import OneOrMore, Section, Share
 
 
 class MediaConfig(Section):
@@ -26,7 +26,7 @@ class MediaConfig(Section):
 class SeriesConfig(Section):
     """What of earlier rows stands beside each row, in the order of data.order."""
 
-    channels: Literal["all"] | tuple[str, ...] = "all"
+    channels: Annotated[Literal["all"] | tuple[str, ...], OneOrMore] = "all"
     """Columns that are measured over time; all numeric ones where "all"."""
     lags: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = (1, 2, 3)
     """Values of so many rows before."""
@@ -56,7 +56,7 @@ class RolesConfig(Section):
     """Column of items."""
     time: str | None = None
     """Column of times; that of data.order where null."""
-    sets: Literal["auto"] | tuple[str, ...] = "auto"
+    sets: Annotated[Literal["auto"] | tuple[str, ...], OneOrMore] = "auto"
     """Columns of several values in one, as "Action|Drama"; those with the separator in many rows where "auto"."""
     ids: bool = True
     """Whether users and items are features of their own too; what was known of them always is."""
@@ -93,7 +93,9 @@ class DataConfig(Section):
     """Kinds that replace the inferred ones, per column."""
     encoders: dict[str, Annotated[EncoderConfig, BeforeValidator(_folder)]] = Field(default_factory=dict)
     """Pretrained encoders of columns of text or images: a folder, or path, pooling, max_tokens and embed, per column."""
-    sequences: Literal["all"] | tuple[str, ...] = Field(default=(), exclude_if=lambda names: names == ())
+    sequences: Annotated[Literal["all"] | tuple[str, ...], OneOrMore] = Field(
+        default=(), exclude_if=lambda names: names == ()
+    )
     """Text columns that a network also reads word after word, by a small convolution that is trained with it; "all" are all of them."""
     mentions: Literal["auto"] | dict[str, str] = "auto"
     """Per text column, the column whose value is marked where it stands in the text; "auto" finds them, {} is none."""

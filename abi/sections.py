@@ -54,6 +54,13 @@ def _written(least: float | int, unit: str) -> PlainSerializer:
     return PlainSerializer(lambda value: value if value >= least else f"{value}{unit}", when_used="json")
 
 
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) and value not in ("all", "auto") else value
+
+
+OneOrMore = BeforeValidator(_listed)
+"""For names in a list or one of the words all and auto: a name that stands alone is a list of one."""
+
 Count = Annotated[int, _unit(parse_count)]
 Bytes = Annotated[int, _unit(_bare(MEBIBYTE, parse_bytes)), Field(le=MOST_BYTES), _written(MEBIBYTE, "B")]
 Seconds = Annotated[float, _unit(_bare(1e-6, parse_seconds)), _written(1e-6, "s")]

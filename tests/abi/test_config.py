@@ -112,6 +112,15 @@ def test_unrelated_environment_variables_do_not_disturb(monkeypatch: pytest.Monk
         ("attention:\n  cap: 0", "Setting 'attention.cap': .*greater than 0"),
         ("attention:\n  temperatures: warm", "Setting 'attention.temperatures'"),
         ("evaluation:\n  metric: f1", "Setting 'evaluation.metric'"),
+        (
+            "data:\n  mentions: text",
+            "Setting 'data.mentions': Input should be 'auto' or a valid dictionary \\(got 'text'\\)",
+        ),
+        ("data:\n  series:\n    channels: 3", "Setting 'data.series.channels': Input should be 'all' or a valid tuple"),
+        (
+            "data:\n  media:\n    mirror: maybe",
+            "Setting 'data.media.mirror': Input should be 'auto' or a valid boolean",
+        ),
         ("name: a/b", "Setting 'name'"),
         ("just words", "Expected readable settings in abi.yaml"),
         (b"\xff\xfe\x00", "Expected readable settings in abi.yaml"),
@@ -163,6 +172,12 @@ def test_a_bare_number_means_the_same_in_the_environment_as_in_the_file(
     Path("abi.yaml").unlink()
     monkeypatch.setenv(name, text)
     assert load_config() == from_file
+
+
+@pytest.mark.parametrize(("text", "expected"), [("all", "all"), ("note", ("note",)), ("[note, all]", ("note", "all"))])
+def test_a_name_that_stands_alone_is_a_list_of_one(text: str, expected: object) -> None:
+    _write(f"data:\n  sequences: {text}\n")
+    assert load_config().data.sequences == expected
 
 
 def test_a_missing_file_is_named_with_a_remedy() -> None:

@@ -66,7 +66,10 @@ def here() -> tuple[Cluster, Calibration | None]:
     """The first device of this machine that torch can use; a GPU is calibrated first."""
     clusters = devices_here()
     if not torch.cuda.is_available():
-        return clusters[-1], None
+        device = clusters[-1].device  # memory alone is compared, and is the same however slow bfloat16 is
+        return replace(
+            clusters[-1], device=replace(device, rates={"bfloat16": device.rates["float32"], **device.rates})
+        ), None
     measured = calibrate("cuda:0", clusters[0].device)
     print(f"calibrated in {measured.seconds} s: {measured.device}", flush=True)
     return replace(clusters[0], count=1, device=measured.device), measured

@@ -23,7 +23,7 @@ Revise = Callable[[Configuration, Shortage], Revision]
 class Reviser:
     """Solves the plan's question again; where there is no plan, halves the micro-batch.
 
-    FSDP is left out: weights and the optimizer's state would have to be cut apart where memory has just run out.
+    FSDP follows FSDP alone: else weights and the optimizer's state would have to be cut apart where memory has just run out.
     """
 
     training: Training
@@ -39,7 +39,7 @@ class Reviser:
         if self.plan is None:
             return halved(failed, short)
         if not self._asked:
-            self._asked.append(question_of(self.plan, self._checkpointed(failed)))
+            self._asked.append(question_of(self.plan, self._checkpointed(failed), sharded=failed.parallel == "fsdp"))
         return revised(self._asked[0], failed, short)
 
     def _checkpointed(self, failed: Configuration) -> tuple[Footprint, ...]:

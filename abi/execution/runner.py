@@ -8,6 +8,7 @@ A step that runs out of memory leaves weights and optimizer as they were, and is
 the others waiting. So three places are not mended, and end the process with a sentence, upon which torchrun ends the others:
 FSDP, in whose every layer processes wait for one another; the optimizer's own step, which may have moved a part of the
 weights; and that backward pass of DDP which sends gradients. The first steps of a configuration send theirs after it.
+With a journal the way that takes less is kept there, and the next start (`torchrun --max-restarts`) begins with it.
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Adafactor
 
 from abi.errors import PlanInfeasible, UsageError
 from abi.execution.checkpointing import apply_checkpointing, repeated_blocks
+from abi.execution.journal import Journal
 from abi.execution.module import built, call, optimizer_of
 from abi.execution.out_of_memory import Shortage, first_line, is_out_of_memory, release, room_bytes
 from abi.execution.peers import Alone, Peers
@@ -52,7 +57,8 @@ class Runner:
         rank: this process's number.
         peers: the other processes.
         revise: says what comes after a configuration that ran out of memory; where it is None, nothing does.
-        revisions: what was changed so, in order; the same in every process.
+        journal: where revisions are kept for the next start.
+        revisions: what was changed so, in order, before this start as well; the same in every process.
     """
 
     training: Training
@@ -63,6 +69,7 @@ class Runner:
     rank: int
     peers: Alone
     revise: Revise | None
+    journal: Journal | None = None
     revisions: list[Revision] = field(default_factory=list)
     _moving: list[Tensor] | None = None
     """Buffers that a step changes, as running means; not known before one was done."""
@@ -211,6 +218,8 @@ class Runner:
         self.module = _spread(module, revision.new)
         self.configuration, self._steps = revision.new, 0
         self.revisions.append(revision)
+        if self.journal is not None and self.rank == 0:
+            self.journal.add(revision)
 
     @contextlib.contextmanager
     def _not_mended(self, where: str) -> Iterator[None]:
@@ -228,15 +237,25 @@ class Runner:
         assert self.revise is not None
         chosen = self.configuration
         try:
-            remedy = f"go on from your last checkpoint as {describe(self.revise(chosen, short).new)}"
+            revision = self.revise(chosen, short)
         except PlanInfeasible:
             remedy = "free memory on the device, or plan for more or larger devices"
+        else:
+            remedy = f"go on from your last checkpoint as {describe(revision.new)}"
+            if self.journal is not None:
+                self.journal.add(revision)
+                remedy += f", as the next start does by {self.journal.path}"
         return PlanInfeasible(f"Expected memory for {describe(chosen)}, got in {where}: {short.said}; {remedy}.")
 
 
 @contextlib.contextmanager
 def running(
-    training: Training, plan: Configuration | ExecutionPlan, device: str = "cpu", *, revises: bool = True
+    training: Training,
+    plan: Configuration | ExecutionPlan,
+    device: str = "cpu",
+    *,
+    revises: bool = True,
+    journal: Path | None = None,
 ) -> Iterator[Runner]:
     """Start this process's part of a configuration; processes find one another as torchrun says.
 
@@ -246,11 +265,16 @@ def running(
             configuration alone the micro-batch is halved.
         device: cuda or cpu.
         revises: whether anything follows; else the allocator's error is raised.
+        journal: a file that keeps what followed: the next start of this plan begins with the last of it.
 
     Raises:
-        UsageError: there are more or fewer processes than the configuration has devices.
+        UsageError: there are more or fewer processes than the configuration has devices, or the journal is none.
     """
+    kept = None if journal is None else Journal(journal, plan.id)
+    known = [] if kept is None else kept.read()
     configuration = plan.configuration if isinstance(plan, ExecutionPlan) else plan
+    if known:
+        configuration = known[-1].new
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     if world != configuration.devices:
         msg = f"Expected {configuration.devices} processes, one for each device of the plan, got {world}: run it with `torchrun --nproc-per-node {configuration.devices}`."
@@ -258,7 +282,7 @@ def running(
     place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if device == "cuda" else torch.device(device)
     group = configuration.parallel != "none" and not distributed.is_initialized()
     if group:
-        distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
+        _meet("nccl" if place.type == "cuda" else "gloo")
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest" if configuration.arithmetic == "float32" else "high")
     try:
@@ -275,13 +299,20 @@ def running(
                 each["fused"] = False
         peers = Alone() if configuration.parallel == "none" else Peers.meet()
         revise = Reviser(training, plan if isinstance(plan, ExecutionPlan) else None) if revises else None
-        runner = Runner(training, configuration, place, module, optimizer, rank, peers, revise)
+        runner = Runner(training, configuration, place, module, optimizer, rank, peers, revise, kept, known)
         del module  # the runner may let it go
         yield runner
     finally:
         torch.set_float32_matmul_precision(before)
         if group:
             distributed.destroy_process_group()
+
+
+def _meet(backend: str) -> None:
+    """Processes find one another by torchrun's store, which keeps the addresses of those that it started before (pytorch #135712)."""
+    store, rank, world = next(iter(rendezvous("env://")))
+    own = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    distributed.init_process_group(backend, store=own, rank=rank, world_size=world)
 
 
 def _spread(module: nn.Module, configuration: Configuration) -> nn.Module:

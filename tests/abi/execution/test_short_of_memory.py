@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from abi.errors import PlanInfeasible
+from abi.errors import PlanInfeasible, UsageError
 from abi.execution.runner import running
 from tests.abi.execution.short_of_memory import SAID, Short, batches, planned, ran, training
 
 HERE = Path(__file__).parent
+CASES = "tests.abi.execution.short_of_memory"
 CASE: dict[str, Any] = {"rank": 0, "call": -1, "where": "forward", "micro_batch": 192, "planned": True}
 
 
@@ -112,11 +113,11 @@ def test_other_errors_and_measured_runs_are_not_revised() -> None:
     assert runner.revisions == []
 
 
-def torchrun(cases: list[dict[str, Any]], port: int) -> subprocess.CompletedProcess[str]:
+def torchrun(port: int, *script: str, restarts: int = 0) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(["", *sys.path])}
     command = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port))
     return subprocess.run(
-        [*command, "-m", "tests.abi.execution.short_of_memory", json.dumps(cases)],
+        [*command, "--max-restarts", str(restarts), "-m", *script],
         capture_output=True, text=True, timeout=240, check=False, env=environment, cwd=HERE.parents[2],
     )  # fmt: skip
 
@@ -134,7 +135,7 @@ def test_two_processes_agree_when_one_of_them_runs_out(whole: dict[str, Any], fr
             {"rank": 1, "call": 6, "planned": False},
         )
     ]
-    done = torchrun(cases, free_port())
+    done = torchrun(free_port(), CASES, json.dumps(cases))
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = json.loads(done.stdout.strip().splitlines()[-1])
     for case, one, other in zip(cases, first, second, strict=True):
@@ -150,13 +151,54 @@ def test_two_processes_agree_when_one_of_them_runs_out(whole: dict[str, Any], fr
 def test_where_processes_cannot_agree_all_end_with_a_sentence(free_port: Any) -> None:
     """The sixth micro-batch of the second process: the others' gradients are on their way already."""
     began = time.monotonic()
-    done = torchrun([{**CASE, "micro_batch": 96, "rank": 1, "call": 5, "where": "backward"}], free_port())
+    case = {**CASE, "micro_batch": 96, "rank": 1, "call": 5, "where": "backward"}
+    done = torchrun(free_port(), CASES, json.dumps([case]))
     assert done.returncode != 0
     assert time.monotonic() - began < 100
     assert (
         "Expected memory for 2 x DDP, float32, micro-batch 96 x 2, got in the backward pass that sends" in done.stdout
     )
     assert "go on from your last checkpoint as 2 x DDP, float32, micro-batch 64 x 3" in done.stdout
+
+
+@pytest.mark.parametrize(("parallel", "call"), [("ddp", 5), ("fsdp", 4)])
+def test_started_again_it_goes_on_from_the_last_checkpoint_with_less(
+    whole: dict[str, Any], free_port: Any, tmp_path: Path, parallel: str, call: int
+) -> None:
+    """The third step of the second process, where it cannot be mended; torchrun starts both again."""
+    done = torchrun(free_port(), "tests.abi.execution.starts_again", parallel, str(call), str(tmp_path), restarts=1)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"micro-batch 64 x 3, as the next start does by {tmp_path / 'revisions.json'}." in done.stdout
+    first, second = (json.loads((tmp_path / f"done-{rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert first["begun"] == 2
+    (revision,) = first["revisions"]
+    assert [revision[which]["micro_batch"] for which in ("old", "new")] == [96, 64]
+    assert {revision[which]["parallel"] for which in ("old", "new")} == {parallel}
+    assert first["losses"] == pytest.approx(whole["losses"][2:], rel=2e-5)
+
+
+def test_a_journal_is_of_one_plan(tmp_path: Path) -> None:
+    path = tmp_path / "revisions.json"
+    with running(training(1), planned(1, 192), journal=path) as runner:
+        runner.step({"input": batches()[0]})
+    (made,) = runner.revisions
+    with running(training(), planned(1, 192), journal=path) as runner:
+        assert runner.configuration == made.new
+        assert runner.revisions == [made]
+    with running(training(), planned(1, 384), journal=path) as runner:
+        assert runner.configuration.micro_batch == 384
+        assert runner.revisions == []
+    with running(training(0), planned(1, 384), journal=path) as runner:
+        runner.step({"input": batches()[0]})
+    assert json.loads(path.read_text())["plan"] == planned(1, 384).id
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    path.write_text("{}")
+    with (
+        pytest.raises(UsageError, match=r"^Expected revisions of a plan in .*revisions.json, got .*: remove the file"),
+        running(training(), planned(1, 192), journal=path),
+    ):
+        pass
 
 
 SCARCE = """

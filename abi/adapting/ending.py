@@ -95,7 +95,10 @@ def mixture(run: Run) -> Mixture:
     }
     parts: dict[str, Model] = {name: model for name in own.plans if (model := held[name]) is not None}
     if champion is not None:
-        parts = {CHAMPION: champion.model, **parts}  # type: ignore[dict-item]  # a model
+        kept: Model = champion.model  # type: ignore[assignment]  # a model
+        if isinstance(kept, Mixture):
+            kept = kept.after(champion.columns.take(np.arange(champion.first, stream.rows)))
+        parts = {CHAMPION: kept, **parts}
     schema, named = _schema(stream, own, None if champion is None else champion.schema)
     place = {name: i for i, name in enumerate(schema.classes)}
     arrived = stream.codes[stream.latest(stream.rows, run.config.adapt.history)]
@@ -167,8 +170,6 @@ def _onward(run: Run, schema: Schema) -> Onward:
         for half in asked.halves
     )
     before = Onward(texts=texts, numbers=numbers, going=going)
-    if not going:
-        return before
     numeric = replace(schema, features=stream.changing)
     columns = encode(stream.table, numeric, with_target=False).numeric
     place = {own[_read(f)]: i for i, f in enumerate(stream.changing)}

@@ -109,6 +109,20 @@ class Mixture:
         mixed = sum(share * spread[name] for name, share in held.shares.items())
         return np.asarray(mixed, np.float64)
 
+    def after(self, columns: Columns) -> Mixture:
+        """The same once these rows have passed, without learning from them."""
+        held, parts = self.blueprint, dict(self.parts)
+        inner = parts.get("champion")
+        if isinstance(inner, Mixture):
+            parts["champion"] = inner.after(self._columns_of("champion", columns, {}))
+        names = {name: part.artifact for name, part in parts.items()}
+        return Mixture(replace(held, onward=held.onward.after(self._going(columns)), parts=names), parts)
+
+    def _going(self, columns: Columns) -> Float[np.ndarray, "rows changes"]:
+        """The values of each change's feature."""
+        place = _places(self.schema, numeric=True)
+        return columns.numeric[:, [place[g.feature] for g in self.blueprint.onward.going]]
+
     def _last(self, rows: int) -> Prediction:
         held = self.blueprint
         if self.schema.task == "regression":
@@ -127,11 +141,8 @@ class Mixture:
     def _told(self, columns: Columns) -> dict[str, Float[np.ndarray, " rows"]]:
         """Name of each change that goes on -> its values."""
         onward = self.blueprint.onward
-        if not onward.going:
-            return {}
-        place = _places(self.schema, numeric=True)
-        values = np.column_stack([columns.numeric[:, place[g.feature]] for g in onward.going])
-        return {g.name: column for g, column in zip(onward.going, onward.changes(values).T, strict=True)}
+        changes = onward.changes(self._going(columns)).T
+        return {g.name: column for g, column in zip(onward.going, changes, strict=True)}
 
     def _columns_of(self, name: str, columns: Columns, told: dict[str, Float[np.ndarray, " rows"]]) -> Columns:
         """The rows as one part takes them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,6 @@ class Stopped(BaseException):
     """As if the process had been killed."""
 
 
-@pytest.fixture
-def call(tmp_path) -> Call:
-    return Call.of(Workspace.open(tmp_path / "ws"), "shop", load_config(None, QUICK, ambient=False))
-
-
 def stream_file(folder: Path, rows: int = 180) -> Path:
     random = np.random.default_rng(0)
     table = pd.DataFrame({"a": random.normal(size=rows), "b": random.normal(size=rows)})
@@ -49,11 +45,28 @@ def stream_file(folder: Path, rows: int = 180) -> Path:
     return folder / "shop.csv"
 
 
+def call_of(folder: Path) -> Call:
+    return Call.of(Workspace.open(folder), "shop", load_config(None, QUICK, ambient=False))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> tuple[Path, str, str]:
+    """A workspace in which a stream was followed and not recorded, and ids of its snapshot and of what came of it."""
+    place = tmp_path_factory.mktemp("stream")
+    call = call_of(place / "ws")
+    snapshot = adapting.take_stream(call, str(stream_file(place)), "")
+    return place / "ws", snapshot, adapting.adapt(call, snapshot, "y", "cold")
+
+
 @pytest.fixture
-def followed(call, tmp_path) -> tuple[str, str]:
-    """Ids of a stream's snapshot and of what came of it."""
-    snapshot = adapting.take_stream(call, str(stream_file(tmp_path)), "")
-    return snapshot, adapting.adapt(call, snapshot, "y", "cold")
+def call(done, tmp_path) -> Call:
+    shutil.copytree(done[0], tmp_path / "ws", symlinks=True)
+    return call_of(tmp_path / "ws")
+
+
+@pytest.fixture
+def followed(done) -> tuple[str, str]:
+    return done[1:]
 
 
 def registered(call: Call) -> list[Entry]:

@@ -137,11 +137,15 @@ def leaderboard(*, model: str | None = None, common: Common = Common()) -> None:
             for r in rows
         ]  # fmt: skip
         print_table(head, table, no_color=common.no_color, numbers=range(6), whole=range(9))
+        if any(r["prequential"] for r in rows):
+            print(
+                "* prequential: of each row of a stream before it was learned from; not to be held against held-out rows."
+            )
 
 
 def _figures(row: dict[str, Any]) -> str:
-    """The metric, and whether it is of a stream's rows before they were learned from."""
-    return f"prequential {row['primary']}" if row["prequential"] else str(row["primary"])
+    """The metric, with a star where it is prequential."""
+    return f"{row['primary']}*" if row["prequential"] else str(row["primary"])
 
 
 def _over(row: dict[str, Any], control: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from abi.types import Attention, Cost
-from abi.values import Floats, Value
+from abi.values import Floats, Late, Value
 
 Cause = Literal["start", "error", "data", "attention", "classes"]
 
@@ -64,7 +64,8 @@ class Adapted(Value):
     were learned from alone. `scored` are the rows with a label from `begin` on, `skipped` those without one there.
     `contenders` begins with "adapted"; "never adapted" is what the stream began with, left as it was. `shares` are the
     experts' shares of the blend at each of `at`. `late` are labels that the models did not know when they predicted the
-    row. `attention` is the last one.
+    row. `attention` is the last one. `evaluation` and `reference` are ids of what the adapted model is registered with;
+    where it cannot be registered, `obstacle` says why.
     """
 
     target: str
@@ -89,6 +90,9 @@ class Adapted(Value):
     classes: tuple[str, ...]
     attention: Attention
     notes: tuple[str, ...] = ()
+    evaluation: Late[str] = ""
+    reference: Late[str] = ""
+    obstacle: Late[str] = ""
 
     def contender(self, name: str) -> Contender:
         """The one of that name."""

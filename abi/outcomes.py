@@ -275,12 +275,27 @@ class Ranking(Value):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Along(Value):
+    """A model that followed a stream: its figures are prequential, of rows that were each predicted before they were learned from.
+
+    `champion` is the version that the stream began with (None: cold), `begin` the first scored row, `adaptations` how many
+    decisions were made on the way. `gain` is over what the stream began with, left as it was, on the same rows.
+    """
+
+    champion: int | None
+    begin: int
+    adaptations: int
+    gain: Gain
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation(Value):
     """What the kept model is worth on held-out data; `robustness` is what changed inputs do to it, where that was asked for.
 
     `transfer` is the gain of the training from another model over the one from nothing, where there were both. `signal` is
     not there in evaluations of before there was any; `groups` are the classes by their training rows, where these differ,
-    `leans` what tells the rarest of them.
+    `leans` what tells the rarest of them. `along` is there where the rows are those of a stream; there are no controls,
+    slices and calibration then.
     """
 
     trained: Trained
@@ -298,6 +313,7 @@ class Evaluation(Value):
     groups: Late[ClassGroups | None] = None
     ranking: Late[Ranking | None] = None
     leans: Late[tuple[Lean, ...]] = ()
+    along: Late[Along | None] = None
 
     def control(self, name: str) -> Control:
         """The control of that name."""

@@ -23,7 +23,7 @@ from abi.trees_capacity import Pair, TreesCapacity
 from abi.values import Floats, Late, Value
 
 Allocation = Literal["attention", "even"]
-Family = Literal["network", "trees", "blend"]
+Family = Literal["network", "trees", "blend", "mixture"]
 Balancing = Literal["class_balanced", "logit_adjusted", "resampled"]
 """How training weighs frequent and rare classes, where it does (`abi.training.balance`)."""
 

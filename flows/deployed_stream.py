@@ -25,6 +25,7 @@ def adapt_stream(
     workspace: str = ".abi",
     config: str | None = None,
     settings: dict[str, Any] | None = None,
+    register: bool = True,
 ) -> dict[str, Any]:
     """Follow a stream: predict each block, then learn from it, and adapt where drift asks for it.
 
@@ -36,6 +37,7 @@ def adapt_stream(
         workspace: folder for everything that is kept.
         config: settings file.
         settings: dotted settings that go before it.
+        register: register the adapted model as a new version.
 
     Returns:
         The object that ``abi adapt --json`` prints.
@@ -43,7 +45,7 @@ def adapt_stream(
     loaded = load_config(Path(config) if config else None, settings)
     ws = Workspace.open(Path(workspace))
     call, clock = Call.of(ws, model_name(name or loaded.name, data), loaded), Clock()
-    stream = Stream(call, target, data, test)
+    stream = Stream(call, target, data, test, register)
     with ws.lock(timeout_s=0):
         folder = or_without_prefect(
             call, clock, lambda run: follow(run, stream), lambda: follow(as_tasks(call, clock), stream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -116,16 +116,41 @@ def leaderboard(*, model: str | None = None, common: Common = Common()) -> None:
     if common.json:
         emit({"model": call.name, "versions": rows})
     elif not common.quiet:
-        head = ("v", rows[0]["primary"], "vs even", "vs base", "params", "per row", "data", "gates", "alias")
+        same = len({(r["primary"], r["prequential"]) for r in rows}) == 1
+        head = (
+            "v",
+            _figures(rows[0]) if same else "value",
+            "vs even",
+            "vs base",
+            "params",
+            "per row",
+            "data",
+            "gates",
+            "alias",
+        )
         table = [
             (
-                str(r["version"]), f"{r['metrics'][r['primary']]:.4f}", f"{r['gain']['uniform']:+.4f}",
-                f"{r['gain']['baseline']:+.4f}", show_count(r["parameters"]), show_seconds(r["latency_s"]),
+                str(r["version"]), f"{r['metrics'][r['primary']]:.4f}{'' if same else f' {_figures(r)}'}",
+                _over(r, "uniform"), _over(r, "baseline"), show_count(r["parameters"]), show_seconds(r["latency_s"]),
                 r["snapshot"][:6], r["state"], " ".join(r["aliases"]),
             )
             for r in rows
         ]  # fmt: skip
         print_table(head, table, no_color=common.no_color, numbers=range(6), whole=range(9))
+        if any(r["prequential"] for r in rows):
+            print(
+                "* prequential: of each row of a stream before it was learned from; not to be held against held-out rows."
+            )
+
+
+def _figures(row: dict[str, Any]) -> str:
+    """The metric, with a star where it is prequential."""
+    return f"{row['primary']}*" if row["prequential"] else str(row["primary"])
+
+
+def _over(row: dict[str, Any], control: str) -> str:
+    """The gain over a control; a dash where there was none."""
+    return f"{row['gain'][control]:+.4f}" if control in row["gain"] else "-"
 
 
 def _call(model: str | None, common: Common) -> Call:

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from flows.common import Common
 
 
-def adapt(data: str, target: str, test: str | None, model: str | None, out: Path | None, common: Common) -> None:
+def adapt(
+    data: str, target: str, test: str | None, model: str | None, out: Path | None, common: Common, *, register: bool
+) -> None:
     """`abi adapt`."""
     ws, call = open_call(common, model, data, [])
-    stream = Stream(call, target, data, test)
+    stream = Stream(call, target, data, test, register)
     with ws.lock(timeout_s=0), publishing(ws, call.settings):
         started, clock = time.time(), Clock()
         folder = Path(in_prefect(call, clock, lambda run: follow(run, stream), f"adapt {call.name}"))
@@ -51,4 +53,10 @@ def _show(result: dict[str, Any], started: float, *, no_color: bool) -> None:
     print_table(("", f"prequential {result['metric']}"), rows, no_color=no_color, numbers={1})
     print(
         f"{result['scored']:,} rows scored from row {result['begin'] + 1:,} on, {len(result['adaptations'])} decisions, {show_seconds(time.time() - started)}. Report: {result['report']}"
+    )
+    version = result["version"]
+    print(
+        f"Registered as {version['uri']}, a challenger: `abi promote` holds it against its gates."
+        if version
+        else f"Not registered: {result['unregistered']}."
     )

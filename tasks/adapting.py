@@ -1,11 +1,10 @@
-"""Stages: take a stream, adapt along it, record what came of it. What is decided on the way enters the ledger as it is decided."""
+"""Stages: take a stream, adapt along it. What is decided on the way enters the ledger as it is decided."""
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from abi.adapted import Adaptation, Adapted
 from abi.adapting.checkpoint import pack, restore
+from abi.adapting.ending import end, obstacle
 from abi.adapting.learner import ChampionModel
 from abi.adapting.plans import Planning
 from abi.adapting.run import Run, conclude
@@ -20,26 +20,26 @@ from abi.adapting.stream import Stream, open_stream, whole
 from abi.audit.entry import Draft
 from abi.data.columns import encode
 from abi.data.memory import hold
-from abi.documents import document, find
+from abi.documents import find
 from abi.errors import DataError, UsageError, clip
 from abi.families.artifact import Model as NetworkModel
 from abi.families.blend import Blend
+from abi.families.mixture import Mixture
+from abi.outcomes import Trained
 from abi.problem import Problem, Schema, Snapshot, Split
-from abi.report.stream import headline, render_stream
-from abi.sections import without_passwords
+from abi.report.stream import headline
 from abi.types import Attention, Plan
 from abi.units import show_seconds
 from abi.values import Value
 from tasks.data import expect_columns
 from tasks.decisions import flow_run, open_ledger
+from tasks.models import has_files, keep_model
 from tasks.monitoring import find_champion
-from tasks.patience import insist
 from tasks.planning import machine
 from tasks.progress import say
-from tasks.records import Dataset, Round, RunRecord
-from tasks.registration import LEASE_S, connect
 from tasks.snapshot import fetch_snapshot, take_snapshot
 from tasks.stage import Call, Stage, code_id
+from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from abi.data.table import Table
@@ -71,8 +71,13 @@ def find_start(call: Call, snapshot: str, target: str) -> str:
     if number is None:
         say(f"start     cold: {call.name!r} has no champion")
         return COLD
-    champion, held = find_champion(call), find(call.ws.get(snapshot), Snapshot)
+    champion, held = find_champion(call, number), find(call.ws.get(snapshot), Snapshot)
     problem = champion.problem
+    if champion.along is not None and problem.snapshot == held and problem.schema.target == target:
+        begun = COLD if champion.along.champion is None else str(champion.along.champion)
+        whence = "cold" if begun == COLD else f"with version {begun}"
+        say(f"start     {whence}, as champion version {number} began, which has followed this very stream")
+        return begun
     if problem.schema.target != target:
         msg = f"Expected the target of {call.name!r} version {number}, {clip(problem.schema.target)!r}, got {clip(target)!r}: name it, or another model with --model."
         raise UsageError(msg)
@@ -90,13 +95,13 @@ def find_start(call: Call, snapshot: str, target: str) -> str:
 def adapt(call: Call, snapshot: str, target: str, start: str) -> str:
     """Snapshot, target, where it starts -> Adapted; goes on after the last finished block where it was stopped."""
     ws, config, held = call.ws, call.settings, find(call.ws.get(snapshot), Snapshot)
-    operation = _operation(call, snapshot, target, start)
-    champion = None if start == COLD else find_champion(call)
+    operation = operation_of(call, snapshot, target, start)
+    champion = None if start == COLD else find_champion(call, int(start))
     table = hold(pa.concat_tables([whole(t) for t in _tables(call, held)], promote_options="permissive"))
     stream, schema = open_stream(table, target, config)
     planning = Planning(machine(call, _problem(held, schema, config.seed)), config)
-    begun = None if champion is None else _warm(champion, stream)
     first = None if champion is None else held.train.rows if _seen(champion, held) else 0
+    begun = None if champion is None else _warm(champion, stream, first or 0)
     run = Run(stream, planning, begun, first=first, decided=_enters(call, operation, held.id, start), say=say)
     blocks = _Blocks(call, f"stream-{operation[:32]}.safetensors")
     data = blocks.load()
@@ -105,12 +110,41 @@ def adapt(call: Call, snapshot: str, target: str, start: str) -> str:
     else:
         run.start()
     _follow(run, blocks)
-    found = conclude(run, held.train.sha256, None if champion is None else champion.version.number)
+    if run.learner.own is None:
+        msg = f"Expected labels of two classes at least to arrive in the first {stream.rows} rows after the warm-up, got none or one: nothing was learned, so nothing is registered; give more rows, or lower adapt.warmup or adapt.label_delay."
+        raise DataError(msg)
+    run.finish()
+    number = None if champion is None else champion.version.number
+    found = _kept(call, run, held, conclude(run, held.train.sha256, number))
     ws.put(found.attention)
     kept = ws.put(found)
     blocks.clear()
     say(f"adapt     {headline(found)}")
     return kept
+
+
+def _kept(call: Call, run: Run, snapshot: Snapshot, found: Adapted) -> Adapted:
+    """Keep the learner as a model, signed; gives the value that says so."""
+    why = obstacle(run)
+    if why:
+        return replace(found, obstacle=why)
+    ended = end(run, snapshot, found.champion)
+    keep_model(call, ended.model, ended.model.artifact)
+    return replace(found, evaluation=call.ws.put(ended.evaluation), reference=call.ws.put(ended.reference))
+
+
+def _still_there(ws: Workspace, adapted: str) -> bool:
+    """Whether a finished stream's value is in the workspace, and its model."""
+    if not ws.has(adapted):
+        return False
+    found = find(ws.get(adapted), Adapted)
+    if not found.evaluation:
+        return bool(found.obstacle)
+    return (
+        ws.has(found.reference)
+        and ws.has(found.evaluation)
+        and has_files(ws, find(ws.get(found.evaluation), Trained).artifact)
+    )
 
 
 def _follow(run: Run, blocks: _Blocks) -> None:
@@ -162,7 +196,7 @@ def _seen(champion: Champion, snapshot: Snapshot) -> bool:
     return champion.problem.snapshot.train.sha256 == snapshot.train.sha256
 
 
-def _warm(champion: Champion, stream: Stream) -> ChampionModel:
+def _warm(champion: Champion, stream: Stream, first: int) -> ChampionModel:
     """The champion, with all rows as it sees them.
 
     Raises:
@@ -174,18 +208,22 @@ def _warm(champion: Champion, stream: Stream) -> ChampionModel:
         msg = f"Expected {kinds[0]} in the target {clip(stream.target)!r} as the champion learned, got {kinds[1]}: set data.task, or name another model with --model."
         raise DataError(msg)
     columns = encode(stream.table, schema, with_target=False)
-    return ChampionModel(columns, stream.places(schema), champion.model, _network(champion.model), schema)
+    return ChampionModel(columns, stream.places(schema), champion.model, _network(champion.model), schema, first)
 
 
 def _network(model: Model) -> NetworkModel | None:
     """The network in a model, whose weights are taken over."""
     if isinstance(model, Blend):
         model = model.network
+    if isinstance(model, Mixture):
+        return _network(model.parts["network"]) if "network" in model.parts else None
     return model if isinstance(model, NetworkModel) else None
 
 
-def _operation(call: Call, snapshot: str, target: str, start: str) -> str:
-    parts = [call.name, snapshot, target, start, call.settings.digest(*READ), code_id()]
+def operation_of(call: Call, snapshot: str, target: str, start: str) -> str:
+    """Names one stream, followed from one start by one version of the code: who asks again means the same."""
+    resamples = call.settings.evaluation.resamples
+    parts = [call.name, snapshot, target, start, call.settings.digest(*READ), resamples, code_id()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -230,115 +268,6 @@ def attention_envelope(plans: dict[str, Plan]) -> dict[str, Any]:
     return {name: plan.envelope.to_json() for name, plan in plans.items()}
 
 
-def record_stream(call: Call, data_name: str, snapshot: str, adapted: str) -> str:
-    """Adapted -> path of its folder, with `stream.json` and `report.html`; one MLflow run, whoever asks and how often."""
-    ws, found, held = call.ws, find(call.ws.get(adapted), Adapted), find(call.ws.get(snapshot), Snapshot)
-    start = COLD if found.champion is None else str(found.champion)
-    operation = f"stream-{_operation(call, snapshot, found.target, start)[:32]}"  # not of its seconds
-    folder = ws.runs / operation
-    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    facts = {
-        "adapted": found.id,
-        "snapshot SHA-256": held.train.sha256,
-        "attention": found.attention.id,
-        "settings": found.settings,
-        "code": code_id(),
-        "operation": operation,
-    }
-    page = folder / "report.html"
-    ws.write(page, render_stream(found, call.name, data_name, created, facts).encode())
-    record = RunRecord(
-        operation_id=operation,
-        name=call.name,
-        run_name=f"{call.name} stream",
-        dataset=Dataset(snapshot=held, name=data_name, target=found.target),
-        params=without_passwords({**call.settings.recorded(), "adapt": call.settings.adapt.model_dump(mode="json")}),
-        metrics=_metrics(found),
-        tags={"abi.kind": "stream", "abi.snapshot": held.train.sha256, "abi.code": code_id(), "abi.start": found.start},
-        rounds=(_course(found),),
-        documents={"values/adapted.json": document(found), "values/attention.json": document(found.attention)},
-        files={"report.html": page},
-    )
-
-    def store() -> str:
-        return connect(call).record_run(record)
-
-    with open_ledger(call).lease(f"record:{operation}", seconds=LEASE_S):
-        run_id = insist(store, call.settings.tracking.patience)
-    ws.write(folder / "stream.json", json.dumps(result(found, call.name, run_id, page), indent=1).encode())
-    say(f"record    MLflow run {run_id}, report {page}")
-    return str(folder)
-
-
-def _metrics(found: Adapted) -> dict[str, float]:
-    named = {f"{found.metric}.{c.name.replace(' ', '_')}": c.overall for c in found.contenders}
-    counted = {"rows": found.scored, "adaptations": len(found.adaptations), "growths": found.grown}
-    return {**named, **{k: float(v) for k, v in counted.items()}, "row_s": found.row_s, "seconds": found.seconds}
-
-
-def _course(found: Adapted) -> Round:
-    """Curves, as steps by row."""
-    steps = [
-        (f"window.{c.name.replace(' ', '_')}", row, value)
-        for c in found.contenders
-        for row, value in zip(found.at, c.curve, strict=True)
-    ]
-    steps += [
-        (f"share.{name.replace(' ', '_')}", row, value)
-        for name, shares in found.shares.items()
-        for row, value in zip(found.at, shares, strict=True)
-    ]
-    steps += [(f"attention.{n}", made.row, weight) for made in found.adaptations for n, weight in made.weights.items()]
-    return Round(name="along the stream", steps=steps)
-
-
-def result(found: Adapted, name: str, run_id: str, page: Path) -> dict[str, Any]:
-    """The object that ``abi adapt --json`` prints.
-
-    Fields:
-        run_id: MLflow run, the same for the same stream, settings and code. model: its name. status: "completed".
-        metric: accuracy or rmse, prequential. adapted: over all scored rows. window: over the last ones.
-        controls: the same of persistence, majority or mean, and never adapted. experts: of each alone.
-        rows, scored, skipped (without a label), begin (first scored row, from 0).
-        start: cold or champion; champion: its version. adaptations: each decision. shares: the experts' last ones.
-        values: ids of what was kept. seconds, row_s: time of work. report: path of the page.
-    """
-    controls = [c for c in found.contenders if c.name != "adapted" and not c.name.endswith(" alone")]
-    experts = [c for c in found.contenders if c.name.endswith(" alone")]
-    return {
-        "run_id": run_id,
-        "model": name,
-        "status": "completed",
-        "metric": found.metric,
-        "adapted": found.contender("adapted").overall,
-        "window": found.contender("adapted").window,
-        "controls": {c.name: c.overall for c in controls},
-        "experts": {c.name.removesuffix(" alone"): c.overall for c in experts},
-        "rows": found.rows,
-        "scored": found.scored,
-        "skipped": found.skipped,
-        "begin": found.begin,
-        "start": found.start,
-        "champion": found.champion,
-        "adaptations": [
-            {
-                "row": a.row, "causes": list(a.causes), "reasons": list(a.reasons), "from_rows": [a.first, a.last],
-                "moved": a.moved, "carried": a.carried, "classes": list(a.classes), "attention": a.attention,
-                "plans": a.plans, "parameters": a.predicted.parameters,
-            }
-            for a in found.adaptations
-        ],
-        "shares": {name: values[-1] for name, values in found.shares.items()},
-        "attention": found.adaptations[-1].weights,
-        "values": {"adapted": found.id, "attention": found.attention.id},
-        "seconds": found.seconds,
-        "row_s": found.row_s,
-        "notes": list(found.notes),
-        "report": str(page),
-    }  # fmt: skip
-
-
 TAKE_STREAM = Stage(take_stream, cached=False)
 FIND_START = Stage(find_start, named=True, cached=False)
-ADAPT = Stage(adapt, sections=READ, named=True)
-RECORD_STREAM = Stage(record_stream, named=True, cached=False)
+ADAPT = Stage(adapt, sections=(*READ, "evaluation.resamples"), named=True, kept=_still_there)

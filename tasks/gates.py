@@ -14,7 +14,7 @@ from abi.audit.entry import Aliases
 from abi.data.derive import open_problem, stored
 from abi.data.history import History
 from abi.data.reader import Reader
-from abi.documents import read_document
+from abi.documents import find, read_document
 from abi.errors import DataError
 from abi.evaluation.bootstrap import bootstrap, gain
 from abi.evaluation.gates import Facts, Gates, judge
@@ -54,7 +54,8 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
     checks = read_document(tracking.document(version.run_id, CHECKS))
     assert isinstance(evaluation, Evaluation)
     assert isinstance(checks, Checks)
-    before, rival, rows = None, None, evaluation.rows
+    before, rows = None, evaluation.rows
+    rival: Gain | str | None = None
     with tempfile.TemporaryDirectory() as place:
         folder = tracking.fetch(version.uri, Path(place) / "candidate")
         if aliases.champion is not None:
@@ -62,8 +63,13 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
             their = read_document(tracking.document(champion.run_id, EVALUATION))
             assert isinstance(their, Evaluation)
             before = attention_of(their)
-            models = (read_predictor(folder), read_predictor(tracking.fetch(champion.uri, Path(place) / "champion")))
-            rival, rows = compare(call, checks.problem, *models, evaluation.primary, data, evaluation.groups)
+            rival = None if data is not None else _along(evaluation, their, aliases.champion)
+            if rival is None:
+                models = (
+                    read_predictor(folder),
+                    read_predictor(tracking.fetch(champion.uri, Path(place) / "champion")),
+                )
+                rival, rows = compare(call, checks.problem, *models, evaluation.primary, data, evaluation.groups)
         loads = _loads(folder, tracking.document(version.run_id, EXAMPLE)) if call.settings.gates.loads else None
     facts = Facts(
         evaluation=evaluation,
@@ -81,6 +87,25 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
         rows=rows,
         results=judge(facts, call.settings.gates),
     )
+
+
+def _along(candidate: Evaluation, champion: Evaluation, number: int) -> Gain | str | None:
+    """The gain where one of both followed a stream, from rows that neither had learned from when it predicted them.
+
+    Those are a stream's rows, against the version that it began with; where that is another than the champion, a sentence.
+    None where the candidate's held-out rows will do.
+    """
+    files = [{file.sha256 for file in find(one, Snapshot).files} for one in (candidate, champion)]
+    if candidate.along is not None:
+        if candidate.along.champion == number:
+            return candidate.along.gain
+        begun = "cold" if candidate.along.champion is None else f"from version {candidate.along.champion}"
+        return (
+            f"no figure: it followed its stream {begun} on, and the champion is {number}: give fresh rows with --data"
+        )
+    if champion.along is not None and files[0] & files[1]:
+        return "no figure: the champion learned from the held-out rows as it followed them: give fresh rows with --data"
+    return None
 
 
 def attention_of(evaluation: Evaluation) -> dict[str, float]:

@@ -13,7 +13,8 @@ from tasks.ledger import Ledger
 def leaderboard(ledger: Ledger, model: str) -> list[dict[str, Any]]:
     """One row per registered version, the best primary metric first; versions in quarantine last.
 
-    Figures of versions that were tested on other rows (another `snapshot`) are not strictly comparable.
+    Figures of versions that were tested on other rows (another `snapshot`) are not strictly comparable. Prequential ones, of
+    versions that followed a stream, are no held-out ones at all, and come after these.
 
     Raises:
         UsageError: the ledger knows no version of that model.
@@ -25,7 +26,9 @@ def leaderboard(ledger: Ledger, model: str) -> list[dict[str, Any]]:
     if not rows:
         msg = f"Expected a registered model, got {model!r}, of which the ledger knows no version: train one with `abi run`, or name another with --model."
         raise UsageError(msg)
-    return sorted(rows, key=lambda row: (row["state"] == "quarantined", _rank(row), -row["version"]))
+    return sorted(
+        rows, key=lambda row: (row["state"] == "quarantined", row["prequential"], _rank(row), -row["version"])
+    )
 
 
 def _row(entry: Entry, aliases: Aliases, gates: Entry | None, bad: set[int]) -> dict[str, Any]:
@@ -36,6 +39,7 @@ def _row(entry: Entry, aliases: Aliases, gates: Entry | None, bad: set[int]) -> 
         "version": number,
         "aliases": names,
         "primary": detail["primary"],
+        "prequential": "along" in detail,
         "metrics": detail["metrics"],
         "gain": {name: gain["value"] for name, gain in detail["gain"].items()},
         "family": detail["family"],

@@ -36,7 +36,7 @@ from abi.monitoring.reference import prediction_column
 from abi.monitoring.tables import lines
 from abi.monitoring.tally import Tally, columns_of, tally
 from abi.monitoring.verdict import Subject, conclude
-from abi.outcomes import Trained
+from abi.outcomes import Along, Evaluation, Trained
 from abi.problem import DataFile, Problem, Snapshot, Split
 from abi.values import Value
 from tasks.data import expect_columns, open_reader
@@ -60,7 +60,7 @@ NAME_LENGTH = 60
 
 @dataclass(frozen=True)
 class Champion:
-    """The version that new rows are held against, and what it was trained on."""
+    """The version that new rows are held against, and what it was trained on; `along` where it followed a stream."""
 
     version: Version
     trained: Trained
@@ -68,6 +68,7 @@ class Champion:
     model: Model
     history: History | None
     notes: tuple[str, ...]
+    along: Along | None = None
 
     @property
     def problem(self) -> Problem:
@@ -162,21 +163,28 @@ def last_retraining(ledger: Ledger, model: str) -> datetime.datetime | None:
     return datetime.datetime.fromisoformat(times[-1]) if times else None
 
 
-def find_champion(call: Call) -> Champion:
+def find_champion(call: Call, version_number: int | None = None) -> Champion:
     """The champion of the call's model, or the newest version where none was promoted, with what its run recorded.
+
+    Args:
+        call: workspace, model and settings.
+        version_number: a version in place of the champion.
 
     Raises:
         UsageError: no version is registered, or it has no reference.
         ArtifactRefused: its files are not what was signed.
     """
-    tracking, number = connect(call), open_ledger(call).aliases(call.name).champion
+    tracking = connect(call)
+    number = open_ledger(call).aliases(call.name).champion if version_number is None else version_number
     version = _newest(tracking, call.name) if number is None else find_version(tracking, call.name, number)
     note = f"no version of {call.name!r} was promoted yet: held against the newest, {version.number}"
-    trained = find(_document(tracking, version, "evaluation"), Trained)
+    evaluation: Evaluation = find(_document(tracking, version, "evaluation"), Evaluation)
+    trained = evaluation.trained
     model, history = _model(call, tracking, version, trained.artifact)
     return Champion(
         version=version,
         trained=trained,
+        along=evaluation.along,
         reference=find(_document(tracking, version, "reference"), Reference),
         model=model,
         history=history,

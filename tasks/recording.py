@@ -212,7 +212,7 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
         model_dir=model_dir,
         example=example,
         output=output,
-        requirements=[f"{name}=={_public(name)}" for name in SERVING],
+        requirements=[f"{name}=={public_version(name)}" for name in SERVING],
         params=report.config,
         metrics=_metrics(evaluation, report.forecast) | {f"macs/{name}": float(v) for name, v in macs(report).items()},
         tags={
@@ -322,7 +322,7 @@ def _example(call: Call, report: Report) -> Any:
     return frame
 
 
-def _public(name: str) -> str:
+def public_version(name: str) -> str:
     """The version without the local part that names a build (2.13.0+cpu)."""
     return importlib.metadata.version(name).split("+")[0]
 

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from abi.adapted import Adapted
 from abi.audit.entry import Aliases, Draft, Entry
 from abi.data.scratch import scratch_folder
 from abi.documents import read_document
 from abi.errors import AbiError, ArtifactRefused, TrackingError, UsageError, listed
 from abi.outcomes import Evaluation
 from abi.problem import Checks
+from abi.values import Value
 from tasks import model_registry
 from tasks.decisions import flow_run, ids, open_ledger, outcome
 from tasks.model_registry import QUARANTINED, STATE, Version
@@ -114,8 +116,20 @@ def _contents(tracking: Tracking, version: Version) -> dict[str, Any]:
             "family": evaluation.trained.family,
             "status": "completed",
             **outcome(evaluation),
+            **_stream(recorded.get("adapted"), evaluation),
         },
     }
+
+
+def _stream(adapted: Value | None, evaluation: Evaluation) -> dict[str, Any]:
+    """Of a version that followed a stream: what it began with, and the decisions that it went through."""
+    if not isinstance(adapted, Adapted) or evaluation.along is None:
+        return {}
+    made = [
+        {"number": a.number, "row": a.row, "causes": list(a.causes), "attention": a.attention, "plans": a.plans}
+        for a in adapted.adaptations
+    ]
+    return {"along": {**evaluation.along.to_json(), "made": made}}
 
 
 def quarantine(call: Call, tracking: Tracking, version: Version, reason: str) -> None:

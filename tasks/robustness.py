@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abi.config import Config
+from abi.errors import UsageError
 from abi.evaluation.baseline import Baseline, fit_baseline, of_columns
 from abi.evaluation.robustness import Contenders, measure
 from abi.evaluation.stability import stability
@@ -56,7 +57,11 @@ def with_robustness(
 
 
 def of_registered(call: Call, reference: str) -> Evaluation:
-    """What a registered model's run recorded of it, with its robustness where the settings ask for it."""
+    """What a registered model's run recorded of it, with its robustness where the settings ask for it.
+
+    Raises:
+        UsageError: it is asked of a version that followed a stream, of which no rows were held out.
+    """
     found = read_registered(call, reference)
     if not call.settings.evaluation.robust:
         return found.evaluation
@@ -64,6 +69,9 @@ def of_registered(call: Call, reference: str) -> Evaluation:
     if found.conditions is not None:
         recorded = Config.restore(found.conditions.settings)
         config = recorded.model_copy(update={"evaluation": config.evaluation})
+    if found.evaluation.along is not None:
+        msg = f"Expected a version with held-out rows, got {found.recorded.uri}, which learned from every row of its stream: measure robustness of one that `abi run` trained."
+        raise UsageError(msg)
     uniform = found.uniform(call)
     if uniform is None:
         say("robust    the uniform control's model is not in this workspace: it is left out")

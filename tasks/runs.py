@@ -144,6 +144,9 @@ def _values(ws: Workspace, config: Config, known: _Known) -> dict[str, Any]:
         return {name: _held(ws, name, value_id) for name, value_id in known.ids.items()}
     documents = Tracking.open(ws, config.tracking).documents(known.run_id)
     values = {name: _read(name, plain) for name, plain in documents.items()}
+    if "adapted" in values:
+        msg = f"Expected a run of `abi run`, got {known.name}/{known.version}, which `abi adapt` registered: `abi audit ls --model {known.name} --kind adaptation` lists its decisions, and its report tells them."
+        raise UsageError(msg)
     lacking = [name for name in ("checks", "evaluation", "control") if name not in values]
     if lacking:
         msg = f"Expected the values that run {known.run_id} recorded in {ws.values} or in MLflow, got none of {', '.join(lacking)}: name the --workspace or the tracking.uri that it was recorded in."

@@ -31,6 +31,7 @@ from tasks.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from abi.reading import DataConfig
     from tasks.ledger import Ledger
@@ -131,11 +132,21 @@ def predict_table(tracking: Tracking, model: Recorded, source: Path, config: Dat
                 table = convert(made, Path(stage), hash_file(made).sha256)
                 expect_media(loaded.schema, table, source)
         parts = []
-        for first, batch in derive_new(loaded.schema, table, loaded.history).batches():
-            frame = pa.Table.from_batches([batch]).to_pandas()
+        batches = derive_new(loaded.schema, table, loaded.history).batches()
+        for first, rows in (
+            _whole(batches) if loaded.in_order else ((n, pa.Table.from_batches([b])) for n, b in batches)
+        ):
+            frame = rows.to_pandas()
             parts.append(loaded.predict(frame.set_index(pd.RangeIndex(first, first + len(frame)))))
     whole: pd.DataFrame = pd.concat(parts)
     return whole
+
+
+def _whole(batches: Iterator[tuple[int, pa.RecordBatch]]) -> Iterator[tuple[int, pa.Table]]:
+    """All rows at once, for a model that goes on from row to row."""
+    import pyarrow as pa
+
+    yield 0, pa.Table.from_batches([batch for _, batch in batches])
 
 
 def expect_writable(out: Path | None) -> None:

@@ -43,11 +43,16 @@ def derived(
         classes: known when the stream begins; shares are made of them.
         config: lags, recent, halves.
     """
-    found = dict(_of_labels(target, classes, config))
+    found = dict(of_labels(target, classes, config))
     for name, values in numbers.items():
         for half in config.halves:
-            found[f"{name}: change {show_half(half)}"] = pa.array(change(values, half), from_pandas=True)
+            found[change_name(name, half)] = pa.array(change(values, half), from_pandas=True)
     return found
+
+
+def change_name(feature: str, half: float) -> str:
+    """The column of a number's change."""
+    return f"{feature}: change {show_half(half)}"
 
 
 def show_half(half: float) -> str:
@@ -62,7 +67,8 @@ def change(values: Float64[np.ndarray, " rows"], half: float) -> Float64[np.ndar
     return np.asarray((series - before.shift()).to_numpy(np.float64))
 
 
-def _of_labels(target: Target, classes: Sequence[str], config: AdaptConfig) -> Iterator[tuple[str, pa.Array]]:
+def of_labels(target: Target, classes: Sequence[str], config: AdaptConfig) -> Iterator[tuple[str, pa.Array]]:
+    """(name, column) of what past labels tell, for each row that `target.arrivals` counts."""
     arrivals, name = target.arrivals, target.name
     labels = target.values[arrivals.rows]
     for lag in range(1, config.lags + 1):
@@ -78,7 +84,7 @@ def _of_labels(target: Target, classes: Sequence[str], config: AdaptConfig) -> I
             yield f"{name}: mean of {recent}", pa.array(arrivals.per_row(mean), from_pandas=True)
         for half in config.halves:
             yield (
-                f"{name}: change {show_half(half)}",
+                change_name(name, half),
                 pa.array(arrivals.per_row(change(np.asarray(labels, np.float64), half)), from_pandas=True),
             )
         return

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from jaxtyping import Float, Int64, Shaped
 
-from abi.adapting.experts import STAYS, change_labels, changed, grow, padded, persistence, stay_share
+from abi.adapting.experts import STAYS, change_labels, grow, stay_share
 from abi.adapting.online import OnlineNetwork
 from abi.adapting.plans import Planning
 from abi.adapting.stream import Stream, encoded, infer, places_in, with_target
 from abi.adapting.watch import Watch
 from abi.families.artifact import Model as NetworkModel
+from abi.families.mixing import changed, padded, persistence
+from abi.families.mixture import Mixture
 from abi.families.trees import TreesModel
 from abi.problem import Schema
 from abi.streaming import ExpertName
@@ -122,7 +125,7 @@ class Learner:
         last, classes = stream.last()[rows], len(stream.classes)
         arrived = stream.codes[stream.latest(block.start, self.config.adapt.history)]
         stay = 1.0 if stream.numeric else stay_share(arrived)
-        found: list[Prediction] = [persistence(_filled(last, arrived), stay, self._known(), classes)]
+        found: list[Prediction] = [persistence(_filled(last, arrived), stay, self.known(), classes)]
         if self.champion is not None:
             found.append(self.champion.predict(rows, classes))
         if self.own is not None:
@@ -138,12 +141,12 @@ class Learner:
         if own.change is not None:
             believed = said.get("trees", said.get("network"))
             if not self.stream.numeric and believed is None:
-                believed = persistence(np.full(len(rows), -1), 0.5, self._known(), classes)
+                believed = persistence(np.full(len(rows), -1), 0.5, self.known(), classes)
             found = own.change.predict_columns(columns)
             said["change"] = changed(found, last, None if self.stream.numeric else believed)
         return [said[name] for name in own.plans]
 
-    def _known(self) -> tuple[int, ...]:
+    def known(self) -> tuple[int, ...]:
         """Classes that some model knows."""
         own = () if self.own is None else self.own.view.places
         other = () if self.champion is None else self.champion.places
@@ -270,6 +273,7 @@ class ChampionModel:
         model: what predicts.
         network: its network, whose weights the first own one takes over; None where it has none.
         schema: what it learned.
+        first: the first row that it predicts.
     """
 
     columns: Columns
@@ -277,11 +281,23 @@ class ChampionModel:
     model: object
     network: NetworkModel | None
     schema: Schema
+    first: int = 0
 
     def predict(self, rows: Rows, classes: int) -> Prediction:
         """Over all classes of the stream."""
+        return padded(self._said(rows), self.places, classes)
+
+    def _said(self, rows: Rows) -> Float[np.ndarray, "rows ..."]:
+        if isinstance(self.model, Mixture):
+            return np.asarray(self._in_order[rows - self.first])
         found: Float[np.ndarray, "rows ..."] = self.model.predict_columns(self.columns.take(rows))  # type: ignore[attr-defined]
-        return padded(found, self.places, classes)
+        return found
+
+    @cached_property
+    def _in_order(self) -> Float[np.ndarray, "rows ..."]:
+        """What a mixture says of all rows from the first on: it goes on from row to row."""
+        assert isinstance(self.model, Mixture)
+        return self.model.predict_columns(self.columns.take(np.arange(self.first, len(self.columns))))
 
     def known(self, stream: Stream, rows: Rows, config: Config) -> Schema | None:
         """Its classes, as what was known before the stream began."""

@@ -104,6 +104,20 @@ class Run:
         self.trail.shares[self.row] = dict(zip(self.learner.names, self.blend.weights.tolist(), strict=True))
         self.trail.seconds += time.perf_counter() - clock
 
+    def finish(self) -> None:
+        """Learn from the last block too, whose labels have all arrived by now: what the next row would be predicted by.
+
+        No decision is made: none of its rows is left to be scored.
+        """
+        clock, own = time.perf_counter(), self.learner.own
+        self._absorb(self.row - 1 + self.config.adapt.label_delay)
+        if own is not None:
+            last = self.begin + (self.row - self.begin - 1) // self.config.adapt.every * self.config.adapt.every
+            self.learner.learn(range(last, self.row))
+            if self.learner.due(self.row):
+                self.learner.grow(self.row)
+        self.trail.seconds += time.perf_counter() - clock
+
     def _predict(self, block: range) -> None:
         said, names = self.learner.predict(block), self.learner.names
         rows, stacked = np.arange(block.start, block.stop), np.stack(said)

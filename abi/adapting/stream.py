@@ -19,7 +19,7 @@ from abi.data.memory import hash_table, hold
 from abi.data.reader import Reader
 from abi.data.target import target_of
 from abi.errors import DataError
-from abi.problem import DataFile, Problem, Schema, Snapshot, Split
+from abi.problem import DataFile, Feature, Problem, Schema, Snapshot, Split
 from abi.scoring.score import score
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class Stream:
         numeric: whether it is a regression.
         warmup: rows before the first that is scored, where no champion predicts them.
         kinds: of the derived columns.
+        names: of the derived columns, by what they tell (`abi.adapting.derived`).
+        changing: the numeric features whose changes are derived.
+        told: the classes that shares are made of.
     """
 
     table: pa.Table
@@ -57,6 +60,9 @@ class Stream:
     numeric: bool
     warmup: int
     kinds: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    changing: tuple[Feature, ...] = ()
+    told: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -136,9 +142,10 @@ def open_stream(table: Tabular, target: str, config: Config) -> tuple[Stream, Sc
     raw = Stream(first.drop_columns([target]), target, labels, classes, codes, arrivals, numeric, warmup)
     learned = raw.latest(warmup, warmup)
     schema = infer(raw, learned, config)
-    stream = _with(
-        raw, derived(Target(target, labels, arrivals, numeric), _changing(raw, schema, config), schema.classes, asked)
-    )
+    numbers = _changing(raw, schema, config)
+    made = derived(Target(target, labels, arrivals, numeric), numbers, schema.classes, asked)
+    changing = tuple(f for f in schema.features if f.name in numbers)
+    stream = replace(_with(raw, made), changing=changing, told=schema.classes)
     return stream, infer(stream, learned, config)
 
 
@@ -245,11 +252,12 @@ def _changing(raw: Stream, schema: Schema, config: Config) -> dict[str, Float64[
 
 def _with(raw: Stream, columns: dict[str, pa.Array]) -> Stream:
     """Beside the stream's own columns; a name that is taken gets a dash more."""
-    table, kinds = raw.table, dict[str, str]()
+    table, kinds, names = raw.table, dict[str, str](), dict[str, str]()
     for name, values in columns.items():
         free = name
         while free in {*table.column_names, raw.target}:
             free += "_"
+        names[name] = free
         kinds[free] = "categorical" if pa.types.is_string(values.type) else "numeric"
         table = table.append_column(free, values)
-    return replace(raw, table=table, kinds=kinds)
+    return replace(raw, table=table, kinds=kinds, names=names)

@@ -109,7 +109,8 @@ def _signal(facts: Facts, config: GatesConfig) -> Judgement:
     found = facts.evaluation.signal
     if found is None:
         return "off", "", "an earlier ABI evaluated it without"
-    expected = f"{found.gain.metric} better than chance ({found.chance:.4g}) on held-out rows, interval considered"
+    where = "held-out rows" if facts.evaluation.along is None else "the stream's rows before they were learned from"
+    expected = f"{found.gain.metric} better than chance ({found.chance:.4g}) on {where}, interval considered"
     return _passed(found.found), expected, f"a gain of {_interval(found.gain.difference)}"
 
 
@@ -130,6 +131,8 @@ def _control(name: str) -> Callable[[Facts, GatesConfig], Judgement]:
         margin: float | None = getattr(config, name)
         if margin is None:
             return "off", "", "turned off"
+        if facts.evaluation.along is not None:
+            return "off", "", f"no figure: the {name} is not trained along a stream"
         gained = facts.evaluation.control(name).gain
         got = f"{gained.relative:+.2%} ({gained.metric} {_interval(gained.difference)})"
         return _passed(gained.relative >= -margin), f"not below {-margin:.1%} of the {name}'s value", got
@@ -141,6 +144,8 @@ def _slices(facts: Facts, config: GatesConfig) -> Judgement:
     if config.slices is None:
         return "off", "", "turned off"
     evaluation = facts.evaluation
+    if evaluation.along is not None:
+        return "off", "", "no figure: slices are not measured along a stream"
     overall, lower = evaluation.metrics[evaluation.primary].value, evaluation.primary in LOWER_IS_BETTER
     allowed = config.slices * abs(overall)
     floor = overall + allowed if lower else overall - allowed
@@ -160,6 +165,8 @@ def _calibration(facts: Facts, config: GatesConfig) -> Judgement:
     if config.calibration is None:
         return "off", "", "turned off"
     evaluation = facts.evaluation
+    if evaluation.along is not None:
+        return "off", "", "no figure: calibration is not measured along a stream"
     task = evaluation.trained.plan.attention.scores.problem.schema.task
     if evaluation.calibration is None or task == "regression":
         return "off", "", "no classification"
@@ -179,6 +186,8 @@ def _latency(facts: Facts, config: GatesConfig) -> Judgement:
 def _memory(facts: Facts, config: GatesConfig) -> Judgement:
     limit = facts.evaluation.trained.plan.envelope.memory_bytes
     measured = facts.evaluation.trained.measured.memory_bytes
+    if facts.evaluation.along is not None and config.memory:
+        return "off", "", f"no figure: memory is not measured along a stream (planned {show_bytes(measured)})"
     if not config.memory or limit is None:
         return "off", "", "turned off" if limit is not None else f"{show_bytes(measured)}, without a limit"
     return _passed(measured <= limit), f"training memory at most {show_bytes(limit)}", show_bytes(measured)
@@ -192,6 +201,8 @@ def _robustness(facts: Facts, config: GatesConfig) -> Judgement:
         f"at most {config.robustness:.0%} lost at middle strength, interval considered",
     )
     own = [] if found is None else [(p, s) for p in found.middle if (s := p.of("model")) is not None]
+    if facts.evaluation.along is not None:
+        return "failed", expected, "no figure: robustness is not measured along a stream"
     if found is None or not own:
         return "failed", expected, "not measured: set evaluation.robust to true and train it again"
     clean = abs(found.clean["model"].value) or 1.0
@@ -213,6 +224,8 @@ def _movement(facts: Facts, config: GatesConfig) -> Judgement:
 def _checks(facts: Facts, config: GatesConfig) -> Judgement:
     if not config.checks:
         return "off", "", "turned off"
+    if facts.evaluation.along is not None:
+        return "off", "", "no figure: a stream's rows are not held against the data checks"
     failed = facts.checks.failed("critical")
     got = f"{sum(r.status == 'passed' for r in facts.checks.results)} of {len(facts.checks.results)} passed"
     if failed:

@@ -13,6 +13,7 @@ from abi.errors import WorkspaceError
 from abi.families import artifact
 from abi.families.blend import load_blend
 from abi.families.family import MODEL, Model, predict_frame
+from abi.families.mixture import Mixture, load_mixture
 from abi.families.trees import load_trees
 from abi.problem import Schema
 
@@ -25,6 +26,7 @@ LOADERS: Final[dict[str, Callable[[Path, Any], Model]]] = {
     "network": lambda folder, _: artifact.load(folder),
     "trees": load_trees,
     "blend": load_blend,
+    "mixture": lambda folder, plain: load_mixture(folder, plain, load),
 }
 """Family -> what reads its folder, given what ``model.json`` holds."""
 
@@ -75,6 +77,11 @@ class Predictor:
     def schema(self) -> Schema:
         """Target, task and features."""
         return self.model.schema
+
+    @property
+    def in_order(self) -> bool:
+        """Whether what is said of a row depends on those before it, so that a table is predicted as a whole."""
+        return isinstance(self.model, Mixture)
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Predictions for raw rows: column `prediction`, and `probability_<class>` per class.

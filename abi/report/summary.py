@@ -103,6 +103,13 @@ def verdict(evaluation: Evaluation) -> str:
     A difference counts only where its 95% interval leaves zero out.
     """
     value, span = interval(evaluation.metrics[evaluation.primary])
+    if evaluation.along is not None:
+        gained, its = interval(evaluation.along.gain.difference)
+        return (
+            f"On {plural(evaluation.rows, 'row')} of its stream, each before it was learned from, the model reaches "
+            f"{metric_name(evaluation.primary)} {value} (95% interval {span}): {gained} over what the stream began with, never adapted "
+            f"(95% interval {its})."
+        )
     head = (
         no_signal(evaluation)
         if lacks_signal(evaluation)

@@ -9,6 +9,7 @@ import pytest
 
 from abi.documents import read_document
 from tasks.decisions import open_ledger
+from tasks.models import load_model
 from tasks.registration import connect
 from tasks.stage import Call
 from tasks.workspace import Workspace
@@ -17,6 +18,8 @@ FAST = (
     "adapt.warmup=80", "adapt.window=100", "adapt.cooldown=100", "adapt.rounds=5", "adapt.epochs=1", "adapt.halves=[0]",
     "adapt.recent=[8]", "adapt.lags=1", "training.members=2", "training.block_width=16",
 )  # fmt: skip
+
+LAX = ("gates.champion=1", "gates.signal=false", "gates.movement=null")
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def follow(abi, without_prefect, tmp_path, fast):
     return run
 
 
-def test_a_stream_is_followed_cold_and_answered_again_at_once(follow, data, tmp_path):
+def test_a_stream_is_followed_cold_and_answered_again_at_once(follow, data, tmp_path, versions):
     answer = follow(data, "--json", "--every", "40", "--out", tmp_path / "out")
     assert answer.code == 0, answer.err
     result = answer.json
@@ -45,10 +48,16 @@ def test_a_stream_is_followed_cold_and_answered_again_at_once(follow, data, tmp_
     assert "cold: 'shop' has no champion" in answer.err
     assert json.loads((tmp_path / "out" / "stream.json").read_bytes())["run_id"] == result["run_id"]
     assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
+    assert result["version"] == {"name": "shop", "version": 1, "uri": "models:/shop/1"}
     again = follow(data, "--json", "--every", "40")
     assert (again.json["run_id"], again.json["adapted"]) == (result["run_id"], result["adapted"])
-    other = follow(data, "--every", "80")
+    assert again.json["version"] == result["version"]
+    assert "already there: models:/shop/1" in again.err
+    assert versions(tmp_path / "ws") == 1
+    other = follow(data, "--every", "80", "--no-register")
     assert "prequential accuracy" in other.out
+    assert "Not registered: --no-register." in other.out
+    assert versions(tmp_path / "ws") == 1
     assert "160 rows scored from row 81 on" in other.out
     assert len(list((tmp_path / "ws" / "runs").glob("stream-*"))) == 2
 
@@ -97,11 +106,14 @@ def test_a_champion_begins_and_its_weights_are_taken_over(command, plain, abi, w
     assert result["adaptations"][0]["row"] >= 80
     assert result["adaptations"][0]["carried"] > 0
 
-    own = abi("adapt", train, "--target", "label", "--model", "shop", "--json", *more)
+    assert result["version"]["version"] == 2
+    own = abi("adapt", train, "--target", "label", "--model", "shop", "--no-register", "--json", *more)
     assert own.json["start"] == "cold"
     assert "was trained on this very file" in own.err
 
-    both = abi("adapt", train, "--test", later, "--target", "label", "--model", "shop", "--json", *more)
+    both = abi(
+        "adapt", train, "--test", later, "--target", "label", "--model", "shop", "--no-register", "--json", *more
+    )
     assert (both.json["start"], both.json["begin"], both.json["scored"]) == ("champion", 300, 240)
 
     lacking = tmp_path / "lacking.csv"
@@ -112,6 +124,38 @@ def test_a_champion_begins_and_its_weights_are_taken_over(command, plain, abi, w
     entry = next(iter(open_ledger(call).entries(kinds=("adaptation",), model="shop")))
     found = connect(call).document(result["run_id"], "values/adapted.json")
     assert read_document(found).adaptations[0].attention == entry.values["attention"]
+
+    _promoted(abi, call, later, result, frame, more, tmp_path)
+
+
+def _promoted(abi, call, later, followed, frame, more, tmp_path):
+    """The adapted version takes the place of the champion it began from, predicts, and goes back."""
+    lax = [word for name in LAX for word in ("--set", name)]
+    promoted = abi("promote", "--model", "shop", "--json", *more, *lax)
+    assert promoted.code == 0, promoted.err
+    gates = {r["name"]: r for r in promoted.json["gates"]["results"]}
+    never = followed["controls"]["never adapted"]
+    assert gates["champion"]["got"].startswith(f"accuracy {followed['adapted'] - never:+.4f}")
+    assert promoted.json["gates"]["rows"] == followed["scored"]
+    assert gates["loads"]["status"] == "passed"
+    for name in ("uniform", "baseline", "slices", "calibration", "memory", "checks"):
+        assert (gates[name]["status"], gates[name]["got"][:10]) == ("off", "no figure:"), name
+
+    entry = open_ledger(call).last("registration", "shop")
+    assert (entry.detail["version"], entry.detail["along"]["champion"]) == (2, 1)
+    ahead = frame(rows=20, seed=5).drop(columns="label")
+    ahead.to_csv(tmp_path / "ahead.csv", index=False)
+    told = abi("predict", tmp_path / "ahead.csv", "--model", "shop", "--json", *more[:2])
+    assert told.code == 0, told.err
+    kept = load_model(call, entry.detail["artifact"]).predict(ahead)
+    assert [row["prediction"] for row in told.json["predictions"]] == kept["prediction"].tolist()
+
+    again = abi("adapt", later, "--target", "label", "--model", "shop", "--json", *more)
+    assert (again.json["version"]["version"], again.json["start"], again.json["champion"]) == (2, "champion", 1)
+    assert "which has followed this very stream" in again.err
+    assert abi("rollback", "--model", "shop", "--reason", "as it was", *more[:2]).code == 0
+    assert open_ledger(call).aliases("shop").champion == 1
+    assert open_ledger(call).verify().entries == open_ledger(call).size()
 
 
 def _config():

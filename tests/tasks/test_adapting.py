@@ -14,7 +14,7 @@ from abi.adapted import Adapted
 from abi.audit.entry import Entry
 from abi.config import load_config
 from abi.documents import find
-from tasks import adapting
+from tasks import adapting, stream_recording
 from tasks.decisions import open_ledger
 from tasks.registration import connect
 from tasks.stage import Call
@@ -91,7 +91,7 @@ def test_a_stopped_stream_goes_on_and_each_decision_is_entered_once(call, file, 
     assert replace(whole, **same) == replace(found, **same)
     assert len(entered_of(call)) == len(entries)
 
-    folder = Path(adapting.record_stream(call, "shop.csv", snapshot, found.id))
+    folder = Path(stream_recording.record_stream(call, "shop.csv", snapshot, found.id))
     result = json.loads((folder / "stream.json").read_bytes())
     assert result["adapted"] == found.contender("adapted").overall
     assert set(result["controls"]) == {"never adapted", "persistence", "majority"}
@@ -100,6 +100,6 @@ def test_a_stopped_stream_goes_on_and_each_decision_is_entered_once(call, file, 
     assert run.info.status == "FINISHED"
     assert run.data.metrics["accuracy.adapted"] == pytest.approx(result["adapted"])
     assert tracking.document(result["run_id"], "values/adapted.json")["id"] == found.id
-    once_more = Path(adapting.record_stream(call, "shop.csv", snapshot, found.id))
+    once_more = Path(stream_recording.record_stream(call, "shop.csv", snapshot, found.id))
     assert json.loads((once_more / "stream.json").read_bytes())["run_id"] == result["run_id"]
     assert open_ledger(call).verify().entries >= len(entries)

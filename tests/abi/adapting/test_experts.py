@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from abi.adapting.experts import changed, padded, persistence, stay_share
+from abi.adapting.experts import stay_share
+from abi.families.mixing import changed, padded, persistence
 
 
 def test_persistence_repeats_and_spreads_the_rest():

@@ -11,7 +11,7 @@ import pytest
 from abi.config import load_config
 from abi.evaluation.gates import GATES, Facts, GateResult, Gates, calibration_noise, judge, movement
 from abi.operations import GatesConfig
-from abi.outcomes import Calibration, CalibrationBin, Control, Evaluation, Gain, Signal, Slice
+from abi.outcomes import Along, Calibration, CalibrationBin, Control, Evaluation, Gain, Signal, Slice
 from abi.problem import Check, Checks
 from abi.robustness import Perturbed, Robustness, Suffered
 from abi.types import Estimate
@@ -198,3 +198,14 @@ def test_what_was_waived_does_not_stand_in_the_way() -> None:
     gates = Gates(model="m", version=1, champion=None, champion_seq=0, rows=1, results=(failed,))
     assert gates.failed == (failed,)
     assert replace(gates, results=(replace(failed, waived=True),)).failed == ()
+
+
+def test_along_a_stream_gates_without_a_figure_say_so(facts: Facts) -> None:
+    along = Along(champion=3, begin=0, adaptations=2, gain=gain(0.02, 0.02, "accuracy"))
+    streamed = replace(facts.evaluation, along=along, controls=(), slices=(), calibration=None, primary="accuracy")
+    results = {r.name: r for r in judge(replace(facts, evaluation=streamed), GatesConfig(robustness=0.5))}
+    for name in ("uniform", "baseline", "slices", "calibration", "memory", "checks"):
+        assert (results[name].status, results[name].got[:10]) == ("off", "no figure:"), name
+    assert (results["robustness"].status, results["robustness"].got[:10]) == ("failed", "no figure:")
+    assert results["champion"].status == "passed"
+    assert "the stream's rows before they were learned from" in results["signal"].expected

@@ -279,13 +279,15 @@ class Along(Value):
     """A model that followed a stream: its figures are prequential, of rows that were each predicted before they were learned from.
 
     `champion` is the version that the stream began with (None: cold), `begin` the first scored row, `adaptations` how many
-    decisions were made on the way. `gain` is over what the stream began with, left as it was, on the same rows.
+    decisions were made on the way. `gain` is over what the stream began with, left as it was, on the same rows; `baseline` over
+    the last label once more.
     """
 
     champion: int | None
     begin: int
     adaptations: int
     gain: Gain
+    baseline: Gain
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -203,10 +203,13 @@ def _trained(run: Run, own: Own, model: Mixture, attention: Attention) -> Traine
 def _evaluation(run: Run, trained: Trained, champion: int | None) -> Evaluation:
     """Prequential figures with intervals by the circular block bootstrap, all on the same resamples."""
     stream = run.stream
-    lost = {
-        name: losses(stream, said)[run.begin :]
-        for name, said in ((ADAPTED, run.trail.says[ADAPTED]), (NEVER, run.trail.says[NEVER]), ("chance", usual(stream)))
-    }  # fmt: skip
+    said = {
+        ADAPTED: run.trail.says[ADAPTED],
+        NEVER: run.trail.says[NEVER],
+        PERSISTENCE: np.nan_to_num(stream.last()) if stream.numeric else stream.last(),
+        "chance": usual(stream),
+    }
+    lost = {name: losses(stream, one)[run.begin :] for name, one in said.items()}
     there = ~np.isnan(lost[ADAPTED])
     metric = "rmse" if stream.numeric else "accuracy"
     scored = {name: one[there] for name, one in lost.items()}
@@ -227,7 +230,13 @@ def _evaluation(run: Run, trained: Trained, champion: int | None) -> Evaluation:
         latency_s=trained.predicted.latency_s,
         trials=1,
         signal=Signal(chance=values["chance"], gain=over("chance")),
-        along=Along(champion=champion, begin=run.begin, adaptations=len(run.trail.adaptations), gain=over(NEVER)),
+        along=Along(
+            champion=champion,
+            begin=run.begin,
+            adaptations=len(run.trail.adaptations),
+            gain=over(NEVER),
+            baseline=over(PERSISTENCE),
+        ),
     )
 
 

@@ -131,11 +131,13 @@ def _control(name: str) -> Callable[[Facts, GatesConfig], Judgement]:
         margin: float | None = getattr(config, name)
         if margin is None:
             return "off", "", "turned off"
-        if facts.evaluation.along is not None:
+        along = facts.evaluation.along
+        if along is not None and name != "baseline":
             return "off", "", f"no figure: the {name} is not trained along a stream"
-        gained = facts.evaluation.control(name).gain
+        gained = facts.evaluation.control(name).gain if along is None else along.baseline
+        whose = f"the {name}'s" if along is None else "the last label's"
         got = f"{gained.relative:+.2%} ({gained.metric} {_interval(gained.difference)})"
-        return _passed(gained.relative >= -margin), f"not below {-margin:.1%} of the {name}'s value", got
+        return _passed(gained.relative >= -margin), f"not below {-margin:.1%} of {whose} value", got
 
     return gate
 

@@ -201,11 +201,15 @@ def test_what_was_waived_does_not_stand_in_the_way() -> None:
 
 
 def test_along_a_stream_gates_without_a_figure_say_so(facts: Facts) -> None:
-    along = Along(champion=3, begin=0, adaptations=2, gain=gain(0.02, 0.02, "accuracy"))
+    ahead, behind = gain(0.02, 0.02, "accuracy"), gain(-0.2, -0.2, "accuracy")
+    along = Along(champion=3, begin=0, adaptations=2, gain=ahead, baseline=behind)
     streamed = replace(facts.evaluation, along=along, controls=(), slices=(), calibration=None, primary="accuracy")
     results = {r.name: r for r in judge(replace(facts, evaluation=streamed), GatesConfig(robustness=0.5))}
-    for name in ("uniform", "baseline", "slices", "calibration", "memory", "checks"):
+    for name in ("uniform", "slices", "calibration", "memory", "checks"):
         assert (results[name].status, results[name].got[:10]) == ("off", "no figure:"), name
     assert (results["robustness"].status, results["robustness"].got[:10]) == ("failed", "no figure:")
     assert results["champion"].status == "passed"
+    assert results["baseline"].status == "failed"  # against the last label once more
+    better = replace(streamed, along=replace(along, baseline=ahead))
+    assert status(replace(facts, evaluation=better), "baseline") == "passed"
     assert "the stream's rows before they were learned from" in results["signal"].expected

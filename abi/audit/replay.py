@@ -19,7 +19,7 @@ from abi.errors import AbiError, AuditBroken
 from abi.outcomes import Convergence, Move, Trained
 from abi.planning.even import even_plans
 from abi.planning.planner import Planner
-from abi.problem import Problem
+from abi.problem import Problem, with_tuned
 from abi.scoring.score import score
 from abi.training.choice import asked_blend, keep_again, pick_control, with_obstacle
 from abi.training.revise import even_twin, move_again
@@ -106,7 +106,8 @@ def _of_data(run: RunRecord, tables: Tables) -> Iterator[Step]:
 
     def schema() -> Problem:
         train, test = opened()
-        return pose(run.snapshot, run.problem.schema.target, _planner(run).config, train, test)
+        posed = pose(run.snapshot, run.problem.schema.target, _planner(run).config, train, test)
+        return with_tuned(posed, run.checks.tuned)
 
     def scores() -> Value:
         train, test = opened()

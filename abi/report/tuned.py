@@ -22,6 +22,6 @@ def tuned_sentence(found: Tuning) -> str:
     how = f"{plural(found.layers, 'layer')} ({show_count(found.parameters)} weights) on {rows} in {plural(found.epochs, 'epoch')}, {show_seconds(found.seconds)}"
     why = f"; {found.shortened}" if found.shortened else ""
     if not found.kept:
-        return f"{name}: {how}: validation loss {found.loss_after:.4f} is not below {found.loss_before:.4f} of the untouched encoder, which stays{why}"
+        return f"{name}: {how}: validation loss {found.loss_after:.4f} is not measurably below {found.loss_before:.4f} of the untouched encoder, which stays{why}"
     assert found.train_loss is not None
     return f"{name}: {how}: validation loss {found.loss_after:.4f} in place of {found.loss_before:.4f} (training rows {found.train_loss:.4f}), epoch {found.best_epoch} kept{why}"

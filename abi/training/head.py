@@ -38,15 +38,15 @@ class Known:
     target: Shaped[Tensor, "rows ..."]
 
 
-def head_loss(head: nn.Linear, known: Known, task: Task) -> float:
-    """Mean loss of the rows."""
+def head_losses(head: nn.Linear, known: Known, task: Task) -> Float[Tensor, " rows"]:
+    """Loss of each row."""
     with torch.no_grad():
         out = head(known.vectors.to(head.weight.device)).cpu()[known.number].unsqueeze(1)
-        return float(row_losses(joined(out, task), known.target, task).mean())
+        return row_losses(joined(out, task), known.target, task)
 
 
-def fit_head(train: Known, validation: Known, task: Task, outputs: int) -> tuple[nn.Linear, float]:
-    """(the head with the least validation loss among the penalties, that loss): logistic or ridge regression by L-BFGS.
+def fit_head(train: Known, validation: Known, task: Task, outputs: int) -> tuple[nn.Linear, Float[Tensor, " rows"]]:
+    """(the head with the least validation loss among the penalties, each row's): logistic or ridge regression by L-BFGS.
 
     Args:
         train: rows that it is fitted on.
@@ -59,14 +59,14 @@ def fit_head(train: Known, validation: Known, task: Task, outputs: int) -> tuple
     head = nn.utils.skip_init(nn.Linear, x.shape[1], outputs)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
-    best, least = {k: v.clone() for k, v in head.state_dict().items()}, float("inf")
+    tried = []
     for penalty in PENALTIES:  # from the strongest on, each from where the one before ended
         _descend(head, x, y, task, penalty)
-        loss = head_loss(head, validation, task)
-        if loss < least:
-            best, least = {k: v.clone() for k, v in head.state_dict().items()}, loss
+        state = {name: p.clone() for name, p in head.state_dict().items()}
+        tried.append((head_losses(head, validation, task), state))
+    losses, best = min(tried, key=lambda one: float(one[0].mean()))
     head.load_state_dict(best)
-    return head, least
+    return head, losses
 
 
 def _descend(

@@ -2,7 +2,7 @@
 
 The head starts as the best one there is on the untouched encoder's vectors, so that the first steps do not tear at layers
 for a head that knows nothing yet (Kumar et al. 2022, "Fine-tuning can distort pretrained features"); its validation loss is
-what an epoch has to fall below. Training rows' vectors know their labels afterwards, which scores and the network that
+what an epoch has to fall below by a standard error. Training rows' vectors know their labels afterwards, which scores and the network that
 learn from them take for more than it is worth on new rows: so epochs are few and end where validation loss rises.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Int64, Shaped
+from jaxtyping import Float, Int64, Shaped
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from abi.errors import PlanInfeasible, TrainingDiverged
 from abi.execution.recorder import Recorder
 from abi.families.losses import members_loss
-from abi.training.head import Known, fit_head, head_loss
+from abi.training.head import Known, fit_head, head_losses
 from abi.units import show_bytes, show_seconds
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class TuneProgress:
     epochs: int
     micro_batch: int
     shortened: str
-    loss_before: float
+    loss_before: float = math.inf
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
@@ -80,6 +80,8 @@ class TuneProgress:
     train_loss: float = math.inf
     over: bool = False
     best: dict[str, Tensor] = field(default_factory=dict)
+    judged: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """Validation loss of each row by the untouched encoder."""
 
 
 def tune(
@@ -120,7 +122,8 @@ def tune(
         head.to(model.device)
         micro = _micro_batch(model, copy.deepcopy(head), train, task, vectors, limits.memory_bytes)
         left = None if limits.seconds is None else limits.seconds - (time.perf_counter() - began)
-        progress = _fitting(model, head, train, validation, task, config, micro, left, before)
+        progress = _fitting(model, head, train, validation, task, config, micro, left)
+        progress.judged, progress.loss_before = before, float(before.mean())
     else:
         head = nn.utils.skip_init(nn.Linear, vectors.shape[1], outputs).to(model.device)
         progress = TuneProgress(**_plain(saved))
@@ -187,37 +190,40 @@ class _Run:
                 break
         self.model.train(False)
         progress.epoch += 1
-        loss = self.loss()
+        judged = self.judge()
+        loss = float(judged.mean())
         if loss < progress.loss_after:
             progress.loss_after, progress.train_loss = loss, float(np.mean(losses))
-            if loss < progress.loss_before:
+            if is_better(judged, progress.judged):
                 progress.best_epoch = progress.epoch
                 progress.best = {name: p.detach().cpu().clone() for name, p in self.model.named().items()}
         else:
             progress.over = True
 
-    def loss(self) -> float:
-        """Of the validation rows, by the encoder as it is now with its head."""
+    def judge(self) -> Float[Tensor, " rows"]:
+        """Loss of each validation row, by the encoder as it is now with its head."""
         texts, number = np.unique(self.validation.number, return_inverse=True)
         known = Known(
             torch.from_numpy(self.model.encoded(texts)),
             torch.from_numpy(number.astype(np.int64)),
             self.validation.target,
         )
-        return head_loss(self.head, known, self.task)
+        return head_losses(self.head, known, self.task)
 
     def pack(self, progress: TuneProgress) -> bytes:
         """All that the next epoch depends on."""
         tensors = {f"weights/{name}": p.detach().cpu().contiguous() for name, p in self.named.items()}
+        tensors["judged"] = progress.judged
         tensors |= {f"best/{name}": p.contiguous() for name, p in progress.best.items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v).cpu().contiguous() for k, v in state.items()}
-        plain = {k: v for k, v in asdict(progress).items() if k != "best"}
+        plain = {k: v for k, v in asdict(progress).items() if k not in {"best", "judged"}}
         return bytes(save_tensors(tensors, metadata={"progress": json.dumps(plain)}))
 
     def restore(self, data: bytes, progress: TuneProgress) -> None:
         """Put it back."""
         tensors = load_tensors(data)
+        progress.judged = tensors["judged"]
         state: dict[int, dict[str, Tensor]] = {}
         with torch.no_grad():
             for name, p in self.named.items():
@@ -230,6 +236,12 @@ class _Run:
                 index, _, moment = name.partition("/")
                 state.setdefault(int(index), {})[moment] = tensor
         self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+
+def is_better(losses: Float[Tensor, " rows"], others: Float[Tensor, " rows"]) -> bool:
+    """Whether the mean loss of the same rows is lower by more than its standard error."""
+    gain = others - losses
+    return float(gain.mean()) > float(gain.std()) / math.sqrt(len(gain))
 
 
 def chosen_rows(rows: int, few: int, seed: int) -> Int64[np.ndarray, " few"]:
@@ -306,11 +318,10 @@ def _fitting(
     config: TuneConfig,
     micro: int,
     left_s: float | None,
-    before: float,
 ) -> TuneProgress:
     """How many rows and epochs the time is enough for: some steps are timed, and a look at the validation rows."""
     rows, epochs = len(train.number), config.epochs
-    progress = TuneProgress(rows=rows, epochs=epochs, micro_batch=micro, shortened="", loss_before=before)
+    progress = TuneProgress(rows=rows, epochs=epochs, micro_batch=micro, shortened="")
     if left_s is None:
         return progress
     began = time.perf_counter()

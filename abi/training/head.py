@@ -56,7 +56,7 @@ def fit_head(train: Known, validation: Known, task: Task, outputs: int) -> tuple
     """
     some = slice(None, None, -(-len(train.number) // MOST_ROWS))
     x, y = train.vectors[train.number[some]], train.target[some]
-    head = nn.utils.skip_init(nn.Linear, x.shape[1], outputs)
+    head = nn.Linear(x.shape[1], outputs)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     tried = []

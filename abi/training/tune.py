@@ -125,7 +125,7 @@ def tune(
         progress = _fitting(model, head, train, validation, task, config, micro, left)
         progress.judged, progress.loss_before = before, float(before.mean())
     else:
-        head = nn.utils.skip_init(nn.Linear, vectors.shape[1], outputs).to(model.device)
+        head = nn.Linear(vectors.shape[1], outputs).to(model.device)
         progress = TuneProgress(**_plain(saved))
     run = _Run(model, head, train, validation, task, config, seed)
     if saved is not None:

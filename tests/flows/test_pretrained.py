@@ -92,7 +92,7 @@ def test_a_tuned_encoder_is_used_kept_and_replayed(abi, command, without_prefect
     shutil.rmtree(encoder)
     assert command("predict", reviews, "--workspace", ws, "--version", 1).out == told.out  # the model carries it
     gone = abi("replay", "reviews/1", "--workspace", ws)
-    assert gone.code == 0, gone.err
+    assert gone.code == 1, gone.err
     assert "is not there" in gone.out
 
 

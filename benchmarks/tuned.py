@@ -36,12 +36,15 @@ def main() -> None:
     parser.add_argument("--minilm", type=Path, required=True)
     parser.add_argument("--name", default="financial_phrasebank")
     parser.add_argument("--tune", default="{}", help="data.encoders' `tune`, as JSON")
+    parser.add_argument("--rows", type=int, help="of training and validation together; all where left out")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     described = json.loads((BENCH / "BENCH.json").read_text())[asked.name]
     table = pd.read_parquet(BENCH / asked.name / "train.parquet")
     held = table.sample(frac=HELD_OUT, random_state=0)
     rest = table.drop(held.index)
+    if asked.rows is not None:
+        rest = rest.sample(n=asked.rows, random_state=2)
     validation = rest.sample(frac=VALIDATION, random_state=1)
     parts = {"train": rest.drop(validation.index), "validation": validation, "held out": held}
     texts = [str(text) for part in parts.values() for text in part[described["text_columns"][0]]]

@@ -53,7 +53,9 @@ def _check_types() -> None:
             continue
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         text = path.read_text()
-        (shaped if any(word in text for word in ("jaxtyping", "numpy", "torch", "TYPE_CHECKING")) else plain).append(module)
+        (shaped if any(word in text for word in ("jaxtyping", "numpy", "torch", "TYPE_CHECKING")) else plain).append(
+            module
+        )
     install_import_hook(shaped, "beartype.beartype")
     beartype_packages(plain, conf=BeartypeConf(claw_is_pep526=False))
 

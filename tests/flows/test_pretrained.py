@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from abi.config import load_config
+from abi.documents import find
 from abi.errors import UsageError
+from abi.problem import Checks
 from tasks.checks import validate
 from tasks.orchestration import finished
 from tasks.preflight import pose_problem
@@ -85,6 +87,10 @@ def test_a_tuned_encoder_is_used_kept_and_replayed(abi, command, without_prefect
     assert tuned["base"] != tuned["sha256"]
     assert [path.name for path in (ws / "encoders").iterdir()] == [tuned["sha256"]]
     assert "Encoders tuned for the target" in Path(answer.json["report"]).read_text()
+    entries = abi("audit", "ls", "--workspace", ws, "--json").json["entries"]
+    assert [entry["detail"]["tuned"][0]["sha256"] for entry in entries if "tuned" in entry["detail"]] == [
+        tuned["sha256"]
+    ]
     replayed = abi("replay", "reviews/1", "--workspace", ws)
     assert replayed.code == 0, replayed.err
     told = abi("predict", reviews, "--workspace", ws, "--version", 1)
@@ -123,6 +129,30 @@ def test_what_was_tuned_is_not_tuned_again(reviews, tiny_bert, tmp_path, monkeyp
     finished(call, TUNE, (checks,))  # without it, it is made again: the same
     assert [path.name for path in call.ws.encoders.iterdir()] == [folder.name]
     assert not list(call.ws.checkpoints.iterdir())
+
+
+@pytest.mark.parametrize("task", ["regression", "multiclass", "multilabel"])
+def test_every_task_is_tuned_for(task, reviews, tiny_bert, tmp_path):
+    table = pd.read_csv(reviews)
+    said = table["review"].fillna("").str
+    target = {
+        "regression": 5.0 + 20 * said.count("film") - 10 * said.startswith("the film"),
+        "multiclass": said.split().str[1].where(table["review"].notna(), "none"),
+        "multilabel": np.where(said.contains("film"), "f|", "") + np.where(said.contains("good"), "g", "b"),
+    }
+    table.assign(label=target[task]).to_csv(reviews, index=False)
+    encoder = {"path": str(tiny_bert), "tune": {"epochs": 4, "learning_rate": 0.02, "layers": 1}}
+    settings = {"data.columns": {"review": "text"}, "data.encoders.review": encoder, "data.task": task}
+    settings |= {"data.separator": "|"} if task == "multilabel" else {}
+    call = Call.of(Workspace.open(tmp_path / "ws"), "reviews", load_config(settings=settings, ambient=False))
+    checks = validate(call, pose_problem(call, str(reviews), None, "label"))
+    found = find(call.ws.get(finished(call, TUNE, (checks,))), Checks)
+    (tuned,) = found.tuned
+    assert found.problem.schema.task == task
+    assert tuned.layers == 1
+    assert tuned.train_loss < (1.5 if task == "regression" else 2.0)  # regression's is of the standardised target
+    assert [f.encoder.sha256 for f in found.problem.schema.features if f.encoder is not None] == [tuned.sha256]
+    assert Checks.from_json(found.to_json()) == found
 
 
 def test_few_rows_are_not_tuned_on(abi, without_prefect, reviews, tiny_bert, tmp_path):

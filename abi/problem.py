@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from abi.tuning import Tuning
 from abi.values import Floats, Late, Value
 
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -315,6 +316,20 @@ class Problem(Value):
     split: Split
 
 
+def with_tuned(problem: Problem, tuned: tuple[Tuning, ...]) -> Problem:
+    """The same with the encoders that were tuned in place of those that the settings name."""
+    new = {(one.feature, one.base): one.sha256 for one in tuned}
+
+    def its(feature: Feature) -> Feature:
+        own = feature.encoder
+        if own is None or (feature.name, own.sha256) not in new:
+            return feature
+        return replace(feature, encoder=replace(own, sha256=new[feature.name, own.sha256]))
+
+    schema = replace(problem.schema, features=tuple(map(its, problem.schema.features)))
+    return replace(problem, schema=schema)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Check(Value):
     """One expectation and what was found. `error` means that it could not be evaluated."""
@@ -329,11 +344,15 @@ class Check(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class Checks(Value):
-    """The outcome of the data checks. `suite_sha256` is the hash of the expectation file that was used."""
+    """The outcome of the data checks. `suite_sha256` is the hash of the expectation file that was used.
+
+    Where encoders were tuned after the checks, `problem` has the tuned ones, and `tuned` says what became of each.
+    """
 
     problem: Problem
     suite_sha256: str
     results: tuple[Check, ...]
+    tuned: Late[tuple[Tuning, ...]] = ()
 
     def failed(self, severity: str) -> tuple[Check, ...]:
         """The results of that severity which did not pass."""

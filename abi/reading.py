@@ -66,6 +66,21 @@ class RolesConfig(Section):
     """train: validation and test rows know of the rows that came before their part alone; stream: also of earlier ones in it."""
 
 
+class TuneConfig(Section):
+    """How the last layers of an encoder are trained for the target, before everything else."""
+
+    epochs: int = Field(default=3, ge=1, le=100)
+    """Most passes over the training rows; the one with the least validation loss is kept, or none."""
+    learning_rate: float = Field(default=5e-5, gt=0, lt=1)
+    """Largest one of AdamW, reached after a tenth of the steps; then it falls to zero in a line."""
+    layers: int = Field(default=2, ge=1)
+    """How many of the last layers are trained; all, but for the embeddings, where there are no more."""
+
+
+def _asked(value: object) -> object:
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
 class EncoderConfig(Section):
     """A pretrained encoder of a column of text or images, in a local folder."""
 
@@ -77,7 +92,11 @@ class EncoderConfig(Section):
     max_tokens: int = Field(default=128, ge=3, le=8192)
     """Tokens of a text that are read; the folder may make it less."""
     embed: bool = False
-    """Copy the encoder into the saved model, which otherwise names the folder that it needs."""
+    """Copy the encoder into the saved model, which otherwise names the folder that it needs; a tuned one always is."""
+    tune: Annotated[TuneConfig | None, BeforeValidator(_asked)] = Field(
+        default=None, exclude_if=lambda tune: tune is None
+    )
+    """Train a text encoder's last layers for the target first: true, or epochs, learning_rate and layers; false is not."""
 
 
 def _folder(value: object) -> object:
@@ -92,7 +111,7 @@ class DataConfig(Section):
     )
     """Kinds that replace the inferred ones, per column."""
     encoders: dict[str, Annotated[EncoderConfig, BeforeValidator(_folder)]] = Field(default_factory=dict)
-    """Pretrained encoders of columns of text or images: a folder, or path, pooling, max_tokens and embed, per column."""
+    """Pretrained encoders of columns of text or images: a folder, or path, pooling, max_tokens, embed and tune, per column."""
     sequences: Annotated[Literal["all"] | tuple[str, ...], OneOrMore] = Field(
         default=(), exclude_if=lambda names: names == ()
     )

@@ -14,6 +14,7 @@ from tasks.scoring import SCORE
 from tasks.stage import Call, continues
 from tasks.training import REFIT, REFIT_CONTROL, TRAIN, TRAIN_CONTROL
 from tasks.transfer import ADOPT, INHERIT
+from tasks.tuning import TUNE
 
 Run = Callable[..., str]
 
@@ -30,7 +31,7 @@ class Request:
 
 
 def retrain(run: Run, request: Request) -> str:
-    """Snapshot, validate, score, fit attention, then rounds of plan, train and move, control, evaluate, record.
+    """Snapshot, validate, tune encoders where that is asked for, score, fit attention, then rounds of plan, train and move, control, evaluate, record.
 
     Args:
         run: runs a stage: `tasks.orchestration.as_tasks` or `in_process`.
@@ -41,6 +42,8 @@ def retrain(run: Run, request: Request) -> str:
     """
     problem = run(SNAPSHOT, request.train, request.test or "", request.target)
     checks = run(VALIDATE, problem, run(SUITE, problem))
+    if any(encoder.tune is not None for encoder in request.call.settings.data.encoders.values()):
+        checks = run(TUNE, checks)
     scores = run(SCORE, checks)
     attention = run(FIT, scores)
     start: tuple[str, ...] = ()

@@ -115,6 +115,7 @@ def _checks(value: Checks) -> dict[str, Any]:
         "passed": sum(r.status == "passed" for r in value.results),
         "warnings": len(value.failed("warning")),
         "failed": len(value.failed("critical")),
+        **({"tuned": [one.to_json() for one in value.tuned]} if value.tuned else {}),
     }
 
 
@@ -196,7 +197,7 @@ _DETAILS: Mapping[type[Value], Callable[[Any], dict[str, Any]]] = {
     Evaluation: outcome,
 }
 DECISIONS: Mapping[str, Kind] = {
-    "snapshot": "snapshot", "validate": "checks", "score": "scores", "fit": "attention", "plan": "plan",
+    "snapshot": "snapshot", "validate": "checks", "tune": "checks", "score": "scores", "fit": "attention", "plan": "plan",
     "train": "training", "refit": "training", "refit_control": "control", "inherit": "attention", "move": "attention", "train_control": "control", "evaluate": "outcome",
 }  # fmt: skip
 """Stage -> kind of the entry that it leaves; recording enters its own (`tasks.registration`)."""

@@ -28,7 +28,7 @@ def keep_model(call: Call, model: Model, artifact: str, beside: Mapping[str, byt
     """
     ws = call.ws
     signing, target = Signing(ws, call.settings.signing), ws.models / artifact
-    files = {**model.files(), **encoder_files(call.settings, model.schema), **(beside or {})}
+    files = {**model.files(), **encoder_files(ws, call.settings, model.schema), **(beside or {})}
     if _verifies(signing, target):
         return
     with disk_errors(target), scratch_folder(ws.models) as stage:

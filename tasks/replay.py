@@ -13,6 +13,7 @@ from abi.errors import listed
 from tasks.runs import ledger_entries, unknown_to_ledger
 from tasks.snapshot import fetch_snapshot
 from tasks.stage import Call, code_id, versions
+from tasks.vectors import encoders_of
 
 if TYPE_CHECKING:
     from abi.audit.record import RunRecord
@@ -37,7 +38,11 @@ def replay_run(ws: Workspace, config: Config, run: RunRecord, *, retrain: bool =
         run: what was recorded.
         retrain: repeat the short trainings that attention was chosen by as well.
     """
-    decisions = replay(run, lambda: fetch_snapshot(ws, run.snapshot, config.tracking.remote))
+    decisions = replay(
+        run,
+        lambda: fetch_snapshot(ws, run.snapshot, config.tracking.remote),
+        lambda recorded: encoders_of(ws, recorded),
+    )
     if retrain:
         decisions.append(_trained_again(ws, run))
     missing = unknown_to_ledger(run, ledger_entries(ws, config, run))

@@ -47,6 +47,8 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
             counted (there are no pictures).
         refit: what the kept model learned from in the end, where it was trained once more: rows, epochs, train_time_s, and the
             artifact that validation rows had judged; null where it was not.
+        tuned: per encoder that was to be tuned rows, epochs, weights trained, validation loss before and after, seconds, and which
+            one is used; empty where none was.
         transfer: what was carried over from another model, and what a start from it gained over one from nothing on validation
             and held-out rows; null where the run started from none.
         robustness: the metric under each change, per contender, and how steady attention is; null where it was not measured.
@@ -120,6 +122,7 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
         },
         "evaluation": evaluation.id,
         "refit": None if (again := kept.refit) is None else _refit(again),
+        "tuned": [one.to_json() | {"kept": one.kept} for one in report.checks.tuned],
         "transfer": _transfer(evaluation),
         "robustness": None if evaluation.robustness is None else evaluation.robustness.to_json(),
         "report": str(page),

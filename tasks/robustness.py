@@ -49,7 +49,7 @@ def with_robustness(
         models={"model": model, **({} if uniform is None else {"uniform": uniform})},
         others={"baseline": baseline.predict},
     )
-    vectors = bare_encoders(call.settings)  # changed texts will not come again
+    vectors = bare_encoders(call.ws, call.settings)  # changed texts will not come again
     steady = stability(open_reader(call, problem), attention, train, config, vectors)
     found = replace(measure(contenders, attention, train, test, config, vectors), stability=steady)
     say(f"robust    {robust_verdict(found)}")

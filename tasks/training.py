@@ -85,7 +85,7 @@ def run_training(
             start=start,
         )
     if isinstance(fitted.model, NetworkModel):
-        fitted = with_encoders(fitted, bare_encoders(call.settings), load_rows(call, problem, "validation"))  # type: ignore[arg-type]  # a network
+        fitted = with_encoders(fitted, bare_encoders(call.ws, call.settings), load_rows(call, problem, "validation"))  # type: ignore[arg-type]  # a network
     _keep(call, fitted.model, problem)
     checkpoints.clear()
     return fitted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from abi.data.encoder_folder import files_of, fingerprint, is_whole
+from abi.data.scratch import scratch_folder
+from tasks.workspace import disk_errors
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -63,12 +66,35 @@ def encoders_of(ws: Workspace, config: Config) -> Encoders | None:
         return None
     from abi.inputs.pretrained import Encoders
 
-    return Encoders(_folders(config), _store(ws))
+    return Encoders(_folders(ws, config), _store(ws))
 
 
-def _folders(config: Config) -> dict[str, Path]:
+def _folders(ws: Workspace, config: Config) -> dict[str, Path]:
+    """Where the encoders that the settings name lie, and those that were tuned here."""
     folders = [one.path.expanduser() for one in config.data.encoders.values()]
-    return {fingerprint(folder): folder for folder in folders if is_whole(folder)}
+    tuned = [path for path in ws.encoders.glob("*") if is_whole(path)]
+    return {path.name: path for path in tuned} | {fingerprint(folder): folder for folder in folders if is_whole(folder)}
+
+
+def tuned_folder(ws: Workspace, sha256: str) -> Path | None:
+    """Where the encoder lies that was tuned here; None where it does not, or not whole."""
+    folder = ws.encoders / sha256
+    return folder if is_whole(folder) and fingerprint(folder) == sha256 else None
+
+
+def keep_tuned(ws: Workspace, files: Mapping[str, bytes]) -> str:
+    """Keep an encoder's files in a folder that appears in one step; gives the SHA-256 that names it."""
+    with disk_errors(ws.encoders):
+        ws.encoders.mkdir(exist_ok=True)
+        with scratch_folder(ws.encoders) as stage:
+            made = stage / "encoder"
+            for name, data in files.items():
+                ws.write(made / name, data)
+            sha256 = fingerprint(made)
+            if tuned_folder(ws, sha256) is None:
+                shutil.rmtree(ws.encoders / sha256, ignore_errors=True)
+                made.rename(ws.encoders / sha256)
+    return sha256
 
 
 @functools.lru_cache(maxsize=2)
@@ -77,17 +103,17 @@ def _store(ws: Workspace) -> FileStore:
     return FileStore(ws)
 
 
-def bare_encoders(config: Config) -> Encoders | None:
-    """The same without the workspace: what a prediction takes, where nothing is known of its text or picture."""
+def bare_encoders(ws: Workspace, config: Config) -> Encoders | None:
+    """The same without what the workspace keeps: what a prediction takes, where nothing is known of its text or picture."""
     if not config.data.encoders:
         return None
     from abi.inputs.pretrained import Encoders
 
-    return Encoders(_folders(config))
+    return Encoders(_folders(ws, config))
 
 
-def encoder_files(config: Config, schema: Schema) -> dict[str, bytes]:
-    """What a saved model keeps of its encoders: where each lies, and the whole of those that are to be embedded.
+def encoder_files(ws: Workspace, config: Config, schema: Schema) -> dict[str, bytes]:
+    """What a saved model keeps of its encoders: where each lies, and the whole of those that are to be embedded or were tuned.
 
     Encoders that the settings do not name, as of a model from another table, are left out.
     """
@@ -99,9 +125,10 @@ def encoder_files(config: Config, schema: Schema) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for column, encoder in used.items():
         settings = named[column]
-        folder = settings.path.expanduser().resolve()
+        tuned = tuned_folder(ws, encoder.sha256)  # the workspace may be cleaned, so a model takes it along
+        folder = tuned or settings.path.expanduser().resolve()
         places[encoder.sha256] = str(folder)
-        if settings.embed:
+        if settings.embed or tuned is not None:
             files |= {f"{embedded(encoder.sha256)}/{name}": (folder / name).read_bytes() for name in files_of(folder)}
     return {PLACES: json.dumps(places, indent=1).encode(), **files} if used else {}
 

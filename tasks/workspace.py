@@ -113,6 +113,11 @@ class Workspace:
         return self.root / "vectors"
 
     @property
+    def encoders(self) -> Path:
+        """Encoders that were tuned for a target, by the SHA-256 of their files."""
+        return self.root / "encoders"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints of trainings that are under way."""
         return self.root / "checkpoints"
@@ -248,6 +253,7 @@ class Workspace:
         kept = (self.values, self.tables, self.snapshots, self.suites, self.models, self.checkpoints, self.stages)
         others = (
             self.root,
+            self.encoders,
             *self.vectors.glob("*"),
             *(self.root / "residuals").glob("*"),
             self.root / "devices",

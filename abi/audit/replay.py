@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from abi.attention.fit import fit
 from abi.audit.difference import first_difference
 from abi.audit.record import RunRecord
+from abi.config import Config
 from abi.data.derive import open_problem
+from abi.data.encoder_folder import is_whole
 from abi.data.infer import pose
 from abi.data.table import Tabular
-from abi.errors import AbiError, AuditBroken
+from abi.errors import AbiError, AuditBroken, clip
+from abi.inputs.pretrained import Encoders
 from abi.outcomes import Convergence, Move, Trained
 from abi.planning.even import even_plans
 from abi.planning.planner import Planner
-from abi.problem import Problem
+from abi.problem import Problem, with_tuned
 from abi.scoring.score import score
 from abi.training.choice import asked_blend, keep_again, pick_control, with_obstacle
 from abi.training.revise import even_twin, move_again
@@ -31,6 +34,8 @@ from abi.values import Value
 
 Tables = Callable[[], tuple[Tabular, Tabular | None]]
 """Opens the snapshot's tables; raises an `AbiError` where they are not there any more."""
+Encoding = Callable[[Config], Encoders | None]
+"""The encoders that a run's settings name and that were tuned for it, as far as they are there."""
 
 
 class NotReplayed(Exception):
@@ -64,9 +69,9 @@ class Decision(Value):
 Step = tuple[str, Value, Callable[[], Value]]
 
 
-def replay(run: RunRecord, tables: Tables) -> list[Decision]:
-    """Every decision of a run, in its order."""
-    return [_compare(*step) for step in (*_of_data(run, tables), *_of_run(run))]
+def replay(run: RunRecord, tables: Tables, encoding: Encoding | None = None) -> list[Decision]:
+    """Every decision of a run, in its order; what pretrained encoders say of the rows is asked of `encoding`."""
+    return [_compare(*step) for step in (*_of_data(run, tables, encoding), *_of_run(run))]
 
 
 def verdict(decisions: Sequence[Decision]) -> None:
@@ -94,7 +99,7 @@ def _compare(name: str, recorded: Value, make: Callable[[], Value]) -> Decision:
     return Decision(name=name, recorded=recorded.id, recomputed=made.id, difference=found)
 
 
-def _of_data(run: RunRecord, tables: Tables) -> Iterator[Step]:
+def _of_data(run: RunRecord, tables: Tables, encoding: Encoding | None) -> Iterator[Step]:
     """What was decided on the data itself: needs the snapshot."""
 
     def opened() -> tuple[Tabular, Tabular | None]:
@@ -106,12 +111,27 @@ def _of_data(run: RunRecord, tables: Tables) -> Iterator[Step]:
 
     def schema() -> Problem:
         train, test = opened()
-        return pose(run.snapshot, run.problem.schema.target, _planner(run).config, train, test)
+        config = _planner(run).config
+        for column, encoder in config.data.encoders.items():
+            if not is_whole(encoder.path.expanduser()):
+                msg = f"the pretrained encoder of {clip(column)!r} is not in {encoder.path}"
+                raise NotReplayed(msg)
+        posed = pose(run.snapshot, run.problem.schema.target, config, train, test)
+        return with_tuned(posed, run.checks.tuned)
+
+    def vectors(config: Config) -> Encoders | None:
+        found = None if encoding is None else encoding(config)
+        for feature in run.problem.schema.features:
+            if feature.encoder is not None and (found is None or feature.encoder.sha256 not in found.folders):
+                msg = f"the encoder {feature.encoder.sha256[:12]} of {clip(feature.name)!r} is not there"
+                raise NotReplayed(msg)
+        return found
 
     def scores() -> Value:
         train, test = opened()
         config = _planner(run).config
-        return score(open_problem(run.problem, train, test), config.scoring, tail=config.attention.tail > 0)
+        reader = replace(open_problem(run.problem, train, test), vectors=vectors(config))
+        return score(reader, config.scoring, tail=config.attention.tail > 0)
 
     yield "schema", run.problem, schema
     yield "scores", run.scores, scores

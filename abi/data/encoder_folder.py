@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +35,8 @@ _POOLINGS: Final[Mapping[str, Pooling]] = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
 }
+_NUMBERED: Final = re.compile(r"(.*?)\.(\d+)\.")
+"""A part of a model that stands in a list, as `encoder.layer.5.`."""
 _MOST_TOKENS: Final = 8192
 _BLOCK: Final = 2**20
 _HEADER_BYTES: Final = 100_000_000
@@ -58,6 +61,9 @@ def describe(config: EncoderConfig, column: str) -> Pretrained:
     most = min([config.max_tokens, *(int(n) for n in longest if isinstance(n, int | float) and 0 < n <= _MOST_TOKENS)])
     shapes = _shapes(folder / WEIGHTS)
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    if config.tune is not None and not blocks_of(sizes):
+        msg = f"Expected layers to tune in the encoder of the column {clip(column)!r}, got none in {folder}: leave `tune` out of data.encoders, or choose another encoder."
+        raise UsageError(msg)
     return Pretrained(
         sha256=fingerprint(folder),
         dimensions=_dimensions(folder, plain),
@@ -67,6 +73,23 @@ def describe(config: EncoderConfig, column: str) -> Pretrained:
         parameters=sum(sizes.values()),
         matrices=sum(sizes[name] for name, shape in shapes.items() if len(shape) > 1 and "embeddings" not in name),
     )
+
+
+def blocks_of(sizes: Mapping[str, int]) -> dict[str, list[str]]:
+    """Layer -> its weights, from the first layer on: of the parts that stand in a list, the one with the most weights.
+
+    Args:
+        sizes: numbers of a weight by its name, as `encoder.layer.5.output.dense.weight` of the layer `encoder.layer.5`.
+    """
+    stacks: dict[str, dict[int, list[str]]] = {}
+    for name in sizes:
+        if found := _NUMBERED.match(name):
+            stacks.setdefault(found[1], {}).setdefault(int(found[2]), []).append(name)
+    if not stacks:
+        return {}
+    held = {stack: sum(sizes[name] for names in layers.values() for name in names) for stack, layers in stacks.items()}
+    largest = max(held, key=lambda stack: held[stack])
+    return {f"{largest}.{i}": names for i, names in sorted(stacks[largest].items())}
 
 
 def sees_pictures(folder: Path) -> bool:

@@ -28,6 +28,9 @@ def describe_pictures(config: EncoderConfig, column: str) -> Pretrained:
     if config.pooling is not None:
         msg = f"Expected no `pooling` for the image encoder of the column {clip(column)!r}, got {config.pooling}: remove it from data.encoders; the encoder pools as it was made to."
         raise UsageError(msg)
+    if config.tune is not None:
+        msg = f"Expected `tune` of a text encoder in data.encoders, got it of the image encoder of the column {clip(column)!r}: leave it out."
+        raise UsageError(msg)
     expect_files(folder, column, (CONFIG, WEIGHTS), SAVED)
     read_json(folder / CONFIG)
     model = PictureModel(folder)

@@ -167,10 +167,18 @@ class TextModel:
 
     def encode(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts dimensions"]:
         """Vectors of the texts, in batches of about equal length."""
-        result = np.zeros((len(texts), self.encoder.dimensions), dtype=np.float32)
+        return self.encode_tokens(self.tokens(texts))
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Their ids, of each text at most as many as are read."""
         tokens: list[list[int]] = []
         for start in range(0, len(texts), _TOKENIZED):
             tokens += [found.ids for found in self._tokenizer.encode_batch(list(texts[start : start + _TOKENIZED]))]
+        return tokens
+
+    def encode_tokens(self, tokens: Sequence[Sequence[int]]) -> Float32[np.ndarray, "texts dimensions"]:
+        """Vectors of texts that are tokens already."""
+        result = np.zeros((len(tokens), self.encoder.dimensions), dtype=np.float32)
         with torch.inference_mode():
             for rows in batches([len(ids) for ids in tokens]):
                 result[rows] = self._forward([tokens[row] for row in rows]).cpu().numpy()

@@ -13,6 +13,7 @@ from abi.report.axis import Axis
 from abi.report.content import Report
 from abi.report.groups import Group, by_group
 from abi.report.summary import capacities, is_even, is_network
+from abi.report.tuned import tuned_sentence
 from abi.report.wording import blend_sentence, clean, metric_name, number, percent, plural, split_name
 from abi.types import Attention, FeatureCapacity, FeatureScore
 from abi.units import show_bytes
@@ -44,6 +45,7 @@ def checks(report: Report) -> dict[str, Any]:
             for s in schema.set_aside[:LISTED]
         ],
         "set_aside_count": len(schema.set_aside),
+        "tuned": [tuned_sentence(one) for one in report.checks.tuned],
         "all": [_check(r) for r in order[:LISTED]],
         "count": len(results),
         "features": len(schema.features),

@@ -123,3 +123,9 @@ def test_a_column_of_neither_text_nor_pictures_has_no_encoder(
     )
     assert answer.code == 2
     assert said in answer.sentence
+
+
+def test_an_image_encoder_is_not_tuned(abi, without_prefect, pictures, tiny_resnet, tmp_path):
+    answer = _run(abi, pictures, tmp_path / "ws", tiny_resnet, "data.encoders.photo.tune=true")
+    assert answer.code == 2
+    assert "Expected `tune` of a text encoder" in answer.sentence

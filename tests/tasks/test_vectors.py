@@ -55,7 +55,7 @@ def test_without_encoders_nothing_is_opened(ws: Workspace) -> None:
     assert encoders_of(ws, load_config(ambient=False)) is None
 
 
-def test_a_model_names_its_encoders_or_carries_them(tiny_bert: Path, tmp_path: Path) -> None:
+def test_a_model_names_its_encoders_or_carries_them(ws: Workspace, tiny_bert: Path, tmp_path: Path) -> None:
     encoder = describe(EncoderConfig(path=tiny_bert), "text")
     feature = Feature(
         name="text:encoder", column="text", kind="embedding", distinct=5, missing_share=0.0, encoder=encoder
@@ -63,7 +63,7 @@ def test_a_model_names_its_encoders_or_carries_them(tiny_bert: Path, tmp_path: P
     schema = Schema(target="label", task="binary", classes=("a", "b"), features=(feature,), set_aside=())
     for embed in (False, True):
         settings = {"data.encoders.text.path": str(tiny_bert), "data.encoders.text.embed": embed}
-        files = encoder_files(load_config(settings=settings, ambient=False), schema)
+        files = encoder_files(ws, load_config(settings=settings, ambient=False), schema)
         assert json.loads(files[PLACES]) == {encoder.sha256: str(tiny_bert)}
         for name, data in files.items():
             (tmp_path / str(embed) / name).parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def test_a_model_names_its_encoders_or_carries_them(tiny_bert: Path, tmp_path: P
         inside = found.folders[encoder.sha256].is_relative_to(tmp_path / str(embed))
         assert inside is embed
         assert found(encoder, ["good film"]).shape == (1, 8)
-    assert encoder_files(load_config(ambient=False), Schema(**{**vars(schema), "features": ()})) == {}
+    assert encoder_files(ws, load_config(ambient=False), Schema(**{**vars(schema), "features": ()})) == {}
 
 
 def test_an_image_encoder_is_named_or_carried_alike(ws: Workspace, tiny_resnet: Path, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_an_image_encoder_is_named_or_carried_alike(ws: Workspace, tiny_resnet: 
     schema = Schema(target="label", task="binary", classes=("a", "b"), features=(feature,), set_aside=())
     settings = {"data.encoders.photo.path": str(tiny_resnet), "data.encoders.photo.embed": True}
     config = load_config(settings=settings, ambient=False)
-    for name, data in encoder_files(config, schema).items():
+    for name, data in encoder_files(ws, config, schema).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
     found, kept = encoders_beside(tmp_path, schema.features), encoders_of(ws, config)

@@ -43,9 +43,9 @@ BENCHMARKS = ROOT / "benchmarks"
 def _check_types() -> None:
     """Every call inside abi is checked against its annotations.
 
-    A module whose annotations name shapes, or types that are imported for a type checker alone, is checked by
-    jaxtyping, which costs a call 100 us; the others by beartype alone, at 1 us: planning and writing values make such
-    calls by the hundred thousand. Packages' own files only pass names on, and to name one would name all in it.
+    A module that knows arrays, and so may name their shapes, or types that are imported for a type checker alone, is
+    checked by jaxtyping, which costs a call 100 us; the others by beartype alone, at 1 us: planning and writing values
+    make such calls by the hundred thousand. Packages' own files only pass names on, and to name one would name all in it.
     """
     shaped, plain = [], []
     for path in sorted((ROOT / "abi").rglob("*.py")):
@@ -53,7 +53,7 @@ def _check_types() -> None:
             continue
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         text = path.read_text()
-        (shaped if "jaxtyping" in text or "TYPE_CHECKING" in text else plain).append(module)
+        (shaped if any(word in text for word in ("jaxtyping", "numpy", "torch", "TYPE_CHECKING")) else plain).append(module)
     install_import_hook(shaped, "beartype.beartype")
     beartype_packages(plain, conf=BeartypeConf(claw_is_pep526=False))
 

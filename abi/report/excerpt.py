@@ -6,7 +6,6 @@ ids; `Excerpt` says what is gone and which whole value each stands for.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args, get_type_hints
@@ -73,10 +72,15 @@ class _Shortening:
         )
 
 
-@functools.cache
+_WAYS: dict[type[Any], tuple[str, ...]] = {}
+
+
 def _ways(kind: type[Any]) -> tuple[str, ...]:
     """Fields of a class of values through which terms may be reached: a wide table's features have none."""
-    return tuple(name for name, hint in get_type_hints(kind).items() if TermScores in _reached(hint, set()))
+    if kind not in _WAYS:
+        hints = get_type_hints(kind)
+        _WAYS[kind] = tuple(name for name, hint in hints.items() if TermScores in _reached(hint, set()))
+    return _WAYS[kind]
 
 
 def _reached(hint: Any, seen: set[Any]) -> set[Any]:

@@ -74,8 +74,12 @@ class Server:
 
 
 def mlflow_server(folder: Path) -> Server:
-    """MLflow on SQLite; artifacts go through the server."""
+    """MLflow on SQLite, whose migrations have run already; artifacts go through the server."""
+    from tasks.tracking import empty_database
+
     port = free_port()
+    folder.mkdir(exist_ok=True)
+    (folder / "mlflow.db").write_bytes(empty_database())
     where = [
         "--backend-store-uri",
         f"sqlite:///{folder}/mlflow.db",

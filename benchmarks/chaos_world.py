@@ -173,13 +173,16 @@ def warm() -> None:
     importlib.import_module("tasks")  # telemetry off, before anything else
     for name in WARM:
         importlib.import_module(name)
+    from abi import documents, values
     from abi.report import charts, template
     from tasks import tracking
 
     tracking.prepare()
     tracking.empty_database()  # two seconds of each fork's first use
     template.template("page.html.j2")
-    charts.svg("warm", "", (1.0, 1.0), lambda figure: figure.add_subplot())
+    charts.svg("warm", "", (1.0, 1.0), lambda figure: figure.add_subplot().set_title("warm"))
+    for kind in documents.KINDS.values():  # how a value is written; a second of each fork
+        values._adapter(kind)
 
 
 def plain_stages() -> None:

@@ -6,8 +6,9 @@ ids; `Excerpt` says what is gone and which whole value each stands for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args, get_type_hints
 
 from abi.report.content import Excerpt, Report
 from abi.report.embed import STORED
@@ -51,7 +52,7 @@ class _Shortening:
         return self.done[id(part)]
 
     def _fields(self, part: Any) -> Any:
-        old = {item.name: getattr(part, item.name) for item in fields(part)}
+        old = {name: getattr(part, name) for name in _ways(type(part))}
         new = {name: self.of(held) for name, held in old.items()}
         changed = {name: held for name, held in new.items() if held is not old[name]}
         return replace(part, **changed) if changed else part
@@ -69,3 +70,32 @@ class _Shortening:
             errors=tuple(part.errors[i] for i in kept),
             tail=tuple(part.tail[i] for i in kept) if part.tail else (),
         )
+
+
+_WAYS: dict[type[Any], tuple[str, ...]] = {}
+
+
+def _ways(kind: type[Any]) -> tuple[str, ...]:
+    """Fields of a class of values through which terms may be reached: a wide table's features have none."""
+    if kind not in _WAYS:
+        hints = get_type_hints(kind)
+        _WAYS[kind] = tuple(name for name, hint in hints.items() if TermScores in _reached(hint, set()))
+    return _WAYS[kind]
+
+
+def _reached(hint: Any, seen: set[Any]) -> set[Any]:
+    """`seen`, and all classes that an annotation names, themselves or in their fields."""
+    for kind in _named(hint):
+        if kind not in seen:
+            seen.add(kind)
+            for inner in get_type_hints(kind).values():
+                _reached(inner, seen)
+    return seen
+
+
+def _named(hint: Any) -> Iterator[type[Any]]:
+    """Classes of values in an annotation."""
+    if isinstance(hint, type) and issubclass(hint, Value):
+        yield hint
+    for inner in get_args(hint):
+        yield from _named(inner)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 TABULAR: Final = ("numeric", "categorical", "boolean", "text", "sequence")
 """Kinds of features that a champion's part can be given from the stream's own columns."""
+UNHEARD: Final = 1e-6
+"""A champion with a smaller share is left out: else each model that followed a stream would hold all before it."""
 Losses = Float64[np.ndarray, " scored"]
 
 
@@ -94,12 +96,14 @@ def mixture(run: Run) -> Mixture:
         "change": own.change,
     }
     parts: dict[str, Model] = {name: model for name in own.plans if (model := held[name]) is not None}
-    if champion is not None:
+    weights = {name: float(w) for name, w in zip(learner.names, run.blend.weights, strict=True)}
+    if champion is not None and weights[CHAMPION] >= UNHEARD:
         kept: Model = champion.model  # type: ignore[assignment]  # a model
         if isinstance(kept, Mixture):
             kept = kept.after(champion.columns.take(np.arange(champion.first, stream.rows)))
         parts = {CHAMPION: kept, **parts}
-    schema, named = _schema(stream, own, None if champion is None else champion.schema)
+    schema, named = _schema(stream, own, None if champion is None else champion.schema, heard=CHAMPION in parts)
+    heard = {name: weight for name, weight in weights.items() if name in parts or name == PERSISTENCE}
     place = {name: i for i, name in enumerate(schema.classes)}
     arrived = stream.codes[stream.latest(stream.rows, run.config.adapt.history)]
     last = None if not len(arrived) else float(arrived[-1] if stream.numeric else place[stream.classes[arrived[-1]]])
@@ -107,7 +111,7 @@ def mixture(run: Run) -> Mixture:
         MixtureBlueprint(
             family="mixture",
             schema=schema,
-            shares={n: float(s) for n, s in zip(learner.names, run.blend.weights, strict=True) if n in parts or n == PERSISTENCE},
+            shares={name: weight / sum(heard.values()) for name, weight in heard.items()},
             parts={name: part.artifact for name, part in parts.items()},
             last=last,
             stay=1.0 if stream.numeric else float(stay_share(arrived)),
@@ -120,8 +124,13 @@ def mixture(run: Run) -> Mixture:
     )  # fmt: skip
 
 
-def _schema(stream: Stream, own: Own, champion: Schema | None) -> tuple[Schema, dict[str, tuple[str, ...]]]:
-    """The stream's own columns as all parts need them; of each part its features' names there, "" where one is derived."""
+def _schema(
+    stream: Stream, own: Own, champion: Schema | None, *, heard: bool
+) -> tuple[Schema, dict[str, tuple[str, ...]]]:
+    """The stream's own columns as all parts need them; of each part its features' names there, "" where one is derived.
+
+    A champion that is not `heard` gives its classes alone.
+    """
     features = [f for f in own.view.schema.features if f.column not in stream.kinds]
     taken = {_read(f): f.name for f in features}
 
@@ -139,8 +148,9 @@ def _schema(stream: Stream, own: Own, champion: Schema | None) -> tuple[Schema, 
         name_of(feature, "change")
     named = {"own": tuple("" if f.column in stream.kinds else taken[_read(f)] for f in own.view.schema.features)}
     classes = list(own.view.schema.classes)
-    if champion is not None:
+    if champion is not None and heard:
         named[CHAMPION] = tuple(name_of(f, CHAMPION) for f in champion.features)
+    if champion is not None:
         classes += [name for name in champion.classes if name not in classes]
     classes += [name for name in stream.classes if name not in classes]
     task: Task = "regression" if stream.numeric else "binary" if len(classes) == 2 else "multiclass"  # noqa: PLR2004

@@ -114,6 +114,26 @@ def test_a_champion_that_followed_a_stream_itself_is_a_part_that_has_gone_on(bro
     same(kept(made, tmp_path / "second"), learner_says(brook, run, table, ahead), run, ahead)
 
 
+def test_a_champion_that_is_no_longer_heard_is_left_out(brook, tmp_path):
+    config = brook.config(adapt__warmup=120, **SETTINGS)
+    first = kept(mixture(followed(brook, config, table_of("multiclass", 200))), tmp_path / "first")
+    run = followed(brook, config, table_of("multiclass", 200, seed=1), first)
+    place = run.learner.names.index("champion")
+    best = np.delete(run.blend.losses, place).min()
+
+    def ended(nats: float) -> Mixture:
+        run.blend.losses[place] = best + nats * run.blend.temperature
+        return mixture(run)
+
+    without, held = ended(20), ended(11)
+    assert set(held.parts) - set(without.parts) == {"champion"}
+    assert sum(without.blueprint.shares.values()) == pytest.approx(1.0)
+    assert without.schema.classes == held.schema.classes
+    ahead = table_of("multiclass", AHEAD, seed=2).drop(columns="y")
+    told = [kept(m, tmp_path / str(i)).predict(ahead).filter(like="probability") for i, m in enumerate((without, held))]
+    np.testing.assert_allclose(*told, atol=1e-4)
+
+
 def test_the_figures_are_of_each_row_before_it_was_learned_from(brook):
     config = brook.config(evaluation__resamples=100)
     run = followed(brook, config, brook.flip(500, 250))

@@ -27,7 +27,7 @@ def fail(sentence: str) -> NoReturn:
     raise SystemExit(6)
 
 
-def opened(line: dict[str, str], keys: dict[str, Any], what: str) -> dict[str, Any]:
+def opened(line: dict[str, Any], keys: dict[str, Any], what: str) -> dict[str, Any]:
     try:
         payload, signature = line["payload"].encode(), base64.b64decode(line["signature"], validate=True)
         if hashlib.sha256(payload).hexdigest() != line["hash"]:

@@ -16,8 +16,8 @@ from tasks.orchestration import in_process
 from tasks.stage import Call, Clock, Stage
 from tasks.workspace import Workspace
 
-TRANSFER = {"ADOPT", "INHERIT"}  # run with --from alone
-STAGES = [stage for name, stage in vars(module).items() if isinstance(stage, Stage) and name not in TRANSFER]
+APART = {"ADOPT", "INHERIT", "TUNE"}  # run with --from, or with an encoder that is tuned, alone
+STAGES = [stage for name, stage in vars(module).items() if isinstance(stage, Stage) and name not in APART]
 
 
 @pytest.fixture

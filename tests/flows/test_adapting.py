@@ -138,7 +138,9 @@ def _promoted(abi, call, later, followed, frame, more, tmp_path):
     assert gates["champion"]["got"].startswith(f"accuracy {followed['adapted'] - never:+.4f}")
     assert promoted.json["gates"]["rows"] == followed["scored"]
     assert gates["loads"]["status"] == "passed"
-    for name in ("uniform", "baseline", "slices", "calibration", "memory", "checks"):
+    assert gates["baseline"]["status"] == "passed"
+    assert gates["baseline"]["expected"].endswith("of the last label's value")
+    for name in ("uniform", "slices", "calibration", "memory", "checks"):
         assert (gates[name]["status"], gates[name]["got"][:10]) == ("off", "no figure:"), name
 
     entry = open_ledger(call).last("registration", "shop")

@@ -13,7 +13,7 @@ from abi.adapting.experts import stay_share
 from abi.adapting.labels import Arrivals
 from abi.adapting.learner import CHAMPION, PERSISTENCE
 from abi.adapting.plans import together
-from abi.adapting.prequential import losses, usual
+from abi.adapting.prequential import again, losses, usual
 from abi.adapting.run import ADAPTED, NEVER
 from abi.data import text as spelled
 from abi.data.columns import encode
@@ -216,7 +216,7 @@ def _evaluation(run: Run, trained: Trained, champion: int | None) -> Evaluation:
     said = {
         ADAPTED: run.trail.says[ADAPTED],
         NEVER: run.trail.says[NEVER],
-        PERSISTENCE: np.nan_to_num(stream.last()) if stream.numeric else stream.last(),
+        PERSISTENCE: again(stream),
         "chance": usual(stream),
     }
     lost = {name: losses(stream, one)[run.begin :] for name, one in said.items()}

@@ -28,6 +28,11 @@ def losses(stream: Stream, says: Shaped[np.ndarray, " rows"]) -> Float64[np.ndar
     return np.asarray(np.where(stream.codes < 0, np.nan, (says != stream.codes).astype(np.float64)))
 
 
+def again(stream: Stream) -> Shaped[np.ndarray, " rows"]:
+    """The last label once more; -1 or 0 before the first."""
+    return np.asarray(np.nan_to_num(stream.last()) if stream.numeric else stream.last())
+
+
 def usual(stream: Stream) -> Shaped[np.ndarray, " rows"]:
     """What ignores the columns: the class that most labels so far have, or their mean; -1 or 0 before the first."""
     labels = stream.codes[stream.arrivals.rows]

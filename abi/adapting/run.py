@@ -18,7 +18,7 @@ from abi.adapted import Adaptation, Adapted, Cause
 from abi.adapting.blend import Blend
 from abi.adapting.learner import CHAMPION, PERSISTENCE, ChampionModel, Learner, Rows
 from abi.adapting.plans import Planning, together
-from abi.adapting.prequential import contender, losses, points, usual
+from abi.adapting.prequential import again, contender, losses, points, usual
 from abi.adapting.stream import Stream
 from abi.adapting.watch import SQUARES
 from abi.types import Attention, Plan
@@ -322,7 +322,7 @@ def conclude(run: Run, snapshot_sha256: str, champion: int | None) -> Adapted:
     says = {
         ADAPTED: trail.says[ADAPTED],
         NEVER: trail.says[NEVER],
-        PERSISTENCE: np.nan_to_num(stream.last()) if stream.numeric else stream.last(),
+        PERSISTENCE: again(stream),
         "mean" if stream.numeric else "majority": usual(stream),
         **{f"{name} alone": trail.says[name] for name in experts if name != PERSISTENCE},
     }

@@ -114,6 +114,9 @@ def _signal(facts: Facts, config: GatesConfig) -> Judgement:
     return _passed(found.found), expected, f"a gain of {_interval(found.gain.difference)}"
 
 
+Gate = Callable[[Facts, "GatesConfig"], Judgement]
+
+
 def _champion(facts: Facts, config: GatesConfig) -> Judgement:
     if config.champion is None:
         return "off", "", "turned off"
@@ -126,14 +129,12 @@ def _champion(facts: Facts, config: GatesConfig) -> Judgement:
     return _passed(gained.low > -config.champion), expected, f"{facts.rival.metric} {_interval(gained)}"
 
 
-def _control(name: str) -> Callable[[Facts, GatesConfig], Judgement]:
+def _control(name: str) -> Gate:
     def gate(facts: Facts, config: GatesConfig) -> Judgement:
         margin: float | None = getattr(config, name)
         if margin is None:
             return "off", "", "turned off"
         along = facts.evaluation.along
-        if along is not None and name != "baseline":
-            return "off", "", f"no figure: the {name} is not trained along a stream"
         gained = facts.evaluation.control(name).gain if along is None else along.baseline
         whose = f"the {name}'s" if along is None else "the last label's"
         got = f"{gained.relative:+.2%} ({gained.metric} {_interval(gained.difference)})"
@@ -146,8 +147,6 @@ def _slices(facts: Facts, config: GatesConfig) -> Judgement:
     if config.slices is None:
         return "off", "", "turned off"
     evaluation = facts.evaluation
-    if evaluation.along is not None:
-        return "off", "", "no figure: slices are not measured along a stream"
     overall, lower = evaluation.metrics[evaluation.primary].value, evaluation.primary in LOWER_IS_BETTER
     allowed = config.slices * abs(overall)
     floor = overall + allowed if lower else overall - allowed
@@ -167,8 +166,6 @@ def _calibration(facts: Facts, config: GatesConfig) -> Judgement:
     if config.calibration is None:
         return "off", "", "turned off"
     evaluation = facts.evaluation
-    if evaluation.along is not None:
-        return "off", "", "no figure: calibration is not measured along a stream"
     task = evaluation.trained.plan.attention.scores.problem.schema.task
     if evaluation.calibration is None or task == "regression":
         return "off", "", "no classification"
@@ -188,8 +185,6 @@ def _latency(facts: Facts, config: GatesConfig) -> Judgement:
 def _memory(facts: Facts, config: GatesConfig) -> Judgement:
     limit = facts.evaluation.trained.plan.envelope.memory_bytes
     measured = facts.evaluation.trained.measured.memory_bytes
-    if facts.evaluation.along is not None and config.memory:
-        return "off", "", f"no figure: memory is not measured along a stream (planned {show_bytes(measured)})"
     if not config.memory or limit is None:
         return "off", "", "turned off" if limit is not None else f"{show_bytes(measured)}, without a limit"
     return _passed(measured <= limit), f"training memory at most {show_bytes(limit)}", show_bytes(measured)
@@ -203,8 +198,6 @@ def _robustness(facts: Facts, config: GatesConfig) -> Judgement:
         f"at most {config.robustness:.0%} lost at middle strength, interval considered",
     )
     own = [] if found is None else [(p, s) for p in found.middle if (s := p.of("model")) is not None]
-    if facts.evaluation.along is not None:
-        return "failed", expected, "no figure: robustness is not measured along a stream"
     if found is None or not own:
         return "failed", expected, "not measured: set evaluation.robust to true and train it again"
     clean = abs(found.clean["model"].value) or 1.0
@@ -226,8 +219,6 @@ def _movement(facts: Facts, config: GatesConfig) -> Judgement:
 def _checks(facts: Facts, config: GatesConfig) -> Judgement:
     if not config.checks:
         return "off", "", "turned off"
-    if facts.evaluation.along is not None:
-        return "off", "", "no figure: a stream's rows are not held against the data checks"
     failed = facts.checks.failed("critical")
     got = f"{sum(r.status == 'passed' for r in facts.checks.results)} of {len(facts.checks.results)} passed"
     if failed:
@@ -250,18 +241,31 @@ def _interval(estimate: Estimate) -> str:
     return f"{estimate.value:+.4f} [{estimate.low:+.4f}, {estimate.high:+.4f}]"
 
 
-GATES: Final[Mapping[str, Callable[[Facts, GatesConfig], Judgement]]] = {
+def _not_along(name: str, gate: Gate, lacking: str, *, status: Status = "off") -> Gate:
+    """A gate whose figure no version has that followed a stream; `lacking` says why."""
+
+    def judged(facts: Facts, config: GatesConfig) -> Judgement:
+        asked = getattr(config, name)
+        if facts.evaluation.along is None or asked is None or asked is False:
+            return gate(facts, config)
+        return status, "a figure" if status == "failed" else "", f"no figure: {lacking}"
+
+    return judged
+
+
+_UNMEASURED: Final = "it is not measured along a stream"
+GATES: Final[Mapping[str, Gate]] = {
     "champion": _champion,
     "signal": _signal,
-    "uniform": _control("uniform"),
+    "uniform": _not_along("uniform", _control("uniform"), "an even split is not trained along a stream"),
     "baseline": _control("baseline"),
-    "slices": _slices,
-    "calibration": _calibration,
+    "slices": _not_along("slices", _slices, _UNMEASURED),
+    "calibration": _not_along("calibration", _calibration, _UNMEASURED),
     "latency": _latency,
-    "memory": _memory,
-    "robustness": _robustness,
+    "memory": _not_along("memory", _memory, _UNMEASURED),
+    "robustness": _not_along("robustness", _robustness, _UNMEASURED, status="failed"),
     "movement": _movement,
-    "checks": _checks,
+    "checks": _not_along("checks", _checks, "a stream's rows are not held against the data checks"),
     "loads": _loads,
 }
 """Name (as in the settings) -> gate."""

@@ -55,6 +55,18 @@ class TuneRows:
     target: Shaped[Tensor, "rows ..."]
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What is trained, on which rows, and how."""
+
+    model: TunableText
+    head: nn.Linear
+    train: TuneRows
+    validation: TuneRows
+    task: Task
+    config: TuneConfig
+
+
 @dataclass(frozen=True, kw_only=True)
 class TuneLimits:
     """What tuning may take; None is no limit."""
@@ -122,12 +134,14 @@ def tune(
         head.to(model.device)
         micro = _micro_batch(model, copy.deepcopy(head), train, task, vectors, limits.memory_bytes)
         left = None if limits.seconds is None else limits.seconds - (time.perf_counter() - began)
-        progress = _fitting(model, head, train, validation, task, config, micro, left)
+        work = _Work(model, head, train, validation, task, config)
+        progress = _fitting(work, micro, left)
         progress.judged, progress.loss_before = before, float(before.mean())
     else:
         head = nn.Linear(vectors.shape[1], outputs).to(model.device)
+        work = _Work(model, head, train, validation, task, config)
         progress = TuneProgress(**_plain(saved))
-    run = _Run(model, head, train, validation, task, config, seed)
+    run = _Run(work, seed)
     if saved is not None:
         run.restore(saved, progress)
     began -= progress.seconds
@@ -141,40 +155,31 @@ def tune(
 
 
 class _Run:
-    """Layers, head and optimizer of one tuning."""
+    """The optimizer of one tuning, and its epochs."""
 
-    def __init__(
-        self,
-        model: TunableText,
-        head: nn.Linear,
-        train: TuneRows,
-        validation: TuneRows,
-        task: Task,
-        config: TuneConfig,
-        seed: int,
-    ) -> None:
-        self.model, self.head, self.train, self.validation = model, head, train, validation
-        self.task, self.config, self.seed = task, config, seed
-        self.named = dict(model.named()) | {f"head.{name}": p for name, p in head.named_parameters()}
+    def __init__(self, work: _Work, seed: int) -> None:
+        self.work, self.seed = work, seed
+        self.named = dict(work.model.named()) | {f"head.{name}": p for name, p in work.head.named_parameters()}
         wide = [p for p in self.named.values() if p.ndim > 1]
         thin = [p for p in self.named.values() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": wide, "weight_decay": DECAY}, {"params": thin, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+        self.optimizer = torch.optim.AdamW(groups, lr=work.config.learning_rate)
 
     def epoch(self, progress: TuneProgress, deadline: float | None) -> None:
         """One pass over the rows, then a look at validation rows."""
+        work = self.work
         torch.manual_seed(self.seed + 1 + progress.epoch)  # an epoch's dropout is the same where it is begun again
         random = torch.Generator().manual_seed(self.seed + 1 + progress.epoch)
-        rows = chosen_rows(len(self.train.number), progress.rows, self.seed)
-        batches = self.model.batches(self.train.number[rows], BATCH, random)
+        rows = chosen_rows(len(work.train.number), progress.rows, self.seed)
+        batches = work.model.batches(work.train.number[rows], BATCH, random)
         steps = progress.epochs * len(batches)
-        self.model.train(True)
+        work.model.train(True)
         losses = list[float]()
         for batch in batches:
             for group in self.optimizer.param_groups:
-                group["lr"] = self.config.learning_rate * slope((progress.step + 1) / steps)
+                group["lr"] = work.config.learning_rate * slope((progress.step + 1) / steps)
             losses.append(
-                add_gradients(self.model, self.head, self.train, rows[batch], self.task, progress.micro_batch)
+                add_gradients(work.model, work.head, work.train, rows[batch], work.task, progress.micro_batch)
             )
             if not math.isfinite(losses[-1]):
                 msg = f"Expected a finite loss in tuning, got {losses[-1]} after {progress.step} steps: set a smaller tune.learning_rate in data.encoders."
@@ -188,7 +193,7 @@ class _Run:
                     f"the time of the envelope ended in epoch {progress.epoch + 1} of {progress.epochs}"
                 )
                 break
-        self.model.train(False)
+        work.model.train(False)
         progress.epoch += 1
         judged = self.judge()
         loss = float(judged.mean())
@@ -196,19 +201,19 @@ class _Run:
             progress.loss_after, progress.train_loss = loss, float(np.mean(losses))
             if is_better(judged, progress.judged):
                 progress.best_epoch = progress.epoch
-                progress.best = {name: p.detach().cpu().clone() for name, p in self.model.named().items()}
+                progress.best = {name: p.detach().cpu().clone() for name, p in work.model.named().items()}
         else:
             progress.over = True
 
     def judge(self) -> Float[Tensor, " rows"]:
         """Loss of each validation row, by the encoder as it is now with its head."""
-        texts, number = np.unique(self.validation.number, return_inverse=True)
+        texts, number = np.unique(self.work.validation.number, return_inverse=True)
         known = Known(
-            torch.from_numpy(self.model.encoded(texts)),
+            torch.from_numpy(self.work.model.encoded(texts)),
             torch.from_numpy(number.astype(np.int64)),
-            self.validation.target,
+            self.work.validation.target,
         )
-        return head_losses(self.head, known, self.task)
+        return head_losses(self.work.head, known, self.work.task)
 
     def pack(self, progress: TuneProgress) -> bytes:
         """All that the next epoch depends on."""
@@ -309,23 +314,14 @@ def _peak_bytes(
     return int(peak)
 
 
-def _fitting(
-    model: TunableText,
-    head: nn.Linear,
-    train: TuneRows,
-    validation: TuneRows,
-    task: Task,
-    config: TuneConfig,
-    micro: int,
-    left_s: float | None,
-) -> TuneProgress:
+def _fitting(work: _Work, micro: int, left_s: float | None) -> TuneProgress:
     """How many rows and epochs the time is enough for: some steps are timed, and a look at the validation rows."""
-    rows, epochs = len(train.number), config.epochs
+    rows, epochs = len(work.train.number), work.config.epochs
     progress = TuneProgress(rows=rows, epochs=epochs, micro_batch=micro, shortened="")
     if left_s is None:
         return progress
     began = time.perf_counter()
-    step_s, look_s = _timed(model, head, train, validation, task, micro)
+    step_s, look_s = _timed(work, micro)
     left_s -= time.perf_counter() - began
     epoch_s = step_s * math.ceil(rows / BATCH) + look_s
     progress.epochs = min(epochs, max(1, int(left_s / epoch_s)))
@@ -344,24 +340,22 @@ def _fitting(
     return progress
 
 
-def _timed(
-    model: TunableText, head: nn.Linear, train: TuneRows, validation: TuneRows, task: Task, micro: int
-) -> tuple[float, float]:
+def _timed(work: _Work, micro: int) -> tuple[float, float]:
     """(seconds of a step, seconds of a look at all validation rows): the mean of some after a first one."""
-    tried = copy.deepcopy(head)
-    batches = model.batches(train.number, BATCH, torch.Generator().manual_seed(0))[: _TIMED + 1]
+    tried = copy.deepcopy(work.head)
+    batches = work.model.batches(work.train.number, BATCH, torch.Generator().manual_seed(0))[: _TIMED + 1]
     began = time.perf_counter()
     for i, batch in enumerate(batches):
         if i == 1:
             began = time.perf_counter()
-        add_gradients(model, tried, train, batch, task, micro)
+        add_gradients(work.model, tried, work.train, batch, work.task, micro)
     step_s = (time.perf_counter() - began) / max(1, len(batches) - 1)
-    for parameter in model.named().values():
+    for parameter in work.model.named().values():
         parameter.grad = None
-    texts = np.unique(validation.number)
+    texts = np.unique(work.validation.number)
     some = texts[:: max(1, len(texts) // (_TIMED * BATCH))]
     began = time.perf_counter()
-    model.encoded(some)
+    work.model.encoded(some)
     return step_s, (time.perf_counter() - began) * len(texts) / len(some)
 
 

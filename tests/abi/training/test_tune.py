@@ -126,6 +126,10 @@ def test_little_memory_means_few_rows_at_a_time(ordered: Task) -> None:
     assert any(1 <= size < 16 for size in sizes)
 
 
+def work_of(ordered: Task) -> tuning._Work:
+    return tuning._Work(ordered.model(), torch.nn.Linear(8, 1), *ordered.rows, "binary", TuneConfig())
+
+
 @pytest.mark.parametrize(
     ("seconds", "rows", "epochs", "over", "said"),
     [
@@ -138,7 +142,7 @@ def test_the_time_that_steps_take_says_how_much_is_done(
     ordered: Task, monkeypatch: pytest.MonkeyPatch, seconds: float, rows: int, epochs: int, over: bool, said: str
 ) -> None:
     monkeypatch.setattr(tuning, "_timed", lambda *_: (1.0, 1.0))  # 8 steps and a look: 9 s an epoch
-    done = tuning._fitting(ordered.model(), torch.nn.Linear(8, 1), *ordered.rows, "binary", TuneConfig(), 16, seconds)
+    done = tuning._fitting(work_of(ordered), 16, seconds)
     assert (done.rows, done.epochs, done.over) == (rows, epochs, over)
     assert said in done.shortened
 
@@ -146,7 +150,7 @@ def test_the_time_that_steps_take_says_how_much_is_done(
 def test_where_one_epoch_is_too_long_rows_are_fewer(ordered: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "_timed", lambda *_: (0.5, 1.0))
     monkeypatch.setattr(tuning, "LEAST_STEPS", 4)
-    given = (ordered.model(), torch.nn.Linear(8, 1), *ordered.rows, "binary", TuneConfig(), 16)
+    given = (work_of(ordered), 16)
     few, none = (tuning._fitting(*given, seconds) for seconds in (4.0, 2.0))
     assert (few.rows, few.epochs, few.over) == (80, 1, False)  # 3 s for five or six steps: 5.99 of them
     assert none.over

@@ -156,6 +156,7 @@ class Grid(Value):
         rate: samples per second that sounds are brought to.
         seconds: of sound that the width stands for.
         mirrored: whether a mirrored picture is as good as the picture.
+        views: that a prediction is the mean over, a picture and its mirror image where 2; the picture alone where None.
     """
 
     column: str
@@ -171,6 +172,7 @@ class Grid(Value):
     rate: Late[int | None] = None
     seconds: Late[float | None] = None
     mirrored: bool = False
+    views: Late[int | None] = None
 
     @property
     def regions(self) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from abi.problem import WindowStatistic
 from abi.sections import OneOrMore, Section, Share
@@ -21,6 +21,16 @@ class MediaConfig(Section):
     """Largest side of a picture in pixels; larger ones are scaled down."""
     mirror: Literal["auto"] | bool = "auto"
     """Whether training mirrors images; "auto" finds out whether left and right mean something for the target."""
+    mirror_predictions: bool = False
+    """Whether a prediction is the mean over an image and its mirror image, where training mirrors: better, at twice the
+    multiply-accumulates of a prediction."""
+
+    @model_validator(mode="after")
+    def _mirrored_in_training(self) -> Self:
+        if self.mirror_predictions and self.mirror is False:
+            msg = "Expected data.media.mirror to be auto or true where data.media.mirror_predictions is true, got false: a network that has seen no mirror images is no judge of them."
+            raise ValueError(msg)
+        return self
 
 
 class SeriesConfig(Section):

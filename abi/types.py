@@ -300,7 +300,8 @@ class GridCapacity(Value):
     """The size of a media column's encoder, whose weights all of its regions share.
 
     `base` are the channels of its first stage, `parameters` all of its weights, `macs` the multiply-accumulates of one
-    row with the regions' widths as they are, `activations` the numbers that all layers give at full width.
+    row with the regions' widths as they are, `activations` the numbers that all layers give at full width. A prediction looks at
+    `views` of a picture, at one where None.
     """
 
     column: str
@@ -308,6 +309,12 @@ class GridCapacity(Value):
     parameters: int
     macs: int
     activations: int
+    views: Late[int | None] = None
+
+    @property
+    def predicted_macs(self) -> int:
+        """Multiply-accumulates of one row when it is predicted."""
+        return self.macs * (self.views or 1)
 
 
 @dataclass(frozen=True, kw_only=True)

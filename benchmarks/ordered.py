@@ -26,17 +26,12 @@ from results_file import results_path, write_results
 
 from abi.config import load_config
 from abi.documents import find
-from abi.outcomes import Evaluation, Move, Trained
+from abi.outcomes import Evaluation, Trained
 from flows.common import Common
+from flows.retrain import Request, judge
 from flows.session import flag_settings
-from tasks.attention import FIT, MOVE
-from tasks.checks import SNAPSHOT, SUITE, VALIDATE
-from tasks.evaluation import EVALUATE
 from tasks.orchestration import in_process
-from tasks.planning import PLAN
-from tasks.scoring import SCORE
-from tasks.stage import Call, Clock, continues
-from tasks.training import TRAIN, TRAIN_CONTROL
+from tasks.stage import Call, Clock
 from tasks.workspace import Workspace
 
 BENCH = Path(os.environ.get("ABI_BENCH", Path(__file__).parent.parent.parent / "shared" / "bench"))
@@ -104,18 +99,9 @@ def measure(name: str, asked: dict[str, object], validation: bool) -> dict[str, 
 
 def _flow(call: Call, clock: Clock, train: Path, test: Path, target: str) -> tuple[Evaluation, Trained, int]:
     """The stages of `flows.retrain` up to the evaluation."""
-    run = in_process(call, clock)
-    problem = run(SNAPSHOT, str(train), str(test), target)
-    attention = run(FIT, run(SCORE, run(VALIDATE, problem, run(SUITE, problem))))
-    rounds: list[str] = []
-    moves: list[str] = []
-    while not moves or continues(call, moves[-1]):
-        rounds.append(run(TRAIN, run(PLAN, moves[-1] if moves else attention)))
-        moves.append(run(MOVE, *rounds))
-    assert find(call.ws.get(moves[-1]), Move) is not None
-    control = run(TRAIN_CONTROL, moves[-1])
-    evaluation = find(call.ws.get(run(EVALUATE, control, *rounds)), Evaluation)
-    return evaluation, find(call.ws.get(control), Trained), len(rounds)
+    found = judge(in_process(call, clock), Request(call, target, str(train), str(test)))
+    evaluation = find(call.ws.get(found.evaluation), Evaluation)
+    return evaluation, find(call.ws.get(found.control), Trained), len(found.moves)
 
 
 def _tables(trained: Trained) -> dict[str, int]:

@@ -30,8 +30,19 @@ class Request:
     source: str | None = None
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Ids of what was found before anything is recorded."""
+
+    checks: str
+    rounds: tuple[str, ...]
+    moves: tuple[str, ...]
+    control: str
+    evaluation: str
+
+
 def retrain(run: Run, request: Request) -> str:
-    """Snapshot, validate, tune encoders where that is asked for, score, fit attention, then rounds of plan, train and move, control, evaluate, record.
+    """All stages; a run's document is what they end with.
 
     Args:
         run: runs a stage: `tasks.orchestration.as_tasks` or `in_process`.
@@ -40,6 +51,12 @@ def retrain(run: Run, request: Request) -> str:
     Returns:
         Path of the run's result document.
     """
+    found = judge(run, request)
+    return run(RECORD, request.train, found.checks, found.evaluation, found.control, *found.moves)
+
+
+def judge(run: Run, request: Request) -> Judged:
+    """Snapshot, validate, tune encoders where that is asked for, score, fit attention, then rounds of plan, train and move, control, evaluate."""
     problem = run(SNAPSHOT, request.train, request.test or "", request.target)
     checks = run(VALIDATE, problem, run(SUITE, problem))
     if any(encoder.tune is not None for encoder in request.call.settings.data.encoders.values()):
@@ -61,4 +78,4 @@ def retrain(run: Run, request: Request) -> str:
         rounds.append(run(REFIT, start[0] if start else "", *rounds))
         control = run(REFIT_CONTROL, control, rounds[-1])
     evaluation = run(EVALUATE, control, *rounds)
-    return run(RECORD, request.train, checks, evaluation, control, *moves)
+    return Judged(checks, tuple(rounds), tuple(moves), control, evaluation)

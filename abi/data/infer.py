@@ -33,8 +33,7 @@ def pose(snapshot: Snapshot, target: str, config: Config, train: Tabular, test: 
     derivation = ask_derivation(config.data, train, target, schema)
     if derivation is not None:
         schema = derived_schema(derivation, schema, split, config.data, train, test)
-    problem = Problem(snapshot=snapshot, schema=schema, split=split)
-    return replace(problem, schema=with_mirrors(problem, train, config.data.media)) if schema.grids else problem
+    return with_mirrors(Problem(snapshot=snapshot, schema=schema, split=split), train, config.data.media)
 
 
 def derived_schema(

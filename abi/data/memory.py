@@ -19,6 +19,7 @@ from abi.data.convert import SAMPLE_CELLS, SAMPLE_ROWS, Sampler, rows_for
 from abi.data.derive import ask_derivation, open_problem
 from abi.data.infer import LEAST_ROWS, derived_schema, infer_schema
 from abi.data.media import MediaColumn, medium_of
+from abi.data.mirrors import with_mirrors
 from abi.data.order import choose_split
 from abi.data.profiling import ColumnReader, ParquetColumn
 from abi.data.reader import Reader
@@ -179,6 +180,7 @@ def read_memory(
     if derivation is not None:
         schema = derived_schema(derivation, schema, split, settings, train, held_out, least_rows=least_rows)
     problem = Problem(snapshot=Snapshot(files=tuple(files)), schema=schema, split=split)
+    problem = with_mirrors(problem, train, settings.media)
     return replace(open_problem(problem, train, held_out), vectors=vectors)
 
 

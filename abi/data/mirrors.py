@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from abi.reading import MediaConfig
 
 
-def with_mirrors(problem: Problem, table: Tabular, config: MediaConfig) -> Schema:
-    """The schema with `mirrored` decided for each of its image columns."""
+def with_mirrors(problem: Problem, table: Tabular, config: MediaConfig) -> Problem:
+    """The problem with `mirrored`, and what a prediction looks at, decided for each of its image columns."""
     schema = problem.schema
     images = [grid for grid in schema.grids if grid.medium == "image"]
     if not images or config.mirror is False:
-        return schema
+        return problem
     found = {grid.column: True for grid in images}
     if config.mirror == "auto":
         regions = [feature for feature in schema.features if feature.kind == "region"]
         chunks = Reader(problem, table).of(regions).sampled().chunks("train", SAMPLED)
         found = _told(schema, next(chunks))
-    return replace(schema, grids=tuple(_decided(grid, found) for grid in schema.grids))
+    views = 2 if config.mirror_predictions else None
+    grids = tuple(_decided(grid, found, views) for grid in schema.grids)
+    return replace(problem, schema=replace(schema, grids=grids))
 
 
 def _told(schema: Schema, rows: Columns) -> dict[str, bool]:
@@ -41,8 +43,9 @@ def _told(schema: Schema, rows: Columns) -> dict[str, bool]:
     }
 
 
-def _decided(grid: Grid, found: dict[str, bool]) -> Grid:
-    return replace(grid, mirrored=grid.medium == "image" and found[grid.column])
+def _decided(grid: Grid, found: dict[str, bool], views: int | None) -> Grid:
+    mirrored = grid.medium == "image" and found[grid.column]
+    return replace(grid, mirrored=mirrored, views=views if mirrored else None)
 
 
 def _axes(schema: Schema, rows: Columns) -> Float64[np.ndarray, "rows axes"]:

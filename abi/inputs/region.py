@@ -5,7 +5,8 @@ second (He et al. 2016 without the depth). A region at level l of `LEVELS` has t
 stage, computed from the same share of what is below: multiply-accumulates fall with the square of the level, while all regions
 share the weights. It is a slimmable network (Yu et al. 2019, arXiv 1812.08928; normalised per level, as there) whose width
 differs along space. A region's embedding h_i is the mean of the last stage over it; a picture's is sum_i a_i h_i, taken after
-attention, of 4c numbers.
+attention, of 4c numbers. Where a picture has two views, a prediction's h_i are the means over it and its mirror image (test-time
+augmentation: Krizhevsky et al. 2012).
 """
 
 from __future__ import annotations
@@ -274,12 +275,22 @@ class RegionEncoder(nn.Module):
         return GridCells(torch.from_numpy(pictures.pixels), at.masked_fill(~torch.from_numpy(pictures.there), -1))
 
     def forward(self, cells: GridCells) -> Float[Tensor, "rows embedding"]:
-        """The regions' embeddings, over the number of regions, so that a picture's is of one scale; 0 without a picture."""
+        """The regions' embeddings, over the number of regions, so that a picture's is of one scale; 0 without a picture.
+
+        In training of the picture as it is augmented, else the mean over its views.
+        """
         there = cells.at >= 0
         pixels = cells.pixels.index_select(0, cells.at.clamp_min(0))
         x = (pixels.float() - self.mean) * self.scale
         if self.training and self.augment:
             x = self._augmented(x)
+        found = self._regions(x)
+        if self.grid.views is not None and not self.training:
+            found = (found + self._regions(x.flip(3))) / self.grid.views
+        return found * there.unsqueeze(1)
+
+    def _regions(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B embedding"]:
+        """Embeddings of the regions of standardised pictures."""
         x = x.contiguous(memory_format=torch.channels_last)
         for place, layer in enumerate(self.layers):
             assert isinstance(layer, _Convolution)
@@ -289,8 +300,7 @@ class RegionEncoder(nn.Module):
                 x = nn.functional.max_pool2d(x, 2)
         tall, wide = x.shape[2] // self.grid.rows, x.shape[3] // self.grid.cols
         means = nn.functional.avg_pool2d(x, (tall, wide)).flatten(2).transpose(1, 2)  # (B, regions, 4c)
-        found = means.reshape(len(there), -1).index_select(1, self.kept) / self.grid.regions
-        return found * there.unsqueeze(1)
+        return means.reshape(len(x), -1).index_select(1, self.kept) / self.grid.regions
 
     def _augmented(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
         """Shifted; mirrored where that changes nothing; of a spectrogram a band and a window left out."""

@@ -144,17 +144,19 @@ def aligned_seconds(capacity: Capacity, rows: int, work: Workload, machine: Mach
     return ALIGNED_CALLS * work.pairs * machine.call_s + rows * row_s
 
 
-def pictures_seconds(capacity: Capacity, machine: Machine) -> float:
-    """Time of one row's forward pass through the encoders of its pictures."""
+def pictures_seconds(capacity: Capacity, machine: Machine, *, predicting: bool = False) -> float:
+    """Time of one row's forward pass through the encoders of its pictures; `predicting` it looks at all views of them."""
     known = machine.pictures
-    if known is None:
-        per_mac = machine.mac_s if machine.picture_mac_s is None else machine.picture_mac_s
-        return per_mac * sum(grid.macs for grid in capacity.grids)
     seconds = 0.0
     for grid in capacity.grids:
+        views = (grid.views or 1) if predicting else 1
+        if known is None:
+            per_mac = machine.mac_s if machine.picture_mac_s is None else machine.picture_mac_s
+            seconds += views * per_mac * grid.macs
+            continue
         levels = [f.width // grid.base for f in capacity.features if f.grid == grid.column]
         maps, tiles = map_numbers(grid.activations, levels)
-        seconds += known.mac * grid.macs + known.map * maps + known.tile * tiles
+        seconds += views * (known.mac * grid.macs + known.map * maps + known.tile * tiles)
     return seconds
 
 
@@ -175,7 +177,8 @@ def epoch_seconds(capacity: Capacity, execution_rows: int, work: Workload, machi
     step = step_seconds(capacity, execution_rows, work.outputs, machine)
     per_row = (step - machine.call_s) / execution_rows
     aligned = aligned_seconds(capacity, execution_rows, work, machine)
-    return steps * (step + aligned) * work.passes + work.validation_rows * per_row / BACKWARD
+    views = pictures_seconds(capacity, machine, predicting=True) - pictures_seconds(capacity, machine)
+    return steps * (step + aligned) * work.passes + work.validation_rows * (per_row / BACKWARD + views)
 
 
 def memory_bytes(capacity: Capacity, execution: Execution, work: Workload) -> int:
@@ -222,9 +225,9 @@ def predict_cost(capacity: Capacity, execution: Execution, work: Workload, machi
         total_width(capacity), capacity.members, capacity.blocks, capacity.block_width, work.outputs
     )
     macs += sum(e.macs for e in work.pretrained) + sequence_macs(capacity)
-    pictures = sum(grid.macs for grid in capacity.grids)
+    pictures = sum(grid.predicted_macs for grid in capacity.grids)
     calls_s = (1 + len(work.pretrained)) * machine.predict_call_s
-    latency_s = calls_s + macs * machine.mac_s + pictures_seconds(capacity, machine)
+    latency_s = calls_s + macs * machine.mac_s + pictures_seconds(capacity, machine, predicting=True)
     return Cost(
         parameters=parameters(capacity),
         memory_bytes=memory_bytes(capacity, execution, work) + machine.library_bytes,

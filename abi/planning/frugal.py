@@ -93,7 +93,7 @@ def _divide(
     weights = [0.0 if none else w.weight for w, none in zip(attention.weights, silent, strict=True)]
     trunks = sized(scores.problem.schema, start.base)
     budget -= sum(size.parameters for size in trunks)
-    macs = None if macs is None else macs - sum(size.macs for size in trunks)
+    macs = None if macs is None else macs - sum(size.predicted_macs for size in trunks)
 
     def allotted(backbone: Backbone, rungs: Sequence[Sequence[Step]]) -> tuple[Allotment, ...] | None:
         fixed = layers(0, len(features), 0, backbone.members, backbone.blocks, backbone.width, out)

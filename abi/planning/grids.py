@@ -36,6 +36,7 @@ def sized(schema: Schema, base: int) -> tuple[GridCapacity, ...]:
             parameters=region.trunk_parameters(grid.channels, base),
             macs=region.region_macs(grid, base) * grid.regions,
             activations=MAPS * activations(grid, base),
+            views=grid.views,
         )
         for grid in schema.grids
     )
@@ -63,8 +64,8 @@ def with_grids(capacity: Capacity, schema: Schema, base: int) -> Capacity:
 
 
 def grid_macs(capacity: Capacity) -> int:
-    """Multiply-accumulates of one row in the encoders of its pictures."""
-    return sum(size.macs for size in capacity.grids)
+    """Multiply-accumulates of one row in the encoders of its pictures, when it is predicted."""
+    return sum(size.predicted_macs for size in capacity.grids)
 
 
 def levelled(capacity: Capacity, attention: Attention, compute: float) -> Capacity:

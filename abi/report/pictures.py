@@ -163,4 +163,5 @@ def _sizes(report: Report, grid: Grid, channels: Float64[np.ndarray, "rows cols"
     control = report.control_plan.capacity.grids if report.control_plan is not None else ()
     even = next((s.macs for s in control if s.column == grid.column), None)
     beside = "" if not even else f", {percent(size.macs / even)} of the even split's {show_count(even)}"
-    return f"{said}; {show_count(size.macs)} multiply-accumulates a row{beside}."
+    twice = " A prediction takes them twice: for a picture and its mirror image." if size.views else ""
+    return f"{said}; {show_count(size.macs)} multiply-accumulates a row{beside}.{twice}"

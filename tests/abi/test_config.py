@@ -121,6 +121,10 @@ def test_unrelated_environment_variables_do_not_disturb(monkeypatch: pytest.Monk
             "data:\n  media:\n    mirror: maybe",
             "Setting 'data.media.mirror': Input should be 'auto' or a valid boolean",
         ),
+        (
+            "data:\n  media:\n    mirror: false\n    mirror_predictions: true",
+            "Setting 'data.media': Expected data.media.mirror to be auto or true .*, got false",
+        ),
         ("name: a/b", "Setting 'name'"),
         ("just words", "Expected readable settings in abi.yaml"),
         (b"\xff\xfe\x00", "Expected readable settings in abi.yaml"),

@@ -15,7 +15,7 @@ from abi.data.infer import expect_media
 from abi.data.media import MediaColumn, learn_grid, medium_of
 from abi.data.memory import hold, read_memory
 from abi.errors import DataError, UsageError
-from abi.reading import MediaConfig
+from abi.reading import DataConfig, MediaConfig
 
 
 def png(height: int, width: int, *, colours: bool = False, value: int = 9) -> bytes:
@@ -72,7 +72,7 @@ def test_the_grid_is_no_larger_than_was_asked_for() -> None:
 
 
 def _frame(rows: int = 60) -> pa.Table:
-    files = [png(8, 16, value=40 + i + 120 * (i % 2)) for i in range(rows)]
+    files = [png(8, 16, value=40 + i % 60 + 120 * (i % 2)) for i in range(rows)]
     return pa.table({"photo": files, "price": range(rows), "y": ["ab"[i % 2] for i in range(rows)]})
 
 
@@ -109,3 +109,29 @@ def test_other_rows_must_hold_pictures_too() -> None:
 def test_pictures_are_no_target() -> None:
     with pytest.raises(UsageError, match="Expected labels or numbers in the target 'photo', got images"):
         read_memory(_frame(), "photo", Config())
+
+
+@pytest.mark.parametrize(
+    ("mirror", "predictions", "found"),
+    [("auto", True, (True, 2)), ("auto", False, (True, None)), (True, True, (True, 2)), (False, False, (False, None))],
+)
+def test_predictions_see_the_mirror_image_where_training_does(
+    mirror: str | bool, predictions: bool, found: tuple[bool, int | None]
+) -> None:
+    media = MediaConfig(mirror=mirror, mirror_predictions=predictions)
+    config = Config().model_copy(update={"data": DataConfig(media=media)})
+    (grid,) = read_memory(_frame(400), "y", config).problem.schema.grids  # bright or dark as a whole
+    assert (grid.mirrored, grid.views) == found
+
+
+def test_where_left_and_right_mean_something_predictions_see_the_picture_alone() -> None:
+    halves = [np.repeat(np.array([[40, 200], [200, 40]][i % 2], np.uint8), 8)[None].repeat(8, 0) for i in range(400)]
+    files = []
+    for half in halves:
+        buffer = io.BytesIO()
+        Image.fromarray(half).save(buffer, "PNG")
+        files.append(buffer.getvalue())
+    table = pa.table({"photo": files, "y": ["ab"[i % 2] for i in range(400)]})
+    config = Config().model_copy(update={"data": DataConfig(media=MediaConfig(mirror_predictions=True))})
+    (grid,) = read_memory(table, "y", config).problem.schema.grids
+    assert (grid.mirrored, grid.views) == (False, None)

@@ -19,7 +19,7 @@ from abi.media.grid import Pictures
 from abi.problem import Feature, Grid
 
 
-def _grid(medium: str = "image", *, channels: int = 3, mirrored: bool = False) -> Grid:
+def _grid(medium: str = "image", *, channels: int = 3, mirrored: bool = False, views: int | None = None) -> Grid:
     sound = {"rate": 8000, "seconds": 1.0} if medium == "audio" else {}
     return Grid(
         column="p",
@@ -32,6 +32,7 @@ def _grid(medium: str = "image", *, channels: int = 3, mirrored: bool = False) -
         mean=(100.0,) * channels,
         deviation=(50.0,) * channels,
         mirrored=mirrored,
+        views=views,
         **sound,  # type: ignore[arg-type]
     )
 
@@ -130,6 +131,22 @@ def test_training_shifts_pictures_and_predicting_does_not() -> None:
     torch.manual_seed(0)
     first = encoder(cells)
     assert not torch.equal(first, encoder(cells))
+
+
+@pytest.mark.parametrize("levels", [[4] * 4, [4, 1, 2, 0]])
+def test_a_prediction_is_the_mean_over_a_picture_and_its_mirror_image(levels: list[int]) -> None:
+    both, one = RegionEncoder(_grid(mirrored=True, views=2), 4, levels), RegionEncoder(_grid(mirrored=True), 4, levels)
+    one.load_state_dict(both.state_dict())
+    pictures = _pictures(5, lacking=(2,))
+    turned = Pictures(pictures.pixels[..., ::-1].copy(), pictures.there)
+    both.eval(), one.eval()
+    seen, mirrored = both(both.encode(pictures)), both(both.encode(turned))
+    assert torch.allclose(seen, (one(one.encode(pictures)) + one(one.encode(turned))) / 2, atol=1e-6)
+    assert torch.allclose(seen, mirrored, atol=1e-6)
+    assert (seen[2] == 0).all()
+    both.train(), one.train()
+    both.augment = one.augment = False
+    assert torch.equal(both(both.encode(pictures)), one(one.encode(pictures)))  # a step looks once
 
 
 def test_a_region_has_every_channel_in_the_even_split_and_no_parameters_of_its_own() -> None:

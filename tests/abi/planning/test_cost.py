@@ -79,6 +79,19 @@ def test_a_pictures_time_is_that_of_its_arithmetic_and_of_its_maps(plan: Any, to
     assert pictures_seconds(_regions(plan, 3, 1), machine) == 2000 + 10 * 200 + 100 * 300
 
 
+def test_a_second_view_is_paid_for_in_predictions_alone(plan: Any, toy: Any) -> None:
+    once = _regions(plan, 4, 2)
+    twice = replace(once, grids=(replace(once.grids[0], views=2),))
+    machine = replace(toy.machine, pictures=PictureSeconds(mac=2.0, map=10.0, tile=100.0))
+    more = pictures_seconds(once, machine)
+    first, second = (predict_cost(c, plan.execution, WORK, machine) for c in (once, twice))
+    assert second.latency_s - first.latency_s == pytest.approx(more, rel=1e-5)
+    assert (first.macs, second.macs) == (first.macs, first.macs + once.grids[0].macs)  # type: ignore[operator]
+    assert second.memory_bytes == first.memory_bytes
+    spent = [epoch_seconds(c, 100, WORK, machine) for c in (once, twice)]
+    assert spent[1] - spent[0] == pytest.approx(WORK.validation_rows * more)
+
+
 def test_parameters_are_the_sum_of_the_layers(plan: Any, toy: Any) -> None:
     cost = predict_cost(plan.capacity, plan.execution, WORK, toy.machine)
     assert cost.parameters == parameters(plan.capacity)

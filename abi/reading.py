@@ -106,7 +106,7 @@ class EncoderConfig(Section):
     tune: Annotated[TuneConfig | None, BeforeValidator(_asked)] = Field(
         default=None, exclude_if=lambda tune: tune is None
     )
-    """Train a text encoder's last layers for the target first: true, or epochs, learning_rate and layers; false is not."""
+    """Train the encoder's last layers for the target first: true, or epochs, learning_rate and layers; false is not."""
 
 
 def _folder(value: object) -> object:

@@ -18,7 +18,7 @@ from abi.report.tuned import tuned_sentence
 from abi.training.tune import TuneLimits, TuneRows
 from abi.training.tune import tune as tune_encoder
 from abi.tuning import Tuning
-from tasks.data import load_rows
+from tasks.data import load_rows, open_reader
 from tasks.progress import say
 from tasks.stage import Call, Stage
 from tasks.training import FileCheckpoints
@@ -26,8 +26,11 @@ from tasks.vectors import keep_tuned, tuned_folder
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from abi.data.columns import Columns
-    from abi.problem import Feature, Schema
+    from abi.inputs.tunable import Tunable
+    from abi.problem import Feature, Problem, Schema
 
 LEAST_ROWS: Final = 64
 """Training rows with a value below which there is nothing to tune on."""
@@ -53,7 +56,7 @@ def tune(call: Call, checks: str) -> str:
 
 def _tuned(call: Call, checks: Checks, feature: Feature, among: int) -> Tuning:
     """One encoder's; the time is divided evenly `among` those that are tuned."""
-    from abi.inputs.tunable import TunableText, tuned_files
+    from abi.inputs.tunable import TunablePictures, TunableText, tuned_files
 
     problem, config = checks.problem, call.settings
     schema, encoder, settings = problem.schema, feature.encoder, config.data.encoders[feature.column]
@@ -61,17 +64,22 @@ def _tuned(call: Call, checks: Checks, feature: Feature, among: int) -> Tuning:
     assert settings.tune is not None
     folder, asked = settings.path.expanduser(), settings.tune
     train, validation = (load_rows(call, problem, role) for role in ("train", "validation"))
-    texts, vectors, rows = _joined(schema, feature, train, validation)
+    values, vectors, rows = _joined(schema, feature, train, validation)
+    seen = "picture" if feature.of_sight else "text"
     for role, least, one in zip(("training", "validation"), (LEAST_ROWS, LEAST_JUDGED), rows, strict=True):
         if len(one.number) < least:
-            msg = f"Expected at least {least} {role} rows with a text in the column {clip(feature.column)!r} to tune its encoder, got {len(one.number)}: give more rows, or leave `tune` out of data.encoders."
+            msg = f"Expected at least {least} {role} rows with a {seen} in the column {clip(feature.column)!r} to tune its encoder, got {len(one.number)}: give more rows, or leave `tune` out of data.encoders."
             raise DataError(msg)
     limit_s = config.envelope.train_time
     limits = TuneLimits(seconds=None if limit_s is None else limit_s / among, memory_bytes=config.envelope.memory)
     torch.set_num_threads(config.training.threads or torch.get_num_threads())
     name = hashlib.sha256(f"{problem.id}:{encoder.id}:{feature.name}:{asked}:{limits}:{config.seed}".encode())
     checkpoints = FileCheckpoints(call.ws, f"tune-{name.hexdigest()[:32]}.safetensors")
-    model = TunableText(encoder, folder, asked.layers, texts)
+    model: Tunable = (
+        TunablePictures(folder, asked.layers, _files(call, problem, feature, values))
+        if feature.of_sight
+        else TunableText(encoder, folder, asked.layers, values)
+    )
     done = tune_encoder(
         model, vectors, *rows, schema.task, outputs(schema), asked, limits, seed=config.seed, checkpoints=checkpoints
     )
@@ -85,8 +93,8 @@ def _tuned(call: Call, checks: Checks, feature: Feature, among: int) -> Tuning:
         rows_there=len(rows[0].number),
         epochs=done.epoch,
         best_epoch=done.best_epoch,
-        layers=model.layers,
-        parameters=sum(p.numel() for p in model.named().values()),
+        layers=model.last.count,
+        parameters=sum(p.numel() for p in model.last.named().values()),
         loss_before=done.loss_before,
         loss_after=done.loss_after if math.isfinite(done.loss_after) else None,
         train_loss=done.train_loss if math.isfinite(done.train_loss) else None,
@@ -99,9 +107,9 @@ def _tuned(call: Call, checks: Checks, feature: Feature, among: int) -> Tuning:
 def _joined(
     schema: Schema, feature: Feature, train: Columns, validation: Columns
 ) -> tuple[list[str], torch.Tensor, tuple[TuneRows, TuneRows]]:
-    """(the distinct texts of both roles, their vectors, the rows of each role that have one)."""
+    """(the distinct texts of both roles, or the names of their pictures, their vectors, the rows of each role that have one)."""
     place = [f.name for f in schema.features if f.kind != "numeric"].index(feature.name)
-    texts, vectors, found = list[str](), [], []
+    values, vectors, found = list[str](), [], []
     assert train.target is not None
     mean, deviation = (
         (float(train.target.mean()), float(train.target.std()) or 1.0) if schema.task == "regression" else (0.0, 1.0)
@@ -114,10 +122,17 @@ def _joined(
         kept = torch.from_numpy(target[there])
         if schema.task == "regression":
             kept = ((kept - mean) / deviation).float()
-        found.append(TuneRows(codes.codes[there].astype(np.int64) + len(texts), kept))
-        texts += codes.values
+        found.append(TuneRows(codes.codes[there].astype(np.int64) + len(values), kept))
+        values += codes.values
         vectors.append(torch.from_numpy(codes.vectors))
-    return texts, torch.cat(vectors), (found[0], found[1])
+    return values, torch.cat(vectors), (found[0], found[1])
+
+
+def _files(call: Call, problem: Problem, feature: Feature, names: Sequence[str]) -> list[bytes]:
+    """The files of pictures by their names."""
+    reader = open_reader(call, problem)
+    found = {name: file for role in ("train", "validation") for name, file in reader.files(role, feature)}
+    return [found[name] for name in names]
 
 
 def is_kept(ws: Workspace, value_id: str) -> bool:

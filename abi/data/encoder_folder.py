@@ -61,9 +61,7 @@ def describe(config: EncoderConfig, column: str) -> Pretrained:
     most = min([config.max_tokens, *(int(n) for n in longest if isinstance(n, int | float) and 0 < n <= _MOST_TOKENS)])
     shapes = _shapes(folder / WEIGHTS)
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    if config.tune is not None and not blocks_of(sizes):
-        msg = f"Expected layers to tune in the encoder of the column {clip(column)!r}, got none in {folder}: leave `tune` out of data.encoders, or choose another encoder."
-        raise UsageError(msg)
+    expect_layers(config, column, sizes)
     return Pretrained(
         sha256=fingerprint(folder),
         dimensions=_dimensions(folder, plain),
@@ -73,6 +71,17 @@ def describe(config: EncoderConfig, column: str) -> Pretrained:
         parameters=sum(sizes.values()),
         matrices=sum(sizes[name] for name, shape in shapes.items() if len(shape) > 1 and "embeddings" not in name),
     )
+
+
+def expect_layers(config: EncoderConfig, column: str, sizes: Mapping[str, int]) -> None:
+    """See that an encoder which is to be tuned has layers for it.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if config.tune is not None and not blocks_of(sizes):
+        msg = f"Expected layers to tune in the encoder of the column {clip(column)!r}, got none in {config.path}: leave `tune` out of data.encoders, or choose another encoder."
+        raise UsageError(msg)
 
 
 def blocks_of(sizes: Mapping[str, int]) -> dict[str, list[str]]:

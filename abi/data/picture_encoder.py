@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from abi.data.encoder_folder import CONFIG, TOKENIZER, WEIGHTS, expect_files, fingerprint, read_json
+from abi.data.encoder_folder import CONFIG, TOKENIZER, WEIGHTS, expect_files, expect_layers, fingerprint, read_json
 from abi.errors import UsageError, clip
 from abi.media.encoder import PictureModel
 from abi.problem import Pretrained
@@ -28,19 +28,17 @@ def describe_pictures(config: EncoderConfig, column: str) -> Pretrained:
     if config.pooling is not None:
         msg = f"Expected no `pooling` for the image encoder of the column {clip(column)!r}, got {config.pooling}: remove it from data.encoders; the encoder pools as it was made to."
         raise UsageError(msg)
-    if config.tune is not None:
-        msg = f"Expected `tune` of a text encoder in data.encoders, got it of the image encoder of the column {clip(column)!r}: leave it out."
-        raise UsageError(msg)
     expect_files(folder, column, (CONFIG, WEIGHTS), SAVED)
     read_json(folder / CONFIG)
     model = PictureModel(folder)
+    expect_layers(config, column, model.sizes)
     return Pretrained(
         sha256=fingerprint(folder),
         dimensions=model.dimensions,
         pooling="mean",
         normalise=False,
         max_tokens=0,
-        parameters=model.parameters,
+        parameters=sum(model.sizes.values()),
         matrices=0,
         sight=model.sight,
     )

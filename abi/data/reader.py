@@ -121,6 +121,15 @@ class Reader:
         columns = encode(kept, self.problem.schema, kept.column(ROW).to_numpy())
         return replace(columns, categorical=self._whole(columns.categorical))
 
+    def files(self, role: Role, feature: Feature) -> Iterator[tuple[str, bytes]]:
+        """(value, file) of the pictures of a role that an encoder sees, those that cannot be read among them.
+
+        Values are as in `Codes`; one that several chunks have comes more than once.
+        """
+        for chunk in self.of([feature])._chunks(role):
+            (codes,) = chunk.categorical
+            yield from zip(codes.values, codes.files, strict=True)
+
     def of(self, features: Sequence[Feature]) -> Reader:
         """The same for some of the features."""
         schema = self.problem.schema

@@ -43,7 +43,7 @@ class PictureModel:
     Attributes:
         sight: how it sees a picture, and what that takes.
         dimensions: numbers that a picture becomes.
-        parameters: its weights.
+        sizes: numbers of each of its weights, by their names.
 
     Raises:
         UsageError: timm is not installed, knows no such architecture, or the weights do not fit it.
@@ -55,7 +55,7 @@ class PictureModel:
         self._mode = "L" if channels == 1 else "RGB"
         self._layers = layers.to(self.device)
         self._size = (channels, height, width)
-        self.parameters = sum(p.numel() for p in layers.parameters())
+        self.sizes = {name: p.numel() for name, p in layers.named_parameters()}
         self.dimensions, macs = self._measured(folder)
         self.sight = Sight(channels=channels, height=height, width=width, macs=macs)
 

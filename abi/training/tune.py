@@ -29,7 +29,7 @@ from abi.training.head import Known, fit_head, head_losses
 from abi.units import show_bytes, show_seconds
 
 if TYPE_CHECKING:
-    from abi.inputs.tunable import TunableText
+    from abi.inputs.tunable import Tunable
     from abi.problem import Task
     from abi.reading import TuneConfig
     from abi.training.checkpoint import Checkpoints
@@ -49,7 +49,7 @@ _COPIES: Final = 4
 
 @dataclass(frozen=True)
 class TuneRows:
-    """The rows of one role that have a value: of each the number of its text, and its target."""
+    """The rows of one role that have a value: of each the number of its text or picture, and its target."""
 
     number: Int64[np.ndarray, " rows"]
     target: Shaped[Tensor, "rows ..."]
@@ -59,7 +59,7 @@ class TuneRows:
 class _Work:
     """What is trained, on which rows, and how."""
 
-    model: TunableText
+    model: Tunable
     head: nn.Linear
     train: TuneRows
     validation: TuneRows
@@ -97,8 +97,8 @@ class TuneProgress:
 
 
 def tune(
-    model: TunableText,
-    vectors: Shaped[Tensor, "texts dimensions"],
+    model: Tunable,
+    vectors: Shaped[Tensor, "values dimensions"],
     train: TuneRows,
     validation: TuneRows,
     task: Task,
@@ -113,7 +113,7 @@ def tune(
 
     Args:
         model: is left as the last epoch made it.
-        vectors: what the untouched encoder makes of the texts, by their numbers.
+        vectors: what the untouched encoder makes of the texts or pictures, by their numbers.
         train: rows that it learns from.
         validation: rows that choose the epoch.
         task: decides the loss.
@@ -159,7 +159,7 @@ class _Run:
 
     def __init__(self, work: _Work, seed: int) -> None:
         self.work, self.seed = work, seed
-        self.named = dict(work.model.named()) | {f"head.{name}": p for name, p in work.head.named_parameters()}
+        self.named = dict(work.model.last.named()) | {f"head.{name}": p for name, p in work.head.named_parameters()}
         wide = [p for p in self.named.values() if p.ndim > 1]
         thin = [p for p in self.named.values() if p.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": wide, "weight_decay": DECAY}, {"params": thin, "weight_decay": 0.0}]
@@ -173,7 +173,7 @@ class _Run:
         rows = chosen_rows(len(work.train.number), progress.rows, self.seed)
         batches = work.model.batches(work.train.number[rows], BATCH, random)
         steps = progress.epochs * len(batches)
-        work.model.train(True)
+        work.model.last.train(True)
         losses = list[float]()
         for batch in batches:
             for group in self.optimizer.param_groups:
@@ -193,7 +193,7 @@ class _Run:
                     f"the time of the envelope ended in epoch {progress.epoch + 1} of {progress.epochs}"
                 )
                 break
-        work.model.train(False)
+        work.model.last.train(False)
         progress.epoch += 1
         judged = self.judge()
         loss = float(judged.mean())
@@ -201,15 +201,15 @@ class _Run:
             progress.loss_after, progress.train_loss = loss, float(np.mean(losses))
             if is_better(judged, progress.judged):
                 progress.best_epoch = progress.epoch
-                progress.best = {name: p.detach().cpu().clone() for name, p in work.model.named().items()}
+                progress.best = {name: p.detach().cpu().clone() for name, p in work.model.last.named().items()}
         else:
             progress.over = True
 
     def judge(self) -> Float[Tensor, " rows"]:
         """Loss of each validation row, by the encoder as it is now with its head."""
-        texts, number = np.unique(self.work.validation.number, return_inverse=True)
+        values, number = np.unique(self.work.validation.number, return_inverse=True)
         known = Known(
-            torch.from_numpy(self.work.model.encoded(texts)),
+            torch.from_numpy(self.work.model.encoded(values)),
             torch.from_numpy(number.astype(np.int64)),
             self.work.validation.target,
         )
@@ -260,7 +260,7 @@ def slope(share: float) -> float:
 
 
 def add_gradients(
-    model: TunableText, head: nn.Linear, rows: TuneRows, batch: Int64[np.ndarray, " batch"], task: Task, micro: int
+    model: Tunable, head: nn.Linear, rows: TuneRows, batch: Int64[np.ndarray, " batch"], task: Task, micro: int
 ) -> float:
     """Gradients of the mean loss of a batch, so many rows at a time; gives that loss."""
     total = 0.0
@@ -278,7 +278,7 @@ def _known(vectors: Tensor, rows: TuneRows) -> Known:
 
 
 def _micro_batch(
-    model: TunableText, head: nn.Linear, train: TuneRows, task: Task, vectors: Tensor, memory_bytes: int | None
+    model: Tunable, head: nn.Linear, train: TuneRows, task: Task, vectors: Tensor, memory_bytes: int | None
 ) -> int:
     """Rows that may go through the layers together: what one and two of the longest take is measured.
 
@@ -290,8 +290,8 @@ def _micro_batch(
     longest = TuneRows(np.full(2, model.longest()), train.target[:2])
     one, two = (_peak_bytes(model, head, longest, np.arange(rows), task) for rows in (1, 2))
     each = max(1, two - one)
-    trained = sum(p.numel() * p.element_size() for p in model.named().values())
-    fixed = one - each + (_COPIES - 1) * trained + 3 * vectors.numel() * vectors.element_size()
+    trained = sum(p.numel() * p.element_size() for p in model.last.named().values())
+    fixed = one - each + (_COPIES - 1) * trained + 3 * vectors.numel() * vectors.element_size() + model.held_bytes
     rows = min(BATCH, (memory_bytes - fixed) // each)
     if rows < 1:
         msg = f"Expected memory for a step of one row to tune the encoder within envelope.memory={show_bytes(memory_bytes)}, got a need of {show_bytes(fixed + each)}: raise it, or set fewer tune.layers or max_tokens in data.encoders."
@@ -299,17 +299,15 @@ def _micro_batch(
     return int(rows)
 
 
-def _peak_bytes(
-    model: TunableText, head: nn.Linear, rows: TuneRows, batch: Int64[np.ndarray, " batch"], task: Task
-) -> int:
+def _peak_bytes(model: Tunable, head: nn.Linear, rows: TuneRows, batch: Int64[np.ndarray, " batch"], task: Task) -> int:
     """Bytes alive at the peak of one pass forth and back: weights, gradients, activations."""
     recorder = Recorder()
-    recorder.follow([*model.weights(), *head.parameters()])
+    recorder.follow([*model.last.weights(), *head.parameters()])
     with recorder:
         recorder.enter("forward")
         add_gradients(model, head, rows, batch, task, len(batch))
     peak = recorder.phases["forward"].peak_bytes
-    for parameter in (*model.named().values(), *head.parameters()):
+    for parameter in (*model.last.named().values(), *head.parameters()):
         parameter.grad = None
     return int(peak)
 
@@ -350,13 +348,13 @@ def _timed(work: _Work, micro: int) -> tuple[float, float]:
             began = time.perf_counter()
         add_gradients(work.model, tried, work.train, batch, work.task, micro)
     step_s = (time.perf_counter() - began) / max(1, len(batches) - 1)
-    for parameter in work.model.named().values():
+    for parameter in work.model.last.named().values():
         parameter.grad = None
-    texts = np.unique(work.validation.number)
-    some = texts[:: max(1, len(texts) // (_TIMED * BATCH))]
+    values = np.unique(work.validation.number)
+    some = values[:: max(1, len(values) // (_TIMED * BATCH))]
     began = time.perf_counter()
     work.model.encoded(some)
-    return step_s, (time.perf_counter() - began) * len(texts) / len(some)
+    return step_s, (time.perf_counter() - began) * len(values) / len(some)
 
 
 def _plain(data: bytes) -> dict[str, Any]:

@@ -125,7 +125,30 @@ def test_a_column_of_neither_text_nor_pictures_has_no_encoder(
     assert said in answer.sentence
 
 
-def test_an_image_encoder_is_not_tuned(abi, without_prefect, pictures, tiny_resnet, tmp_path):
+def test_a_tuned_encoder_is_used_kept_and_replayed(abi, command, without_prefect, pictures, tiny_resnet, tmp_path):
+    broken = tmp_path / "pics" / "5.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    encoder = shutil.copytree(tiny_resnet, tmp_path / "encoder")
+    ws, tune = tmp_path / "ws", '{"epochs": 4, "learning_rate": 0.003}'
+    more = ("data.columns.photo=ignore", "data.validation=0.3", "checks.broken_files=0.05")
+    answer = _run(abi, pictures, ws, encoder, f"data.encoders.photo.tune={tune}", *more)
+    assert answer.code == 0, answer.err
+    (tuned,) = answer.json["tuned"]
+    assert tuned["kept"], tuned
+    assert tuned["loss_after"] < tuned["loss_before"]
+    assert (tuned["layers"], tuned["parameters"]) == (1, 267_840)
+    assert tuned["rows"] == tuned["rows_there"] < 0.7 * ROWS
+    assert [path.name for path in (ws / "encoders").iterdir()] == [tuned["sha256"]]
+    assert abi("replay", "patches/1", "--workspace", ws).code == 0
+    told = abi("predict", pictures, "--workspace", ws, "--version", 1)
+    assert np.mean(pd.read_csv(io.StringIO(told.out))["prediction"] == LABELS) > 0.9
+    shutil.rmtree(ws / "encoders")
+    shutil.rmtree(encoder)
+    assert command("predict", pictures, "--workspace", ws, "--version", 1).out == told.out  # the model carries it
+
+
+def test_few_pictures_are_not_tuned_on(abi, without_prefect, pictures, tiny_resnet, tmp_path):
+    pd.read_csv(pictures).head(80).to_csv(pictures, index=False)
     answer = _run(abi, pictures, tmp_path / "ws", tiny_resnet, "data.encoders.photo.tune=true")
-    assert answer.code == 2
-    assert "Expected `tune` of a text encoder" in answer.sentence
+    assert answer.code == 3
+    assert "at least 64 training rows with a picture in the column 'photo' to tune its encoder" in answer.sentence

@@ -32,17 +32,17 @@ def test_layers_are_told_by_the_names_of_weights() -> None:
 def test_only_the_last_layers_have_gradients(tiny_bert: Path, encoder: Any) -> None:
     model = TunableText(encoder, tiny_bert, 1, TEXTS)
     model.vectors(np.arange(4)).sum().backward()
-    assert {name.rpartition("layer.")[2][0] for name in model.named()} == {"1"}
-    assert all(p.grad is not None for p in model.named().values())
-    assert sum(p.requires_grad for p in model._layers.parameters()) == len(model.named())
-    assert TunableText(encoder, tiny_bert, 99, TEXTS).layers == 2
+    assert {name.rpartition("layer.")[2][0] for name in model.last.named()} == {"1"}
+    assert all(p.grad is not None for p in model.last.named().values())
+    assert sum(p.requires_grad for p in model._layers.parameters()) == len(model.last.named())
+    assert TunableText(encoder, tiny_bert, 99, TEXTS).last.count == 2
 
 
 def test_dropout_is_of_the_trained_layers_alone(tiny_bert: Path, encoder: Any) -> None:
     model = TunableText(encoder, tiny_bert, 1, TEXTS)
-    model.train(True)
+    model.last.train(True)
     assert [layer.training for layer in model._layers.encoder.layer] == [False, True]
-    model.train(False)
+    model.last.train(False)
     assert np.allclose(model.encoded(np.arange(4)), TextModel(encoder, tiny_bert).encode(TEXTS), atol=1e-6)
 
 
@@ -62,9 +62,9 @@ def test_every_row_is_in_one_batch_beside_rows_of_its_length(tiny_bert: Path, en
 def test_the_folder_holds_the_new_weights_and_all_else_as_it_was(tiny_bert: Path, encoder: Any, tmp_path: Path) -> None:
     model = TunableText(encoder, tiny_bert, 2, TEXTS)
     with torch.no_grad():
-        for parameter in model.named().values():
+        for parameter in model.last.named().values():
             parameter.add_(0.1 * torch.sin(torch.arange(parameter.numel()).reshape(parameter.shape)))
-    files = tuned_files(tiny_bert, model.named())
+    files = tuned_files(tiny_bert, model.last.named())
     assert sorted(files) == list(files_of(tiny_bert))
     for name, data in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -70,7 +70,7 @@ def test_layers_learn_what_a_head_alone_cannot(ordered: Task) -> None:
     done = ordered.run(TuneConfig(epochs=12, learning_rate=0.01))
     assert done.best_epoch > 0
     assert done.loss_after < 0.7 * done.loss_before
-    assert set(done.best) == set(ordered.model().named())
+    assert set(done.best) == set(ordered.model().last.named())
 
 
 def test_where_tuning_does_not_help_nothing_is_kept(tiny_bert: Path) -> None:
@@ -108,7 +108,7 @@ def test_parts_of_a_batch_add_up_to_its_gradients(ordered: Task) -> None:
         torch.nn.init.constant_(head.weight, 0.5)
         torch.nn.init.zeros_(head.bias)
         loss = add_gradients(model, head, ordered.rows[0], np.arange(16), "binary", micro)
-        found.append((loss, torch.cat([p.grad.flatten() for p in model.named().values() if p.grad is not None])))
+        found.append((loss, torch.cat([p.grad.flatten() for p in model.last.named().values() if p.grad is not None])))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
     assert torch.allclose(found[0][1], found[1][1], atol=1e-6)
 

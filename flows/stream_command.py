@@ -54,6 +54,8 @@ def _show(result: dict[str, Any], started: float, *, no_color: bool) -> None:
     print(
         f"{result['scored']:,} rows scored from row {result['begin'] + 1:,} on, {len(result['adaptations'])} decisions, {show_seconds(time.time() - started)}. Report: {result['report']}"
     )
+    for note in result["notes"]:
+        print(f"{note[:1].upper()}{note[1:]}.")
     version = result["version"]
     print(
         f"Registered as {version['uri']}, a challenger: `abi promote` holds it against its gates."

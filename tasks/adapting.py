@@ -208,7 +208,15 @@ def _warm(champion: Champion, stream: Stream, first: int) -> ChampionModel:
         msg = f"Expected {kinds[0]} in the target {clip(stream.target)!r} as the champion learned, got {kinds[1]}: set data.task, or name another model with --model."
         raise DataError(msg)
     columns = encode(stream.table, schema, with_target=False)
-    return ChampionModel(columns, stream.places(schema), champion.model, _network(champion.model), schema, first)
+    return ChampionModel(
+        columns,
+        stream.places(schema),
+        champion.model,
+        _network(champion.model),
+        schema,
+        first,
+        champion.trained.measured,
+    )
 
 
 def _network(model: Model) -> NetworkModel | None:

@@ -29,12 +29,14 @@ class Blend:
         temperature: t.
         losses: L of each expert.
         rows: how many rows they are of.
+        silent: the number of one that is not heard, though its losses are known; None where all are.
     """
 
     half_rows: float
     temperature: float
     losses: Each
     rows: int = 0
+    silent: int | None = None
 
     @classmethod
     def even(cls, experts: int, half_rows: float, temperature: float) -> Blend:
@@ -44,7 +46,12 @@ class Blend:
     @property
     def weights(self) -> Each:
         """On the simplex."""
-        return softmax(-self.losses, self.temperature)
+        if self.silent is None:
+            return softmax(-self.losses, self.temperature)
+        heard = np.arange(len(self.losses)) != self.silent
+        found = np.zeros_like(self.losses)
+        found[heard] = softmax(-self.losses[heard], self.temperature)
+        return found
 
     def absorb(self, losses: Each) -> None:
         """One row's label became known."""

@@ -106,6 +106,7 @@ def restore(run: Run, data: bytes) -> bool:
     run.blend.losses, run.blend.rows = np.array(plain["blend"][0]), plain["blend"][1]
     if "own" in plain:
         run.learner.own = _restored(run, plain["own"], tensors)
+        run.hush()
         run.watch_again()
     return True
 

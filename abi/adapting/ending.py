@@ -188,7 +188,8 @@ def _onward(run: Run, schema: Schema) -> Onward:
 
 def _trained(run: Run, own: Own, model: Mixture, attention: Attention) -> Trained:
     """All experts as one; memory is what their plans say, since it is not measured along a stream."""
-    predicted = together(own.plans)
+    champion = run.learner.champion
+    predicted = together(own.plans, champion.cost if champion is not None and CHAMPION in model.parts else None)
     leading: Plan = next(iter(own.plans.values()))
     plan = replace(
         leading, attention=attention, envelope=run.config.envelope.limits(), predicted=predicted, parts=None,

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64, Shaped
 
 from abi.adapting.experts import STAYS, change_labels, grow, stay_share
 from abi.adapting.online import OnlineNetwork
-from abi.adapting.plans import Planning
+from abi.adapting.plans import Planning, together
 from abi.adapting.stream import Stream, encoded, infer, places_in, with_target
 from abi.adapting.watch import Watch
 from abi.families.artifact import Model as NetworkModel
@@ -21,7 +21,7 @@ from abi.families.mixture import Mixture
 from abi.families.trees import TreesModel
 from abi.problem import Schema
 from abi.streaming import ExpertName
-from abi.types import Attention, Plan
+from abi.types import Attention, Cost, Plan
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PERSISTENCE: Final = "persistence"
 CHAMPION: Final = "champion"
+SILENT: Final = "the champion takes so much of the envelope that own models beside it would break it: once there are own models it is compared with, and not heard"
 LEAST_STEPS: Final = 150
 """Of a network that begins."""
 Rows = Int64[np.ndarray, " _"]
@@ -119,6 +120,20 @@ class Learner:
         own = () if self.own is None else tuple(self.own.plans)
         return (PERSISTENCE, *((CHAMPION,) if self.champion is not None else ()), *own)
 
+    @property
+    def beside(self) -> bool:
+        """Whether the champion is heard beside own models: where it leaves them room in the envelope."""
+        return self.champion is not None and self.planning.beside(self.champion.cost)
+
+    @property
+    def cost(self) -> Cost:
+        """What the plans say of all that is heard."""
+        assert self.own is not None
+        return together(self.own.plans, self._taken())
+
+    def _taken(self) -> Cost | None:
+        return self.champion.cost if self.champion is not None and self.beside else None
+
     def predict(self, block: range) -> list[Prediction]:
         """What each expert says of the block's rows, over all classes of the stream."""
         stream, rows = self.stream, np.arange(block.start, block.stop)
@@ -198,7 +213,9 @@ class Learner:
         attentions: dict[ExpertName, Attention] = dict.fromkeys(self.planning.experts(schema), attention)
         if "change" in attentions:
             attentions["change"] = self.planning.change_attention(self.stream, rows, schema, attention.temperature)
-        plans, notes = self.planning.plans(attentions, len(taught))
+        plans, notes = self.planning.plans(attentions, len(taught), self._taken())
+        if self.champion is not None and not self.beside:
+            notes += (SILENT,)
         self.notes += [note for note in notes if note not in self.notes]
         own = Own(
             view, attention, plans, Watch.begin(view.taught(rows), view.columns, attention, self.config), since=since
@@ -274,6 +291,7 @@ class ChampionModel:
         network: its network, whose weights the first own one takes over; None where it has none.
         schema: what it learned.
         first: the first row that it predicts.
+        cost: what was measured of it; None where it is not known, and then not counted.
     """
 
     columns: Columns
@@ -282,6 +300,7 @@ class ChampionModel:
     network: NetworkModel | None
     schema: Schema
     first: int = 0
+    cost: Cost | None = None
 
     def predict(self, rows: Rows, classes: int) -> Prediction:
         """Over all classes of the stream."""

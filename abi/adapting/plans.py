@@ -35,6 +35,8 @@ LEAVES_OF_CLASS: Final = 10
 """A leaf has at most this part of the rows that a class has on average, and `LEAF_ROWS` at least."""
 HELD: Final = 0.15
 """Share of the warm-up, its last rows, that the temperature is chosen on."""
+LEFT: Final = 0.5
+"""Share of each limit that a champion must leave to the experts to be heard beside them."""
 DECIDING_ROWS: Final = 50
 Rows = Int64[np.ndarray, " rows"]
 
@@ -67,13 +69,36 @@ class Planning:
             found.append(name)
         return tuple(found) or ("network",)
 
-    def plan(self, name: ExpertName, attention: Attention, rows: int, experts: int) -> Plan:
+    def beside(self, champion: Cost | None) -> bool:
+        """Whether what a champion takes leaves the experts `LEFT` of the envelope; else the two together would break it."""
+        whole = self.config.envelope.limits()
+        if champion is None:
+            return True
+        limits = ((whole.parameters, champion.parameters), (whole.latency_s, champion.latency_s))
+        return all(limit is None or taken <= (1 - LEFT) * limit for limit, taken in limits)
+
+    def plan(
+        self, name: ExpertName, attention: Attention, rows: int, experts: int, champion: Cost | None = None
+    ) -> Plan:
         """One expert's plan in its part of the envelope.
+
+        Args:
+            name: of the expert.
+            attention: weights of the features.
+            rows: that it learns from.
+            experts: that share the envelope.
+            champion: what one takes of it that is heard beside them.
 
         Raises:
             PlanInfeasible: nothing fits.
         """
         whole = self.config.envelope.limits()
+        if champion is not None:
+            whole = replace(
+                whole,
+                parameters=None if whole.parameters is None else whole.parameters - champion.parameters,
+                latency_s=None if whole.latency_s is None else whole.latency_s - champion.latency_s,
+            )
         part = replace(
             whole,
             parameters=None if whole.parameters is None else whole.parameters // experts,
@@ -87,7 +112,7 @@ class Planning:
         return _for_classes(at_planned_size(made), rows)
 
     def plans(
-        self, attentions: dict[ExpertName, Attention], rows: int
+        self, attentions: dict[ExpertName, Attention], rows: int, champion: Cost | None = None
     ) -> tuple[dict[ExpertName, Plan], tuple[str, ...]]:
         """Those that fit, and a note for each that does not.
 
@@ -98,7 +123,7 @@ class Planning:
         notes, error = [], None
         for name, attention in attentions.items():
             try:
-                found[name] = self.plan(name, attention, rows, len(attentions))
+                found[name] = self.plan(name, attention, rows, len(attentions), champion)
             except PlanInfeasible as refused:
                 error = refused
                 notes.append(f"no {name} fits its part of the envelope, so there is none")
@@ -168,9 +193,11 @@ def _for_classes(plan: Plan, rows: int) -> Plan:
     return replace(plan, trees=replace(plan.trees, least_rows=least))
 
 
-def together(plans: dict[ExpertName, Plan]) -> Cost:
-    """What all experts cost: parameters, memory and time of a row add up."""
+def together(plans: dict[ExpertName, Plan], champion: Cost | None = None) -> Cost:
+    """What all experts cost, and a champion that is heard beside them: parameters, memory and time of a row add up."""
     costs = [plan.predicted for plan in plans.values()]
+    if champion is not None:
+        costs.append(replace(champion, memory_bytes=0, train_time_s=0.0))  # it is trained no more
     return Cost(
         parameters=sum(c.parameters for c in costs),
         memory_bytes=sum(c.memory_bytes for c in costs),

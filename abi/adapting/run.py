@@ -17,7 +17,7 @@ from jaxtyping import Float, Shaped
 from abi.adapted import Adaptation, Adapted, Cause
 from abi.adapting.blend import Blend
 from abi.adapting.learner import CHAMPION, PERSISTENCE, ChampionModel, Learner, Rows
-from abi.adapting.plans import Planning, together
+from abi.adapting.plans import Planning
 from abi.adapting.prequential import again, contender, losses, points, usual
 from abi.adapting.stream import Stream
 from abi.adapting.watch import SQUARES
@@ -231,9 +231,16 @@ class Run:
         rows = self.learner.begin(self.row)
         extra = len(self.learner.names) - len(self.blend.losses)
         self.blend.join(extra)
+        self.hush()
         self.trail.grown += 1
         self.watched_from = self.absorbed
         self._enter(["start"], ["start: the first rows were learned from"], rows, (), None)
+
+    def hush(self) -> None:
+        """Hear a champion no more that own models have no room beside."""
+        learner = self.learner
+        if learner.champion is not None and learner.own is not None and not learner.beside:
+            self.blend.silent = learner.names.index(CHAMPION)
 
     def _adapt(self, causes: list[Cause], reasons: list[str], rows: Rows, new: tuple[str, ...]) -> None:
         before = self.learner.own
@@ -265,7 +272,7 @@ class Run:
             plans={name: plan.id for name, plan in own.plans.items()},
             carried=round(self.learner.carried, 6),
             classes=new,
-            predicted=together(own.plans),
+            predicted=self.learner.cost,
             weights={w.feature: w.weight for w in own.attention.weights},
         )
         self.trail.adaptations.append(made)

@@ -181,7 +181,7 @@ def test_what_was_fetched_is_kept_where_its_md5_is_as_stated_and_refused_where_n
 def test_the_plan_of_a_few_rows_is_made(
     name: str, kinds: ModuleType, command: Callable[..., Any], tmp_path: Path
 ) -> None:
-    words = kinds.words(name, tmp_path, SHORT, 300)
+    words = kinds.words(name, tmp_path, (*SHORT, *kinds.QUICK), 300)
     plan = command(*words, "--dry-run")
     assert plan["kind"] == "Plan"
 

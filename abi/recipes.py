@@ -107,6 +107,10 @@ class TrainingConfig(Section):
     """Epochs of one training; the time limit may make it less."""
     patience: int | None = Field(default=None, ge=1)
     """Epochs without a better validation loss before training stops."""
+    base: Literal[4, 8, 12, 16, 24, 32, 48] | None = Field(default=None, exclude_if=lambda base: base is None)
+    """Channels of the first stage of an image's or sound's encoder, which has three; the envelope may make it less."""
+    half_size: float = Field(default=0.0, ge=0, le=0.9, exclude_if=lambda share: share == 0)
+    """Share of a network's schedule, its first, in which images are seen at half their size: a quarter of the arithmetic."""
     batch_rows: int | None = Field(default=None, ge=2)
     """Rows of one step."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -416,7 +416,8 @@ class Execution(Value):
     average of the weights (0 is none), `patience` epochs without a better validation loss, `term_dropout` the share of
     a text's terms that a step leaves out, `modality_dropout` that of whole modalities, `smoothing` that of the labels. Where
     memory asks for it, a step adds up the gradients of parts of `micro_batch` rows. `balance` says how rare classes are
-    weighed, where they are, `alignment` how modalities are aligned.
+    weighed, where they are, `alignment` how modalities are aligned. In the first `half_size` of the schedule images are
+    seen at half their size.
     """
 
     device: str
@@ -438,6 +439,7 @@ class Execution(Value):
     balance: Late[Balancing | None] = None
     hardening: Late[Hardening | None] = None
     alignment: Late[Alignment | None] = None
+    half_size: Late[float | None] = None
 
     @property
     def passes(self) -> float:

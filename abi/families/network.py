@@ -198,6 +198,12 @@ class Network(nn.Module):
             return masks[given.feature]
         return np.zeros((len(self.preparation.lexicons[given.feature].terms), given.width), dtype=bool)
 
+    def halve(self, small: bool) -> None:
+        """Whether training sees images at half their size from now on."""
+        for encoder in self.grids:
+            assert isinstance(encoder, RegionEncoder)
+            encoder.halved = small
+
     def encode(self, columns: Columns, fitting: Fitting | None = None) -> Cells:
         """Columns of a table -> cells, on the CPU. `fitting` is given for the training rows themselves."""
         places, preparation = self.places, self.preparation

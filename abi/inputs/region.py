@@ -32,6 +32,8 @@ STAGES: Final = (1, 2, 4)
 """Channels of each stage, in units of the base."""
 BASES: Final = (4, 8, 12, 16, 24, 32, 48)
 """Channels of the first stage that a plan chooses from: multiples of `LEVELS`."""
+DEEPEST: Final = 4
+"""Pixels along a side that a number of the last stage stands for."""
 KERNEL: Final = 9
 NORMAL: Final = 2
 """Parameters of normalisation, per channel."""
@@ -39,6 +41,12 @@ SHIFT: Final = 8
 """In training a picture is shifted by up to an eighth of its sides."""
 SILENCED: Final = 5
 """In training a band and a window of a spectrogram, up to a fifth of it each, are left out (Park et al. 2019)."""
+
+
+def can_halve(grid: Grid) -> bool:
+    """Whether training may see half-sized pictures: images whose regions are still whole in the last stage then."""
+    least_tall, least_wide = 2 * DEEPEST * grid.rows, 2 * DEEPEST * grid.cols
+    return grid.medium == "image" and not grid.height % least_tall and not grid.width % least_wide
 
 
 def step(feature: Feature, width: int, sizes: Sizes) -> Step:  # noqa: ARG001 - as all kinds
@@ -259,6 +267,7 @@ class RegionEncoder(nn.Module):
         kept = [i * whole + d for i, level in enumerate(levels) for d in range(level * base)]
         self.register_buffer("kept", torch.tensor(kept), persistent=False)
         self.augment = True
+        self.halved = False
 
     @property
     def width(self) -> int:
@@ -277,11 +286,13 @@ class RegionEncoder(nn.Module):
     def forward(self, cells: GridCells) -> Float[Tensor, "rows embedding"]:
         """The regions' embeddings, over the number of regions, so that a picture's is of one scale; 0 without a picture.
 
-        In training of the picture as it is augmented, else the mean over its views.
+        In training of the picture as it is augmented, at half its size where it is `halved`; else the mean over its views.
         """
         there = cells.at >= 0
         pixels = cells.pixels.index_select(0, cells.at.clamp_min(0))
         x = (pixels.float() - self.mean) * self.scale
+        if self.training and self.halved and can_halve(self.grid):
+            x = nn.functional.avg_pool2d(x, 2)
         if self.training and self.augment:
             x = self._augmented(x)
         found = self._regions(x)

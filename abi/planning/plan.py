@@ -12,6 +12,7 @@ from abi.errors import PlanInfeasible, UsageError, listed
 from abi.families.alignment import COMMON
 from abi.families.modalities import modalities, modality_of
 from abi.families.network import outputs
+from abi.inputs import region
 from abi.inputs.categorical import shares_rows
 from abi.inputs.kind import EVEN_WIDTH, MAX_ROWS, Step
 from abi.inputs.region import BASES
@@ -97,6 +98,8 @@ def make_plan(
         pretrained=tuple(f.encoder for f in schema.features if f.encoder is not None),
         alignment=alignment,
         modalities=len(spoken),
+        half_size=config.training.half_size,
+        halved=_halved(schema, config.training.half_size),
     )
     text_alone = led_by_text(schema)
     start = recipe(
@@ -239,6 +242,7 @@ def _execution(
         hardening=work.hardening,
         modality_dropout=start.modality_dropout or None,
         alignment=work.alignment,
+        half_size=work.half_size or None,
     )
 
 
@@ -362,6 +366,11 @@ def _plan(
             *_reasons(capacity, even, backbone, start, execution, envelope, work, allocation, machine),
             *(() if held is None else (f"Classes: {held.reason}.",)),
             *(() if work.alignment is None else (_aligned(work.alignment, capacity, schema),)),
+            *(
+                (f"Images are seen at half their size in the first {work.half_size:.0%} of training.",)
+                if work.half_size
+                else ()
+            ),
         ),
     )
 
@@ -438,6 +447,19 @@ def _reasons(
         *(() if work.hardening is None else (_hardened(work.hardening),)),
         f"{execution.epochs} epochs of {show_count(work.train_rows)} rows in steps of {execution.batch_rows}{parts}{fewer}; peak rate {execution.learning_rate:g}, {execution.encoder_factor:g}x for the encoders{average}.",
     )
+
+
+def _halved(schema: Schema, half_size: float) -> tuple[str, ...]:
+    """The columns whose images may be seen at half their size.
+
+    Raises:
+        UsageError: that is asked for, and there are none.
+    """
+    found = tuple(grid.column for grid in schema.grids if region.can_halve(grid))
+    if half_size and not found:
+        msg = f"Expected images whose sides are multiples of {2 * region.DEEPEST} times their regions along them for training.half_size={half_size:g}, got none: set it to 0."
+        raise UsageError(msg)
+    return found
 
 
 def _aligned(alignment: Alignment, capacity: Capacity, schema: Schema) -> str:

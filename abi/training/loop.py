@@ -354,6 +354,7 @@ def _epoch(
     """Steps until all rows were taken or the time is over; gives their mean loss."""
     progress, pace, step = state.progress, state.pace, state.step
     state.network.train()
+    state.network.halve(progress.share < (execution.half_size or 0.0))
     step.begin()
     steps.begin()
     for part in state.orders.take().tensor_split(_steps(data, execution)):
@@ -387,7 +388,9 @@ def _stopped(progress: Progress, pace: Pace, execution: Execution, again: Again 
         return None if not done else "time" if pace.cut else "finished"
     if pace.over or progress.epoch >= execution.epochs:
         return "time" if pace.cut else "finished"
-    if progress.best and progress.epoch - progress.best_epoch >= execution.patience:
+    # at another size than a network is judged by, its loss says little
+    small = math.ceil((execution.half_size or 0.0) * execution.epochs)
+    if progress.best and progress.epoch - max(progress.best_epoch, small) >= execution.patience:
         return "early"
     return None
 

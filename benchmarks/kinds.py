@@ -127,7 +127,7 @@ KINDS: Final[dict[str, Kind]] = {
     "daily-news": Kind(settings="financial-news/daily.yaml", data="djia_news", target="Label", metric="roc_auc", ordered=True),
     "recommender": Kind(settings="recommender/abi.yaml", data="ml_latest_small", target="rating", metric="rmse", ordered=True),
     "vision": Kind(settings="vision/abi.yaml", data="cifar10_8k", target="label", metric="accuracy"),
-    "digits": Kind(settings="vision/abi.yaml", data="mnist_t10k", target="y", metric="accuracy"),
+    "digits": Kind(settings="vision/digits.yaml", data="mnist_t10k", target="y", metric="accuracy"),
     "speech": Kind(settings="speech/abi.yaml", data="fsdd", target="digit", metric="accuracy"),
     "speech-theo": Kind(settings="speech/abi.yaml", data="fsdd", target="digit", metric="accuracy", made=_without_theo),
     "robot": Kind(settings="robot/abi.yaml", data="wall_following", target="direction", metric="accuracy", more=("f1_macro",), ordered=True),

@@ -35,7 +35,6 @@ class Judged:
     """Ids of what was found before anything is recorded."""
 
     checks: str
-    rounds: tuple[str, ...]
     moves: tuple[str, ...]
     control: str
     evaluation: str
@@ -78,4 +77,4 @@ def judge(run: Run, request: Request) -> Judged:
         rounds.append(run(REFIT, start[0] if start else "", *rounds))
         control = run(REFIT_CONTROL, control, rounds[-1])
     evaluation = run(EVALUATE, control, *rounds)
-    return Judged(checks, tuple(rounds), tuple(moves), control, evaluation)
+    return Judged(checks, tuple(moves), control, evaluation)

@@ -84,7 +84,8 @@ class TuneConfig(Section):
     learning_rate: float = Field(default=5e-5, gt=0, lt=1)
     """Largest one of AdamW, reached after a tenth of the steps; then it falls to zero in a line."""
     layers: int = Field(default=2, ge=1)
-    """How many of the last layers are trained; all, but for the embeddings, where there are no more."""
+    """How many of the last layers are trained, of the list of layers that holds most of the weights: a transformer's blocks,
+    the last stage of a network in stages. All of these where there are no more."""
 
 
 def _asked(value: object) -> object:

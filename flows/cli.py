@@ -16,6 +16,7 @@ from flows.common import Common
 from flows.plan_module import ModuleFlags
 
 INTERRUPTED = 130
+STOPPED = "Interrupted; finished stages are kept, and the same command goes on from there."
 
 app = App(
     name="abi",
@@ -271,13 +272,15 @@ def execute(tokens: list[str]) -> int:  # noqa: PLR0911 - one for each way to en
     except AbiError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("Interrupted; finished stages are kept, and the same command goes on from there.", INTERRUPTED)
+        return _fail(STOPPED, INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 0
     except Exception as error:
+        if "KeyboardInterrupt" in str(error):  # pydantic's serialiser wraps what strikes in it
+            return _fail(STOPPED, INTERRUPTED)
         if {"-v", "--verbose"} & set(tokens):
             raise
         return _fail(

@@ -55,7 +55,14 @@ SAY_S: Final = 10.0
 
 
 def take_stream(call: Call, data: str, test: str) -> str:
-    """Files, the second one after the first -> id of the Snapshot."""
+    """Files, the second one after the first -> id of the Snapshot.
+
+    Raises:
+        UsageError: the settings name pretrained encoders.
+    """
+    if call.settings.data.encoders:
+        msg = f"Expected no data.encoders where a stream is followed, got {', '.join(map(repr, call.settings.data.encoders))}: leave them out; `abi run` learns with pretrained encoders."
+        raise UsageError(msg)
     remote = call.settings.tracking.remote
     return call.ws.put(take_snapshot(call.ws, Path(data), Path(test) if test else None, remote))
 
@@ -208,15 +215,9 @@ def _warm(champion: Champion, stream: Stream, first: int) -> ChampionModel:
         msg = f"Expected {kinds[0]} in the target {clip(stream.target)!r} as the champion learned, got {kinds[1]}: set data.task, or name another model with --model."
         raise DataError(msg)
     columns = encode(stream.table, schema, with_target=False)
-    return ChampionModel(
-        columns,
-        stream.places(schema),
-        champion.model,
-        _network(champion.model),
-        schema,
-        first,
-        champion.trained.measured,
-    )
+    measured = champion.trained.measured
+    cost = measured if champion.latency_s is None else replace(measured, latency_s=champion.latency_s)
+    return ChampionModel(columns, stream.places(schema), champion.model, _network(champion.model), schema, first, cost)
 
 
 def _network(model: Model) -> NetworkModel | None:

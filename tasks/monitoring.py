@@ -69,6 +69,7 @@ class Champion:
     history: History | None
     notes: tuple[str, ...]
     along: Along | None = None
+    latency_s: float | None = None
 
     @property
     def problem(self) -> Problem:
@@ -185,6 +186,7 @@ def find_champion(call: Call, version_number: int | None = None) -> Champion:
         version=version,
         trained=trained,
         along=evaluation.along,
+        latency_s=evaluation.latency_s,
         reference=find(_document(tracking, version, "reference"), Reference),
         model=model,
         history=history,

@@ -61,12 +61,13 @@ class FileStore:
 
 
 def encoders_of(ws: Workspace, config: Config) -> Encoders | None:
-    """What turns texts and pictures into vectors with the encoders that the settings name; None where they name none."""
-    if not config.data.encoders:
+    """What turns texts and pictures into vectors with the encoders that the settings name or that were tuned here; None without any."""
+    folders = _folders(ws, config)
+    if not folders:
         return None
     from abi.inputs.pretrained import Encoders
 
-    return Encoders(_folders(ws, config), _store(ws))
+    return Encoders(folders, _store(ws))
 
 
 def _folders(ws: Workspace, config: Config) -> dict[str, Path]:

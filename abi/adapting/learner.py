@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from abi.adapting.online import OnlineNetwork
 from abi.adapting.plans import Planning, together
 from abi.adapting.stream import Stream, encoded, infer, places_in, with_target
 from abi.adapting.watch import Watch
+from abi.errors import PlanInfeasible
 from abi.families.artifact import Model as NetworkModel
 from abi.families.mixing import changed, padded, persistence
 from abi.families.mixture import Mixture
@@ -123,7 +125,7 @@ class Learner:
     @property
     def beside(self) -> bool:
         """Whether the champion is heard beside own models: where it leaves them room in the envelope."""
-        return self.champion is not None and self.planning.beside(self.champion.cost)
+        return self.champion is not None and SILENT not in self.notes and self.planning.beside(self.champion.cost)
 
     @property
     def cost(self) -> Cost:
@@ -213,9 +215,7 @@ class Learner:
         attentions: dict[ExpertName, Attention] = dict.fromkeys(self.planning.experts(schema), attention)
         if "change" in attentions:
             attentions["change"] = self.planning.change_attention(self.stream, rows, schema, attention.temperature)
-        plans, notes = self.planning.plans(attentions, len(taught), self._taken())
-        if self.champion is not None and not self.beside:
-            notes += (SILENT,)
+        plans, notes = self._plans(attentions, len(taught))
         self.notes += [note for note in notes if note not in self.notes]
         own = Own(
             view, attention, plans, Watch.begin(view.taught(rows), view.columns, attention, self.config), since=since
@@ -233,6 +233,16 @@ class Learner:
             )  # fmt: skip
         self.own = own
         self.grow(row)
+
+    def _plans(
+        self, attentions: dict[ExpertName, Attention], rows: int
+    ) -> tuple[dict[ExpertName, Plan], tuple[str, ...]]:
+        """Plans within what the champion leaves; within all of the envelope where that is too little."""
+        if self.beside:
+            with contextlib.suppress(PlanInfeasible):
+                return self.planning.plans(attentions, rows, self._taken())
+        plans, notes = self.planning.plans(attentions, rows)
+        return plans, notes if self.champion is None else (*notes, SILENT)
 
     def _weights(self, before: Own | None) -> NetworkModel | None:
         """The network whose weights are taken over: the one before, or the champion's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -114,23 +115,32 @@ class Planning:
     def plans(
         self, attentions: dict[ExpertName, Attention], rows: int, champion: Cost | None = None
     ) -> tuple[dict[ExpertName, Plan], tuple[str, ...]]:
-        """Those that fit, and a note for each that does not.
+        """Those that fit their parts, or else the first that fits the whole, and a note for each that does not.
 
         Raises:
             PlanInfeasible: none fits.
         """
         found: dict[ExpertName, Plan] = {}
-        notes, error = [], None
+        for name, attention in attentions.items():
+            with contextlib.suppress(PlanInfeasible):
+                found[name] = self.plan(name, attention, rows, len(attentions), champion)
+        if not found:
+            found = self._alone(attentions, rows, champion)
+        return found, tuple(
+            f"no {name} fits its part of the envelope, so there is none" for name in attentions if name not in found
+        )
+
+    def _alone(
+        self, attentions: dict[ExpertName, Attention], rows: int, champion: Cost | None
+    ) -> dict[ExpertName, Plan]:
+        refused: PlanInfeasible | None = None
         for name, attention in attentions.items():
             try:
-                found[name] = self.plan(name, attention, rows, len(attentions), champion)
-            except PlanInfeasible as refused:
-                error = refused
-                notes.append(f"no {name} fits its part of the envelope, so there is none")
-        if not found:
-            assert error is not None
-            raise error
-        return found, tuple(notes)
+                return {name: self.plan(name, attention, rows, 1, champion)}
+            except PlanInfeasible as error:
+                refused = error
+        assert refused is not None
+        raise refused
 
     def scores(
         self, stream: Stream, rows: Rows, schema: Schema, labels: Shaped[np.ndarray, " _"] | None = None

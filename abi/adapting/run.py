@@ -246,6 +246,7 @@ class Run:
         before = self.learner.own
         names = self.learner.names
         self.learner.adapt(self.row, rows, int(rows[0]) if "error" in causes else None)
+        self.hush()
         held = dict(zip(names, self.blend.losses, strict=True))
         mean = float(self.blend.weights @ self.blend.losses)
         self.blend.losses = np.array([held.get(name, mean) for name in self.learner.names])

@@ -10,6 +10,7 @@ from jaxtyping import Float64
 
 from abi.data.media import SAMPLED
 from abi.data.reader import Reader
+from abi.errors import UsageError
 from abi.media.mirror import is_mirrored
 from abi.problem import Grid, Problem, Schema
 
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
 
 
 def with_mirrors(problem: Problem, table: Tabular, config: MediaConfig) -> Problem:
-    """The problem with `mirrored`, and what a prediction looks at, decided for each of its image columns."""
+    """The problem with `mirrored`, and what a prediction looks at, decided for each of its image columns.
+
+    Raises:
+        UsageError: predictions are to see mirror images, and there are no images.
+    """
     schema = problem.schema
     images = [grid for grid in schema.grids if grid.medium == "image"]
+    if config.mirror_predictions and not images:
+        msg = "Expected a column of images whose regions are features for data.media.mirror_predictions, got none: set it to false."
+        raise UsageError(msg)
     if not images or config.mirror is False:
         return problem
     found = {grid.column: True for grid in images}
@@ -50,6 +58,8 @@ def _decided(grid: Grid, found: dict[str, bool], views: int | None) -> Grid:
 
 def _axes(schema: Schema, rows: Columns) -> Float64[np.ndarray, "rows axes"]:
     assert rows.target is not None
+    if schema.task == "multilabel":
+        return np.asarray(rows.target, np.float64)
     if schema.task != "regression":
         return np.eye(len(schema.classes))[rows.target.astype(np.int64)]
     return np.asarray((rows.target - rows.target.mean()) / (rows.target.std() or 1.0))[:, None]

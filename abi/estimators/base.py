@@ -106,6 +106,9 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
             raise DataError(msg)
         while name in self._names:
             name += "_"
+        if config.data.encoders:
+            msg = "Expected no data.encoders in an estimator's settings, which reads no folders, got some: use `abi run`, or give the vectors as columns."
+            raise UsageError(msg)
         reader = read_memory(rows.append_column(name, target), name, config, least_rows=LEAST_ROWS)
         expect_metric(reader.problem.schema.task, config.evaluation.metric)
         outcome = retrain(reader, config, self._say)

@@ -196,14 +196,14 @@ class _Run:
         work.model.last.train(False)
         progress.epoch += 1
         judged = self.judge()
-        loss = float(judged.mean())
-        if loss < progress.loss_after:
+        loss, better = float(judged.mean()), is_better(judged, progress.judged)
+        if loss >= progress.loss_after:
+            progress.over |= progress.step > WARMUP * steps  # a rise before that says little
+        elif better or not progress.best:  # what is told is of the epoch that is kept
             progress.loss_after, progress.train_loss = loss, float(np.mean(losses))
-            if is_better(judged, progress.judged):
-                progress.best_epoch = progress.epoch
-                progress.best = {name: p.detach().cpu().clone() for name, p in work.model.last.named().items()}
-        else:
-            progress.over = True
+        if better and loss <= progress.loss_after:
+            progress.best_epoch = progress.epoch
+            progress.best = {name: p.detach().cpu().clone() for name, p in work.model.last.named().items()}
 
     def judge(self) -> Float[Tensor, " rows"]:
         """Loss of each validation row, by the encoder as it is now with its head."""
@@ -294,7 +294,7 @@ def _micro_batch(
     fixed = one - each + (_COPIES - 1) * trained + 3 * vectors.numel() * vectors.element_size() + model.held_bytes
     rows = min(BATCH, (memory_bytes - fixed) // each)
     if rows < 1:
-        msg = f"Expected memory for a step of one row to tune the encoder within envelope.memory={show_bytes(memory_bytes)}, got a need of {show_bytes(fixed + each)}: raise it, or set fewer tune.layers or max_tokens in data.encoders."
+        msg = f"Expected memory for a step of one row to tune the encoder within envelope.memory={show_bytes(memory_bytes)}, got a need of {show_bytes(fixed + each)}: raise it, or set fewer tune.layers (or, of texts, max_tokens) in data.encoders."
         raise PlanInfeasible(msg)
     return int(rows)
 

@@ -79,6 +79,12 @@ def test_what_cannot_be_followed_is_one_sentence(
     assert said in answer.sentence
 
 
+def test_a_stream_has_no_pretrained_encoders(follow, data):
+    answer = follow(data, "--set", "data.encoders.note=folder", "-q")
+    assert answer.code == 2
+    assert "Expected no data.encoders where a stream is followed, got 'note'" in answer.sentence
+
+
 @pytest.mark.parametrize("setting", ["adapt.label_delay=0", "adapt.experts=[forest]", "adapt.unknown=1"])
 def test_settings_are_checked(follow, data, setting):
     assert follow(data, "--set", setting, "-q").code == 2

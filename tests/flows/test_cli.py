@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import yaml
@@ -180,3 +181,18 @@ def test_the_plain_module_knows_its_version(abi):
 
     assert abi("--version").out.strip() == importlib.metadata.version("abi-instrument")
     assert json.dumps(abi("config", "show").json)
+
+
+def test_an_interruption_inside_a_serialiser_is_one(monkeypatch, capsys):
+    """Pydantic's serialiser turns what strikes while it calls Python into an error of its own."""
+    from pydantic import PlainSerializer, RootModel
+
+    from flows import cli
+
+    def struck(value):
+        raise KeyboardInterrupt
+
+    model = RootModel[Annotated[int, PlainSerializer(struck)]]
+    monkeypatch.setattr(cli, "app", lambda *_, **__: model(1).model_dump_json())
+    assert cli.execute(["run"]) == 130
+    assert capsys.readouterr().err == f"abi: {cli.STOPPED}\n"

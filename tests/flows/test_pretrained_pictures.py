@@ -140,6 +140,8 @@ def test_a_tuned_encoder_is_used_kept_and_replayed(abi, command, without_prefect
     assert tuned["rows"] == tuned["rows_there"] < 0.7 * ROWS
     assert [path.name for path in (ws / "encoders").iterdir()] == [tuned["sha256"]]
     assert abi("replay", "patches/1", "--workspace", ws).code == 0
+    robust = abi("eval", "--robust", "patches/1", "--workspace", ws, "--json")  # whose settings name no encoder
+    assert robust.code == 0, robust.err
     told = abi("predict", pictures, "--workspace", ws, "--version", 1)
     assert np.mean(pd.read_csv(io.StringIO(told.out))["prediction"] == LABELS) > 0.9
     shutil.rmtree(ws / "encoders")

@@ -13,6 +13,7 @@ from abi.adapting.learner import CHAMPION, SILENT, ChampionModel
 from abi.adapting.plans import Planning
 from abi.adapting.run import ADAPTED, NEVER, Run
 from abi.data.columns import encode
+from abi.errors import PlanInfeasible
 
 SETTINGS = {"adapt__experts": ["network", "trees"], "adapt__warmup": 120}
 LIMIT = 6_000
@@ -73,6 +74,24 @@ def test_a_champion_that_leaves_too_little_is_compared_with_and_not_heard(brook,
     assert all((share == 0) == (row >= begin) for row, share in shares.items()), shares
     assert (run.trail.says[CHAMPION][run.begin :] >= 0).all()  # and still asked, for its figure
     assert (run.trail.says[ADAPTED][run.begin : begin] == run.trail.says[NEVER][run.begin : begin]).all()
+
+
+@pytest.mark.parametrize("limit_us", [400, 600, 800, 1000, 1200, 1600])
+def test_a_larger_limit_is_never_worse_than_a_smaller_one(brook, champion, limit_us):
+    """Where nothing fits beside a champion that takes less than half, it is silent, or one expert has what is left."""
+    made, cost = champion
+    config = brook.config(**SETTINGS, envelope__latency=f"{limit_us}us")
+    cost = replace(cost, latency_s=0.48e-6 * limit_us)
+    assert Planning(brook.machine, config).beside(cost)
+    run = followed(brook, made, config, cost)
+    assert run.learner.cost.latency_s <= 1e-6 * limit_us
+    assert (CHAMPION in mixture(run).parts) == (SILENT not in run.learner.notes)
+
+
+def test_a_limit_that_is_too_small_is_told_as_it_was_set(brook):
+    config = brook.config(**SETTINGS, envelope__latency="20us")
+    with pytest.raises(PlanInfeasible, match="got latency=20 µs where"):
+        brook.run(brook.flip(300), config)
 
 
 def test_a_stopped_run_goes_on_without_the_champion(brook, champion):

@@ -135,3 +135,20 @@ def test_where_left_and_right_mean_something_predictions_see_the_picture_alone()
     config = Config().model_copy(update={"data": DataConfig(media=MediaConfig(mirror_predictions=True))})
     (grid,) = read_memory(table, "y", config).problem.schema.grids
     assert (grid.mirrored, grid.views) == (False, None)
+
+
+def test_several_labels_of_pictures_decide_on_mirrors_too() -> None:
+    random = np.random.default_rng(0)
+    bright, loud = random.integers(0, 2, 300), random.integers(0, 2, 300)
+    files = [png(8, 16, value=60 + 120 * int(one)) for one in bright]
+    labels = [["bright"] * int(a) + ["loud"] * int(b) for a, b in zip(bright, loud, strict=True)]
+    table = pa.table({"photo": files, "y": labels})
+    config = Config().model_copy(update={"data": DataConfig(media=MediaConfig(mirror_predictions=True))})
+    schema = read_memory(table, "y", config).problem.schema
+    assert (schema.task, schema.grids[0].mirrored, schema.grids[0].views) == ("multilabel", True, 2)
+
+
+def test_mirrored_predictions_need_pictures() -> None:
+    config = Config().model_copy(update={"data": DataConfig(media=MediaConfig(mirror_predictions=True))})
+    with pytest.raises(UsageError, match=r"Expected a column of images .* for data.media.mirror_predictions, got none"):
+        read_memory(pa.table({"price": range(60), "y": ["a", "b"] * 30}), "y", config)

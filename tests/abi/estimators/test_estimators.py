@@ -139,6 +139,12 @@ def test_neither_the_environment_nor_a_settings_file_is_read(
     assert clone(fitted).fit(frame, answer).plan_.execution == fitted.plan_.execution
 
 
+def test_encoders_in_folders_are_refused(fitted: Any, frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
+    asked = clone(fitted).set_params(settings={"data.encoders": {"note": "folder"}})
+    with pytest.raises(UsageError, match=r"Expected no data\.encoders in an estimator's settings"):
+        asked.fit(frame, answer)
+
+
 def test_a_pickle_holds_files_and_predicts_the_same(fitted: Any, frame: pd.DataFrame) -> None:
     data = pickle.dumps(fitted)
     assert b"model.json" in data

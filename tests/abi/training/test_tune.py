@@ -165,6 +165,30 @@ def test_the_clock_ends_an_epoch(ordered: Task, monkeypatch: pytest.MonkeyPatch)
     assert done.seconds < 5
 
 
+@pytest.mark.parametrize(
+    ("losses", "ended", "kept", "told"),
+    [
+        ([0.5, 0.6, 0.3, 0.4], 4, 3, 0.3),  # the rise in the second epoch is of the warm-up
+        ([0.5, 0.4, 0.6], 3, 2, 0.4),
+    ],
+)
+def test_tuning_ends_where_loss_rises_after_the_warm_up(
+    ordered: Task, monkeypatch: pytest.MonkeyPatch, losses: list[float], ended: int, kept: int, told: float
+) -> None:
+    said = iter(losses)
+    monkeypatch.setattr(tuning._Run, "judge", lambda run: torch.full((40,), next(said)))
+    done = ordered.run(TuneConfig(epochs=20))  # the first two are the warm-up
+    assert (done.epoch, done.best_epoch, done.loss_after) == (ended, kept, pytest.approx(told))
+
+
+def test_what_is_told_is_of_the_epoch_that_is_kept(ordered: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    noisy = torch.tensor([-30.0, 30.0] * 20)
+    said = iter([torch.full((40,), 0.5), 0.4 + noisy, torch.full((40,), 0.6)])
+    monkeypatch.setattr(tuning._Run, "judge", lambda run: next(said))
+    done = ordered.run(TuneConfig(epochs=3))
+    assert (done.best_epoch, done.loss_after) == (1, pytest.approx(0.5))
+
+
 def test_a_gain_counts_beyond_its_standard_error() -> None:
     others = torch.ones(4)
     assert tuning.is_better(torch.tensor([0.4, 0.5, 0.6, 0.5]), others)

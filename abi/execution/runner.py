@@ -285,6 +285,7 @@ def running(
         _meet("nccl" if place.type == "cuda" else "gloo")
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest" if configuration.arithmetic == "float32" else "high")
+    runner: Runner | None = None
     try:
         module = built(training.build).to(place)
         if configuration.checkpointing:
@@ -305,7 +306,20 @@ def running(
     finally:
         torch.set_float32_matmul_precision(before)
         if group:
-            distributed.destroy_process_group()
+            _part(None if runner is None else runner.module)
+
+
+def _part(module: nn.Module | None) -> None:
+    """Leave the group, and let DDP's reducer go before it.
+
+    Were the reducer the last to hold the group, as after this, the interpreter's lock would be held while the group's threads
+    are waited for, and one that lets a tensor go waits for that lock: the process would never end (pytorch #56297).
+    """
+    held = distributed.group.WORLD
+    distributed.destroy_process_group()
+    if isinstance(module, DistributedDataParallel):
+        del module.reducer, module.logger
+    del held  # by its own destructor, without the lock
 
 
 def _meet(backend: str) -> None:

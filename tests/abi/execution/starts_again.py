@@ -54,6 +54,3 @@ def main() -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     main()
-    os._exit(
-        0
-    )  # threads of the checkpoint's and the group's libraries once waited for one another when the process ended

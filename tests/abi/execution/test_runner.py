@@ -141,3 +141,16 @@ class TestOnGpu:
         assert found == pytest.approx(expected, rel=5e-3)  # in tf32
         assert len(runner.revisions) <= 2
         assert "within" in runner.revisions[0].reason
+
+
+def test_the_reducer_goes_before_its_group(monkeypatch: pytest.MonkeyPatch, free_port: Any) -> None:
+    """Else it may be the last to hold the group, which then waits for threads that wait for the interpreter's lock."""
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
+        monkeypatch.setenv(name, str(value))
+    training = Training(build=tiny, batch=parse_batch("input=f32[B,2]"))
+    with running(training, Configuration(**{**ALONE, "parallel": "ddp"})) as runner:
+        runner.step({"input": torch.ones(24, 2)})
+        assert runner.module.reducer is not None
+    assert not torch.distributed.is_initialized()
+    assert not hasattr(runner.module, "reducer")
+    assert runner.module.state_dict()

@@ -46,7 +46,7 @@ SETS: Final[dict[str, dict[str, object]]] = {
         "data.columns": {"title": "ignore", "timestamp": "ignore"},
     },
     "criteo_10k": {},
-    "click_kdd12": {},
+    "click_kdd12": {"training.refit": True},
     "amazon_access": {"envelope.parameters": 1_000_000},
 }
 TO_REACH: Final = {

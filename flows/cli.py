@@ -279,7 +279,8 @@ def execute(tokens: list[str]) -> int:  # noqa: PLR0911 - one for each way to en
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 0
     except Exception as error:
-        if "KeyboardInterrupt" in str(error):  # pydantic's serialiser wraps what strikes in it
+        # pydantic, which is not imported here, wraps what strikes in its serialiser
+        if type(error).__name__ == "PydanticSerializationError" and "KeyboardInterrupt" in str(error):
             return _fail(STOPPED, INTERRUPTED)
         if {"-v", "--verbose"} & set(tokens):
             raise

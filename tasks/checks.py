@@ -28,7 +28,9 @@ def snapshot(call: Call, train: str, test: str, target: str) -> str:
         say(f"          {order_sentence(problem)}")
     for grid in schema.grids:
         if call.settings.data.media.mirror_predictions and grid.medium == "image" and grid.views is None:
-            say(f"          predictions see {grid.column!r} alone: left and right mean something there")
+            say(
+                f"          predictions see {grid.column!r} alone: that left and right mean nothing there was not found"
+            )
     for aside in schema.set_aside:
         say(f"          set aside {aside.column!r}: {aside.reason}")
     return value

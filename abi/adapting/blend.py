@@ -46,12 +46,10 @@ class Blend:
     @property
     def weights(self) -> Each:
         """On the simplex."""
-        if self.silent is None:
-            return softmax(-self.losses, self.temperature)
-        heard = np.arange(len(self.losses)) != self.silent
-        found = np.zeros_like(self.losses)
-        found[heard] = softmax(-self.losses[heard], self.temperature)
-        return found
+        losses = self.losses.copy()
+        if self.silent is not None:
+            losses[self.silent] = np.inf
+        return softmax(-losses, self.temperature)
 
     def absorb(self, losses: Each) -> None:
         """One row's label became known."""

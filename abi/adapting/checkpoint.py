@@ -28,7 +28,7 @@ from abi.types import Attention, Plan
 if TYPE_CHECKING:
     from abi.adapting.run import Run
 
-VERSION: Final = 1
+VERSION: Final = 2
 TREES: Final = ("trees", "change")
 
 
@@ -53,6 +53,7 @@ def pack(run: Run) -> bytes:
         "grown": trail.grown,
         "seconds": trail.seconds,
         "notes": run.learner.notes,
+        "silent": run.learner.silent,
     }
     own = run.learner.own
     if own is not None:
@@ -102,7 +103,7 @@ def restore(run: Run, data: bytes) -> bool:
     trail.grown, trail.seconds = plain["grown"], plain["seconds"]
     run.row, run.absorbed, run.alarm = plain["row"], plain["absorbed"], plain["alarm"]
     run.watched_from, run.last_look = plain["watched_from"], plain["last_look"]
-    run.learner.notes = list(plain["notes"])
+    run.learner.notes, run.learner.silent = list(plain["notes"]), plain["silent"]
     run.blend.losses, run.blend.rows = np.array(plain["blend"][0]), plain["blend"][1]
     if "own" in plain:
         run.learner.own = _restored(run, plain["own"], tensors)

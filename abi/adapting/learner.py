@@ -102,6 +102,7 @@ class Learner:
         planning: machine and settings.
         champion: a registered model and the rows as it sees them; None where the stream is begun cold.
         own: None before there are any.
+        silent: whether the champion is heard no more, since own models beside it would break the envelope.
     """
 
     stream: Stream
@@ -110,6 +111,7 @@ class Learner:
     own: Own | None = None
     notes: list[str] = field(default_factory=list)
     carried: float = 0.0
+    silent: bool = False
 
     @property
     def config(self) -> Config:
@@ -123,18 +125,13 @@ class Learner:
         return (PERSISTENCE, *((CHAMPION,) if self.champion is not None else ()), *own)
 
     @property
-    def beside(self) -> bool:
-        """Whether the champion is heard beside own models: where it leaves them room in the envelope."""
-        return self.champion is not None and SILENT not in self.notes and self.planning.beside(self.champion.cost)
-
-    @property
     def cost(self) -> Cost:
         """What the plans say of all that is heard."""
         assert self.own is not None
         return together(self.own.plans, self._taken())
 
     def _taken(self) -> Cost | None:
-        return self.champion.cost if self.champion is not None and self.beside else None
+        return None if self.champion is None or self.silent else self.champion.cost
 
     def predict(self, block: range) -> list[Prediction]:
         """What each expert says of the block's rows, over all classes of the stream."""
@@ -216,6 +213,7 @@ class Learner:
         if "change" in attentions:
             attentions["change"] = self.planning.change_attention(self.stream, rows, schema, attention.temperature)
         plans, notes = self._plans(attentions, len(taught))
+        notes = (*notes, SILENT) if self.silent else notes
         self.notes += [note for note in notes if note not in self.notes]
         own = Own(
             view, attention, plans, Watch.begin(view.taught(rows), view.columns, attention, self.config), since=since
@@ -238,11 +236,12 @@ class Learner:
         self, attentions: dict[ExpertName, Attention], rows: int
     ) -> tuple[dict[ExpertName, Plan], tuple[str, ...]]:
         """Plans within what the champion leaves; within all of the envelope where that is too little."""
-        if self.beside:
+        taken = self._taken()
+        if taken is not None and self.planning.leaves_room(taken):
             with contextlib.suppress(PlanInfeasible):
-                return self.planning.plans(attentions, rows, self._taken())
-        plans, notes = self.planning.plans(attentions, rows)
-        return plans, notes if self.champion is None else (*notes, SILENT)
+                return self.planning.plans(attentions, rows, taken)
+        self.silent = self.silent or taken is not None
+        return self.planning.plans(attentions, rows)
 
     def _weights(self, before: Own | None) -> NetworkModel | None:
         """The network whose weights are taken over: the one before, or the champion's."""

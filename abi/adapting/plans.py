@@ -70,11 +70,9 @@ class Planning:
             found.append(name)
         return tuple(found) or ("network",)
 
-    def beside(self, champion: Cost | None) -> bool:
-        """Whether what a champion takes leaves the experts `LEFT` of the envelope; else the two together would break it."""
+    def leaves_room(self, champion: Cost) -> bool:
+        """Whether what a champion takes leaves the experts `LEFT` of the envelope."""
         whole = self.config.envelope.limits()
-        if champion is None:
-            return True
         limits = ((whole.parameters, champion.parameters), (whole.latency_s, champion.latency_s))
         return all(limit is None or taken <= (1 - LEFT) * limit for limit, taken in limits)
 
@@ -94,17 +92,12 @@ class Planning:
             PlanInfeasible: nothing fits.
         """
         whole = self.config.envelope.limits()
-        if champion is not None:
-            whole = replace(
-                whole,
-                parameters=None if whole.parameters is None else whole.parameters - champion.parameters,
-                latency_s=None if whole.latency_s is None else whole.latency_s - champion.latency_s,
-            )
+        parameters, latency_s = (0, 0.0) if champion is None else (champion.parameters, champion.latency_s)
         part = replace(
             whole,
-            parameters=None if whole.parameters is None else whole.parameters // experts,
+            parameters=None if whole.parameters is None else (whole.parameters - parameters) // experts,
             memory_bytes=None if whole.memory_bytes is None else whole.memory_bytes // experts,
-            latency_s=None if whole.latency_s is None else whole.latency_s / experts,
+            latency_s=None if whole.latency_s is None else (whole.latency_s - latency_s) / experts,
         )
         made = plan_family(
             attention, part, self.settings(outputs(attention.scores.problem.schema)), self.machine,

@@ -238,9 +238,8 @@ class Run:
 
     def hush(self) -> None:
         """Hear a champion no more that own models have no room beside."""
-        learner = self.learner
-        if learner.champion is not None and learner.own is not None and not learner.beside:
-            self.blend.silent = learner.names.index(CHAMPION)
+        if self.learner.silent:
+            self.blend.silent = self.learner.names.index(CHAMPION)
 
     def _adapt(self, causes: list[Cause], reasons: list[str], rows: Rows, new: tuple[str, ...]) -> None:
         before = self.learner.own

@@ -306,10 +306,10 @@ def running(
     finally:
         torch.set_float32_matmul_precision(before)
         if group:
-            _part(None if runner is None else runner.module)
+            _leave(None if runner is None else runner.module)
 
 
-def _part(module: nn.Module | None) -> None:
+def _leave(module: nn.Module | None) -> None:
     """Leave the group, and let DDP's reducer go before it.
 
     Were the reducer the last to hold the group, as after this, the interpreter's lock would be held while the group's threads

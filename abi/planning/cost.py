@@ -21,6 +21,8 @@ from abi.types import Alignment, Capacity, Cost, Execution, Hardening, LayerSpli
 from abi.units import six_digits
 
 FLOAT_BYTES: Final = 4
+HALVED: Final = 0.75
+"""Arithmetic that an image at half its size saves."""
 BACKWARD: Final = 3
 """A training step computes about three times the forward pass: itself, and gradients of inputs and of weights."""
 WEIGHT_COPIES: Final = 5
@@ -191,7 +193,7 @@ def epoch_seconds(capacity: Capacity, execution_rows: int, work: Workload, machi
     per_row = (step - machine.call_s) / execution_rows
     aligned = aligned_seconds(capacity, execution_rows, work, machine)
     views = pictures_seconds(capacity, machine, predicting=True) - pictures_seconds(capacity, machine)
-    smaller = 0.75 * work.half_size * BACKWARD * pictures_seconds(capacity, machine, columns=work.halved)
+    smaller = HALVED * work.half_size * BACKWARD * pictures_seconds(capacity, machine, columns=work.halved)
     step -= execution_rows * smaller
     return steps * (step + aligned) * work.passes + work.validation_rows * (per_row / BACKWARD + views)
 

@@ -90,7 +90,7 @@ def test_where_nothing_fits_beside_a_champion_it_is_silent(brook, champion):
     limit_us = round(1.5 * float(needed[1]))
     config = brook.config(**trees, envelope__latency=f"{limit_us}us")
     cost = replace(cost, latency_s=0.48e-6 * limit_us)
-    assert Planning(brook.machine, config).beside(cost)
+    assert Planning(brook.machine, config).leaves_room(cost)
     run = followed(brook, made, config, cost)
     assert run.learner.notes == [SILENT]
     assert run.learner.cost.latency_s <= 1e-6 * limit_us

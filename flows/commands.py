@@ -41,28 +41,29 @@ def run(
     source: str | None = None,
 ) -> None:
     """`abi run`."""
-    from flows.retrain import Request, retrain
-    from tasks.lineage import lineage
-    from tasks.orchestration import in_prefect
-    from tasks.planning import expect_devices
-    from tasks.preflight import preflight
-    from tasks.telemetry import publishing
+    from tasks import orchestration
 
     ws, call = open_call(common, name, data, budget, gpus)
-    if not dry_run:
-        expect_devices(call)
     if out is not None:
         with disk_errors(out):
             out.mkdir(parents=True, exist_ok=True)
-    request = Request(call, target, data, None if test is None else str(test), source)
     with ws.lock(timeout_s=0):
-        if dry_run:
+        run_flow = None if dry_run else orchestration.in_prefect(ws)  # its server starts while the rest is imported
+        from flows.retrain import Request, retrain
+        from tasks.lineage import lineage
+        from tasks.planning import expect_devices
+        from tasks.preflight import preflight
+        from tasks.telemetry import publishing
+
+        request = Request(call, target, data, None if test is None else str(test), source)
+        if run_flow is None:
             _dry_run(call, preflight(call, data, request.test, target), common)
             return
+        expect_devices(call)
         with publishing(ws, call.settings), lineage(call, data, request.test) as known:
             known.posed(preflight(call, data, request.test, target, source))
             started, clock = time.time(), Clock()
-            folder = Path(in_prefect(call, clock, lambda stage: retrain(stage, request), f"retrain {call.name}"))
+            folder = Path(run_flow(call, clock, lambda stage: retrain(stage, request), f"retrain {call.name}"))
             known.recorded(folder)
     _answer(folder, clock, started, out, common)
 

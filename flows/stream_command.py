@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.adapting import Stream, follow
 from flows.session import emit, open_call
-from tasks.orchestration import in_prefect
+from tasks import orchestration
 from tasks.stage import Clock
 from tasks.telemetry import publishing
 from tasks.workspace import disk_errors
@@ -23,10 +23,12 @@ def adapt(
 ) -> None:
     """`abi adapt`."""
     ws, call = open_call(common, model, data, [])
-    stream = Stream(call, target, data, test, register)
-    with ws.lock(timeout_s=0), publishing(ws, call.settings):
-        started, clock = time.time(), Clock()
-        folder = Path(in_prefect(call, clock, lambda run: follow(run, stream), f"adapt {call.name}"))
+    with ws.lock(timeout_s=0):
+        run_flow = orchestration.in_prefect(ws)  # its server starts while the rest is imported
+        stream = Stream(call, target, data, test, register)
+        with publishing(ws, call.settings):
+            started, clock = time.time(), Clock()
+            folder = Path(run_flow(call, clock, lambda run: follow(run, stream), f"adapt {call.name}"))
     result: dict[str, Any] = json.loads((folder / "stream.json").read_bytes())
     result["timings_s"] = clock.seconds
     if out is not None:

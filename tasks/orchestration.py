@@ -19,15 +19,16 @@ import psutil
 
 from abi.errors import clip
 from tasks.decisions import note
-from tasks.flow_artifacts import publish
 from tasks.progress import say
 from tasks.stage import Call, Clock, Stage
+from tasks.temporary_server import TemporaryServer
 from tasks.workspace import Workspace, disk_errors
 
 PREFECTS = {"prefect", "httpx", "httpcore", "websockets"}
 UNREACHED = re.compile(r"Prefect API|Failed to reach API")
 Run = Callable[..., str]
 Body = Callable[[Run], str]
+Flow = Callable[[Call, Clock, Body, str], str]
 QUIET = {
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -69,22 +70,30 @@ def finished(call: Call, stage: Stage, inputs: tuple[str, ...]) -> str:
     return result
 
 
-def in_prefect(call: Call, clock: Clock, body: Body, flow_name: str) -> str:
-    """Run `body` as a Prefect flow whose stages are tasks.
+def in_prefect(ws: Workspace) -> Flow:
+    """What runs a body as a Prefect flow whose stages are tasks.
 
-    Without a configured API, Prefect starts its own temporary server on the workspace's database. What a killed run
-    left behind of that server is ended first.
+    Without a configured API that is on a temporary server on the workspace's database, which begins to start now: the sooner
+    this is asked for, the less the flow waits for it. What a killed run left behind of such a server is ended first.
     """
-    configure(call.ws)
-    from prefect import flow
+    configure(ws)
+    server = TemporaryServer()
 
-    @flow(name=flow_name, validate_parameters=False)  # type: ignore[untyped-decorator]  # Prefect's types are not read
-    def retrain() -> str:
-        folder = body(as_tasks(call, clock))
-        publish(call, Path(folder))
-        return folder
+    def run(call: Call, clock: Clock, body: Body, flow_name: str) -> str:
+        from prefect import flow
 
-    return or_without_prefect(call, clock, body, retrain)
+        from tasks.flow_artifacts import publish
+
+        @flow(name=flow_name, validate_parameters=False)  # type: ignore[untyped-decorator]  # Prefect's types are not read
+        def retrain() -> str:
+            folder = body(as_tasks(call, clock))
+            publish(call, Path(folder))
+            return folder
+
+        with server.answering():
+            return or_without_prefect(call, clock, body, retrain)
+
+    return run
 
 
 def or_without_prefect(call: Call, clock: Clock, body: Body, run: Callable[[], str]) -> str:

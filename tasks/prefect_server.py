@@ -68,7 +68,7 @@ def own_server(home: Path) -> Iterator[str]:
     with disk_errors(home):
         home.mkdir(parents=True, exist_ok=True)
         log = (home / "server.log").open("wb")
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     # its database lies in its home, and not in the one that a client of it may name
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API_")}
@@ -91,7 +91,7 @@ def own_server(home: Path) -> Iterator[str]:
         ) as server,
     ):
         try:
-            _wait(server, url, home / "server.log")
+            await_server(server, url, home / "server.log")
             yield url
         finally:
             server.terminate()
@@ -118,7 +118,12 @@ def using(url: str) -> Iterator[None]:
             os.environ["PREFECT_API_URL"] = before
 
 
-def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def await_server(server: subprocess.Popen[bytes], url: str, log: Path | None = None) -> None:
+    """Until it answers.
+
+    Raises:
+        WorkspaceError: it ended, or did not answer in time.
+    """
     import httpx
 
     until = time.monotonic() + PATIENCE_S
@@ -126,12 +131,14 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
         with contextlib.suppress(httpx.HTTPError):
             if httpx.get(f"{url}/health", timeout=5).is_success:
                 return
-        time.sleep(0.2)
-    msg = f"Expected a Prefect server to come up at {url} within {PATIENCE_S:.0f} s, got none: see {log}."
+        time.sleep(0.05)
+    where = "" if log is None else f": see {log}"
+    msg = f"Expected a Prefect server to come up at {url} within {PATIENCE_S:.0f} s, got none{where}."
     raise WorkspaceError(msg)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

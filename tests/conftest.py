@@ -29,9 +29,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from beartype import BeartypeConf
-from beartype.claw import beartype_packages
-from jaxtyping import install_import_hook
+import runtime_types
 
 DEBIAN = Path("/usr/lib/postgresql")
 PASSWORD = "only-for-this-test-run"
@@ -40,27 +38,7 @@ ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 
 
-def _check_types() -> None:
-    """Every call inside abi is checked against its annotations.
-
-    A module that knows arrays, and so may name their shapes, or types that are imported for a type checker alone, is
-    checked by jaxtyping, which costs a call 100 us; the others by beartype alone, at 1 us: planning and writing values
-    make such calls by the hundred thousand. Packages' own files only pass names on, and to name one would name all in it.
-    """
-    shaped, plain = [], []
-    for path in sorted((ROOT / "abi").rglob("*.py")):
-        if path.name == "__init__.py":
-            continue
-        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        text = path.read_text()
-        (shaped if any(word in text for word in ("jaxtyping", "numpy", "torch", "TYPE_CHECKING")) else plain).append(
-            module
-        )
-    install_import_hook(shaped, "beartype.beartype")
-    beartype_packages(plain, conf=BeartypeConf(claw_is_pep526=False))
-
-
-_check_types()  # before anything imports abi
+runtime_types.install("abi")  # before anything imports it
 
 
 HEAVY = ("chaos", "test_bad_input", "test_examples", "test_retrain", "test_prune", "test_run_media", "test_in_process")
@@ -71,6 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The heaviest files come first, the others as they were."""
     rank = {name: place for place, name in enumerate(HEAVY)}
     items.sort(key=lambda item: min(rank.get(n, len(HEAVY)) for n in (item.path.parent.name, item.path.stem)))
+
+
+def pytest_runtest_setup() -> None:
+    """Types are checked anew."""
+    runtime_types.begin_test()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -63,7 +63,9 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     """A command line in this process, its stages as plain functions; what it prints."""
     import tasks.orchestration as module
 
-    monkeypatch.setattr(module, "in_prefect", lambda call, clock, body, flow_name: body(module.in_process(call, clock)))
+    monkeypatch.setattr(
+        module, "in_prefect", lambda ws: lambda call, clock, body, name: body(module.in_process(call, clock))
+    )
 
     def run(*words: str) -> Any:
         capsys.readouterr()

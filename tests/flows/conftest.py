@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from begun_workspace import begin
 
 from abi.config import Config, load_config
 from flows import cli
@@ -124,12 +125,21 @@ def abi(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
 
 
 @pytest.fixture(scope="session")
-def command() -> Callable[..., Answer]:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this session's tests have."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def command(shared_folder: Path) -> Callable[..., Answer]:
     """A command line, in a process of its own; `before` is Python that runs first in it."""
 
     def run(
         *words: object, before: str = "", stdin: str | None = None, cwd: Path | None = None, **environment: str
     ) -> Answer:
+        if "--workspace" in words:
+            begin(Path(str(words[words.index("--workspace") + 1])), shared_folder)
         # files and not pipes: what a killed run leaves behind holds its end of a pipe open
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             with start(words, before, cwd, environment, out, err) as process:
@@ -191,7 +201,7 @@ def versions() -> Callable[[Path], int]:
 @pytest.fixture(scope="session")
 def plain() -> str:
     """Python for `before`: stages as plain functions in that process too, finished ones reused."""
-    return "import tasks.orchestration as o; o.in_prefect = lambda call, clock, body, name: body(o.in_process(call, clock, reuse=True))"
+    return "import tasks.orchestration as o; o.in_prefect = lambda ws: lambda call, clock, body, name: body(o.in_process(call, clock, reuse=True))"
 
 
 @pytest.fixture
@@ -199,4 +209,6 @@ def without_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     """`abi run` with its stages as plain functions: the whole command line, without ten seconds of a server's start."""
     import tasks.orchestration as module
 
-    monkeypatch.setattr(module, "in_prefect", lambda call, clock, body, flow_name: body(module.in_process(call, clock)))
+    monkeypatch.setattr(
+        module, "in_prefect", lambda ws: lambda call, clock, body, name: body(module.in_process(call, clock))
+    )

@@ -46,7 +46,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, frame: Callable[..., pd.DataF
         patch.setattr(
             orchestration,
             "in_prefect",
-            lambda call, clock, body, flow_name: body(orchestration.in_process(call, clock)),
+            lambda ws: lambda call, clock, body, name: body(orchestration.in_process(call, clock)),
         )
         for seed in range(3):
             table = place / f"{seed}.csv"

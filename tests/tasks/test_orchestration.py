@@ -17,7 +17,7 @@ from tasks.orchestration import in_prefect
 from tasks.stage import Call, Clock
 from tasks.workspace import Workspace
 ws = Workspace.open(Path(sys.argv[1]))
-print(in_prefect(Call.of(ws, "model", Config()), Clock(), lambda run: "done", "retrain"))
+print(in_prefect(ws)(Call.of(ws, "model", Config()), Clock(), lambda run: "done", "retrain"))
 """
 
 

@@ -7,6 +7,7 @@ recorded.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shutil
@@ -192,7 +193,7 @@ def plain_stages() -> None:
     def run(call: object, clock: object, body: Callable[[object], str], flow_name: str) -> str:
         return body(module.in_process(call, clock, reuse=True))  # type: ignore[arg-type]
 
-    module.in_prefect = lambda ws: run  # type: ignore[assignment,return-value]
+    module.in_prefect = lambda ws: contextlib.nullcontext(run)  # type: ignore[assignment,return-value]
 
 
 def say(text: str) -> None:

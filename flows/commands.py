@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,8 +48,8 @@ def run(
     if out is not None:
         with disk_errors(out):
             out.mkdir(parents=True, exist_ok=True)
-    with ws.lock(timeout_s=0):
-        run_flow = None if dry_run else orchestration.in_prefect(ws)  # its server starts while the rest is imported
+    # the server of a flow starts while the rest is imported
+    with ws.lock(timeout_s=0), nullcontext() if dry_run else orchestration.in_prefect(ws) as run_flow:
         from flows.retrain import Request, retrain
         from tasks.lineage import lineage
         from tasks.planning import expect_devices

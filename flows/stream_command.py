@@ -23,12 +23,10 @@ def adapt(
 ) -> None:
     """`abi adapt`."""
     ws, call = open_call(common, model, data, [])
-    with ws.lock(timeout_s=0):
-        run_flow = orchestration.in_prefect(ws)  # its server starts while the rest is imported
-        stream = Stream(call, target, data, test, register)
-        with publishing(ws, call.settings):
-            started, clock = time.time(), Clock()
-            folder = Path(run_flow(call, clock, lambda run: follow(run, stream), f"adapt {call.name}"))
+    stream = Stream(call, target, data, test, register)
+    with ws.lock(timeout_s=0), orchestration.in_prefect(ws) as run_flow, publishing(ws, call.settings):
+        started, clock = time.time(), Clock()
+        folder = Path(run_flow(call, clock, lambda run: follow(run, stream), f"adapt {call.name}"))
     result: dict[str, Any] = json.loads((folder / "stream.json").read_bytes())
     result["timings_s"] = clock.seconds
     if out is not None:

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +70,14 @@ def finished(call: Call, stage: Stage, inputs: tuple[str, ...]) -> str:
     return result
 
 
-def in_prefect(ws: Workspace) -> Flow:
+@contextlib.contextmanager
+def in_prefect(ws: Workspace) -> Iterator[Flow]:
     """What runs a body as a Prefect flow whose stages are tasks.
 
     Without a configured API that is on a temporary server on the workspace's database, which begins to start now: the sooner
     this is asked for, the less the flow waits for it. What a killed run left behind of such a server is ended first.
     """
     configure(ws)
-    server = TemporaryServer()
 
     def run(call: Call, clock: Clock, body: Body, flow_name: str) -> str:
         from prefect import flow
@@ -93,7 +93,8 @@ def in_prefect(ws: Workspace) -> Flow:
         with server.answering():
             return or_without_prefect(call, clock, body, retrain)
 
-    return run
+    with TemporaryServer() as server:
+        yield run
 
 
 def or_without_prefect(call: Call, clock: Clock, body: Body, run: Callable[[], str]) -> str:

@@ -13,20 +13,32 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from abi.errors import WorkspaceError
 from tasks.prefect_server import await_server, free_port, server_url, using
 
 
 class TemporaryServer:
-    """A server that is about to answer; it ends with this process at the latest."""
+    """A server that is about to answer.
+
+    As a context it ends there if nobody talked to it. Otherwise it ends with this process, as threads of Prefect's tell it
+    until then what happened.
+    """
 
     def __init__(self) -> None:
         port = free_port()
+        self._used = False
         self._url = f"http://127.0.0.1:{port}/api"
         self._process: subprocess.Popen[bytes] | None = _start(port)
-        # after the threads have ended by which Prefect tells it what happened
-        atexit.register(self.end)
+        atexit.register(self.end)  # which is after threads have ended
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if not self._used:
+            self.end()
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
@@ -39,6 +51,7 @@ class TemporaryServer:
             self.end()
             yield
             return
+        self._used = True
         with using(self._url):
             yield
 
@@ -52,6 +65,7 @@ class TemporaryServer:
     def end(self) -> None:
         """End it; once more does nothing."""
         process, self._process = self._process, None
+        atexit.unregister(self.end)
         if process is None:
             return
         process.terminate()

@@ -66,6 +66,13 @@ def measured_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this session's tests have."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture
 def without_package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Make a package as good as not installed."""

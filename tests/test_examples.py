@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,7 +65,9 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     import tasks.orchestration as module
 
     monkeypatch.setattr(
-        module, "in_prefect", lambda ws: lambda call, clock, body, name: body(module.in_process(call, clock))
+        module,
+        "in_prefect",
+        lambda ws: nullcontext(lambda call, clock, body, name: body(module.in_process(call, clock))),
     )
 
     def run(*words: str) -> Any:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,13 +126,6 @@ def abi(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
 
 
 @pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all processes of this session's tests have."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-
-
-@pytest.fixture(scope="session")
 def command(shared_folder: Path) -> Callable[..., Answer]:
     """A command line, in a process of its own; `before` is Python that runs first in it."""
 
@@ -201,7 +195,10 @@ def versions() -> Callable[[Path], int]:
 @pytest.fixture(scope="session")
 def plain() -> str:
     """Python for `before`: stages as plain functions in that process too, finished ones reused."""
-    return "import tasks.orchestration as o; o.in_prefect = lambda ws: lambda call, clock, body, name: body(o.in_process(call, clock, reuse=True))"
+    return (
+        "import contextlib, tasks.orchestration as o; o.in_prefect = lambda ws: contextlib.nullcontext("
+        "lambda call, clock, body, name: body(o.in_process(call, clock, reuse=True)))"
+    )
 
 
 @pytest.fixture
@@ -210,5 +207,7 @@ def without_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     import tasks.orchestration as module
 
     monkeypatch.setattr(
-        module, "in_prefect", lambda ws: lambda call, clock, body, name: body(module.in_process(call, clock))
+        module,
+        "in_prefect",
+        lambda ws: nullcontext(lambda call, clock, body, name: body(module.in_process(call, clock))),
     )

@@ -17,7 +17,8 @@ from tasks.orchestration import in_prefect
 from tasks.stage import Call, Clock
 from tasks.workspace import Workspace
 ws = Workspace.open(Path(sys.argv[1]))
-print(in_prefect(ws)(Call.of(ws, "model", Config()), Clock(), lambda run: "done", "retrain"))
+with in_prefect(ws) as run_flow:
+    print(run_flow(Call.of(ws, "model", Config()), Clock(), lambda run: "done", "retrain"))
 """
 
 

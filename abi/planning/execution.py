@@ -29,6 +29,7 @@ from abi.execution.roofline import phase_of, phase_time
 from abi.execution.search import enumerate_all
 from abi.execution.tracer import Tracer
 from abi.execution.types import (
+    TRAINING,
     ExecutionPlan,
     Footprint,
     Job,
@@ -60,6 +61,8 @@ LARGER: Final = (
     "Traced, the first network left room in the envelope as it is run here, so it was planned again, larger or longer."
 )
 DIGITS: Final = 6
+SMALLER_IMAGES: Final = 3
+"""The first of `abi.planning.machine.RULES` by which images at half their size take less of the predicted time."""
 LEAST_LEFT: Final = 0.01
 """Of a limit, where validation alone would take more."""
 
@@ -190,6 +193,10 @@ def _question(
     copies = 1 + bool(execution.average)
     resident = (train_rows + validation_rows) * rows.row_bytes + copies * footprints[0].parameter_bytes
     chunk = min(execution.batch_rows, validation_rows) or 1
+    work = execution.steps * execution.passes
+    if execution.half_size and (machine.rules or 0) >= SMALLER_IMAGES:
+        smaller = Tracer(training_of(plan, kl, halved=True), device, rows=(LEAST_ROWS, largest), apart=False)
+        work *= 1 - execution.half_size * _saved(footprints, smaller.footprints(checkpointing=False), device, largest)
     seconds, joules = (
         execution.epochs * max(part)
         for part in zip(*(_validation(f, device, validation_rows, chunk) for f in footprints), strict=True)
@@ -201,7 +208,7 @@ def _question(
         # in plain steps' worth of work, which is what was traced
         job=Job(
             global_batch=execution.batch_rows,
-            steps=math.ceil(execution.steps * execution.passes),
+            steps=math.ceil(work),
             row_bytes=rows.row_bytes,
         ),
         objective=objective,
@@ -211,6 +218,19 @@ def _question(
         sharded=False,
     )
     return _Asked(question, tracer, seconds)
+
+
+def _saved(whole: tuple[Footprint, ...], smaller: tuple[Footprint, ...], device: Device, rows: int) -> float:
+    """Share of a step's seconds that smaller images save on so many rows, in the arithmetic that saves least."""
+    return max(
+        0.0, min(1 - _step_s(s, device, rows) / _step_s(w, device, rows) for w, s in zip(whole, smaller, strict=True))
+    )
+
+
+def _step_s(footprint: Footprint, device: Device, rows: int) -> float:
+    at = np.array([float(rows)])
+    phases = (phase_time(phase_of(footprint, name), device, footprint.arithmetic, at) for name in TRAINING)
+    return sum(float(phase.total_s[0]) for phase in phases)
 
 
 def _learned(machine: Machine, footprints: tuple[Footprint, ...]) -> tuple[Learned, ...]:

@@ -19,8 +19,9 @@ from abi.planning.margins import Margin
 from abi.types import Family
 from abi.values import Late, Value
 
-RULES: Final = 2
-"""With these a network is planned once more where its trace leaves room (`abi.planning.wider`)."""
+RULES: Final = 3
+"""Since the second a network is planned once more where its trace leaves room (`abi.planning.wider`), since the third what
+images at half their size save is traced too (`abi.planning.execution`)."""
 LIBRARY_BYTES = 65 * 2**20
 """Of cuBLAS on an H200, where nothing is known of the GPU; less before it."""
 

@@ -84,7 +84,10 @@ def clipped_adamw(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """Gives a plan's network with its loss, of random weights and made-up knots, vocabularies and terms."""
+    """Gives a plan's network with its loss, of random weights and made-up knots, vocabularies and terms.
+
+    Where they are `halved` it sees images at half their size.
+    """
 
     schema: Schema
     capacity: Capacity
@@ -94,6 +97,7 @@ class Build:
     kl: float
     low_precision: bool = False
     alignment: Alignment | None = None
+    halved: bool = False
 
     def __call__(self) -> Trained:
         """Build it."""
@@ -111,6 +115,7 @@ class Build:
             },
         )
         network.term_dropout = self.term_dropout
+        network.halve(self.halved)
         return Trained(network, self.schema.task, self.smoothing, self.kl, self.alignment)
 
 
@@ -202,8 +207,8 @@ class Rows:
         return cells + texts + target
 
 
-def training_of(plan: Plan, kl: float) -> OwnTraining:
-    """What a plan trains, as `abi.execution` traces it."""
+def training_of(plan: Plan, kl: float, *, halved: bool = False) -> OwnTraining:
+    """What a plan trains, as `abi.execution` traces it; where it is `halved` as its first part is, of smaller images."""
     schema, execution = plan.attention.scores.problem.schema, plan.execution
     build = Build(
         schema=schema,
@@ -213,6 +218,7 @@ def training_of(plan: Plan, kl: float) -> OwnTraining:
         smoothing=execution.smoothing,
         kl=kl,
         alignment=execution.alignment,
+        halved=halved,
     )
     return OwnTraining(build=build, batch=rows_of(plan), optimizer=clipped_adamw, autocast=False, reads=True)
 

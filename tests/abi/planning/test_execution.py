@@ -267,3 +267,15 @@ def test_each_device_of_the_choice_trains_in_a_process(make: Any, toy: Any) -> N
     assert device_count(alone) == 1
     assert not any("processes" in reason for reason in alone.reasons)
     assert device_count(make(machine=toy.machine)) == 1
+
+
+def test_images_at_half_their_size_take_less_of_the_predicted_time(make: Any, toy: Any) -> None:
+    slow = {"kind": "cpu", "memory": "8GiB", "bandwidth": "1GB/s", "rates": {"float32": "1GFLOPS"}, "power": "50W"}
+    described = machine_of(described_cluster("slow", 1, {"slow": slow}, "1xslow"), "float32", None)
+    settings = {"table": toy.media(), "training__half_size": 0.5, "training__epochs": 8}
+    now, then = (_answer(make(machine=m, **settings)) for m in (described, replace(described, rules=2)))
+    plain = _answer(make(machine=described, table=toy.media(), training__epochs=8))
+    # half of the steps have a quarter of the pictures' arithmetic
+    assert 0.6 * then.job.steps < now.job.steps < 0.75 * then.job.steps
+    assert then.job.steps == plain.job.steps
+    assert now.predicted.train_s < then.predicted.train_s

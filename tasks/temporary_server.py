@@ -103,4 +103,5 @@ def _start(port: int) -> subprocess.Popen[bytes] | None:
         ],
         env=os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
         stdin=subprocess.DEVNULL,
+        start_new_session=True,  # a Ctrl-C is for the run, which still tells it how it ended
     )

@@ -68,7 +68,10 @@ class TemporaryServer:
         atexit.unregister(self.end)
         if process is None:
             return
-        process.terminate()
+        if self._used:
+            process.terminate()
+        else:
+            process.kill()  # each of its migrations is a transaction; to wait for them would keep back what went wrong
         try:
             process.wait(timeout=5)
         except subprocess.TimeoutExpired:

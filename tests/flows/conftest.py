@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,10 +113,12 @@ def data(tmp_path: Path, frame: Callable[..., pd.DataFrame]) -> Path:
 
 
 @pytest.fixture
-def abi(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def abi(capsys: pytest.CaptureFixture[str], shared_folder: Path) -> Callable[..., Answer]:
     """A command line, in this process."""
 
     def run(*words: object) -> Answer:
+        if words[0] in ("run", "adapt"):
+            begin_workspace(words, shared_folder)
         capsys.readouterr()
         code = cli.execute([str(word) for word in words])
         out, err = capsys.readouterr()
@@ -132,8 +134,7 @@ def command(shared_folder: Path) -> Callable[..., Answer]:
     def run(
         *words: object, before: str = "", stdin: str | None = None, cwd: Path | None = None, **environment: str
     ) -> Answer:
-        if "--workspace" in words:
-            begin(Path(str(words[words.index("--workspace") + 1])), shared_folder)
+        begin_workspace(words, shared_folder)
         # files and not pipes: what a killed run leaves behind holds its end of a pipe open
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             with start(words, before, cwd, environment, out, err) as process:
@@ -143,6 +144,13 @@ def command(shared_folder: Path) -> Callable[..., Answer]:
             return Answer(process.returncode, out.read(), err.read())
 
     return run
+
+
+def begin_workspace(words: tuple[object, ...], shared: Path) -> None:
+    """Give the workspace that a command line names what others have."""
+    if "--workspace" in words:
+        with suppress(OSError):  # a place that cannot be written is the command's to tell
+            begin(Path(str(words[words.index("--workspace") + 1])), shared)
 
 
 @pytest.fixture(scope="session")

@@ -233,7 +233,8 @@ class ValueSet(Value):
 class Behaviour(Value):
     """Who did what: columns of users and items, what is known of an item, and which rows may be remembered.
 
-    Of the rows before a row counts, means, recent means and times are derived. `titles` is a column that ends with a year in
+    Of the rows before a row counts, means, recent means and times are derived. How many rows its user has `seen` before it is
+    counted without their targets, so that a user who is new to the model is not new from row to row. `titles` is a column that ends with a year in
     brackets. `history` is "train" where what happens after the training rows is not remembered, "stream" where it is.
     """
 
@@ -246,7 +247,7 @@ class Behaviour(Value):
 
     def columns(self) -> tuple[str, ...]:
         """Names of what is derived."""
-        names = [f"{self.user}@{name}" for name in ("count", "mean", "since")]
+        names = [f"{self.user}@{name}" for name in ("count", "seen", "mean", "since")]
         names += [f"{self.item}@{name}" for name in ("count", "mean", "recent", "since", "age")]
         if self.sets:
             names += [f"{self.user}@{'+'.join(one.column for one in self.sets)}"]

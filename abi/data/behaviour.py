@@ -81,7 +81,8 @@ def behaviour_columns(
     """Name -> what was known of the row's user and item, in the order that the rows came in.
 
     Training rows are parted by time into blocks: a row knows of the blocks before its own, so that it knows as little of
-    its own days as a row of the test does. With a `history` every row knows that and nothing else.
+    its own days as a row of the test does. With a `history` every row knows that, and of the other rows only how many of
+    its user's come before it (implicit feedback, which has no target).
 
     Args:
         derivation: what is asked for.
@@ -99,6 +100,11 @@ def behaviour_columns(
     else:
         events = _events(derivation, columns, target, history.users, history.items)
         found = recall(history, events)
+    unknown = np.isnan(target) & np.isin(roles, (0, 1))  # no history counts these rows either
+    user, item = _codes_of(columns[asked.user]), _codes_of(columns[asked.item])
+    found["user_seen"] = _seen(user, events.days, (item >= 0) & ~unknown)
+    if history is not None:
+        found["user_seen"] = found["user_seen"] + found["user_count"]
     return {name: pa.array(values, from_pandas=True) for name, values in _named(asked, found, events).items()}
 
 
@@ -115,9 +121,23 @@ def history_of(
 def user_codes(table: Tabular, user: str, rows: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
     """Which user each of these rows of the table is of; -1 is none."""
     parts = [batch.column(0) for _, batch in table.batches([user])]
-    encoded = spelled.labels(pa.chunked_array(parts).combine_chunks())
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    found: Int64[np.ndarray, " rows"] = codes[rows]
+    found: Int64[np.ndarray, " rows"] = _codes_of(pa.chunked_array(parts).combine_chunks())[rows]
+    return found
+
+
+def _seen(
+    users: Int64[np.ndarray, " rows"], days: Float64[np.ndarray, " rows"], counted: Bool[np.ndarray, " rows"]
+) -> Float64[np.ndarray, " rows"]:
+    """How many of the counted rows are of the same user and earlier; NaN without a user or a time."""
+    found = np.full(len(users), np.nan)
+    known = np.flatnonzero((users >= 0) & ~np.isnan(days))
+    order = known[np.lexsort((days[known], users[known]))]
+    before = np.concatenate([[0], np.cumsum(counted[order])[:-1]])  # over all users
+    new_user = np.append(True, users[order][1:] != users[order][:-1])
+    new_time = new_user | np.append(True, days[order][1:] != days[order][:-1])
+    # the first row of its user, and the first of equal times, stand for those behind them
+    first, tied = (np.maximum.accumulate(np.where(new, np.arange(len(order)), 0)) for new in (new_user, new_time))
+    found[order] = before[tied] - before[first]
     return found
 
 
@@ -156,7 +176,7 @@ def _blocks(
 
 def _named(asked: Behaviour, found: Mapping[str, np.ndarray], events: Events) -> dict[str, np.ndarray]:
     user, item = asked.user, asked.item
-    made = {f"{user}@{name}": found[f"user_{name}"] for name in ("count", "mean", "since")}
+    made = {f"{user}@{name}": found[f"user_{name}"] for name in ("count", "seen", "mean", "since")}
     made |= {f"{item}@{name}": found[f"item_{name}"] for name in ("count", "mean", "recent", "since", "age")}
     if asked.sets:
         made[f"{user}@{'+'.join(one.column for one in asked.sets)}"] = found["user_values"]
@@ -204,6 +224,12 @@ def _events(
 
 def _ids(column: pa.Array) -> tuple[str, ...]:
     return tuple(spelled.labels(column).dictionary.to_pylist())
+
+
+def _codes_of(column: pa.Array) -> Int64[np.ndarray, " rows"]:
+    """A number for each distinct value; -1 is none."""
+    codes: Int64[np.ndarray, " rows"] = spelled.labels(column).indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return codes.astype(np.int64)
 
 
 def _codes(column: pa.Array, known: Sequence[str]) -> Int64[np.ndarray, " rows"]:

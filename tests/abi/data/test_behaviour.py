@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from abi.config import Config, load_config
-from abi.data.behaviour import _blocks, user_codes
+from abi.data.behaviour import _blocks, _seen, user_codes
 from abi.data.derive import DerivedTable, derive_new, derive_rows, final_history, raw_columns, stored
 from abi.data.history import CONTENT_ROWS, ITEM_ROWS, USER_ROWS, Events, History, kept, recall, remember
 from abi.data.memory import read_memory
@@ -129,7 +129,7 @@ def test_what_a_model_takes_along_says_the_same_of_new_rows() -> None:
     assert isinstance(reader.test, DerivedTable)
     assert History.from_json(known.to_json()) == known
     names = [f.column for f in problem.schema.features if "@" in f.column or "=" in f.column]
-    assert {"who@kind", "what@recent", "title@year", "title@age", "kind=Drama", "kind=War"} <= set(names)
+    assert {"who@seen", "who@kind", "what@recent", "title@year", "title@age", "kind=Drama", "kind=War"} <= set(names)
     expected = pa.Table.from_batches([b for _, b in reader.test.batches(names)]).to_pandas()
     new = frame[500:].drop(columns="stars")
     rows = derive_rows(problem.schema, new, known)
@@ -161,6 +161,30 @@ def test_sets_years_and_ids() -> None:
     assert derivation is not None
     assert derivation.behaviour is not None
     assert derivation.behaviour.sets[0].values == ("Drama", "Comedy", "War")
+
+
+def test_rows_seen_are_the_user_s_earlier_ones_whatever_their_order() -> None:
+    users = np.array([0, 1, 0, 0, 1, -1, 0, 0])
+    days = np.array([1.0, 1, 2, 2, 0, 3, NAN, 9])
+    counted = np.array([1, 1, 1, 0, 1, 1, 1, 1], bool)
+    expected = np.array([0, 1, 1, 1, 0, NAN, NAN, 2])  # equal times do not know of each other
+    assert _seen(users, days, counted) == pytest.approx(expected, nan_ok=True)
+    shuffled = RANDOM.permutation(8)
+    assert _seen(users[shuffled], days[shuffled], counted[shuffled]) == pytest.approx(expected[shuffled], nan_ok=True)
+    assert len(_seen(users[:0], days[:0], counted[:0])) == 0
+
+
+def test_a_new_user_is_known_by_the_rows_before_in_the_same_table() -> None:
+    frame = ratings()
+    reader = read_memory(frame, "stars", settings())
+    known = final_history(reader.problem, stored(reader.train))
+    new = frame[:6].assign(who=[99, 99, 3, 99, 3, 98], what=[1000, 1, 2, 3, 4, 5]).drop(columns="stars")
+    new["when"] = pd.date_range("2021-01-01", periods=6, freq="h")
+    made = derive_rows(reader.problem.schema, new, known)
+    assert known is not None
+    before = known.user_count[known.users.index("3")]
+    assert made["who@seen"].to_list() == [0, 1, before, 2, before + 1, 0]
+    assert made["who@count"].to_list() == [0, 0, before, 0, before, 0]
 
 
 def test_users_and_items_without_rows_are_not_kept() -> None:

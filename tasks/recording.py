@@ -28,7 +28,7 @@ from abi.report.collect import collect
 from abi.report.content import Report
 from abi.report.content import Round as ReportRound
 from abi.report.exhibits import Exhibits
-from abi.report.page import render
+from abi.report.page import draw, render
 from abi.report.summary import verdict
 from abi.sections import without_passwords
 from abi.training.rounds import best_round
@@ -89,10 +89,11 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
     }
     values |= {f"round-{i}": move for i, move in enumerate(rounds, 1)}
     ids = {name: ws.put(one) for name, one in values.items()}
-    ws.write(folder / "report.html", render(report).encode())
+    sections = draw(report)
+    ws.write(folder / "report.html", render(report, sections).encode())
     recorded = register(call, _record(call, operation, report, folder, values))
     final = _with_provenance(report, recorded)
-    ws.write(folder / "report.html", render(final).encode())
+    ws.write(folder / "report.html", render(final, sections).encode())
     ws.write(folder / "report.json", json.dumps(document(final), ensure_ascii=False).encode())
     insist(
         lambda: connect(call).attach(recorded.run_id, folder / "report.html"),

@@ -12,7 +12,7 @@ from abi.outcomes import Convergence
 from abi.problem import Check, SetAside
 from abi.report import charts
 from abi.report.embed import pack, unpack
-from abi.report.page import render
+from abi.report.page import draw, render
 from abi.types import Envelope, Estimate, LayerSplit, Pruning, ScoreBlend, Trial
 
 SECTIONS = ["verdict", "checks", "scores", "attention", "plan", "actual", "where", "quality", "provenance"]
@@ -137,6 +137,12 @@ def test_other_json_is_refused(text):
 
 def test_same_report_same_bytes(make_report):
     assert render(make_report()) == render(make_report())
+
+
+def test_sections_that_are_drawn_already_make_the_same_page(make_report):
+    report = make_report()
+    final = replace(report, provenance={"model": "models:/shop/7", **report.provenance})
+    assert render(final, draw(report)) == render(final) != render(report)
 
 
 def test_names_cannot_break_out(make_report):

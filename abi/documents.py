@@ -55,8 +55,14 @@ def read_document(plain: object, kinds: Mapping[str, type[Value]] = KINDS) -> Va
         UsageError: it is none, or was changed after it was written.
     """
     if not (isinstance(plain, dict) and isinstance(plain.get("kind"), str) and plain["kind"] in kinds):
-        got = plain.get("kind") if isinstance(plain, dict) else type(plain).__name__
-        msg = f"Expected a document that an `abi` stage printed with --json ({', '.join(kinds)}), got {got!r}."
+        got = repr(plain.get("kind")) if isinstance(plain, dict) else type(plain).__name__
+        remedy = "print one with `abi score`, `abi fit` or `abi plan` and --json"
+        if isinstance(plain, dict) and "plan" in plain and "model" in plain:
+            got, remedy = (
+                "what `abi run` printed",
+                "give the stage's own document, or ask `abi explain` and `abi diff` about the run",
+            )
+        msg = f"Expected a document that an `abi` stage printed with --json ({', '.join(kinds)}), got {got}: {remedy}."
         raise UsageError(msg)
     value = kinds[plain["kind"]].from_json(plain.get("value"))
     try:

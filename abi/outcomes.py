@@ -317,6 +317,11 @@ class Evaluation(Value):
     leans: Late[tuple[Lean, ...]] = ()
     along: Late[Along | None] = None
 
+    @property
+    def measured(self) -> Cost:
+        """What the model came to; the time of a prediction is that of held-out rows, and not of the training's end."""
+        return replace(self.trained.measured, latency_s=self.latency_s)
+
     def control(self, name: str) -> Control:
         """The control of that name."""
         return next(c for c in self.controls if c.name == name)

@@ -65,7 +65,7 @@ class RolesConfig(Section):
     item: str
     """Column of items."""
     time: str | None = None
-    """Column of times; that of data.order where null."""
+    """Column of times, as dates or as seconds, milli-, micro- or nanoseconds since 1970; that of data.order where null."""
     sets: Annotated[Literal["auto"] | tuple[str, ...], OneOrMore] = "auto"
     """Columns of several values in one, as "Action|Drama"; those with the separator in many rows where "auto"."""
     ids: bool = True
@@ -149,6 +149,13 @@ class DataConfig(Section):
     """Users and items of recommendations and clicks."""
     split: Literal["auto", "random", "ordered"] = "auto"
     """ordered: the earliest rows train, the latest are held out; auto takes it where data.order or a column of times that sorts the rows says so."""
+
+    @model_validator(mode="after")
+    def _one_order(self) -> Self:
+        if self.order is not None and self.roles is not None and self.roles.time not in (None, self.order):
+            msg = f"Expected one order, got data.order {self.order!r} and data.roles.time {self.roles.time!r}: leave one of them out."
+            raise ValueError(msg)
+        return self
 
     @property
     def ordering(self) -> str | None:

@@ -276,7 +276,7 @@ def _metrics(evaluation: Evaluation, forecast: Forecast | None) -> dict[str, flo
     predicted = _costs(evaluation.trained.predicted)
     if forecast is not None:
         predicted |= {"step_s": forecast.step_s, "energy_j": forecast.energy_j}
-    measured = _costs(evaluation.trained.measured) | _taken(evaluation.trained)
+    measured = _costs(evaluation.measured) | _taken(evaluation.trained)
     flat |= {f"predicted/{name}": value for name, value in predicted.items()}
     flat |= {f"measured/{name}": value for name, value in measured.items()}
     both = predicted.keys() & measured.keys()

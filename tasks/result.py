@@ -107,7 +107,7 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
             if report.plan.trees is not None
             else {},
             "predicted": kept.predicted.to_json(),
-            "measured": kept.measured.to_json(),
+            "measured": report.evaluation.measured.to_json(),
             "forecast": None if report.forecast is None else report.forecast.to_json(),
             "resources": None if kept.resources is None else kept.resources.to_json(),
         },

@@ -132,7 +132,7 @@ def diff(before: RunRecord, after: RunRecord) -> RunDiff:
         jensen_shannon=round(float(np.nan_to_num(jensenshannon(shares[0], shares[1], base=2))), DIGITS),
         features=tuple(features),
         predicted=(first.trained.predicted, second.trained.predicted),
-        measured=(first.trained.measured, second.trained.measured),
+        measured=(first.measured, second.measured),
         metrics=tuple(
             _metric(name, first.metrics.get(name), second.metrics.get(name))
             for name in dict.fromkeys([first.primary, *first.metrics, *second.metrics])

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from model_signing import hashing
 
 SIGNATURE: Final = "model.sig"
+LEFT_BY_MLFLOW: Final = "registered_model_meta"
+"""Name and version of a registered model, which MLflow writes beside the model's files whenever it loads it from a folder."""
+_MOST_NOTE_BYTES: Final = 4096
 _MOST_BYTES: Final = 8 * 2**20
 _WORKERS: Final = 2
 _MEDIA: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -88,6 +91,8 @@ def sign(folder: Path, private_key: Path, files: Collection[str] | None = None) 
 def verify(folder: Path, trusted: Mapping[str, bytes], name: str | None = None) -> Claim:
     """See that a folder holds exactly what was signed by a trusted key; nothing in it is deserialised.
 
+    A note that MLflow leaves there when it loads the model is passed over, where it is short and plain text.
+
     Args:
         folder: holds the model and its signature.
         trusted: public keys as PEM, by fingerprint (`abi.audit.model_keys.public_keys`).
@@ -102,6 +107,11 @@ def verify(folder: Path, trusted: Mapping[str, bytes], name: str | None = None) 
         raise ArtifactRefused(msg)
     data = _read(folder, found.pop(SIGNATURE))
     claim = _claim(folder, data)
+    unsigned: tuple[str, ...] = ()
+    if LEFT_BY_MLFLOW not in claim.files and found.get(LEFT_BY_MLFLOW, _MOST_NOTE_BYTES + 1) <= _MOST_NOTE_BYTES:
+        expect_plain(folder, LEFT_BY_MLFLOW)
+        del found[LEFT_BY_MLFLOW]
+        unsigned = (LEFT_BY_MLFLOW,)
     if claim.key not in trusted:
         have = ", ".join(key[:12] for key in trusted) or "none"
         msg = f"Expected {SIGNATURE} in {folder} by a trusted key ({have}), got key {claim.key[:12]}: name its public key in signing.public_key if you trust it, or remove the folder and run again."
@@ -109,7 +119,7 @@ def verify(folder: Path, trusted: Mapping[str, bytes], name: str | None = None) 
     if set(claim.files) != set(found):
         msg = f"Expected in {folder} the files that were signed, got others: {_difference(set(claim.files), set(found))}; {_AGAIN}."
         raise ArtifactRefused(msg)
-    _check(folder, data, claim, trusted[claim.key])
+    _check(folder, data, claim, trusted[claim.key], unsigned)
     if name is not None and claim.name != name:
         msg = f"Expected in {folder} the signed model {name[:40]!r}, got another signed one, {claim.name[:40]!r}: {_AGAIN}."
         raise ArtifactRefused(msg)
@@ -118,7 +128,7 @@ def verify(folder: Path, trusted: Mapping[str, bytes], name: str | None = None) 
     return claim
 
 
-def _check(folder: Path, signature: bytes, claim: Claim, public_pem: bytes) -> None:
+def _check(folder: Path, signature: bytes, claim: Claim, public_pem: bytes, unsigned: tuple[str, ...]) -> None:
     """Signature and hashes, by model-signing; it reads the very bytes that were looked at before."""
     from model_signing import verifying  # noqa: PLC0415
 
@@ -126,7 +136,7 @@ def _check(folder: Path, signature: bytes, claim: Claim, public_pem: bytes) -> N
         bundle, key = Path(private) / SIGNATURE, Path(private) / "public.pem"
         bundle.write_bytes(signature)
         key.write_bytes(public_pem)
-        config = verifying.Config().set_hashing_config(_hashing()).use_elliptic_key_verifier(public_key=key)
+        config = verifying.Config().set_hashing_config(_hashing(*unsigned)).use_elliptic_key_verifier(public_key=key)
         try:
             config.verify(folder, bundle)
         except Exception as error:
@@ -138,13 +148,13 @@ def _check(folder: Path, signature: bytes, claim: Claim, public_pem: bytes) -> N
             raise ArtifactRefused(msg) from error
 
 
-def _hashing() -> hashing.Config:
+def _hashing(*unsigned: str) -> hashing.Config:
     from model_signing import hashing  # noqa: PLC0415
 
     config = hashing.Config().use_file_serialization(
         hashing_algorithm="sha256", max_workers=_WORKERS, allow_symlinks=False
     )
-    return config.set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)
+    return config.set_ignored_paths(paths=[SIGNATURE, *unsigned], ignore_git_paths=False)
 
 
 def _read(folder: Path, size: int) -> bytes:

@@ -46,8 +46,13 @@ def ask_behaviour(config: DataConfig, table: Tabular, target: str, schema: Schem
     if lacking:
         msg = f"Expected columns of the table in data.roles, got {listed(lacking)}: it has {listed(table.names)}."
         raise UsageError(msg)
+    apart = [name for name in (asked.user, asked.item, config.ordering) if name is not None]
+    if len(set(apart)) < len(apart):
+        msg = f"Expected different columns of users, items and times in data.roles, got {listed(apart)}: name each by its own column."
+        raise UsageError(msg)
     if config.ordering is None or config.split == "random":
-        msg = "Expected an order beside data.roles, got none: name the column of times in data.roles.time, and leave data.split."
+        got = "none" if config.ordering is None else "data.split random"
+        msg = f"Expected an order beside data.roles, got {got}: name the column of times in data.roles.time, and leave data.split."
         raise UsageError(msg)
     if schema.task == "multiclass":
         msg = f"Expected a target of numbers or two classes beside data.roles, got {len(schema.classes)} classes in {clip(target)!r}: set data.task to regression where they are grades."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from abi.data.reader import Reader
 from abi.data.series import sequence, series_columns
 from abi.data.split import roles
 from abi.data.table import ROW, ColumnProfile, Profile, Tabular
+from abi.data.text import labels, numbers
 from abi.errors import DataError, UsageError, clip, listed
 from abi.problem import Derivation, Problem, Schema, Series, Split
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from abi.reading import DataConfig
 
 BATCH_ROWS = 65_536
+MOST_UNREAD = 0.01
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class DerivedTable:
         names = list(self.names if columns is None else columns)
         made = set(self.derived.names)
         own = [name for name in names if name not in made]
-        for first, batch in self.base.batches(own or self.base.names[:1], batch_rows, part, encoded):
+        asked = [name for name in encoded if name not in made]
+        for first, batch in self.base.batches(own or self.base.names[:1], batch_rows, part, asked):
             beside = self.derived.data.slice(first, batch.num_rows).combine_chunks()
             yield (
                 first,
@@ -77,7 +80,8 @@ class DerivedTable:
         """The base table's sample, with the derived values of the same rows."""
         names = list(self.names if columns is None else columns)
         made = set(self.derived.names)
-        rows = self.base.sample([name for name in names if name not in made], encoded)
+        asked = [name for name in encoded if name not in made]
+        rows = self.base.sample([name for name in names if name not in made], asked)
         beside = self.derived.data.select([name for name in names if name in made]).take(rows.column(ROW))
         return pa.table([beside[n] if n in made else rows[n] for n in [*names, ROW]], names=[*names, ROW])
 
@@ -311,10 +315,28 @@ def _derive(
     if derivation.series is not None:
         made |= series_columns(derivation.series, columns, schema.target, sequence(columns, derivation, rows))
     if derivation.behaviour is not None:
+        if history is not None:
+            _expect_times(columns, derivation.order)
         # of new rows the target is not looked at, even where they have one
         target = np.full(rows, np.nan) if history is not None else _target(columns, schema, rows)
         made |= behaviour_columns(derivation, columns, target, parts, history)
     return made
+
+
+def _expect_times(columns: dict[str, pa.Array], order: str) -> None:
+    """See that new rows' times can be read; of a row without one nothing is known.
+
+    Raises:
+        DataError: more than a few have something else.
+    """
+    if order not in columns:
+        return
+    column = columns[order]
+    other = np.isnan(times_of(column)) & column.is_valid().to_numpy(zero_copy_only=False)
+    if other.mean() > MOST_UNREAD:
+        first = int(np.argmax(other))
+        msg = f"Expected times in column {clip(order)!r}, got {clip(str(column[first].as_py()))!r} and the like in {int(other.sum())} of {len(column)} rows, the first in row {first + 1}: mend them, or leave them empty."
+        raise DataError(msg)
 
 
 def _target(columns: dict[str, pa.Array], schema: Schema, rows: int) -> Float64[np.ndarray, " rows"]:
@@ -347,15 +369,32 @@ def _read(derivation: Derivation, target: str, tables: Sequence[Tabular]) -> dic
         for _, batch in table.batches(needed):
             for name in needed:
                 parts[name].append(batch[name])
-    return {name: _joined(found) for name, found in parts.items()}
+    channels = () if derivation.series is None else derivation.series.channels
+    read = {derivation.order: _as_times, **dict.fromkeys(channels, numbers)}
+    return {name: _joined(found, read.get(name, _as_labels)) for name, found in parts.items()}
 
 
-def _joined(parts: list[pa.Array]) -> pa.Array:
-    """One array; parts of several types (whole numbers in one file, others in the next) become the wider one."""
+def _joined(parts: list[pa.Array], read: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """One array; parts of several types (whole numbers in one file, others in the next) become the wider one.
+
+    Where none is wider, as of numbers and text, each part is what `read` makes of it.
+    """
     try:
         return pa.concat_arrays(parts)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
+        pass
+    try:
         return _whole(pa.concat_tables([pa.table({"x": part}) for part in parts], promote_options="permissive")["x"])
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.concat_arrays([read(part) for part in parts])
+
+
+def _as_times(part: pa.Array) -> pa.Array:
+    return pa.array(times_of(part), from_pandas=True)
+
+
+def _as_labels(part: pa.Array) -> pa.Array:
+    return labels(part).cast(pa.string())
 
 
 def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:

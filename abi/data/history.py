@@ -19,6 +19,7 @@ SET_ROWS: Final = 10.0
 CONTENT_ROWS: Final = 20.0
 HALF_LIFE_DAYS: Final = 500.0
 _DAY_S: Final = 86_400.0
+_LAST_SECOND: Final = 1e11
 YEARS: Final = (1940, 1960, 1970, 1980, 1990, 2000, 2005, 2010, 2015, 2020)
 
 Numbers = Float64[np.ndarray, " rows"]
@@ -181,9 +182,12 @@ def places(known: Sequence[str]) -> Mapping[str, int]:
     return {name: place for place, name in enumerate(known)}
 
 
-def to_days(seconds: Numbers) -> Numbers:
-    """Seconds since 1970 as days."""
-    return seconds / _DAY_S
+def to_days(times: Numbers) -> Numbers:
+    """Days since 1970 of seconds; numbers too large for seconds (past the year 5138) are milli-, micro- or nanoseconds."""
+    found = times.copy()
+    for _ in range(3):
+        found = np.where(np.abs(found) >= _LAST_SECOND, found / 1000, found)
+    return found / _DAY_S
 
 
 def _of_values(history: History, rows: Events, known: Bool[np.ndarray, " rows"]) -> Numbers:

@@ -56,7 +56,7 @@ def choose_split(config: Config, train: Tabular, test: Tabular | None, *, whole:
     data = config.data
     split = Split(seed=config.seed, validation=data.validation, test=0.0 if whole or test is not None else data.test)
     if data.ordering is not None:
-        _expect_order(data.ordering, train, test)
+        _expect_order(data.ordering, "data.order" if data.order is not None else "data.roles.time", train, test)
     if data.split == "random":
         return split
     found = data.ordering or find_order(train, test)
@@ -65,6 +65,8 @@ def choose_split(config: Config, train: Tabular, test: Tabular | None, *, whole:
             msg = "Expected data.order beside data.split ordered, got none and no column of times that sorts the rows: name the column, or set it to rows for the file's order."
             raise UsageError(msg)
         return split
+    if test is not None and data.ordering is not None and found != ROWS:
+        _checked_times(test, found, config.checks.no_time, " of the test file")
     try:
         return ordered_split(split, found, _checked_times(train, found, config.checks.no_time))
     except DataError:
@@ -83,7 +85,7 @@ def ordered_split(split: Split, order: str, times: Float64[np.ndarray, " rows"])
     shares = [(1 - split.test) * (1 - split.validation), *([1 - split.test] if split.test else [])]
     starts = [float(known[min(int(share * len(known)), len(known) - 1)]) for share in shares] if len(known) else []
     if not starts or starts[0] <= known[0] or len(set(starts)) < len(starts):
-        msg = f"Expected times in {clip(order)!r} that leave earlier rows to train on and later ones to hold out, got {len(np.unique(known))} different ones in {len(times)} rows: set data.order to another column, or data.split to random."
+        msg = f"Expected times in {clip(order)!r} that leave earlier rows to train on and later ones to hold out, got {len(np.unique(known))} different ones in {len(times)} rows: name another column of times, or, without data.roles, set data.split to random."
         raise DataError(msg)
     return Split(seed=split.seed, validation=split.validation, test=split.test, order=order, starts=tuple(starts))
 
@@ -99,7 +101,7 @@ def falls(times: Float64[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
     return np.asarray(times < latest)
 
 
-def _checked_times(table: Tabular, order: str, limit: float) -> Float64[np.ndarray, " rows"]:
+def _checked_times(table: Tabular, order: str, limit: float, where: str = "") -> Float64[np.ndarray, " rows"]:
     """The times, where few enough of them are missing.
 
     Raises:
@@ -108,7 +110,7 @@ def _checked_times(table: Tabular, order: str, limit: float) -> Float64[np.ndarr
     times = read_times(table, order)
     missing = np.isnan(times)
     if missing.mean() > limit:
-        msg = f"Expected a time in all but {limit:.1%} of the rows of {clip(order)!r} (checks.no_time), got none in {int(missing.sum())} of {len(times)}, the first in row {first_where(missing)}: mend them, or set another limit."
+        msg = f"Expected a time in all but {limit:.1%} of the rows of {clip(order)!r}{where} (checks.no_time), got none in {int(missing.sum())} of {len(times)}, the first in row {first_where(missing)}: mend them, or set another limit."
         raise DataError(msg)
     return times
 
@@ -128,13 +130,13 @@ def find_order(train: Tabular, test: Tabular | None) -> str | None:
     return None
 
 
-def _expect_order(order: str, train: Tabular, test: Tabular | None) -> None:
+def _expect_order(order: str, setting: str, train: Tabular, test: Tabular | None) -> None:
     if order == ROWS:
         return
     for table, what in ((train, "table"), (test, "test file")):
         if table is not None and order not in table.names:
-            msg = f"Expected data.order as a column of the {what} or rows, got {clip(order)!r}: it has {listed(table.names)}."
+            msg = f"Expected {setting} as a column of the {what} or rows, got {clip(order)!r}: it has {listed(table.names)}."
             raise UsageError(msg)
     if np.isnan(read_times(train, order)).all():
-        msg = f"Expected times or numbers in column {clip(order)!r}, which data.order names, got none: name another column."
+        msg = f"Expected times or numbers in column {clip(order)!r}, which {setting} names, got none: name another column."
         raise UsageError(msg)

@@ -186,8 +186,10 @@ def labels(array: pa.Array) -> pa.DictionaryArray:
 
 def _used(array: pa.DictionaryArray) -> pa.DictionaryArray:
     """The same without values that no row has, the others in order of their first row: as plain text is encoded."""
-    codes = array.indices.dictionary_encode()
-    return pa.DictionaryArray.from_arrays(codes.indices, array.dictionary.take(codes.dictionary))
+    codes, values = array.indices.dictionary_encode(), array.dictionary
+    if pa.types.is_string_view(values.type):  # polars' categories, for which arrow has no `take`
+        values = values.cast(pa.string())
+    return pa.DictionaryArray.from_arrays(codes.indices, values.take(codes.dictionary))
 
 
 def _named(values: pa.Array) -> pa.Array:

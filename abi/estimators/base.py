@@ -109,6 +109,12 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         if config.data.encoders:
             msg = "Expected no data.encoders in an estimator's settings, which reads no folders, got some: use `abi run`, or give the vectors as columns."
             raise UsageError(msg)
+        if config.data.roles is not None:
+            msg = "Expected no data.roles in an estimator's settings, which keeps no history of users and items, got some: use `abi run`."
+            raise UsageError(msg)
+        if config.data.series is not None and config.data.series.target_lags:
+            msg = "Expected no data.series.target_lags in an estimator's settings, whose predict is given no targets, got some: use `abi run`, or give earlier targets as columns."
+            raise UsageError(msg)
         reader = read_memory(rows.append_column(name, target), name, config, least_rows=LEAST_ROWS)
         expect_metric(reader.problem.schema.task, config.evaluation.metric)
         outcome = retrain(reader, config, self._say)

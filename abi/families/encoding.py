@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int, Int64
 
 from abi.data.columns import MISSING_CODE, Codes
+from abi.data.twins import places_of
 from abi.inputs.pairs import frequent, joint_codes, places_in
 from abi.inputs.target_means import held_out_means, target_means
 from abi.problem import Schema
@@ -271,8 +272,7 @@ def _by_frequency(codes: Codes) -> Sequence[int]:
 
 def _places(codes: Codes, learned: CategoryEncoding) -> Int[np.ndarray, " rows"]:
     """Rank of each row's value, -1 where it is missing or not listed."""
-    rank = learned.rank
-    look_up = np.array([*(rank.get(value, MISSING_CODE) for value in codes.values), MISSING_CODE], np.int64)
+    look_up = np.array([*places_of(codes.values, learned.rank, MISSING_CODE), MISSING_CODE], np.int64)
     return np.asarray(look_up[codes.codes])
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from abi.data.twins import places_of
 from abi.inputs import profile
 from abi.inputs.kind import WIDTHS, Sizes, Step, TableRows, usable
 
@@ -60,7 +61,7 @@ def vocabulary(codes: Codes, rows: int) -> tuple[str, ...]:
 def look_up(codes: Codes, known: Sequence[str]) -> Int[np.ndarray, " rows"]:
     """Table rows: the value's place in `known`, then the row of rare and unseen values, then that of missing ones."""
     place = {value: i for i, value in enumerate(known)}
-    rows = [place.get(value, len(known)) for value in codes.values]
+    rows = places_of(codes.values, place, len(known))
     return np.asarray(np.array([*rows, len(known) + 1], dtype=np.int32)[codes.codes])
 
 

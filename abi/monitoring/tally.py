@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from abi.data.columns import Codes, Columns
+from abi.data.twins import places_of
 from abi.inputs.terms import count_terms
 from abi.monitored import Distribution
 from abi.problem import Feature
@@ -79,7 +80,7 @@ def tally_category(reference: Distribution, column: Codes) -> Tally:
     """Frequent values, others, missing."""
     place = {value: i for i, value in enumerate(reference.values)}
     other = len(place)
-    cells = np.array([*(place.get(value, other) for value in column.values), other + 1])
+    cells = np.array([*places_of(column.values, place, other), other + 1])
     counts = np.bincount(cells[column.codes], minlength=other + 2).astype(np.int64)
     return Tally(counts, NONE, np.empty(0), NONE)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -186,7 +186,7 @@ class CostLine:
 def costs(report: Report) -> list[CostLine]:
     """Plan against actual: what the envelope limits."""
     plan, trained = report.plan, report.evaluation.trained
-    actual = replace(trained.measured, latency_s=report.evaluation.latency_s)
+    actual = report.evaluation.measured
     bound = trained.plan.bound if trained.predicted == trained.plan.predicted else None
     lines = []
     for field, name, show in (

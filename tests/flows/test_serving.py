@@ -55,6 +55,16 @@ def test_predictions_in_every_form(abi, command, workspace, predicted, tmp_path)
     assert command("predict", "-", "--workspace", ws, stdin=data.read_text()).out == predicted
 
 
+def test_a_model_that_mlflow_has_loaded_is_still_the_one_that_was_signed(abi, workspace, predicted):
+    import mlflow
+
+    ws, data = workspace
+    mlflow.set_tracking_uri(f"sqlite:///{ws}/mlflow.db")
+    mlflow.pyfunc.load_model("models:/shop/1")  # which writes a note into the folder of the model
+    assert list(ws.glob("mlartifacts/**/registered_model_meta"))
+    assert abi("predict", data, "--workspace", ws).out == predicted
+
+
 def test_what_cannot_be_predicted_is_one_sentence(abi, workspace, tmp_path):
     (ws, data), lacking = workspace, tmp_path / "lacking.csv"
     pd.read_csv(data).drop(columns="size").to_csv(lacking, index=False)

@@ -454,6 +454,26 @@ def test_the_signature_says_which_files_and_which_model(call, kept, blend):
         Signing(call.ws, SigningConfig()).verify(kept[0], "x")
 
 
+def test_what_mlflow_leaves_there_is_passed_over_where_it_is_a_short_note(call, kept, blend, tmp_path):
+    from mlflow.store.artifact.models_artifact_repo import REGISTERED_MODEL_META_FILE_NAME
+
+    ws = Workspace(tmp_path / "ws")
+    shutil.copytree(kept[0], folder := ws.models / kept[0].name)
+    shutil.copytree(call.ws.keys, ws.keys)
+    there = Call.of(ws, "shop", call.settings)
+    note = folder / REGISTERED_MODEL_META_FILE_NAME
+    note.write_text("model_name: shop\nmodel_version: '1'\n")
+    assert load_model(there, blend.artifact).artifact == blend.artifact
+    for other in (b"x" * 5000, pickle.dumps({"model_name": "shop"})):
+        note.write_bytes(other)
+        with pytest.raises(ArtifactRefused, match=note.name):
+            load_model(there, blend.artifact)
+    note.unlink()
+    note.symlink_to(folder / "model.json")
+    with pytest.raises(ArtifactRefused, match=note.name):
+        load_model(there, blend.artifact)
+
+
 def test_a_changed_folder_is_replaced_when_the_model_is_trained_again(call, kept, blend, tmp_path):
     folder = kept[0]
     (folder / "planted.py").write_text("x = 1\n")

@@ -10,7 +10,7 @@ import pytest
 from abi.config import Config, load_config
 from abi.data.behaviour import _blocks, _seen, user_codes
 from abi.data.derive import DerivedTable, derive_new, derive_rows, final_history, raw_columns, stored
-from abi.data.history import CONTENT_ROWS, ITEM_ROWS, USER_ROWS, Events, History, kept, recall, remember
+from abi.data.history import CONTENT_ROWS, ITEM_ROWS, USER_ROWS, Events, History, kept, recall, remember, to_days
 from abi.data.memory import read_memory
 from abi.data.reader import Reader
 from abi.errors import DataError, UsageError
@@ -199,8 +199,54 @@ def test_users_and_items_without_rows_are_not_kept() -> None:
     assert remember(events([(0, 0, 1, NAN)]), ["u"], ["i"]) is None
 
 
+def test_a_test_file_may_spell_ids_and_times_otherwise() -> None:
+    frame = ratings()
+    train, test = frame[:500], frame[500:].reset_index(drop=True)
+    plain = read_memory(train, "stars", settings(), test)
+    names = [f.column for f in plain.problem.schema.features if "@" in f.column]
+    for other in (test.assign(who=test["who"].astype(str)), test.assign(when=test["when"].astype(str))):
+        again = read_memory(train, "stars", settings(), other)
+        for reader in (plain, again):
+            assert reader.test is not None
+        found, expected = (
+            pa.Table.from_batches([b for _, b in r.test.batches(names)]).to_pandas()  # type: ignore[union-attr]
+            for r in (again, plain)
+        )
+        pd.testing.assert_frame_equal(found, expected)
+    new = read_memory(train, "stars", settings(), test.assign(who=[f"new{i}" for i in range(100)]))
+    assert new.test is not None
+    seen = pa.Table.from_batches([b for _, b in new.test.batches(["who@seen", "who@count"])]).to_pandas()
+    assert not seen.to_numpy().any()
+    with pytest.raises(DataError, match=r"rows of 'when' of the test file .*, got none in 100 of 100"):
+        read_memory(train, "stars", settings(), test.assign(when="soon"))
+
+
+def test_numbers_of_any_unit_are_the_same_times() -> None:
+    seconds = np.array([NAN, 0.0, -86_400.0, 1.6e9])
+    for unit in (1, 1e3, 1e6, 1e9):
+        times = np.where(np.abs(seconds) < 1e9, seconds, seconds * unit)
+        assert to_days(times) == pytest.approx(seconds / 86_400, nan_ok=True)
+
+
+def test_new_rows_whose_times_cannot_be_read_are_refused() -> None:
+    frame = ratings()
+    reader = read_memory(frame, "stars", settings())
+    known = final_history(reader.problem, stored(reader.train))
+    new = frame[:10].drop(columns="stars")
+    with pytest.raises(
+        DataError, match=r"Expected times in column 'when', got 'soon' .* 10 of 10 rows, the first in row 1"
+    ):
+        derive_rows(reader.problem.schema, new.assign(when="soon"), known)
+    made = derive_rows(reader.problem.schema, new.assign(when=None), known)
+    assert np.isnan(np.asarray(made["who@seen"], float)).all()
+
+
 def test_settings_that_cannot_be_used_are_told() -> None:
     frame = ratings(200)
+    with pytest.raises(UsageError, match=r"different columns of users, items and times in data.roles, got 'what'"):
+        read_memory(frame, "stars", settings(user="what"))
+    with pytest.raises(UsageError, match=r"Expected one order, got data.order 'rows' and data.roles.time 'when'"):
+        load_config(settings={"data.roles": ROLES, "data.order": "rows"}, ambient=False)
     with pytest.raises(UsageError, match=r"columns of the table in data.roles, got 'whom'"):
         read_memory(frame, "stars", settings(user="whom"))
     with pytest.raises(UsageError, match=r"an order beside data.roles, got none"):

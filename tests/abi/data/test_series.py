@@ -1,19 +1,32 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from abi.config import Config, load_config
-from abi.data.derive import DerivedTable, derive_new, derive_rows, derive_tables, derived_names, raw_columns
+from abi.data.convert import convert
+from abi.data.derive import (
+    DerivedTable,
+    derive_new,
+    derive_rows,
+    derive_tables,
+    derived_names,
+    open_problem,
+    raw_columns,
+)
+from abi.data.infer import pose
 from abi.data.memory import hold, read_memory, to_arrow
 from abi.data.series import sequence, series_columns
 from abi.errors import DataError, UsageError
-from abi.problem import Derivation, Feature, Schema, Series, Split
+from abi.problem import DataFile, Derivation, Feature, Schema, Series, Snapshot, Split
 
 NAN = float("nan")
 RANDOM = np.random.default_rng(0)
+FILE = DataFile(role="train", format="parquet", md5="0", sha256="0", size_bytes=0, rows=0)
 
 
 def series(**asked: object) -> Series:
@@ -104,6 +117,19 @@ def test_a_test_table_goes_on_where_the_training_table_ended_in_any_batches() ->
     sample = train.sample(["a@lag2"])
     assert sample.column("a@lag2").to_pylist() == [None, None, 0, 1, 2, 3]
     assert train.column("a@lag2").nulls == 2
+
+
+def test_earlier_classes_are_features_of_a_file(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": RANDOM.normal(size=60), "y": np.tile(["up", "down", "up"], 20)})
+    frame.to_parquet(tmp_path / "a.parquet")
+    base = convert(tmp_path / "a.parquet", tmp_path / "tables", "a")
+    config = settings(order="rows", series={"channels": ["a"], "lags": [1], "target_lags": [1]})
+    problem = pose(Snapshot(files=(FILE,)), "y", config, base, None)
+    train = open_problem(problem, base, None).train
+    names = ["y", "y@lag1"]
+    ((_, batch),) = train.batches(names, encoded=names)
+    assert batch["y@lag1"].to_pylist() == [None, *frame["y"][:-1]]
+    assert train.sample(names, encoded=names).num_rows == 60
 
 
 def test_a_model_reads_new_rows_as_it_was_trained() -> None:

@@ -145,6 +145,40 @@ def test_encoders_in_folders_are_refused(fitted: Any, frame: pd.DataFrame, answe
         asked.fit(frame, answer)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"data.roles.user": "colour", "data.roles.item": "flag", "data.roles.time": "day"}, r"no data\.roles"),
+        ({"data.order": "rows", "data.series.target_lags": [1]}, r"no data\.series\.target_lags"),
+    ],
+)
+def test_what_predict_could_not_know_is_refused(
+    settings: dict[str, Any], said: str, fitted: Any, frame: pd.DataFrame, answer: pd.Series[Any]
+) -> None:
+    with pytest.raises(UsageError, match=f"Expected {said} in an estimator's settings.*: use `abi run`"):
+        clone(fitted).set_params(settings=settings).fit(frame, answer)
+
+
+@pytest.mark.parametrize("family", ["network", "trees"])
+def test_truth_values_are_the_same_however_they_are_written(family: str, frame: pd.DataFrame) -> None:
+    true = np.random.default_rng(1).random(ROWS) > 0.5
+    rows, y = frame[["noise"]].assign(b=true), np.where(true, "yes", "no")
+    model = _classifier(family=family).fit(rows, y)
+    plain = model.predict_proba(rows)
+    assert (model.predict(rows) == y).mean() > 0.75
+    for other in (true.astype(int), true.astype(float), true.astype(int).astype(str), np.where(true, "TRUE", "false")):
+        np.testing.assert_array_equal(model.predict_proba(rows.assign(b=other)), plain)
+    numbers = _classifier(family=family, settings={"data.columns": {"b": "boolean"}}).fit(rows.assign(b=true * 1), y)
+    np.testing.assert_array_equal(numbers.predict_proba(rows), numbers.predict_proba(rows.assign(b=true * 1)))
+
+
+@pytest.mark.parametrize("kind", [pl.Categorical, pl.Enum(["blue", "green", "red"])])
+def test_categories_of_polars_are_text(kind: Any, fitted: Any, frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
+    table = pl.from_pandas(frame).with_columns(pl.col("colour").cast(kind))
+    np.testing.assert_array_equal(fitted.predict_proba(table), fitted.predict_proba(frame))
+    np.testing.assert_array_equal(clone(fitted).fit(table, answer).predict_proba(frame), fitted.predict_proba(frame))
+
+
 def test_a_pickle_holds_files_and_predicts_the_same(fitted: Any, frame: pd.DataFrame) -> None:
     data = pickle.dumps(fitted)
     assert b"model.json" in data

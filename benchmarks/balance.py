@@ -1,7 +1,7 @@
 """Does capacity that follows attention beat the same capacity split evenly, and by how much?
 
     python benchmarks/balance.py [--full] [--sets NAME,..] [--seeds N] [--time SECONDS] [--jobs N]
-                                 [--pairs ARM/SHARE,..]
+                                 [--pairs ARM/SHARE,..] [--together FILE ..]
 
 Every arm divides the same number of parameters: uniform (even widths); abi; abi without rescoring; the scores of other
 features (random); the worst features best (inverted); an even split over the best features or terms (top-k); widths by
@@ -11,7 +11,8 @@ figure, fixed beforehand, is the gain at a quarter of the uniform model's parame
 
 Budgets are those of the uniform model at 1, 1/2, .. 1/16; further down it is found where each arm falls below the best
 uniform quality (less its seeds' deviation): the ratio of the two sizes is the budget saved at equal quality.
-Reads ``$ABI_BENCH`` (default ``../shared/bench``). Writes dated JSON and curves (SVG) into ``benchmarks/results/``.
+Reads ``$ABI_BENCH`` (default ``../shared/bench``). Writes dated JSON and curves (SVG) into ``benchmarks/results/``. With
+``--together`` nothing is measured: the sets of these JSON files are summarised and drawn as one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -171,7 +173,11 @@ def main() -> None:
     parser.add_argument("--time", type=float, default=None, help="seconds for all sets together")
     parser.add_argument("--pairs", help="only these, as uniform/16,abi/1, beside what was measured today")
     parser.add_argument("--jobs", type=int, help="sets at a time; the cores are shared among them")
+    parser.add_argument("--together", nargs="+", type=Path, help="results to summarise and draw as one")
     asked = parser.parse_args()
+    if asked.together:
+        _show([found for path in asked.together for found in _sets(path)], "balance")
+        return
     if not BENCH.is_dir():
         print(
             f"Expected the open sets in {BENCH} (ABI_BENCH names the folder), found none: nothing was measured.",
@@ -206,21 +212,30 @@ def main() -> None:
         for done in as_completed(waiting):
             results.append(done.result())
             write_results(label, {"sets": results, "summary": summarise(results)})
-    results.sort(key=lambda result: [s.name for s in SETS].index(result["set"]))
+    _show(results, label)
     write_results(label, {"sets": results, "summary": summarise(results)})
-    print(summarise(results)["text"])
-    print(f"\n{markdown(summarise(results))}")
-    draw(results, RESULTS / f"{label}.svg")
     print(f"\n{time.monotonic() - began:.0f} s; {results_path(label)} and {RESULTS / f'{label}.svg'}")
+
+
+def _show(results: list[dict[str, Any]], label: str) -> None:
+    """Put the sets in their order, print what they come to, and draw them."""
+    results.sort(key=lambda result: [s.name for s in SETS].index(result["set"]))
+    summary = summarise(results)
+    print(summary["text"])
+    print(f"\n{markdown(summary)}")
+    draw(results, RESULTS / f"{label}.svg")
 
 
 def _kept(label: str) -> list[dict[str, Any]]:
     """Sets that were measured today."""
     path = results_path(label)
-    if not path.is_file():
-        return []
-    kept: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["figures"]["sets"]
-    return kept
+    return _sets(path) if path.is_file() else []
+
+
+def _sets(path: Path) -> list[dict[str, Any]]:
+    """What was measured of each set."""
+    found: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["figures"]["sets"]
+    return found
 
 
 if __name__ == "__main__":

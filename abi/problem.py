@@ -234,8 +234,8 @@ class Behaviour(Value):
     """Who did what: columns of users and items, what is known of an item, and which rows may be remembered.
 
     Of the rows before a row counts, means, recent means and times are derived. How many rows its user has `seen` before it is
-    counted without their targets, so that a user who is new to the model is not new from row to row. `titles` is a column that ends with a year in
-    brackets. `history` is "train" where what happens after the training rows is not remembered, "stream" where it is.
+    counted without their targets, so that a user who is new to the model is not new from row to row. `titles` is a column
+    that ends with a year in brackets. `history` is "train" where what happens after the training rows is not remembered, "stream" where it is.
     """
 
     user: str

@@ -14,6 +14,7 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
@@ -108,7 +109,7 @@ def verify(folder: Path, trusted: Mapping[str, bytes], name: str | None = None) 
     data = _read(folder, found.pop(SIGNATURE))
     claim = _claim(folder, data)
     unsigned: tuple[str, ...] = ()
-    if LEFT_BY_MLFLOW not in claim.files and found.get(LEFT_BY_MLFLOW, _MOST_NOTE_BYTES + 1) <= _MOST_NOTE_BYTES:
+    if LEFT_BY_MLFLOW not in claim.files and found.get(LEFT_BY_MLFLOW, math.inf) <= _MOST_NOTE_BYTES:
         expect_plain(folder, LEFT_BY_MLFLOW)
         del found[LEFT_BY_MLFLOW]
         unsigned = (LEFT_BY_MLFLOW,)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 65_536
 MOST_UNREAD = 0.01
+"""Share of new rows that may have something else where a time is expected; no more is known of them than of rows without one."""
 
 
 @dataclass(frozen=True)
@@ -333,7 +334,7 @@ def _expect_times(columns: dict[str, pa.Array], order: str) -> None:
         return
     column = columns[order]
     other = np.isnan(times_of(column)) & column.is_valid().to_numpy(zero_copy_only=False)
-    if other.mean() > MOST_UNREAD:
+    if other.sum() > MOST_UNREAD * len(column):
         first = int(np.argmax(other))
         msg = f"Expected times in column {clip(order)!r}, got {clip(str(column[first].as_py()))!r} and the like in {int(other.sum())} of {len(column)} rows, the first in row {first + 1}: mend them, or leave them empty."
         raise DataError(msg)

@@ -106,15 +106,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
             raise DataError(msg)
         while name in self._names:
             name += "_"
-        if config.data.encoders:
-            msg = "Expected no data.encoders in an estimator's settings, which reads no folders, got some: use `abi run`, or give the vectors as columns."
-            raise UsageError(msg)
-        if config.data.roles is not None:
-            msg = "Expected no data.roles in an estimator's settings, which keeps no history of users and items, got some: use `abi run`."
-            raise UsageError(msg)
-        if config.data.series is not None and config.data.series.target_lags:
-            msg = "Expected no data.series.target_lags in an estimator's settings, whose predict is given no targets, got some: use `abi run`, or give earlier targets as columns."
-            raise UsageError(msg)
+        _expect_served(config)
         reader = read_memory(rows.append_column(name, target), name, config, least_rows=LEAST_ROWS)
         expect_metric(reader.problem.schema.task, config.evaluation.metric)
         outcome = retrain(reader, config, self._say)
@@ -246,6 +238,23 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         tags.input_tags.string = True
         tags.target_tags.required = True
         return tags
+
+
+def _expect_served(config: Config) -> None:
+    """See that nothing is asked for that an estimator cannot do when it predicts.
+
+    Raises:
+        UsageError: encoders in folders, users and items with a history, or earlier targets.
+    """
+    if config.data.encoders:
+        msg = "Expected no data.encoders in an estimator's settings, which reads no folders, got some: use `abi run`, or give the vectors as columns."
+        raise UsageError(msg)
+    if config.data.roles is not None:
+        msg = "Expected no data.roles in an estimator's settings, which keeps no history of users and items, got some: use `abi run`."
+        raise UsageError(msg)
+    if config.data.series is not None and config.data.series.target_lags:
+        msg = "Expected no data.series.target_lags in an estimator's settings, whose predict is given no targets, got some: use `abi run`, or give earlier targets as columns."
+        raise UsageError(msg)
 
 
 def _has_infinite(column: pa.ChunkedArray) -> bool:

@@ -37,6 +37,7 @@ from balance_sets import BENCH, SETS, Spec, load
 from balance_summary import markdown, summarise
 from results_file import RESULTS, results_path, write_results
 
+from abi.cores import cores
 from abi.errors import PlanInfeasible
 from abi.families.artifact import Model
 from abi.planning.measure import find_precision, measure
@@ -192,8 +193,8 @@ def main() -> None:
     chosen = [next(s for s in SETS if s.name == name) for name in names]
     seeds = asked.seeds or (10 if asked.full else 2)
     limit = asked.time or (FULL_S if asked.full else SHORT_S)
-    began, cores = time.monotonic(), os.cpu_count() or 1
-    jobs = min(asked.jobs or cores, len(chosen))
+    began, threads = time.monotonic(), cores()
+    jobs = min(asked.jobs or threads, len(chosen))
     label = "balance-full" if asked.full else "balance"
     pairs = [
         (arm, int(share)) for arm, _, share in (one.partition("/") for one in (asked.pairs or "").split(",")) if arm
@@ -205,7 +206,7 @@ def main() -> None:
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting = [
             pool.submit(
-                measure_set, spec, seeds, asked.full, share, max(1, cores // jobs), pairs, before.get(spec.name)
+                measure_set, spec, seeds, asked.full, share, max(1, threads // jobs), pairs, before.get(spec.name)
             )
             for spec in chosen
         ]

@@ -32,6 +32,7 @@ import numpy as np
 import pandas as pd
 from results_file import results_path, write_results
 
+from abi.cores import cores
 from abi.documents import find
 from abi.outcomes import Evaluation
 from tasks.workspace import Workspace
@@ -292,7 +293,7 @@ def main() -> None:
     """Measure the examples that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(KINDS)}; all where none is given")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--quick", action="store_true", help="300 rows and one epoch; writes nothing")
     parser.add_argument("--held", action="store_true", help="a fifth of the training file as test; writes nothing")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="over the example's settings")

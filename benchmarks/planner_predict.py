@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from planner_models import large, others, own
 
+from abi.cores import cores
 from abi.devices.device import Cluster
 from abi.execution.costing import Question, cost
 from abi.execution.footprint import bound_bytes, footprint, peak_bytes
@@ -108,7 +108,7 @@ def seconds_of(found: Footprint, rows: int, cluster: Cluster) -> tuple[float, st
 
 def all_predicted(wanted: Iterable[tuple[str, int]], cluster: Cluster) -> Iterator[Predicted]:
     """In their order, each as soon as it is there."""
-    workers = (os.cpu_count() or 1) if cluster.device.kind == "gpu" else 1
+    workers = cores() if cluster.device.kind == "gpu" else 1
     names, rows = zip(*wanted, strict=True)
     with ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)

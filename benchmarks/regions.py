@@ -8,13 +8,13 @@ is not counted, per picture. The planner's constants are measured first, as a ru
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from typing import Final
 
 import torch
 
+from abi.cores import cores
 from abi.inputs.region import RegionEncoder, region_macs
 from abi.media.grid import blank
 from abi.planning.cost import BACKWARD, map_numbers
@@ -49,7 +49,7 @@ def measure(grid: Grid, base: int, levels: list[int], pictures: int) -> float:
 
 def main() -> None:
     """Measure all of them."""
-    threads = os.cpu_count() or 1
+    threads = cores()
     torch.set_num_threads(threads)
     known = measure_pictures("cpu", threads)
     ratios = []

@@ -30,6 +30,8 @@ import numpy as np
 import pandas as pd
 from results_file import results_path, write_results
 
+from abi.cores import cores
+
 ROOT: Final = Path(__file__).parent.parent
 BENCH: Final = Path(os.environ.get("ABI_BENCH", ROOT.parent / "shared" / "bench"))
 IMBALANCE: Final = 50
@@ -153,7 +155,7 @@ def main() -> None:
     """Measure the cases that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--cases", default=",".join(CASES))
-    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
+    parser.add_argument("--threads", type=int, default=max(1, cores() // 2))
     asked = parser.parse_args()
     path = results_path("targets")
     found: dict[str, dict[str, Any]] = json.loads(path.read_text())["figures"] if path.is_file() else {}

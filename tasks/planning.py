@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from abi.config import Config
+from abi.cores import cores
 from abi.devices.device import Cluster
 from abi.documents import find
 from abi.errors import PlanInfeasible, UsageError
@@ -49,7 +50,7 @@ def machine(call: Call, problem: Problem) -> Machine:
         return _kept(call, problem, name, lambda: _described(asked, settings))
     device = find_device(settings.device) if asked is None else torch_name(asked)
     precision = find_precision(settings.precision, device)
-    name = f"{device.replace(':', '-')}-{precision}-{settings.threads or 'all'}-{torch.__version__}"
+    name = f"{device.replace(':', '-')}-{precision}-{settings.threads or cores()}-{torch.__version__}"
 
     def measured() -> Machine:
         path = call.ws.root / f"machine-{name}.json"

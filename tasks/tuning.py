@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
+from abi.cores import cores
 from abi.documents import find
 from abi.errors import DataError, clip
 from abi.families.network import outputs
@@ -72,7 +73,7 @@ def _tuned(call: Call, checks: Checks, feature: Feature, among: int) -> Tuning:
             raise DataError(msg)
     limit_s = config.envelope.train_time
     limits = TuneLimits(seconds=None if limit_s is None else limit_s / among, memory_bytes=config.envelope.memory)
-    torch.set_num_threads(config.training.threads or torch.get_num_threads())
+    torch.set_num_threads(config.training.threads or cores())
     name = hashlib.sha256(f"{problem.id}:{encoder.id}:{feature.name}:{asked}:{limits}:{config.seed}".encode())
     checkpoints = FileCheckpoints(call.ws, f"tune-{name.hexdigest()[:32]}.safetensors")
     model: Tunable = (

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from abi.cores import cores
 from abi.devices import nvml
 from abi.devices.calibration import Calibration, plain_version
 from abi.devices.device import Device
@@ -42,12 +43,14 @@ LEAST_CONTEXT_BYTES: Final = 64 * MEBIBYTE
 def calibrate(device: str, expected: Device) -> Calibration:
     """Measure `device` (cpu, cuda:0); what cannot be measured stays as in `expected`.
 
-    Shapes are the same everywhere, figures are medians after a warm-up, and torch's precision, gradient mode and random
+    Shapes are the same everywhere, figures are medians after a warm-up, and torch's precision, gradient mode, threads and random
     state are as before when it ends.
     """
     start = time.perf_counter()
     place = torch.device(device)
     with _state_kept(), _meter(place) as meter:
+        threads = min(cores(), torch.get_num_threads())
+        torch.set_num_threads(threads)
         idle_w = meter.power()
         copies = _copies(place)
         rates = {name: _rate(place, name, SIDES[place.type][0]) for name in expected.rates}
@@ -61,7 +64,7 @@ def calibrate(device: str, expected: Device) -> Calibration:
     measured = {name: value for name, value in figures.items() if value}
     date = datetime.datetime.now().astimezone().date().isoformat()
     version = plain_version(torch.__version__)
-    told = f", driver {meter.driver}" if meter.driver else f", {torch.get_num_threads()} threads"
+    told = f", driver {meter.driver}" if meter.driver else f", {threads} threads"
     return Calibration(
         device=replace(
             expected,
@@ -85,13 +88,14 @@ def calibrate(device: str, expected: Device) -> Calibration:
 
 @contextlib.contextmanager
 def _state_kept() -> Iterator[None]:
-    precision, random = torch.get_float32_matmul_precision(), torch.get_rng_state()
+    precision, random, threads = torch.get_float32_matmul_precision(), torch.get_rng_state(), torch.get_num_threads()
     try:
         with torch.no_grad():
             yield
     finally:
         torch.set_float32_matmul_precision(precision)
         torch.set_rng_state(random)
+        torch.set_num_threads(threads)
 
 
 def _copies(place: torch.device) -> dict[str, float]:

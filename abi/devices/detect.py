@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from abi.cores import cores
 from abi.devices import nvml
 from abi.devices.catalogue import Own, entries, find, key, laid_over
 from abi.devices.device import Cluster, Device
 from abi.devices.nearest import unknown
-from abi.devices.processor import cores, local
+from abi.devices.processor import local
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DRIVERS = (Path("/dev/kfd"), Path("/dev/nvidiactl"))

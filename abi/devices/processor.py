@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import os
 import platform
 import re
 from pathlib import Path
 
 import psutil
 
+from abi.cores import cores
 from abi.devices.device import Device
 
 CPUINFO = Path("/proc/cpuinfo")
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
 TYPICAL_HZ = 2.5e9
 CORE_BANDWIDTH = 10e9
 MOST_BANDWIDTH = 200e9
@@ -51,21 +49,6 @@ def local() -> Device:
         host_link=bandwidth,
         source=f"estimated from cores, clock and instructions of {model}; `abi calibrate` measures it",
     )
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed, _quota() or allowed))
-
-
-def _quota() -> int | None:
-    """Cores' worth of time that a container may use."""
-    try:
-        share, period = QUOTA.read_text(encoding="ascii").split()
-        return math.ceil(int(share) / int(period))
-    except (OSError, ValueError):  # none, or "max"
-        return None
 
 
 def memory() -> int:

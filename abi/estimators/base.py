@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from abi.config import Config, load_config
+from abi.cores import cores
 from abi.data.columns import encode
 from abi.data.derive import derive_rows
 from abi.data.memory import read_memory, to_arrow
@@ -200,7 +200,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         if not isinstance(self.n_jobs, (int, np.integer)) or self.n_jobs == 0:
             msg = f"Expected n_jobs of at least 1, or -1 for all cores, got {self.n_jobs!r}."
             raise UsageError(msg)
-        return int(self.n_jobs) if self.n_jobs > 0 else max(1, (os.cpu_count() or 1) + 1 + int(self.n_jobs))
+        return int(self.n_jobs) if self.n_jobs > 0 else max(1, cores() + 1 + int(self.n_jobs))
 
     def _say(self, line: str) -> None:
         if self.verbose:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from abi.attention.fit import fit
+from abi.cores import cores
 from abi.devices.request import parse
 from abi.planning.asked import asked_devices, expect_here, torch_name
 from abi.planning.family import plan_family
@@ -114,7 +115,7 @@ def _machine(config: Config, rows: int) -> Machine:
     asked = asked_devices(config, lambda text: parse(text, config.devices))
     expect_here(asked, config.devices)
     device = find_device(settings.device) if asked is None else torch_name(asked)
-    threads = settings.threads or (1 if rows < SMALL_ROWS else torch.get_num_threads())
+    threads = settings.threads or (1 if rows < SMALL_ROWS else min(cores(), torch.get_num_threads()))
     found = _measured(device, find_precision(settings.precision, device), threads)
     return replace(found, margins=(margin("network"), margin("trees")), cluster=asked)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import psutil
 import torch
 from scipy.optimize import nnls
 
+from abi.cores import cores
 from abi.families.network import Network, multiply_accumulates
 from abi.families.preparation import Preparation
 from abi.inputs.region import RegionEncoder, region_macs
@@ -60,7 +60,7 @@ def find_precision(asked: str, device: str) -> Literal["float32", "bfloat16"]:
 
 def measure(device: str, precision: Literal["float32", "bfloat16"], threads: int | None) -> Machine:
     """Time reference steps and fit the constants."""
-    threads = threads or os.cpu_count() or 1
+    threads = threads or cores()
     torch.set_num_threads(threads)
     state = torch.get_rng_state()
     rows_of, costs = [], []

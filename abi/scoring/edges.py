@@ -6,7 +6,6 @@ in regression, quantile bins. Each feature also has a bin for missing values.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
+from abi.cores import cores
 from abi.data.columns import AnyTarget
 from abi.data.split import splitmix64
 from abi.scoring.types import Grouped
@@ -39,7 +39,7 @@ SAMPLE_CELLS = 2**23
 CHUNK_CELLS = 7 * 2**20
 """56 MiB: whole row groups of 100 columns, since parts of a row group take longer to read."""
 
-THREADS = min(4, os.cpu_count() or 1)
+THREADS = min(4, cores())
 
 _SEED = 0x5EED
 

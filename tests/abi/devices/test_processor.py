@@ -32,16 +32,6 @@ def test_rates_by_cores_clock_and_instructions(
     assert "abi calibrate" in device.source
 
 
-def test_a_container_s_share_of_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quota = tmp_path / "cpu.max"
-    monkeypatch.setattr(processor, "QUOTA", quota)
-    whole = processor.cores()
-    quota.write_text("max 100000\n")
-    assert processor.cores() == whole
-    quota.write_text("50000 100000\n")
-    assert processor.cores() == 1
-
-
 def test_a_container_s_limit_is_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(processor, "LIMITS", (limit,))

@@ -134,7 +134,7 @@ class TrainingConfig(Section):
     checkpoint: Seconds = 15.0
     """Time between checkpoints."""
     threads: int | None = Field(default=None, ge=1)
-    """Processor threads; all cores where null."""
+    """Processor threads; where null as many as the cores that affinity and the container's quota leave to this process."""
     trees: TreesConfig = TreesConfig()
     """Boosted trees."""
     robust: RobustConfig = RobustConfig()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -256,7 +257,8 @@ for group in (adapting, promoting, auditing, explaining, scheduling, serving, ke
 
 
 def main() -> None:
-    """Entry point: errors become one sentence and an exit code."""
+    """Entry point: errors become one sentence and an exit code; SIGTERM leaves by the way of Ctrl-C."""
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -289,6 +291,10 @@ def execute(tokens: list[str]) -> int:  # noqa: PLR0911 - one for each way to en
             1,
         )
     return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -75,6 +75,7 @@ def own_server(home: Path) -> Iterator[str]:
     command = [
         sys.executable,
         "-m",
+        "tasks.with_parent",
         "prefect",
         "server",
         "start",
@@ -87,7 +88,7 @@ def own_server(home: Path) -> Iterator[str]:
     with (
         log,
         subprocess.Popen(  # noqa: S603 - our own command
-            command, env={**outside, "PREFECT_HOME": str(home)}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            command, env={**outside, "PREFECT_HOME": str(home)}, stdin=subprocess.PIPE, stdout=log, stderr=log
         ) as server,
     ):
         try:

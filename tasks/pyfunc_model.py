@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 
@@ -37,8 +39,17 @@ class AbiModel(PythonModel):  # type: ignore[misc] # MLflow has no types
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Column `prediction` and, for classification, one column per class with its probability."""
-        predicted: pd.DataFrame = self.model.predict(model_input)
+        """Column `prediction` and, for classification, one column per class with its probability.
+
+        Raises:
+            MlflowException: a column is missing, or holds what is no value; a server answers with the sentence and 400.
+        """
+        from abi.errors import AbiError
+
+        try:
+            predicted: pd.DataFrame = self.model.predict(model_input)
+        except AbiError as error:
+            raise MlflowException(str(error), error_code=BAD_REQUEST) from error
         return predicted
 
 

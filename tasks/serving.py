@@ -75,21 +75,20 @@ def serving(tracking: Tracking, model: Recorded, host: str, port: int) -> Iterat
         UsageError: the port is taken.
         AbiError: the server did not come up.
     """
+    from tasks.scoring_app import SERVED  # it brings MLflow
+
     _expect_free(host, port)
-    with tempfile.TemporaryDirectory(prefix="abi-serve-") as private, _terminable():
+    with tempfile.TemporaryDirectory(prefix="abi-serve-") as private:
         folder = tracking.fetch(model.uri, Path(private) / "model")
         keys = Path(private) / "trusted.pem"
         keys.write_bytes(b"".join(tracking.signing.trusted().values()))
-        beside = (
-            f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # MLflow looks for uvicorn
-        )
-        command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder), "--env-manager"]
-        command += ["local", "--host", host, "--port", str(port)]
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter; MLflow's server is known by its command alone
-            command,
+        command = [sys.executable, "-m", "tasks.with_parent", "uvicorn", "--factory", "tasks.scoring_app:application"]
+        served = {SERVED: str(folder), TRUSTED: str(keys), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter
+            [*command, "--host", host, "--port", str(port)],
             cwd=private,
-            env={**os.environ, "PATH": beside, TRUSTED: str(keys), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
-            stdin=subprocess.DEVNULL,
+            env={**os.environ, **served},
+            stdin=subprocess.PIPE,
             stdout=sys.stderr.fileno(),  # ours is for documents
             start_new_session=True,
         )
@@ -215,17 +214,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_S)
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM leaves by the way of Ctrl-C, so that what is open is closed."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -22,8 +22,8 @@ from tasks.prefect_server import await_server, free_port, server_url, using
 class TemporaryServer:
     """A server that is about to answer.
 
-    As a context it ends there if nobody talked to it. Otherwise it ends with this process, as threads of Prefect's tell it
-    until then what happened.
+    As a context it ends there if nobody talked to it. Otherwise it ends with this process, however that ends, as threads of
+    Prefect's tell it until then what happened.
     """
 
     def __init__(self) -> None:
@@ -77,6 +77,8 @@ class TemporaryServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def _start(port: int) -> subprocess.Popen[bytes] | None:
@@ -90,6 +92,7 @@ def _start(port: int) -> subprocess.Popen[bytes] | None:
         [
             sys.executable,
             "-m",
+            "tasks.with_parent",
             "uvicorn",
             "--app-dir",
             str(Path(prefect.origin).parent),
@@ -105,6 +108,7 @@ def _start(port: int) -> subprocess.Popen[bytes] | None:
             "on",
         ],
         env=os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,  # ours is for documents
         start_new_session=True,  # a Ctrl-C is for the run, which still tells it how it ended
     )

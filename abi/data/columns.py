@@ -194,7 +194,7 @@ def _encoded(
             yield Codes(np.ascontiguousarray(shown[feature.column][:, feature.place]), CODE_NAMES[: feature.distinct])
             continue
         if feature.column != last:
-            last, array = feature.column, _array(data, feature.column)
+            last, array = feature.column, _single(_array(data, feature.column), feature.column)
         if feature.of_sight:
             yield _pictured(array, feature.column)
             continue
@@ -352,9 +352,28 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
     """Any pandas column as one arrow array; NaN is missing, a mix of types is text."""
     try:
         array = pa.array(series, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # a mix such as 1 and "a"
-        array = pa.array([None if pd.isna(value) else str(value) for value in series], pa.string())
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        OverflowError,
+    ):  # a mix such as 1 and "a", or more digits than 64 bits hold
+        array = pa.array(
+            [None if np.ndim(value) == 0 and pd.isna(value) else str(value) for value in series], pa.string()
+        )
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _single(array: pa.Array, column: str) -> pa.Array:
+    """The same, where no row has a list or an object.
+
+    Raises:
+        DataError: one has.
+    """
+    if pa.types.is_nested(array.type) and array.null_count < len(array):
+        row = int(np.flatnonzero(array.is_valid().to_numpy(zero_copy_only=False))[0]) + 1
+        msg = f"Expected one value per row in the column {clip(column)!r}, got {clip(str(array[row - 1].as_py()))} in row {row}: give a number, a text or nothing."
+        raise DataError(msg)
+    return array
 
 
 def _floats(values: pa.Array) -> Float64[np.ndarray, " rows"]:

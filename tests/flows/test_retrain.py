@@ -233,7 +233,7 @@ def test_another_evaluation_reuses_the_training(first, place, flags, command, ve
 
 def test_a_run_that_is_interrupted_and_then_killed_goes_on(first, place, flags, command, versions):
     workspace = place / "killed"
-    interrupted = command(*flags, "--workspace", workspace, before=STOPPED.format(after=8, signal="SIGINT"))
+    interrupted = command(*flags, "--workspace", workspace, before=STOPPED.format(after=8, signal="SIGTERM"))
     assert interrupted.code == 130
     assert "same command goes on" in interrupted.sentence
     assert versions(workspace) == 0
@@ -242,6 +242,7 @@ def test_a_run_that_is_interrupted_and_then_killed_goes_on(first, place, flags, 
     killed = command(*flags, "--workspace", workspace, before=STOPPED.format(after=2, signal="SIGKILL"))
     assert killed.code == -signal.SIGKILL
     assert versions(workspace) == 0
+    assert servers(workspace) == []  # its output ended, which the server had too
     assert list((workspace / "checkpoints").glob("*.safetensors"))
     assert "fit " not in killed.err
 

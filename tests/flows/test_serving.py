@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import urllib.error
 import urllib.request
 
 import pandas as pd
@@ -114,6 +115,29 @@ def test_a_server_answers_alike_and_ends_quietly(abi, background, workspace, pre
         with urllib.request.urlopen(request, timeout=WAIT_S) as reply:
             served = pd.DataFrame(json.load(reply)["predictions"])
         assert served.to_csv(index=False).splitlines() == predicted.splitlines()[:4]
+        text = rows.to_csv(index=False).encode()
+        for kind in ("text/csv", "text/csv; charset=utf-8"):
+            with urllib.request.urlopen(
+                urllib.request.Request(f"{url}/invocations", text, {"Content-Type": kind})
+            ) as reply:
+                assert pd.DataFrame(json.load(reply)["predictions"]).equals(served)
+        for body, kind, said in (
+            (b"", "text/csv", "a table in the request, got an empty file"),
+            (b"other\n1\n", "text/csv", "missing inputs"),
+            (
+                json.dumps(
+                    {"dataframe_records": [{**json.loads(rows.to_json(orient="records"))[0], rows.columns[0]: [1]}]}
+                ).encode(),
+                "application/json",
+                "Expected one value per row",
+            ),
+        ):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(urllib.request.Request(f"{url}/invocations", body, {"Content-Type": kind}))
+            answer = json.load(refused.value)
+            assert (refused.value.code, said in answer["message"], "stack_trace" in answer) == (400, True, False), (
+                answer
+            )
         taken = abi("serve", "--workspace", ws, "--port", port)
         assert (taken.code, "choose another --port" in taken.sentence) == (2, True)
     finally:

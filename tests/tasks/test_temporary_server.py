@@ -56,6 +56,28 @@ def servers(workspace: Path) -> list[int]:
     return found
 
 
+def servers_beside(workspace: Path, run: int) -> list[psutil.Process]:
+    """Servers on the workspace's database, without the process of the run."""
+    return [psutil.Process(number) for number in servers(workspace) if number != run]
+
+
+def begun(place: Path) -> subprocess.Popen[str]:
+    """A flow that says where it is and then does not end."""
+    waiting = RUN.replace('lambda run: "done"', 'lambda run: [print("begun", flush=True), time.sleep(600)]')
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import time{waiting}", str(place / "ws")],
+        cwd=place,
+        env={**outside, "PYTHONPATH": os.pathsep.join(["", *sys.path]), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
 @pytest.fixture
 def place(tmp_path: Path, shared_folder: Path) -> Path:
     """A folder with a workspace whose database has Prefect's tables."""
@@ -67,6 +89,15 @@ def test_a_flow_runs_on_it_without_the_server_in_its_own_process(place: Path) ->
     done = run(place)
     assert done.stdout == "done\nFalse\n"
     assert len(done.stderr.splitlines()) == 1, done.stderr  # there is no verdict to show
+    assert servers(place / "ws") == []
+
+
+def test_it_ends_with_a_run_that_is_killed_and_so_does_what_they_wrote_to(place: Path) -> None:
+    process = begun(place)
+    (server,) = servers_beside(place / "ws", process.pid)
+    process.kill()
+    process.communicate(timeout=30)  # ends where nobody can write any more
+    psutil.wait_procs([server], timeout=30)
     assert servers(place / "ws") == []
 
 

@@ -1,0 +1,104 @@
+"""The application that `abi serve` runs: MLflow's model server, which reads rows in CSV as well.
+
+MLflow's own reads CSV by the signature's types, and the model's columns are of any type. Here the rows of a request are read
+as `abi predict` reads a file, and handed on in Parquet; all else is MLflow's. Nothing of `abi` is imported before the model is
+loaded: the copy that was stored with the model is the one that serves it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio import to_thread
+from mlflow.pyfunc.scoring_server import CONTENT_TYPE_CSV, CONTENT_TYPE_PARQUET, init, load_model_with_mlflow_config
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+SERVED: Final = "ABI_SERVED_MODEL"
+"""Names the folder of the model, as MLflow logged it."""
+
+
+class CsvAsParquet:
+    """Rows in CSV become rows in Parquet on their way to the application.
+
+    Args:
+        app: gets every request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with 400 and one sentence where the text is no table."""
+        kinds = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"content-type"]
+        # other encodings than UTF-8 are refused behind this
+        if not kinds or kinds[0].lower().replace(" ", "") not in (
+            CONTENT_TYPE_CSV,
+            f"{CONTENT_TYPE_CSV};charset=utf-8",
+        ):
+            await self.app(scope, receive, send)
+            return
+        text, more = b"", True
+        while more:
+            part = await receive()
+            text, more = text + part.get("body", b""), part.get("more_body", False)
+        from abi.errors import AbiError
+
+        try:
+            body = await to_thread.run_sync(as_parquet, text)
+        except AbiError as error:
+            await _refuse(str(error), send)
+            return
+        headers = [
+            (name, value) for name, value in scope["headers"] if name not in (b"content-type", b"content-length")
+        ]
+        headers += [(b"content-type", CONTENT_TYPE_PARQUET.encode()), (b"content-length", str(len(body)).encode())]
+
+        async def whole() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.app({**scope, "headers": headers}, whole, send)
+
+
+def as_parquet(text: bytes) -> bytes:
+    """The rows of a CSV, with its header, as a Parquet file.
+
+    Raises:
+        DataError: it is no table.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from abi.data.convert import convert
+    from abi.data.pack import told_as
+    from abi.data.source import hash_file
+
+    with tempfile.TemporaryDirectory(prefix="abi-rows-") as stage:
+        source = Path(stage) / "rows"
+        source.write_bytes(text)
+        with told_as(source, Path("the request")):
+            batches = [batch for _, batch in convert(source, Path(stage), hash_file(source).sha256).batches()]
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_batches(batches), buffer)
+    return buffer.getvalue()
+
+
+async def _refuse(sentence: str, send: Send) -> None:
+    body = json.dumps({"error_code": "BAD_REQUEST", "message": sentence}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def application() -> Any:
+    """The application around the model that the environment names."""
+    app = init(load_model_with_mlflow_config(os.environ[SERVED]))
+    app.add_middleware(CsvAsParquet)
+    return app

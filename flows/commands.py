@@ -58,7 +58,7 @@ def run(
 
         request = Request(call, target, data, None if test is None else str(test), source)
         if run_flow is None:
-            _dry_run(call, preflight(call, data, request.test, target), common)
+            _dry_run(call, preflight(call, data, request.test, target, source), common)
             return
         expect_devices(call)
         with publishing(ws, call.settings), lineage(call, data, request.test) as known:
@@ -103,7 +103,9 @@ def _answer(folder: Path, clock: Clock, started: float, out: Path | None, common
         from abi.report.summary import terminal_summary
 
         read = read_report(folder)
-        Console(no_color=common.no_color, highlight=False).print(terminal_summary(read, Path(result["report"])))
+        Console(no_color=common.no_color, highlight=False, emoji=False).print(
+            terminal_summary(read, Path(result["report"]))
+        )
         if read.evaluation.trained.transfer is not None:
             from abi.report.transfer import transfer_sentence
 

@@ -72,7 +72,7 @@ def judge(run: Run, request: Request) -> Judged:
         plan = run(PLAN, moves[-1] if moves else attention)
         rounds.append(run(TRAIN, plan, *start))
         moves.append(run(MOVE, *rounds))
-    control = run(TRAIN_CONTROL, moves[-1])
+    control = run(TRAIN_CONTROL, *moves)
     if request.call.settings.training.refit:
         rounds.append(run(REFIT, start[0] if start else "", *rounds))
         control = run(REFIT_CONTROL, control, rounds[-1])

@@ -16,7 +16,7 @@ from abi.adapting.ending import end, obstacle
 from abi.adapting.learner import ChampionModel
 from abi.adapting.plans import Planning
 from abi.adapting.run import Run, conclude
-from abi.adapting.stream import Stream, open_stream, whole
+from abi.adapting.stream import Stream, in_order, open_stream
 from abi.audit.entry import Draft
 from abi.data.columns import encode
 from abi.data.memory import hold
@@ -46,7 +46,18 @@ if TYPE_CHECKING:
     from abi.families.family import Model
     from tasks.monitoring import Champion
 
-READ: Final = ("adapt", "data", "envelope", "training", "attention", "scoring", "monitor", "seed", "devices")
+READ: Final = (
+    "adapt",
+    "data",
+    "checks.no_time",
+    "envelope",
+    "training",
+    "attention",
+    "scoring",
+    "monitor",
+    "seed",
+    "devices",
+)
 """Settings that decide what comes of a stream."""
 COLD: Final = "cold"
 NOTABLE: Final = 5
@@ -104,7 +115,7 @@ def adapt(call: Call, snapshot: str, target: str, start: str) -> str:
     ws, config, held = call.ws, call.settings, find(call.ws.get(snapshot), Snapshot)
     operation = operation_of(call, snapshot, target, start)
     champion = None if start == COLD else find_champion(call, int(start))
-    table = hold(pa.concat_tables([whole(t) for t in _tables(call, held)], promote_options="permissive"))
+    table = hold(pa.concat_tables(_ordered(call, held), promote_options="permissive"))
     stream, schema = open_stream(table, target, config)
     planning = Planning(machine(call, _problem(held, schema, config.seed)), config)
     first = None if champion is None else held.train.rows if _seen(champion, held) else 0
@@ -192,6 +203,14 @@ class _Blocks:
 
 def _tables(call: Call, snapshot: Snapshot) -> list[Table]:
     return [t for t in fetch_snapshot(call.ws, snapshot, call.settings.tracking.remote) if t is not None]
+
+
+def _ordered(call: Call, snapshot: Snapshot) -> list[pa.Table]:
+    """Each file's rows in order, the second file's after the first's."""
+    found = [in_order(table, call.settings) for table in _tables(call, snapshot)]
+    if any(moved for _, moved in found):
+        say(f"adapt     rows are followed by {clip(str(call.settings.data.ordering))!r}, not as they stand in the file")
+    return [rows for rows, _ in found]
 
 
 def _problem(snapshot: Snapshot, schema: Schema, seed: int) -> Problem:

@@ -28,7 +28,7 @@ def show_plan(plan: ExecutionPlan, *, explain: bool, no_color: bool = False) -> 
 
 def show_change(before: ExecutionPlan, after: ExecutionPlan, *, no_color: bool = False) -> None:
     """Print what is different in another envelope, before beside after."""
-    console = Console(no_color=no_color, highlight=False)
+    console = Console(no_color=no_color, highlight=False, emoji=False)
     console.print()
     rows = [(name, old, new) for name, old, new in _pairs(before, after) if old != new]
     if not rows:
@@ -69,7 +69,7 @@ def _host(plan: ExecutionPlan) -> str:
 
 
 def _choice(plan: ExecutionPlan, *, no_color: bool) -> Console:
-    console = Console(no_color=no_color, highlight=False)
+    console = Console(no_color=no_color, highlight=False, emoji=False)
     choice, cluster = plan.configuration, plan.cluster
     workers = f"{choice.workers} worker{'s' if choice.workers > 1 else ''}"
     console.print(f"{plan.module} on {cluster.count} x {cluster.device.name}", markup=False)

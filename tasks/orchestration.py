@@ -26,6 +26,7 @@ from tasks.workspace import Workspace, disk_errors
 
 PREFECTS = {"prefect", "httpx", "httpcore", "websockets"}
 UNREACHED = re.compile(r"Prefect API|Failed to reach API")
+NO_ADDRESS = "No Prefect API URL provided"
 Run = Callable[..., str]
 Body = Callable[[Run], str]
 Flow = Callable[[Call, Clock, Body, str], str]
@@ -111,7 +112,11 @@ def or_without_prefect(call: Call, clock: Clock, body: Body, run: Callable[[], s
 def _of_prefect(error: Exception) -> bool:
     """Whether it is Prefect's server that failed, and not a stage."""
     modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
-    return bool(modules & PREFECTS) or (isinstance(error, RuntimeError) and bool(UNREACHED.search(str(error))))
+    return (
+        bool(modules & PREFECTS)
+        or (isinstance(error, RuntimeError) and bool(UNREACHED.search(str(error))))
+        or (isinstance(error, ValueError) and str(error).startswith(NO_ADDRESS))
+    )
 
 
 def as_tasks(call: Call, clock: Clock) -> Run:

@@ -17,7 +17,7 @@ Part = Table | str
 
 def show(parts: Sequence[Part], *, no_color: bool = False) -> None:
     """Print lines and tables."""
-    console = Console(no_color=no_color, highlight=False)
+    console = Console(no_color=no_color, highlight=False, emoji=False)
     for part in parts:
         if isinstance(part, Table):
             console.print(part)

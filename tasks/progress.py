@@ -22,7 +22,7 @@ from abi.types import Plan
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 
 def set_up(*, quiet: bool, verbose: bool, no_color: bool) -> None:

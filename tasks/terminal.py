@@ -29,7 +29,7 @@ NARROW = 100
 
 def show(value: Value, *, no_color: bool = False) -> None:
     """Print a stage's value as a table and a line or two."""
-    console = Console(no_color=no_color, highlight=False)
+    console = Console(no_color=no_color, highlight=False, emoji=False)
     table, told = _VIEWS[type(value)](value)
     if table is not None:
         console.print(table)
@@ -53,7 +53,7 @@ def print_table(
         table.add_column(name, justify="right" if i in numbers else "left", overflow="fold", no_wrap=i in whole)
     for row in rows:
         table.add_row(*map(escape, row))
-    Console(no_color=no_color, highlight=False).print(table)
+    Console(no_color=no_color, highlight=False, emoji=False).print(table)
 
 
 def is_narrow() -> bool:

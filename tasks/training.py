@@ -137,20 +137,22 @@ def _transferred(call: Call, plan: Plan, seed: int, number: int, cold: Fitted[Mo
     return replace(kept.trained, transfer=transfer)
 
 
-def train_control(call: Call, last_move: str) -> str:
-    """Move of the last round -> Trained: the even split of the same family, best of as many trainings by validation loss.
+def train_control(call: Call, *moves: str) -> str:
+    """Moves of all rounds -> Trained: the even split of the same family, best of as many trainings by validation loss.
 
     The rounds' pilots and trainings are matched one by one: pilots choose the control's members and first seed, and each
-    training after that takes the next one. Where attention chose the even split there is nothing to train again.
+    training after that takes the next one. Where the round that is kept is the even split there is nothing to train again.
     """
-    move = find(call.ws.get(last_move), Move)
-    scores = move.trained.plan.attention.scores
+    known = [find(call.ws.get(one), Move) for one in moves]
+    move, trained = known[-1], [one.trained for one in known]
+    kept = trained[best_round(trained)]
+    scores = kept.plan.attention.scores
     config = call.settings
     twin = even_twin(fit(scores, None, config.attention), move.attention)
     problem = scores.problem
-    plans = even_plans(call, twin, move.trained.family)
-    if is_even(move.trained, plans[0], config.seed):
-        own = replace(move.trained, plan=plans[0], profile=None, tried=Tried(pilots=(), trainings=(move.trained.loss,)))
+    plans = even_plans(call, twin, kept.family)
+    if is_even(kept, plans[0], config.seed):
+        own = replace(kept, plan=plans[0], profile=None, tried=Tried(pilots=(), trainings=(kept.loss,)))
         say(f"control   the model is the even split itself: validation loss {own.loss:.4f}")
         return call.ws.put(own)
     pilots = choose_control(

@@ -86,7 +86,7 @@ def show_measured(plan: ExecutionPlan, measured: Measured, *, no_color: bool = F
 
     from abi.conformal import LEAST
 
-    console = Console(no_color=no_color, highlight=False)
+    console = Console(no_color=no_color, highlight=False, emoji=False)
     console.print()
     heads = ("", "predicted", "at most", "measured", "ratio")
     print_table(heads, _lines(plan, measured), no_color=no_color, numbers={1, 2, 3, 4})

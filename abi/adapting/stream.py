@@ -16,6 +16,7 @@ from abi.data import text as spelled
 from abi.data.columns import Columns, encode
 from abi.data.infer import expect_name, infer_schema
 from abi.data.memory import hash_table, hold
+from abi.data.order import ROWS, checked_times, expect_order, falls
 from abi.data.reader import Reader
 from abi.data.target import target_of
 from abi.errors import DataError
@@ -183,6 +184,27 @@ def whole(table: Tabular) -> pa.Table:
     """All rows in memory."""
     batches = [batch for _, batch in table.batches()]
     return pa.Table.from_batches(batches) if batches else pa.table({name: pa.array([]) for name in table.names})
+
+
+def in_order(table: Tabular, config: Config) -> tuple[pa.Table, bool]:
+    """All rows in memory, by the column of times that the settings name; and whether the file had another order.
+
+    Rows without a time are left out, as in training; without such a column the file's order is the stream's.
+
+    Raises:
+        UsageError: there is no such column, or it has no times.
+        DataError: more rows have no time than `checks.no_time` allows.
+    """
+    rows, order = whole(table), config.data.ordering
+    if order is None or order == ROWS:
+        return rows, False
+    expect_order(order, config, table)
+    times = checked_times(table, order, config.checks.no_time)
+    there = np.flatnonzero(~np.isnan(times))
+    sorts = there[np.argsort(times[there], kind="stable")]
+    if np.array_equal(sorts, np.arange(len(times))):
+        return rows, False
+    return rows.take(pa.array(sorts)), bool(falls(times[there]).any())
 
 
 def labels_of(column: pa.ChunkedArray, *, numeric: bool) -> Shaped[np.ndarray, " rows"]:

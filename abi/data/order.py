@@ -56,7 +56,7 @@ def choose_split(config: Config, train: Tabular, test: Tabular | None, *, whole:
     data = config.data
     split = Split(seed=config.seed, validation=data.validation, test=0.0 if whole or test is not None else data.test)
     if data.ordering is not None:
-        _expect_order(data.ordering, "data.order" if data.order is not None else "data.roles.time", train, test)
+        expect_order(data.ordering, config, train, test)
     if data.split == "random":
         return split
     found = data.ordering or find_order(train, test)
@@ -66,9 +66,9 @@ def choose_split(config: Config, train: Tabular, test: Tabular | None, *, whole:
             raise UsageError(msg)
         return split
     if test is not None and data.ordering is not None and found != ROWS:
-        _checked_times(test, found, config.checks.no_time, " of the test file")
+        checked_times(test, found, config.checks.no_time, " of the test file")
     try:
-        return ordered_split(split, found, _checked_times(train, found, config.checks.no_time))
+        return ordered_split(split, found, checked_times(train, found, config.checks.no_time))
     except DataError:
         if data.ordering is None and data.split == "auto":  # the rows have an order, but not one that parts them
             return split
@@ -101,7 +101,7 @@ def falls(times: Float64[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
     return np.asarray(times < latest)
 
 
-def _checked_times(table: Tabular, order: str, limit: float, where: str = "") -> Float64[np.ndarray, " rows"]:
+def checked_times(table: Tabular, order: str, limit: float, where: str = "") -> Float64[np.ndarray, " rows"]:
     """The times, where few enough of them are missing.
 
     Raises:
@@ -130,9 +130,15 @@ def find_order(train: Tabular, test: Tabular | None) -> str | None:
     return None
 
 
-def _expect_order(order: str, setting: str, train: Tabular, test: Tabular | None) -> None:
+def expect_order(order: str, config: Config, train: Tabular, test: Tabular | None = None) -> None:
+    """See that the tables have the column that the settings name, and that it has times.
+
+    Raises:
+        UsageError: they lack it, or it has none.
+    """
     if order == ROWS:
         return
+    setting = "data.order" if config.data.order is not None else "data.roles.time"
     for table, what in ((train, "table"), (test, "test file")):
         if table is not None and order not in table.names:
             msg = f"Expected {setting} as a column of the {what} or rows, got {clip(order)!r}: it has {listed(table.names)}."

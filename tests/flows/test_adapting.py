@@ -79,6 +79,22 @@ def test_what_cannot_be_followed_is_one_sentence(
     assert said in answer.sentence
 
 
+def test_the_order_that_is_asked_for_is_the_stream_s(follow, frame, tmp_path):
+    table = frame()
+    table["when"] = range(len(table))
+    shuffled = table.sample(frac=1, random_state=1)
+    found = {}
+    for name, rows, order in (("sorted", table, []), ("mixed", shuffled, ["--set", "data.order=when"])):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+        answer = follow(tmp_path / f"{name}.csv", "--json", "--no-register", *order)
+        assert answer.code == 0, answer.err
+        assert ("rows are followed by 'when'" in answer.err) == bool(order)
+        found[name] = answer.json["adapted"], answer.json["controls"]
+    assert found["mixed"] == found["sorted"]
+    answer = follow(tmp_path / "mixed.csv", "--set", "data.order=whn", "-q")
+    assert (answer.code, "Expected data.order as a column" in answer.sentence) == (2, True)
+
+
 def test_a_stream_has_no_pretrained_encoders(follow, data):
     answer = follow(data, "--set", "data.encoders.note=folder", "-q")
     assert answer.code == 2

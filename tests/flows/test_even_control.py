@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
+import yaml
+
+from abi.config import load_config
+from abi.documents import find
+from abi.outcomes import Move, Trained
+from tasks.stage import Call
+from tasks.training import train_control
+from tasks.workspace import Workspace
 
 EVEN = (
     "iterate.rounds=1",
@@ -28,3 +38,16 @@ def test_the_even_split_is_its_own_control(abi, quick, tmp_path, without_prefect
     assert run.json["gain"]["uniform"] == {"difference": 0, "low": 0, "high": 0, "relative": 0}
     replayed = abi("replay", "shop/1", "--workspace", ws, "--json")
     assert replayed.code == 0, replayed.err
+
+    # a later round that is not kept changes nothing of that
+    spelled = dict(word.split("=", 1) for word in [*quick, *EVEN] if word != "--set")
+    call = Call.of(Workspace.open(ws), "shop", load_config(None, {k: yaml.safe_load(v) for k, v in spelled.items()}))
+    trained = find(call.ws.get(run.json["values"]["round-1"]), Move).trained
+    attention = trained.plan.attention
+    worse = replace(trained, seed=trained.seed + 1, loss=trained.loss + 1)
+    moves = [
+        call.ws.put(Move(trained=one, attention=replace(attention, round=n), continues=False, reason="as asked"))
+        for n, one in ((1, trained), (2, worse))
+    ]
+    control = find(call.ws.get(train_control(call, *moves)), Trained)
+    assert (control.artifact, control.loss) == (trained.artifact, trained.loss)

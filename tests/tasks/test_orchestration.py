@@ -22,10 +22,14 @@ with in_prefect(ws) as run_flow:
 """
 
 
-def test_a_run_goes_on_where_no_prefect_server_answers(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PREFECT_API_URL", "http://127.0.0.1:9/api"), ("PREFECT_SERVER_EPHEMERAL_ENABLED", "false")],
+)
+def test_a_run_goes_on_where_no_prefect_server_answers(tmp_path: Path, name: str, value: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(tmp_path / "ws")],
-        env={**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"},
+        env={**os.environ, name: value},
         capture_output=True,
         text=True,
         check=False,

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from abi.adapting.stream import infer, places_in
+from abi.adapting.stream import in_order, infer, places_in
+from abi.data.memory import hold, to_arrow
 from abi.errors import DataError, UsageError
 
 
@@ -65,3 +66,38 @@ def test_many_whole_numbers_are_classes_where_the_whole_column_says_so(brook):
 def test_what_cannot_be_followed_is_said_in_a_sentence(brook, change, error, said):
     with pytest.raises(error, match=said.replace("?", r"\?")):
         brook.open(change(brook.flip()), brook.config())
+
+
+def _timed(brook):
+    table = brook.flip()
+    return table.assign(when=pd.date_range("2024-01-01", periods=len(table), freq="h").astype(str))
+
+
+def test_rows_are_followed_by_the_column_of_times_that_the_settings_name(brook):
+    table = _timed(brook)
+    mixed = table.sample(frac=1, random_state=0)
+    config = brook.config(data__order="when")
+    rows, moved = in_order(hold(to_arrow(mixed)), config)
+    assert moved
+    assert rows["a"].to_pylist() == table["a"].tolist()
+    assert in_order(hold(to_arrow(table)), config) == (rows, False)
+    for asked in (brook.config(), brook.config(data__order="rows")):
+        assert in_order(hold(to_arrow(mixed)), asked)[0]["a"].to_pylist() == mixed["a"].tolist()
+
+
+def test_rows_without_a_time_are_left_out_up_to_the_limit(brook):
+    table = _timed(brook)
+    table.loc[[3, 5], "when"] = None
+    held = hold(to_arrow(table))
+    rows, moved = in_order(held, brook.config(data__order="when", checks__no_time=0.01))
+    assert (rows.num_rows, moved) == (len(table) - 2, False)
+    with pytest.raises(DataError, match=r"got none in 2 of 700, the first in row 4"):
+        in_order(held, brook.config(data__order="when", checks__no_time=0.001))
+
+
+def test_an_order_that_is_not_there_is_refused(brook):
+    held = hold(to_arrow(brook.flip()))
+    with pytest.raises(UsageError, match=r"Expected data.order as a column of the table or rows, got 'when'"):
+        in_order(held, brook.config(data__order="when"))
+    with pytest.raises(UsageError, match=r"Expected data.roles.time as a column of the table or rows, got 'when'"):
+        in_order(held, brook.config(data__roles__time="when", data__roles__user="a", data__roles__item="b"))

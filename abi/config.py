@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+PARTS = re.compile(r"Input should be a valid dictionary or instance of \w+")
+"""What pydantic says where one value stands for a section."""
 OPERATIONS = {"tracking", "audit", "signing", "gates", "monitor", "schedule", "telemetry", "devices", "adapt"}
 """Sections that change nothing in what `abi run` trains."""
 
@@ -291,4 +294,5 @@ def _explain(error: ValidationError, section: str = "") -> str:
     reason = " or ".join(dict.fromkeys(several)).removeprefix("Value error, ").replace(" or Input should be", " or")
     if reason.startswith("Expected"):  # a quantity's own sentence, which says what came
         return f"Setting {key!r}: {reason}"
-    return f"Setting {key!r}: {reason} (got {first['input']!r})."
+    reason = PARTS.sub("Expected its parts, as {name: value}", reason).replace("Input should be", "Expected")
+    return f"Setting {key!r}: {reason} (got {first['input']!r}): `abi config schema` lists what it takes."

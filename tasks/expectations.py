@@ -45,7 +45,10 @@ def derive_suite(reader: Reader, config: ChecksConfig, name: str = "suite") -> d
         limits[column] = {"missing": _up(missing + config.null_slack), "minimum": low, "maximum": high}
         if not wide:
             columns += _column(column, limits[column], column == schema.target)
-            columns += _types(column) if column in numbered else _values(column, sample, schema.target)
+            if column in numbered:
+                columns += _types(column)
+            elif profile.media is None:  # no file is one of those known before
+                columns += _values(column, sample, schema.target)
     return {
         "name": name,
         "meta": {"about": ABOUT, "wide": wide, "columns": limits},
@@ -88,6 +91,7 @@ def _file(rows: int, config: ChecksConfig) -> list[Expectation]:
 
 def _media(config: ChecksConfig) -> list[Expectation]:
     return [
+        _fact(facts.BROKEN, "warning", max_value=0),
         _fact(facts.BROKEN, "critical", max_value=config.broken_files),
         _fact(facts.SHAPES, "warning", max_value=0),
     ]

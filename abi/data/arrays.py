@@ -75,7 +75,10 @@ def _eight_bits(pictures: np.ndarray, path: Path) -> np.ndarray:
     channels = (1, 3)
     if pictures.ndim == CHANNELS_LAST and pictures.shape[-1] not in channels and pictures.shape[1] in channels:
         pictures = pictures.transpose(0, 2, 3, 1)
-    if not pictures.size or (pictures.ndim == CHANNELS_LAST and pictures.shape[-1] not in channels):
+    if not pictures.size:
+        msg = f"Expected pictures in {path}, got none: its array has the shape {pictures.shape}."
+        raise DataError(msg)
+    if pictures.ndim == CHANNELS_LAST and pictures.shape[-1] not in channels:
         msg = f"Expected pictures of 1 or 3 channels in {path}, got shape {pictures.shape}: save them as (n, height, width, channels)."
         raise DataError(msg)
     if pictures.ndim == CHANNELS_LAST and pictures.shape[-1] == 1:

@@ -96,7 +96,7 @@ def parse_batch(text: str) -> BatchSpec:
         tensors.append(_tensor(*found.groups()))
         at = found.end() + 1
     if not tensors or text.rstrip().endswith(","):
-        msg = f"Expected a batch such as {_FORM}, got '{clip(text)}': name at least one tensor, and end with none missing."
+        msg = f"Expected a batch such as {_FORM}, got '{clip(text)}': name at least one tensor, with no comma behind the last."
         raise UsageError(msg)
     names = [tensor.name for tensor in tensors]
     if twice := sorted({name for name in names if names.count(name) > 1}):

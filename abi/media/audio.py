@@ -31,6 +31,9 @@ MAGIC: Final = (b"fLaC", b"OggS", b"FORM", b"ID3", b"\xff\xfb", b"\xff\xf3")
 _WAVE: Final = (b"RIFF", b"WAVE")
 RANGE_DB: Final = 80.0
 """What is quieter than the loudest cell by more than this is silence."""
+SPARE_BYTES: Final = 64
+"""By so much a header may be wrong about its own size."""
+UNKNOWN_BYTES: Final = 2**31 - 2**16
 LEAST_WINDOW_S: Final = 0.025
 LOWEST_HZ: Final = 40.0
 LONG: Final = 0.95
@@ -146,6 +149,7 @@ def size_of(found: Mapping[Found, int]) -> tuple[int, float, int]:
 def _opened(data: bytes) -> Iterator[Any]:
     import soundfile  # noqa: PLC0415 - tables do not need it
 
+    _expect_whole(data)
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             if not LEAST_RATE <= file.samplerate <= MOST_RATE:
@@ -161,6 +165,17 @@ def _opened(data: bytes) -> Iterator[Any]:
         reason = str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
         msg = f"is no sound that can be read ({reason})"
         raise Broken(msg) from None
+
+
+def _expect_whole(data: bytes) -> None:
+    """See that a WAV has the bytes that its header tells of: libsndfile takes what there is for all.
+
+    Who writes into a pipe does not know the length, and says none or about 2 or 4 GiB.
+    """
+    told = int.from_bytes(data[4:8], "little") + 8
+    if data[:4] == _WAVE[0] and len(data) + SPARE_BYTES < told < UNKNOWN_BYTES:
+        msg = f"is cut off: its header tells of {told:,} bytes, there are {len(data):,}"
+        raise Broken(msg)
 
 
 def _numbers(samples: Float32[np.ndarray, "samples channels"]) -> Float32[np.ndarray, "samples channels"]:

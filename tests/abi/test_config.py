@@ -109,17 +109,22 @@ def test_unrelated_environment_variables_do_not_disturb(monkeypatch: pytest.Monk
         ("envelope:\n  latency: fast", "Setting 'envelope.latency': Expected a time such as 10min, got 'fast'"),
         ("data:\n  validation: 1.0", "Setting 'data.validation': .*less than 1"),
         ("data:\n  columns:\n    age: number", "Setting 'data.columns.age'"),
+        (
+            "scoring:\n  pieces: false",
+            "Expected 'auto', 'on' or 'off' \\(got False\\): `abi config schema` lists what it takes",
+        ),
+        ("data:\n  encoders:\n    t: 5", "Setting 'data.encoders.t': Expected its parts, as {name: value} \\(got 5\\)"),
         ("attention:\n  cap: 0", "Setting 'attention.cap': .*greater than 0"),
         ("attention:\n  temperatures: warm", "Setting 'attention.temperatures'"),
         ("evaluation:\n  metric: f1", "Setting 'evaluation.metric'"),
         (
             "data:\n  mentions: text",
-            "Setting 'data.mentions': Input should be 'auto' or a valid dictionary \\(got 'text'\\)",
+            "Setting 'data.mentions': Expected 'auto' or a valid dictionary \\(got 'text'\\)",
         ),
-        ("data:\n  series:\n    channels: 3", "Setting 'data.series.channels': Input should be 'all' or a valid tuple"),
+        ("data:\n  series:\n    channels: 3", "Setting 'data.series.channels': Expected 'all' or a valid tuple"),
         (
             "data:\n  media:\n    mirror: maybe",
-            "Setting 'data.media.mirror': Input should be 'auto' or a valid boolean",
+            "Setting 'data.media.mirror': Expected 'auto' or a valid boolean",
         ),
         (
             "data:\n  media:\n    mirror: false\n    mirror_predictions: true",

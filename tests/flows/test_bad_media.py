@@ -65,7 +65,11 @@ def test_a_broken_file_is_counted_against_the_limit(check, home, content, said):
     answer = check()
     assert answer.code == 3
     assert f"1 of {ROWS}, the first in {said}" in answer.sentence
-    assert check("--set", "checks.broken_files=0.05", "--name", "lenient").code == 0
+    lenient = check("--set", "checks.broken_files=0.05", "--name", "lenient", "--json")
+    assert lenient.code == 0
+    (warning,) = (found for found in lenient.json["value"]["results"] if found["status"] != "passed")
+    assert warning["severity"] == "warning"
+    assert f"1 of {ROWS}, the first in {said}" in warning["observed"]
 
 
 def test_all_files_broken_stop_the_check_though_other_columns_are_left(check, home):

@@ -71,8 +71,9 @@ def test_fractions_are_taken_as_0_to_1(path: Path) -> None:
         ({"x": GREYS, "z": GREYS, "y": LABELS}, r"Expected one array of pictures.*z \(3, 2, 4\)"),
         ({"x": GREYS, "y": LABELS, "w": np.zeros((3, 2))}, r"w \(3, 2\) of float64"),
         ({"y": LABELS}, "Expected one array of pictures"),
+        ({"x": np.zeros((0, 4, 4, 3)), "y": LABELS[:0]}, r"Expected pictures in .*got none: .* shape \(0, 4, 4, 3\)"),
         ({"x": np.zeros((3, 4, 4, 5)), "y": LABELS}, r"1 or 3 channels in .*got shape \(3, 4, 4, 5\)"),
-        ({"x": np.zeros((0, 4, 4)), "y": LABELS[:0]}, r"got shape \(0, 4, 4\)"),
+        ({"x": np.zeros((0, 4, 4)), "y": LABELS[:0]}, r"got none: its array has the shape \(0, 4, 4\)"),
         ({"x": GREYS.astype(complex), "y": LABELS}, "Expected pixels as numbers.*complex128"),
         (
             {"x": GREYS, "y": np.array([{}, 1, "a"], dtype=object)},

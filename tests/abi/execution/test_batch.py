@@ -30,7 +30,7 @@ def test_rows_may_stand_anywhere_in_the_shape():
     ("text", "said"),
     [
         ("", "name at least one tensor"),
-        ("x=f32[B,2],", "end with none missing"),
+        ("x=f32[B,2],", "no comma behind the last"),
         ("x", "write name=type"),
         ("x=f32(B,2)", "write name=type"),
         ("x=f31[B,2]", "Expected a type of f64, f32"),

@@ -119,6 +119,7 @@ def test_every_usual_format_is_read(form: str, subtype: str) -> None:
         (b"RIFF\0\0\0\0WAVE", "is no sound that can be read"),
         (b"few words", "is no sound that can be read"),
         (b"", "is no sound that can be read"),
+        (wav(tone(500))[:5000], r"is cut off: its header tells of 16,044 bytes, there are 5,000"),
         (wav([np.nan, 1.0], subtype="FLOAT"), "holds samples that are no numbers"),
         (wav(np.zeros(90), rate=100), "has 100 samples per second, not 1,000 to 1,000,000"),
         (wav(np.zeros(3_700_000), rate=1000), "lasts 3700 seconds, more than 3600"),
@@ -128,6 +129,7 @@ def test_every_usual_format_is_read(form: str, subtype: str) -> None:
         "no format",
         "text",
         "nothing",
+        "cut off",
         "no numbers",
         "too slow",
         "too long",
@@ -138,6 +140,13 @@ def test_a_file_that_is_no_sound_is_told(data: bytes, said: str) -> None:
         examine(data)
     with pytest.raises(Broken, match=said):
         decode(data, 8000, 1.0, 32, 64)
+
+
+def test_who_writes_into_a_pipe_does_not_know_the_length() -> None:
+    whole = wav(tone(500))
+    for told in (0, 2**31 - 1, 2**32 - 1):
+        data = whole[:4] + told.to_bytes(4, "little") + whole[8:]
+        assert examine(data) == examine(whole)
 
 
 def test_one_sample_is_a_sound() -> None:

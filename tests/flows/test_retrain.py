@@ -242,7 +242,9 @@ def test_a_run_that_is_interrupted_and_then_killed_goes_on(first, place, flags, 
     killed = command(*flags, "--workspace", workspace, before=STOPPED.format(after=2, signal="SIGKILL"))
     assert killed.code == -signal.SIGKILL
     assert versions(workspace) == 0
-    assert servers(workspace) == []  # its output ended, which the server had too
+    left = servers(workspace)
+    psutil.wait_procs([process for process in psutil.process_iter() if process.pid in left], timeout=30)
+    assert servers(workspace) == []
     assert list((workspace / "checkpoints").glob("*.safetensors"))
     assert "fit " not in killed.err
 

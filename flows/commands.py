@@ -98,14 +98,11 @@ def _answer(folder: Path, clock: Clock, started: float, out: Path | None, common
     if common.json:
         emit(result)
     elif not common.quiet:
-        from rich.console import Console
-
         from abi.report.summary import terminal_summary
+        from tasks.terminal import stdout_console
 
         read = read_report(folder)
-        Console(no_color=common.no_color, highlight=False, emoji=False).print(
-            terminal_summary(read, Path(result["report"]))
-        )
+        stdout_console(no_color=common.no_color).print(terminal_summary(read, Path(result["report"])))
         if read.evaluation.trained.transfer is not None:
             from abi.report.transfer import transfer_sentence
 

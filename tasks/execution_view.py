@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from abi.execution.demands import show_price
 from abi.execution.wording import describe
 from abi.units import show_bytes, show_count, show_energy, show_seconds
-from tasks.terminal import print_table
+from tasks.terminal import print_table, stdout_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from abi.execution.types import ExecutionPlan
 
 
@@ -28,7 +28,7 @@ def show_plan(plan: ExecutionPlan, *, explain: bool, no_color: bool = False) -> 
 
 def show_change(before: ExecutionPlan, after: ExecutionPlan, *, no_color: bool = False) -> None:
     """Print what is different in another envelope, before beside after."""
-    console = Console(no_color=no_color, highlight=False, emoji=False)
+    console = stdout_console(no_color=no_color)
     console.print()
     rows = [(name, old, new) for name, old, new in _pairs(before, after) if old != new]
     if not rows:
@@ -69,7 +69,7 @@ def _host(plan: ExecutionPlan) -> str:
 
 
 def _choice(plan: ExecutionPlan, *, no_color: bool) -> Console:
-    console = Console(no_color=no_color, highlight=False, emoji=False)
+    console = stdout_console(no_color=no_color)
     choice, cluster = plan.configuration, plan.cluster
     workers = f"{choice.workers} worker{'s' if choice.workers > 1 else ''}"
     console.print(f"{plan.module} on {cluster.count} x {cluster.device.name}", markup=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from abi.types import Cost
 from abi.units import show_bytes, show_count, show_seconds
+from tasks.terminal import stdout_console
 
 SHOWN = 40
 Part = Table | str
@@ -17,7 +17,7 @@ Part = Table | str
 
 def show(parts: Sequence[Part], *, no_color: bool = False) -> None:
     """Print lines and tables."""
-    console = Console(no_color=no_color, highlight=False, emoji=False)
+    console = stdout_console(no_color=no_color)
     for part in parts:
         if isinstance(part, Table):
             console.print(part)

@@ -6,13 +6,13 @@ import contextlib
 import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abi.errors import UsageError, WorkspaceError
+from tasks.with_parent import COMMAND
 from tasks.workspace import disk_errors
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ def own_server(home: Path) -> Iterator[str]:
     # its database lies in its home, and not in the one that a client of it may name
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API_")}
     command = [
-        sys.executable,
-        "-m",
-        "tasks.with_parent",
+        *COMMAND,
         "prefect",
         "server",
         "start",

@@ -45,14 +45,15 @@ class CsvAsParquet:
         ):
             await self.app(scope, receive, send)
             return
-        text, more = b"", True
+        text, more = bytearray(), True
         while more:
             part = await receive()
-            text, more = text + part.get("body", b""), part.get("more_body", False)
+            text += part.get("body", b"")
+            more = part.get("more_body", False)
         from abi.errors import AbiError
 
         try:
-            body = await to_thread.run_sync(as_parquet, text)
+            body = await to_thread.run_sync(as_parquet, bytes(text))
         except AbiError as error:
             await _refuse(str(error), send)
             return
@@ -61,8 +62,10 @@ class CsvAsParquet:
         ]
         headers += [(b"content-type", CONTENT_TYPE_PARQUET.encode()), (b"content-length", str(len(body)).encode())]
 
+        parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
         async def whole() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
+            return parts.pop() if parts else await receive()  # which tells when the client has gone
 
         await self.app({**scope, "headers": headers}, whole, send)
 

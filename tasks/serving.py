@@ -27,6 +27,7 @@ from abi.data.source import hash_file
 from abi.errors import AbiError, UsageError, listed, told
 from tasks.model_registry import ALIASES
 from tasks.signing import TRUSTED
+from tasks.with_parent import COMMAND
 from tasks.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def serving(tracking: Tracking, model: Recorded, host: str, port: int) -> Iterat
         folder = tracking.fetch(model.uri, Path(private) / "model")
         keys = Path(private) / "trusted.pem"
         keys.write_bytes(b"".join(tracking.signing.trusted().values()))
-        command = [sys.executable, "-m", "tasks.with_parent", "uvicorn", "--factory", "tasks.scoring_app:application"]
+        command = [*COMMAND, "uvicorn", "--factory", "tasks.scoring_app:application"]
         served = {SERVED: str(folder), TRUSTED: str(keys), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
             [*command, "--host", host, "--port", str(port)],

@@ -10,13 +10,13 @@ import contextlib
 import importlib.util
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from abi.errors import WorkspaceError
 from tasks.prefect_server import await_server, free_port, server_url, using
+from tasks.with_parent import COMMAND
 
 
 class TemporaryServer:
@@ -90,9 +90,7 @@ def _start(port: int) -> subprocess.Popen[bytes] | None:
     assert prefect.origin is not None
     return subprocess.Popen(  # noqa: S603 - our own command
         [
-            sys.executable,
-            "-m",
-            "tasks.with_parent",
+            *COMMAND,
             "uvicorn",
             "--app-dir",
             str(Path(prefect.origin).parent),

@@ -27,9 +27,14 @@ SHOWN = 40
 NARROW = 100
 
 
+def stdout_console(*, no_color: bool) -> Console:
+    """What results are printed with: names as they are, whatever colours or emoji they would spell."""
+    return Console(no_color=no_color, highlight=False, emoji=False)
+
+
 def show(value: Value, *, no_color: bool = False) -> None:
     """Print a stage's value as a table and a line or two."""
-    console = Console(no_color=no_color, highlight=False, emoji=False)
+    console = stdout_console(no_color=no_color)
     table, told = _VIEWS[type(value)](value)
     if table is not None:
         console.print(table)
@@ -53,7 +58,7 @@ def print_table(
         table.add_column(name, justify="right" if i in numbers else "left", overflow="fold", no_wrap=i in whole)
     for row in rows:
         table.add_row(*map(escape, row))
-    Console(no_color=no_color, highlight=False, emoji=False).print(table)
+    stdout_console(no_color=no_color).print(table)
 
 
 def is_narrow() -> bool:

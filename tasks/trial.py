@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from abi.errors import UsageError
 from abi.units import show_bytes, show_count, show_energy, show_seconds
 from tasks import progress
-from tasks.terminal import print_table
+from tasks.terminal import print_table, stdout_console
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -82,11 +82,9 @@ def measure(ws: Workspace, asked: Asked, plan: ExecutionPlan) -> Measured:
 
 def show_measured(plan: ExecutionPlan, measured: Measured, *, no_color: bool = False) -> None:
     """Print predicted beside measured."""
-    from rich.console import Console
-
     from abi.conformal import LEAST
 
-    console = Console(no_color=no_color, highlight=False, emoji=False)
+    console = stdout_console(no_color=no_color)
     console.print()
     heads = ("", "predicted", "at most", "measured", "ratio")
     print_table(heads, _lines(plan, measured), no_color=no_color, numbers={1, 2, 3, 4})

@@ -1,9 +1,10 @@
 """Runs a module as `python -m` does, for as long as the process that started it is there.
 
-    python -m tasks.with_parent MODULE WORD ..
+    python -P -m tasks.with_parent MODULE WORD ..
 
 Standard input is a pipe that nobody writes to. When its other side is gone, however that process ended (SIGKILL included),
-this one ends by SIGTERM, with its group where it leads one, and by itself where that takes too long.
+this one ends by SIGTERM, with its group where it leads one, and by itself where that takes too long. `COMMAND` is how it is
+started: without the current folder among the places of modules, which may have a package `tasks` of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from typing import Final
 
 GRACE_S: Final = 10.0
+COMMAND: Final = (sys.executable, "-P", "-m", "tasks.with_parent")
 
 
 def _watch() -> None:

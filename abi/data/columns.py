@@ -352,14 +352,9 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
     """Any pandas column as one arrow array; NaN is missing, a mix of types is text."""
     try:
         array = pa.array(series, from_pandas=True)
-    except (
-        pa.ArrowInvalid,
-        pa.ArrowTypeError,
-        OverflowError,
-    ):  # a mix such as 1 and "a", or more digits than 64 bits hold
-        array = pa.array(
-            [None if np.ndim(value) == 0 and pd.isna(value) else str(value) for value in series], pa.string()
-        )
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a mix such as 1 and "a", or a number of over 64 bits
+        texts = [None if np.ndim(value) == 0 and pd.isna(value) else str(value) for value in series]
+        array = pa.array(texts, pa.string())
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 

@@ -117,6 +117,21 @@ def test_an_address_in_a_file_of_prefects_is_what_counts(place: Path) -> None:
     assert servers(place / "ws") == []
 
 
+def test_a_package_of_the_user_s_that_is_called_tasks_is_not_in_its_way(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "tasks").mkdir()
+    (place / "tasks" / "__init__.py").write_text("raise SystemExit('the wrong one')\n")
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("PREFECT_HOME", str(place / "ws" / "prefect"))
+    for name in [n for n in os.environ if n == "PYTHONPATH" or n.startswith("PREFECT_API")]:
+        monkeypatch.delenv(name)
+    server = temporary_server.TemporaryServer()
+    assert server._process is not None
+    assert server._is_up(server._process)
+    server.end()
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("PREFECT_API_URL", "http://127.0.0.1:4200/api"), ("PREFECT_SERVER_EPHEMERAL_ENABLED", "false")]
 )

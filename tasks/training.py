@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from abi.attention.fit import fit
 from abi.data.derive import final_history, stored
 from abi.documents import find
 from abi.families.artifact import Model as NetworkModel
@@ -21,7 +20,7 @@ from abi.training.fitted import Fitted
 from abi.training.latency import with_encoders
 from abi.training.pilots import choose_control
 from abi.training.refit import refit as train_again
-from abi.training.revise import even_twin, is_even, trial_count
+from abi.training.revise import control_attention, is_even, trial_count
 from abi.training.rounds import best_round
 from abi.training.transfer import better, carried, prior_alone, start_of
 from abi.types import Plan
@@ -146,11 +145,8 @@ def train_control(call: Call, *moves: str) -> str:
     known = [find(call.ws.get(one), Move) for one in moves]
     move, trained = known[-1], [one.trained for one in known]
     kept = trained[best_round(trained)]
-    scores = kept.plan.attention.scores
-    config = call.settings
-    twin = even_twin(fit(scores, None, config.attention), move.attention)
-    problem = scores.problem
-    plans = even_plans(call, twin, kept.family)
+    config, problem = call.settings, kept.plan.attention.scores.problem
+    plans = even_plans(call, control_attention(move, config.attention), kept.family)
     if is_even(kept, plans[0], config.seed):
         own = replace(kept, plan=plans[0], profile=None, tried=Tried(pilots=(), trainings=(kept.loss,)))
         say(f"control   the model is the even split itself: validation loss {own.loss:.4f}")

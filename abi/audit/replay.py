@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from abi.attention.fit import fit
 from abi.audit.difference import first_difference
 from abi.audit.record import RunRecord
 from abi.config import Config
@@ -25,7 +24,7 @@ from abi.planning.planner import Planner
 from abi.problem import Problem, with_tuned
 from abi.scoring.score import score
 from abi.training.choice import asked_blend, keep_again, pick_control, with_obstacle
-from abi.training.revise import even_twin, move_again
+from abi.training.revise import control_attention, move_again
 from abi.training.rounds import best_round, converge, decide
 from abi.training.transfer import chosen_share, with_prior
 from abi.training.trees_pilots import fit_again
@@ -220,7 +219,7 @@ def _control(run: RunRecord) -> Trained:
         msg = "the run was recorded without the losses of its control's trainings"
         raise NotReplayed(msg)
     config = planner.config
-    twin = even_twin(fit(last.trained.plan.attention.scores, None, config.attention), last.attention)
+    twin = control_attention(last, config.attention)
     plans = even_plans(
         lambda limits, asked: planner.divide(
             twin, last.trained.family, allocation="even", envelope=limits, config=asked

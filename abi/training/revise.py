@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from jaxtyping import Float, Int64
 
-from abi.attention.fit import move
+from abi.attention.fit import fit, move
 from abi.families import artifact
 from abi.families.blend import Blend
 from abi.families.encoding import layout, matrix
@@ -20,9 +20,9 @@ from abi.training.rescore import FOLDS, ROWS, fold_means, model_scores, rescore
 from abi.types import Attention, Capacity, Family, Plan, Scores, TreesAttention
 
 if TYPE_CHECKING:
-    from abi.config import Config
+    from abi.config import AttentionConfig, Config
     from abi.data.columns import Columns
-    from abi.outcomes import Trained
+    from abi.outcomes import Move, Trained
 
 ALONE: Final = 64
 """So many features with the most gain are shuffled; what the others add is below what shuffling can tell."""
@@ -161,6 +161,11 @@ def _shuffled(columns: Columns, schema: Schema, feature: int, order: Int64[np.nd
     place = sum(f.kind != "numeric" for f in schema.features[:feature])
     own = columns.categorical[place].take(order)
     return replace(columns, categorical=(*columns.categorical[:place], own, *columns.categorical[place + 1 :]))
+
+
+def control_attention(last: Move, settings: AttentionConfig) -> Attention:
+    """What the uniform control of a run is planned by, of the move that its rounds ended with."""
+    return even_twin(fit(last.trained.plan.attention.scores, None, settings), last.attention)
 
 
 def even_twin(even: Attention, kept: Attention) -> Attention:

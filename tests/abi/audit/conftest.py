@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from abi.attention.fit import fit
 from abi.audit.record import RunRecord
 from abi.config import Config, load_config
 from abi.data.memory import read_memory, to_arrow
@@ -22,7 +21,7 @@ from abi.scoring.score import score
 from abi.training.choice import pick_control
 from abi.training.family import train
 from abi.training.pilots import choose_control
-from abi.training.revise import even_twin, revise, trial_count
+from abi.training.revise import control_attention, revise, trial_count
 from abi.training.rounds import best_round, converge, decide
 from abi.training.trees_pilots import fit_families
 from abi.types import Estimate
@@ -108,7 +107,7 @@ def recorded(machine: Any, frame: pd.DataFrame, **settings: Any) -> Recorded:
         moves.append(Move(trained=rounds[-1], attention=moved, continues=continues, reason=reason, convergence=found))
         plan = following
     last = rounds[-1]
-    twin = even_twin(fit(last.plan.attention.scores, None, config.attention), moves[-1].attention)
+    twin = control_attention(moves[-1], config.attention)
     plans = even_plans(
         lambda limits, other: divide(twin, last.family, allocation="even", envelope=limits, config=other), config
     )

@@ -100,6 +100,8 @@ class EnvelopeConfig(Section):
     """Memory that training may add to the process."""
     train_time: Seconds | None = 180.0
     """Training time of the kept model."""
+    run_time: Seconds | None = Field(default=None, exclude_if=lambda seconds: seconds is None)
+    """Time of a whole `abi run`: pilots, rounds, the control's trainings and refits are planned to fit, and rounds end by it."""
     latency: Seconds | None = None
     """Time to predict one row."""
     energy: Energy | None = None

@@ -162,7 +162,7 @@ class IterateConfig(Section):
     rounds: int = Field(default=3, ge=1)
     """At most this many trainings."""
     time: Seconds = 480.0
-    """Time for pilots, rounds and the control's trials together."""
+    """No other round is begun where pilots, rounds and the control's trials together would take longer."""
     tolerance: float = Field(default=1e-3, ge=0)
     """Stop when a round gains less than this share of the validation loss."""
     plan_change: float = Field(default=0.02, ge=0)

@@ -50,7 +50,7 @@ def run(
         target: Column to predict.
         test: File with held-out rows; a part of DATA is held out where it is not given.
         name: Name of the registered model (default: the data file's).
-        budget: A limit, as parameters=200k, memory=8GiB, train_time=10min, latency=2ms, energy=1kWh or cost=0.5; may be
+        budget: A limit, as parameters=200k, memory=8GiB, train_time=10min, run_time=1h, latency=2ms, energy=1kWh or cost=0.5; may be
             repeated.
         gpus: Devices of this machine to train on, as auto, cpu or 1xL4; with --dry-run any to plan for.
         source: A registered model of another domain to start from, as NAME, NAME/VERSION or NAME/champion; what both have in

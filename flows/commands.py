@@ -17,6 +17,7 @@ from abi.outcomes import Evaluation, Trained
 from abi.problem import Checks
 from abi.sections import without_passwords
 from abi.types import Plan, Scores
+from abi.units import show_seconds
 from abi.values import Value
 from flows.session import STDIN, emit, open_call, print_value, read_plain, read_value, settings_of, workspace_of
 from tasks import progress
@@ -66,6 +67,10 @@ def run(
             started, clock = time.time(), Clock()
             folder = Path(run_flow(call, clock, lambda stage: retrain(stage, request), f"retrain {call.name}"))
             known.recorded(folder)
+        asked_s = call.settings.envelope.run_time
+        if asked_s is not None:
+            took_s = time.time() - started
+            progress.say(f"time      the run took {show_seconds(took_s)} of {show_seconds(asked_s)}")
     _answer(folder, clock, started, out, common)
 
 

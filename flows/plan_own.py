@@ -18,6 +18,7 @@ def plan(source: str, asked: ModuleFlags, budget: list[str], common: Common) -> 
         from abi.documents import document
         from abi.planning.compare import compare
         from abi.planning.explain import explain_plan
+        from abi.planning.run_time import limits
         from abi.planning.what_if import changed
         from abi.types import Plan
         from flows.session import emit, open_call, read_value
@@ -30,7 +31,7 @@ def plan(source: str, asked: ModuleFlags, budget: list[str], common: Common) -> 
     value = read_value(source)
     attention, family = asked_of(value)
     ws, call = open_call(common, None, source, budget, asked.gpus, _named(asked))
-    other = changed(call.settings.envelope.limits(), what_if) if what_if else None
+    other = changed(limits(call.settings), what_if) if what_if else None
     there = None if other is None else elsewhere(call, other)
     made = ws.get(make(call, ws.put(value)))
     assert isinstance(made, Plan)

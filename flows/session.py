@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flows.common import Common
 
 STDIN = "/dev/stdin"
-BUDGETS = ("parameters", "memory", "train_time", "latency", "energy", "cost")
+BUDGETS = ("parameters", "memory", "train_time", "run_time", "latency", "energy", "cost")
 DEFAULT_WORKSPACE = Path(".abi")
 
 

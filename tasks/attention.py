@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abi.documents import find
 from abi.outcomes import Move, Trained
+from abi.planning.run_time import told as of_run
 from abi.report.wording import split_name
 from abi.training.revise import revise
 from abi.training.rounds import converge, decide
@@ -20,6 +21,9 @@ def fit(call: Call, scores: str) -> str:
     """Scores -> Attention: each family's temperature is chosen by short trainings on validation rows."""
     value = find(call.ws.get(scores), Scores)
     problem = value.problem
+    told = of_run(call.settings)
+    if told:
+        say(f"time      {told}")
     attention = fit_families(
         value,
         call.settings,

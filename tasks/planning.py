@@ -21,6 +21,7 @@ from abi.planning.machine import Machine
 from abi.planning.measure import find_device, find_precision, measure, measure_pictures
 from abi.planning.nearest import nearest, refused
 from abi.planning.planner import Planner
+from abi.planning.run_time import limits
 from abi.planning.what_if import Changed
 from abi.problem import Problem
 from abi.recipes import TrainingConfig
@@ -143,8 +144,8 @@ def divide_or_name(
     try:
         return divide(call, attention, family=family, envelope=envelope)
     except PlanInfeasible as error:
-        limits = envelope or call.settings.envelope.limits()
-        raise refused(error, nearest(planner(call, attention.scores.problem), attention, family, limits)) from None
+        asked = envelope or limits(call.settings)
+        raise refused(error, nearest(planner(call, attention.scores.problem), attention, family, asked)) from None
 
 
 def planner(call: Call, problem: Problem, settings: Config | None = None) -> Planner:
@@ -197,4 +198,4 @@ def plan(call: Call, attention: str) -> str:
     return call.ws.put(made)
 
 
-PLAN = Stage(plan, sections=("envelope", "training", "devices"))
+PLAN = Stage(plan, sections=("envelope", "training", "devices", "attention", "iterate"))

@@ -19,6 +19,7 @@ from abi.planning.machine import Machine
 from abi.planning.margins import margin
 from abi.planning.measure import find_device, find_precision, measure
 from abi.planning.recipe import SMALL_ROWS
+from abi.planning.run_time import limits
 from abi.report.wording import refit_sentence, split_name
 from abi.scoring.score import score
 from abi.training.family import train
@@ -70,7 +71,7 @@ def retrain(reader: Reader, config: Config, say: Say) -> Outcome:
         def divide(attention: Attention, family: Family | None = None) -> Plan:
             return plan_family(
                 attention,
-                config.envelope.limits(),
+                limits(config, controlled=False),
                 config,
                 machine,
                 train_rows=len(train_rows),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from abi.errors import PlanInfeasible
 from abi.planning.backbone import few_members
+from abi.planning.run_time import limits
 from abi.types import Envelope, Plan
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ def even_plans(divide: Callable[[Envelope, Config], Plan], config: Config) -> li
         divide: the even split's plan under an envelope and settings.
         config: the run's settings.
     """
-    limits = config.envelope.limits()
+    envelope = limits(config)
     try:
-        usual = divide(limits, config)
+        usual = divide(envelope, config)
     except PlanInfeasible as error:
-        limits = Envelope(parameters=error.parameters)
-        usual = divide(limits, config)
+        envelope = Envelope(parameters=error.parameters)
+        usual = divide(envelope, config)
     if usual.capacity.empty:
         return [usual]
-    fewer = divide(limits, few_members(config))
+    fewer = divide(envelope, few_members(config))
     return [usual] if fewer.capacity == usual.capacity else [usual, fewer]

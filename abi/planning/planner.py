@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from abi.config import Config
+from abi.errors import PlanInfeasible
 from abi.outcomes import Conditions
 from abi.planning.family import plan_family
 from abi.planning.machine import Machine
+from abi.planning.run_time import limits, with_reason
 from abi.planning.trail import Trail
 from abi.types import Allocation, Attention, Envelope, Family, Plan
 
@@ -43,14 +45,17 @@ class Planner:
         trail: Trail | None = None,
     ) -> Plan:
         """Attention -> plan; `envelope` and `config` in place of its own."""
-        return plan_family(
-            attention,
-            envelope or self.config.envelope.limits(),
-            config or self.config,
-            self.machine,
-            allocation=allocation,
-            train_rows=self.train_rows,
-            validation_rows=self.validation_rows,
-            family=family,
-            trail=trail,
-        )
+        try:
+            return plan_family(
+                attention,
+                envelope or limits(self.config),
+                config or self.config,
+                self.machine,
+                allocation=allocation,
+                train_rows=self.train_rows,
+                validation_rows=self.validation_rows,
+                family=family,
+                trail=trail,
+            )
+        except PlanInfeasible as error:
+            raise with_reason(error, self.config) from None

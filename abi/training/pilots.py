@@ -13,6 +13,7 @@ from jaxtyping import Float
 from abi.attention.fit import fit
 from abi.errors import PlanInfeasible
 from abi.inputs.categorical import shares_rows
+from abi.planning.run_time import TOGETHER
 from abi.problem import Schema
 from abi.training.choice import flattest, pick_control, trial_of
 from abi.training.family import train
@@ -37,9 +38,7 @@ LEAST_PATIENCE: Final = 10
 LEAST_STEPS: Final = 600
 """A pilot of fewer steps ranks how fast a split learns, not how well,"""
 PATIENT_S: Final = 5.0
-"""but none takes longer than this for the sake of that."""
-TOGETHER: Final = 0.8
-"""Where pilots are longer than that, all of a choice together take at most so much of the time of the training that they are for."""
+"""but none takes longer than this for the sake of that; longer ones together take `TOGETHER` of a training at most."""
 LEAST_EPOCHS: Final = 2
 CLEARLY_WORSE: Final = 2.0
 """Standard errors by which a steeper split is worse when still steeper ones are not tried any more."""
@@ -234,8 +233,10 @@ def shortened(plan: Plan, rows: int, share: float, of: int = 1) -> Plan:
     batch = min(execution.batch_rows, rows)
     each = -(-rows // batch)
     step_s = plan.predicted.train_time_s / max(1, execution.steps)
-    enough = -(-min(LEAST_STEPS, int(PATIENT_S / step_s) if step_s else LEAST_STEPS) // each)
-    if round(share * execution.epochs) * each * step_s > PATIENT_S:
+    limit_s = plan.envelope.train_time_s
+    patient_s = PATIENT_S if limit_s is None else min(PATIENT_S, TOGETHER * limit_s / of)
+    enough = -(-min(LEAST_STEPS, int(patient_s / step_s) if step_s else LEAST_STEPS) // each)
+    if round(share * execution.epochs) * each * step_s > patient_s:
         share = min(share, TOGETHER / of)
         enough = max(enough, LEAST_EPOCHS)
     epochs = min(execution.epochs, max(1, round(share * execution.epochs), enough))

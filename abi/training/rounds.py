@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from abi.outcomes import Convergence, Trained
+from abi.planning.run_time import left_for_trainings
 from abi.types import Attention, Plan
 from abi.units import show_seconds
 
@@ -17,7 +18,8 @@ def decide(rounds: Sequence[Trained], following: Plan, config: Config, *, contro
     """Whether to train `following`, and why (not).
 
     The loop ends when the rounds are used up, the last one gained less than the tolerance, the plan stops moving, or
-    the time would not suffice for another round and, where it is `controlled`, as many trainings of the control.
+    the time of the loop or of the whole run would not suffice for another round and, where it is `controlled`, as many
+    trainings of the control.
     """
     limits = config.iterate
     last = rounds[-1]
@@ -35,12 +37,14 @@ def decide(rounds: Sequence[Trained], following: Plan, config: Config, *, contro
     spent = sum(r.measured.train_time_s for r in rounds)
     longest = max(r.measured.train_time_s for r in rounds)
     pilots = len(last.plan.attention.trials) * limits.pilot * longest
-    needed = (2 if controlled else 1) * (pilots + spent + longest)
-    if needed > limits.time:
-        return (
-            False,
-            f"another round{' and its control' if controlled else ''} would take {show_seconds(needed)} of {show_seconds(limits.time)}",
-        )
+    sides = 2 if controlled else 1
+    needed = sides * (pilots + spent + longest)
+    for most, also in ((limits.time, 0.0), (left_for_trainings(config), sides * config.training.refit * longest)):
+        if most is not None and needed + also > most:
+            return (
+                False,
+                f"another round{' and its control' if controlled else ''} would take {show_seconds(needed + also)} of {show_seconds(most)}",
+            )
     return True, f"{changed:.0%} of {what} move"
 
 

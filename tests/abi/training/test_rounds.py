@@ -71,6 +71,8 @@ def test_it_goes_on_while_the_plan_moves(toy: Any, plan: Plan) -> None:
         ([0.5, 0.3, 0.4], (12, 4), {"iterate__rounds": 9}, r"changed the validation loss by \+33.33%"),
         ([0.5], (8, 8), {}, "the plan would move only 0.0% of the widths"),
         ([0.5], (12, 4), {"iterate__time": "3s"}, "another round and its control would take 4 s of 3 s"),
+        ([0.5], (12, 4), {"envelope__run_time": "25s"}, "another round and its control would take 4 s of 2.5 s"),
+        ([0.5], (12, 4), {"envelope__run_time": "27s", "training__refit": True}, "would take 6 s of 4.3 s"),
     ],
 )
 def test_it_ends_and_says_why(

@@ -144,6 +144,15 @@ def listed(names: list[str] | tuple[str, ...], limit: int = SHOWN) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
+def lacking_columns(names: list[str] | tuple[str, ...], place: str = "") -> DataError:
+    """What to raise where rows lack columns that the model reads; `place` is the file's name, where it has one."""
+    where, ends = (f" in {place}", "file") if place else ("", "data")
+    them = "it" if len(names) == 1 else "them"
+    return DataError(
+        f"Expected the columns that the model was trained on{where}, got no {listed(names)}: add {them} to the {ends}."
+    )
+
+
 def clip(text: str, limit: int = 60) -> str:
     """Shorten a long name for a message or a page."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abi.documents import find
 from abi.outcomes import Move, Trained
 from abi.planning.run_time import told as of_run
-from abi.report.wording import split_name
+from abi.report.wording import fit_sentence
 from abi.training.revise import revise
 from abi.training.rounds import converge, decide
 from abi.training.trees_pilots import fit_families
@@ -31,10 +31,8 @@ def fit(call: Call, scores: str) -> str:
         load_rows(call, problem, "train"),
         load_rows(call, problem, "validation"),
     )
-    name = split_name(attention)
-    chosen = name if name.startswith("temperature") else f"the {name}"
     top = max(attention.weights, key=lambda w: w.weight)
-    say(f"fit       {chosen} has the least validation loss; most attention: {top.feature} ({top.weight:.0%})")
+    say(f"fit       {fit_sentence(attention)}; most attention: {top.feature} ({top.weight:.0%})")
     return call.ws.put(attention)
 
 

@@ -11,7 +11,7 @@ from abi.data.derive import open_problem, raw_columns
 from abi.data.infer import expect_media
 from abi.data.infer import pose as pose_problem
 from abi.data.reader import Reader
-from abi.errors import DataError, listed
+from abi.errors import lacking_columns
 from abi.metrics import expect_metric
 from abi.problem import Problem, Role, Snapshot
 from tasks.snapshot import fetch_snapshot
@@ -65,8 +65,7 @@ def expect_columns(problem: Problem, table: Tabular, place: str | Path, *, with_
     wanted = [*raw_columns(schema), *([schema.target] if with_target else [])]
     lacking = tuple(dict.fromkeys(name for name in wanted if name not in names))
     if lacking:
-        msg = f"Expected the columns that the model was trained on in {place}, got no {listed(lacking)}: add {'it' if len(lacking) == 1 else 'them'} to the file."
-        raise DataError(msg)
+        raise lacking_columns(lacking, str(place))
     expect_media(schema, table, place)
 
 

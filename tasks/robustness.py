@@ -14,6 +14,7 @@ from abi.report.robust import robust_verdict
 from tasks.data import load_rows, open_reader
 from tasks.progress import say
 from tasks.registered import read_registered
+from tasks.stage import Call
 from tasks.vectors import bare_encoders
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from abi.families.family import Model
     from abi.outcomes import Evaluation
     from abi.problem import Problem
-    from tasks.stage import Call
 
 
 def with_robustness(
@@ -49,7 +49,7 @@ def with_robustness(
         models={"model": model, **({} if uniform is None else {"uniform": uniform})},
         others={"baseline": baseline.predict},
     )
-    vectors = bare_encoders(call.ws, call.settings)  # changed texts will not come again
+    vectors = bare_encoders(call.ws, config)  # changed texts will not come again
     steady = stability(open_reader(call, problem), attention, train, config, vectors)
     found = replace(measure(contenders, attention, train, test, config, vectors), stability=steady)
     say(f"robust    {robust_verdict(found)}")
@@ -69,6 +69,8 @@ def of_registered(call: Call, reference: str) -> Evaluation:
     if found.conditions is not None:
         recorded = Config.restore(found.conditions.settings)
         config = recorded.model_copy(update={"evaluation": config.evaluation})
+        # its rows are read as they were read then, and by the encoders of then
+        call = Call.of(call.ws, call.name, call.settings.model_copy(update={"data": recorded.data}))
     if found.evaluation.along is not None:
         msg = f"Expected a version with held-out rows, got {found.recorded.uri}, which learned from every row of its stream: measure robustness of one that `abi run` trained."
         raise UsageError(msg)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +36,9 @@ def _lines(section: type[BaseModel], indent: str) -> Iterator[str]:
 
 
 def _comment(text: str | None) -> str:
-    return f"  # {textwrap.dedent(text or '').strip().splitlines()[0]}" if text else ""
+    """Its first sentence."""
+    whole = " ".join((text or "").split())
+    return f"  # {re.split(r'(?<=[.]) ', whole)[0]}" if whole else ""
 
 
 def _plain(key: str, value: Any) -> str:

@@ -94,6 +94,12 @@ if __name__ == "__main__":
     if len(sys.argv) != 3:
         print(__doc__)
         raise SystemExit(2)
-    with open(sys.argv[1], encoding="utf-8", errors="replace") as export, open(sys.argv[2], "rb") as pem:
-        count, signed = verify(list(export), pem.read())
+    try:
+        with open(sys.argv[1], encoding="utf-8", errors="replace") as export, open(sys.argv[2], "rb") as pem:
+            lines, public = list(export), pem.read()
+        key_id(load_pem_public_key(public))
+    except (OSError, ValueError, AttributeError) as error:
+        print(f"Expected an export and the ledger's Ed25519 public key (PEM), got {' '.join(sys.argv[1:])}: {error}")
+        raise SystemExit(2) from None
+    count, signed = verify(lines, public)
     print(f"OK: {count} entries, {signed} checkpoints, as they were written")

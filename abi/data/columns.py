@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64, Shaped
 from abi.data import text as spelled
 from abi.data.label_sets import indicators, read_sets
 from abi.data.mentions import mark_all
-from abi.errors import SHOWN, DataError, clip, listed
+from abi.errors import SHOWN, DataError, clip, lacking_columns, listed
 from abi.media.cells import contents
 from abi.media.grid import CODES, Pictures, decode
 from abi.media.grid import codes as region_codes
@@ -277,6 +277,9 @@ def _readable(codes: Codes) -> Codes:
     )
 
 
+LARGEST_TARGET: Final = 1e120
+
+
 def encode_target(array: pa.Array, schema: Schema) -> tuple[AnyTarget, Bool[np.ndarray, " rows"]]:
     """(class codes, values or labels, which rows have a target).
 
@@ -287,6 +290,9 @@ def encode_target(array: pa.Array, schema: Schema) -> tuple[AnyTarget, Bool[np.n
         values = _floats(spelled.numbers(array))
         if np.isinf(values).any():
             msg = f"Expected finite values in the target {clip(schema.target)!r}, got {int(np.isinf(values).sum())} infinite: mend or remove those rows."
+            raise DataError(msg)
+        if (np.abs(values) > LARGEST_TARGET).any():
+            msg = f"Expected values up to {LARGEST_TARGET:g} in the target {clip(schema.target)!r}, whose squares can be summed, got {np.nanmax(np.abs(values)):g}: take another unit."
             raise DataError(msg)
         return values, ~np.isnan(values)
     if schema.task == "multilabel":
@@ -317,7 +323,9 @@ def _encode_sets(array: pa.Array, schema: Schema) -> tuple[AnyTarget, Bool[np.nd
 
 def unknown_classes(counts: dict[str, int], schema: Schema) -> DataError:
     """The error for labels that no training row has."""
-    named = ", ".join(f"{clip(name)!r} ({count} rows)" for name, count in list(counts.items())[:SHOWN])
+    named = ", ".join(
+        f"{clip(name)!r} ({count} row{'s' if count != 1 else ''})" for name, count in list(counts.items())[:SHOWN]
+    )
     more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
     return DataError(
         f"Expected the target {clip(schema.target)!r} to hold {listed(schema.classes)} as in the training data, got {named}{more}: remove those rows, or add such rows to the training data."
@@ -337,8 +345,7 @@ def _expect(needed: Sequence[str], data: _Tabular) -> None:
     found = set(data.columns if isinstance(data, pd.DataFrame) else data.schema.names)
     lacking = [name for name in needed if name not in found]
     if lacking:
-        msg = f"Expected the columns that the model was trained on, got no {listed(lacking)}: add {'it' if len(lacking) == 1 else 'them'} to the data."
-        raise DataError(msg)
+        raise lacking_columns(lacking)
 
 
 def _array(data: _Tabular, name: str) -> pa.Array:

@@ -20,7 +20,7 @@ from abi.data.series import sequence, series_columns
 from abi.data.split import roles
 from abi.data.table import ROW, ColumnProfile, Profile, Tabular
 from abi.data.text import labels, numbers
-from abi.errors import DataError, UsageError, clip, listed
+from abi.errors import DataError, UsageError, clip, lacking_columns, listed
 from abi.problem import Derivation, Problem, Schema, Series, Split
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from abi.reading import DataConfig
 
 BATCH_ROWS = 65_536
+TEST = 2
+"""Role of rows that nothing was learned from, as new ones are."""
 MOST_UNREAD = 0.01
 """Share of new rows that may have something else where a time is expected; no more is known of them than of rows without one."""
 
@@ -216,7 +218,7 @@ def derive_tables(
 
     tables = [train] if test is None else [train, test]
     columns, count = _read(derivation, schema.target, tables), sum(table.rows for table in tables)
-    parts = np.full(count, 2, np.int8)
+    parts = np.full(count, TEST, np.int8)
     parts[: train.rows] = _roles(columns, split, train.rows)
     made = pa.table(_derive(derivation, schema, columns, count, parts, history))
     first = DerivedTable(train, hold(made.slice(0, train.rows)))
@@ -282,7 +284,7 @@ def derive_rows(
     columns = {
         name: from_series(rows[name]) if isinstance(rows, pd.DataFrame) else _whole(rows[name]) for name in wanted
     }
-    made = _derive(derivation, schema, columns, len(rows), np.full(len(rows), 2, np.int8), history)
+    made = _derive(derivation, schema, columns, len(rows), np.full(len(rows), TEST, np.int8), history)
     if isinstance(rows, pd.DataFrame):
         beside = pd.DataFrame({name: values.to_pandas().to_numpy() for name, values in made.items()}, index=rows.index)
         return pd.concat([rows, beside], axis=1)
@@ -300,8 +302,7 @@ def _expect_history(derivation: Derivation, history: History | None) -> None:
 def _expect(needed: Sequence[str], names: Sequence[str]) -> None:
     lacking = [name for name in needed if name not in names]
     if lacking:
-        msg = f"Expected the columns that the model was trained on, got no {listed(lacking)}: add {'it' if len(lacking) == 1 else 'them'} to the data."
-        raise DataError(msg)
+        raise lacking_columns(lacking)
 
 
 def _derive(
@@ -313,11 +314,11 @@ def _derive(
     history: History | None,
 ) -> dict[str, pa.Array]:
     made: dict[str, pa.Array] = {}
+    if history is not None or (parts == TEST).all():
+        _expect_times(columns, derivation.order)
     if derivation.series is not None:
         made |= series_columns(derivation.series, columns, schema.target, sequence(columns, derivation, rows))
     if derivation.behaviour is not None:
-        if history is not None:
-            _expect_times(columns, derivation.order)
         # of new rows the target is not looked at, even where they have one
         target = np.full(rows, np.nan) if history is not None else _target(columns, schema, rows)
         made |= behaviour_columns(derivation, columns, target, parts, history)

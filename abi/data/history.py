@@ -18,7 +18,7 @@ SET_ROWS: Final = 10.0
 """So many rows of the mean stand beside those that are there: means of few rows are drawn to what is expected."""
 CONTENT_ROWS: Final = 20.0
 HALF_LIFE_DAYS: Final = 500.0
-_DAY_S: Final = 86_400.0
+DAY_S: Final = 86_400.0
 _LAST_SECOND: Final = 1e11
 YEARS: Final = (1940, 1960, 1970, 1980, 1990, 2000, 2005, 2010, 2015, 2020)
 
@@ -187,7 +187,7 @@ def to_days(times: Numbers) -> Numbers:
     found = times.copy()
     for _ in range(3):
         found = np.where(np.abs(found) >= _LAST_SECOND, found / 1000, found)
-    return found / _DAY_S
+    return found / DAY_S
 
 
 def _of_values(history: History, rows: Events, known: Bool[np.ndarray, " rows"]) -> Numbers:

@@ -15,7 +15,7 @@ from abi.data.mirrors import with_mirrors
 from abi.data.order import choose_split
 from abi.data.table import Tabular
 from abi.data.target import Target, target_of
-from abi.errors import DataError, UsageError, clip, listed
+from abi.errors import DataError, UsageError, clip, lacking_columns, listed
 from abi.media.cells import NOUNS
 from abi.problem import Derivation, Feature, Grid, Problem, Schema, SetAside, Snapshot, Split
 from abi.reading import DataConfig
@@ -166,6 +166,9 @@ def expect_media(schema: Schema, table: Tabular, place: object) -> None:
     Raises:
         DataError: they do not.
     """
+    lacking = [name for name in schema.media if name not in table.names]
+    if lacking:
+        raise lacking_columns(lacking, str(place))
     for name, expected in schema.media.items():
         column = table.column(name)
         medium = column.media.medium if column.media else None

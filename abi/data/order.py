@@ -85,9 +85,14 @@ def ordered_split(split: Split, order: str, times: Float64[np.ndarray, " rows"])
     shares = [(1 - split.test) * (1 - split.validation), *([1 - split.test] if split.test else [])]
     starts = [float(known[min(int(share * len(known)), len(known) - 1)]) for share in shares] if len(known) else []
     if not starts or starts[0] <= known[0] or len(set(starts)) < len(starts):
-        msg = f"Expected times in {clip(order)!r} that leave earlier rows to train on and later ones to hold out, got {len(np.unique(known))} different ones in {len(times)} rows: name another column of times, or, without data.roles, set data.split to random."
+        msg = f"Expected times in {clip(order)!r} that leave earlier rows to train on and later ones to hold out, got {_different(known)} in {len(times)} rows: name another column of times, or, without data.roles, set data.split to random."
         raise DataError(msg)
     return Split(seed=split.seed, validation=split.validation, test=split.test, order=order, starts=tuple(starts))
+
+
+def _different(known: Float64[np.ndarray, " rows"]) -> str:
+    count = len(np.unique(known))
+    return "one and the same" if count == 1 else f"{count} different ones"
 
 
 def first_where(rows: Bool[np.ndarray, " rows"]) -> int:

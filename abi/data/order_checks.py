@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from abi.data.history import DAY_S, to_days
 from abi.data.neighbours import alikeness
 from abi.data.order import ROWS, falls, first_where, read_times
 from abi.data.reader import Reader
@@ -51,7 +52,10 @@ def order_sentence(problem: Problem) -> str:
 def _when(start: float, order: str, dated: bool) -> str:
     if order == ROWS:
         return f"row {int(start) + 1}"
-    return datetime.datetime.fromtimestamp(start, datetime.UTC).strftime("%Y-%m-%d %H:%M") if dated else f"{start:g}"
+    if not dated:
+        return f"{start:.15g}"
+    seconds = float(to_days(np.array([start]))[0]) * DAY_S
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _independent(reader: Reader) -> Check:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 QUANTILES = 4
 RESAMPLES = 200
 MAX_GROUPS = 6
+WRITTEN_OUT = 1e12
+"""Smaller edges of a quarter are written without a power of ten."""
 
 
 def slices(
@@ -44,7 +46,7 @@ def slices(
     for i in order[: config.evaluation.slices]:
         for group, inside in _groups(int(i), test, kinds):
             rows = int(inside.sum())
-            if rows < config.evaluation.slice_rows:
+            if rows < config.evaluation.slice_rows or inside.all():  # all rows are no group
                 continue
             function = statistics(schema.task, test.target[inside], prediction[inside], classes)[metric]
             value = float(function(np.ones((1, rows)))[0])
@@ -81,7 +83,12 @@ def _groups(index: int, test: Columns, kinds: Sequence[str]) -> Iterator[tuple[s
 def _names(edges: Float[np.ndarray, " edges"]) -> list[str]:
     """With four digits, or as many as tell them apart (moments of one day have nine in common)."""
     for digits in range(4, 17):
-        names = [f"{edge:.{digits}g}" for edge in edges]
+        names = [_name(edge, digits) for edge in edges]
         if len(set(names)) == len(names):
             break
     return names
+
+
+def _name(edge: float, digits: int) -> str:
+    short = f"{edge:.{digits}g}"
+    return short if abs(edge) >= WRITTEN_OUT or "e+" not in short else f"{float(short):.0f}"

@@ -44,8 +44,8 @@ def contents(cells: pa.Array, column: str, medium: Medium) -> pa.Array:
     """
     if pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
-    if pa.types.is_null(cells.type):
-        return cells.cast(pa.large_binary())
+    if pc.is_null(cells, nan_is_null=True).sum().as_py() == len(cells):  # of whatever type
+        return pa.nulls(len(cells), pa.large_binary())
     if holds_files(cells.type):
         return files_of(cells)
     if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type) or pa.types.is_string_view(cells.type):

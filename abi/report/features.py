@@ -56,6 +56,7 @@ def checks(report: Report) -> dict[str, Any]:
             "multilabel": f"any of {len(schema.classes):,} labels",
             "regression": "a number",
         }[schema.task],
+        "held_out": report.evaluation.rows,
         "files": [
             {"role": f.role, "rows": f.rows, "size": show_bytes(f.size_bytes), "format": f.format}
             for f in report.checks.problem.snapshot.files

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -13,21 +13,23 @@ from abi.problem import Feature, Schema
 from abi.report.wording import clean, percent, plural
 from abi.types import Plan
 
-What = Literal["feature", "picture", "sound", "windows"]
+What = Literal["feature", "picture", "sound", "windows", "history"]
 
 NOW: Final = "now"
+ITSELF: Final = "itself"
 _WINDOW: Final = re.compile(r"(?P<channel>.+)@(?P<window>[a-z_]+\d*)")
 _UNITS: Final[dict[What, tuple[str, str]]] = {
     "feature": ("feature", "features"),
     "picture": ("region", "regions"),
     "sound": ("region", "regions"),
     "windows": ("window", "windows"),
+    "history": ("figure", "figures"),
 }
 
 
 @dataclass(frozen=True)
 class Group:
-    """Features that are shown in one row: alone, the regions of a media column, or one channel's windows over time.
+    """Features that are shown in one row: alone, regions of a media column, a channel's windows, what is known of a user or item.
 
     Attributes:
         name: of the row: the feature's, the column's or the channel's.
@@ -55,7 +57,8 @@ class Group:
 
     def short(self, member: str) -> str:
         """A member's name within the group: ``'[2,3]'`` of ``'photo[2,3]'``, ``'lag3'`` of ``'speed@lag3'``."""
-        return member if self.alone else member.removeprefix(self.name).removeprefix("@") or NOW
+        rest = member if self.alone else member.removeprefix(self.name).removeprefix("@")
+        return rest or (ITSELF if self.what == "history" else NOW)
 
 
 def grouped(schema: Schema) -> tuple[Group, ...]:
@@ -64,9 +67,12 @@ def grouped(schema: Schema) -> tuple[Group, ...]:
     plain = [f.name for f in schema.features if f.kind != "region"]
     windowed = {channel_of(name) for name in plain}
     channels = Counter(channel_of(name) or (name if name in windowed else None) for name in plain)
+    derivation = schema.derivation
+    behaviour = None if derivation is None else derivation.behaviour
+    sides = () if behaviour is None else (behaviour.user, behaviour.item)
     found: dict[tuple[What, str], list[str]] = {}
     for feature in schema.features:
-        found.setdefault(_key(feature, media, channels), []).append(feature.name)
+        found.setdefault(_key(feature, media, channels, sides), []).append(feature.name)
     return tuple(Group(name, tuple(members), what) for (what, name), members in found.items())
 
 
@@ -103,17 +109,21 @@ def division_of(plan: Plan, group: Group) -> str:
         whole = region_macs(grid, size.base) * grid.regions
         first, rest = said.split(", ", 1)
         return f"{first}, {percent(size.macs / whole)} of the multiply-accumulates, {rest}"
-    widths = [f.width for f in plan.capacity.features if f.feature in group.members]
-    if not any(widths):
+    given = [f.width > 0 for f in plan.capacity.features if f.feature in group.members]
+    if plan.capacity.empty and plan.trees is not None:
+        given = [f.contribution > 0 for f in plan.trees.features if f.feature in group.members]
+    if not any(given):
         return f"{group.counted}, nothing given"
-    without = sum(not width for width in widths)
+    without = sum(not one for one in given)
     return said + (f"; {without:,} given nothing" if without else "")
 
 
-def _key(feature: Feature, media: Mapping[str, What], channels: Counter[str | None]) -> tuple[What, str]:
+def _key(
+    feature: Feature, media: Mapping[str, What], channels: Counter[str | None], sides: Sequence[str]
+) -> tuple[What, str]:
     if feature.kind == "region":
         return media[feature.column], feature.column
     channel = channel_of(feature.name) or feature.name
     if channels[channel] > 1:
-        return "windows", channel
+        return "history" if channel in sides else "windows", channel
     return "feature", feature.name

@@ -27,6 +27,7 @@ from abi.report.wording import (
     CONTROLS,
     LOWER_IS_BETTER,
     clean,
+    decimals,
     interval,
     metric_name,
     number,
@@ -168,7 +169,9 @@ def quality(report: Report) -> dict[str, Any]:
         "calibration": charts.calibration_curve(evaluation.calibration, task)
         if evaluation.calibration is not None and evaluation.calibration.bins
         else "",
-        "calibration_error": number(evaluation.calibration.error, 3) if evaluation.calibration is not None else "",
+        "calibration_error": number(evaluation.calibration.error, min(3, decimals(evaluation.calibration.error)))
+        if evaluation.calibration is not None
+        else "",
     }
 
 

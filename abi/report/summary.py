@@ -55,7 +55,7 @@ def headline(evaluation: Evaluation) -> str:
         return "No signal was found: the model does not do better than chance."
     uniform, baseline = compared(evaluation, "uniform"), compared(evaluation, "baseline")
     if is_even(evaluation.trained.plan):
-        first = "The even split was kept: no other did better on validation data."
+        first = "The even split was kept: on validation data no other was measurably better."
     elif uniform is None:
         first = "There is no even split to compare with."
     else:
@@ -167,7 +167,11 @@ def capacities(plan: Plan) -> dict[str, str]:
 
 def is_even(plan: Plan) -> bool:
     """True where the kept plan is itself the even split."""
-    return plan.allocation == "even" or plan.attention.even
+    trees = plan.attention.trees
+    uneven_trees = (
+        plan.trees is not None and trees is not None and (trees.temperature is not None or trees.blend is not None)
+    )
+    return plan.allocation == "even" or (plan.attention.even and not uneven_trees)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,19 @@ def split_name(split: Attention | Trial) -> str:
     return f"{'fitted blend at ' if blended else ''}temperature {split.temperature:.3g}{structure and f', {structure}'}"
 
 
+def fit_sentence(attention: Attention) -> str:
+    """Which split was chosen, and whether it is the one with the least validation loss or the flattest that cannot be told from that."""
+    name = split_name(attention)
+    chosen = name if name.startswith(("temperature", "fitted")) else f"the {name}"
+    if not attention.trials:
+        return f"{chosen} is taken"
+    least = split_name(min(attention.trials, key=lambda trial: trial.loss))
+    if least == name:
+        return f"{chosen} has the least validation loss"
+    other = least if least.startswith(("temperature", "fitted")) else f"the {least}"
+    return f"{chosen} is kept, as validation rows do not tell it from {other}, which has the least loss"
+
+
 def blend_sentence(blend: ScoreBlend) -> str:
     """Which blend of terms the weights are of, and how much closer it is to what a model showed."""
     return (

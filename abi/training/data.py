@@ -18,7 +18,7 @@ class TrainingData:
     """Encoded rows and targets on the training device, and how classes are weighed and grouped.
 
     `gone` is a row without any value, `present` which modalities training rows have, `frequency` the rows of each class, where
-    training needs these.
+    training needs these. `unit` is that of standardised values, by which metrics are in the target's own.
     """
 
     train: Cells
@@ -31,6 +31,7 @@ class TrainingData:
     gone: Cells | None = None
     present: Tensor | None = None
     frequency: Tensor | None = None
+    unit: float = 1.0
 
     def order(self, generator: torch.Generator) -> Tensor:
         """The rows of an epoch: all of them, or drawn by the weights of their classes."""

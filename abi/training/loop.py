@@ -205,6 +205,7 @@ def _attempt(
         None if gone is None else gone.to(device),
         None if network.projections is None else present_rows(train, schema, plan.capacity).to(device),
         frequency_of(execution.hardening, schema, train.target, device),
+        blueprint.preparation.target_deviation,
     )
     network.to(device)
     rows = (data.train, data.target, data.validation)

@@ -54,7 +54,7 @@ def validate(
         epoch=progress.epoch,
         train_loss=rounded(train_loss),
         validation_loss=rounded(loss),
-        metric=metric_of(schema.task, data.validation_target.cpu().numpy(), plain, config, data.groups),
+        metric=_metric(data, plain, schema.task, config),
         seconds=round(time.perf_counter() - epoch_began, 4),
     )
     progress.history.append(line)
@@ -86,6 +86,14 @@ def _device(network: nn.Module) -> torch.device:
 def _plain(prediction: Tensor, task: Task) -> Prediction:
     plain = prediction.double().cpu().numpy()
     return np.column_stack([1 - plain, plain]) if task == "binary" else plain
+
+
+def _metric(data: TrainingData, plain: Prediction, task: Task, config: Config) -> float | None:
+    """The primary metric, in the target's own unit."""
+    target = data.validation_target.cpu().numpy()
+    if task == "regression":
+        target, plain = target.astype(np.float64) * data.unit, plain * data.unit
+    return metric_of(task, target, plain, config, data.groups)
 
 
 def _norms(network: Network) -> dict[str, float]:

@@ -94,6 +94,9 @@ def test_a_tuned_encoder_is_used_kept_and_replayed(abi, command, without_prefect
     replayed = abi("replay", "reviews/1", "--workspace", ws)
     assert replayed.code == 0, replayed.err
     told = abi("predict", reviews, "--workspace", ws, "--version", 1)
+    robust = abi("eval", "--robust", "reviews/1", "--workspace", ws, "--json")  # by the settings of then
+    assert robust.code == 0, robust.err
+    assert robust.json["value"]["robustness"]["perturbed"]
     shutil.rmtree(ws / "encoders")
     shutil.rmtree(encoder)
     assert command("predict", reviews, "--workspace", ws, "--version", 1).out == told.out  # the model carries it

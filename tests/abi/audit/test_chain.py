@@ -125,6 +125,16 @@ def test_the_script_stands_by_itself(tampering, world, tmp_path):
     )
     assert usage.returncode == 2
     assert "verify_export.py ledger.jsonl ledger.pub.pem" in usage.stdout
+    for wrong in (["nope", "key.pem"], ["ledger.jsonl", "ledger.jsonl"], ["ledger.jsonl", "nope"]):
+        answer = subprocess.run(
+            [sys.executable, "-I", "verify_export.py", *wrong],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (answer.returncode, answer.stderr) == (2, ""), answer
+        assert answer.stdout.startswith("Expected an export and the ledger's Ed25519 public key (PEM), got ")
 
 
 @pytest.mark.parametrize("line", ["", "{", "null", "[]", "{}", '{"type": "entry"}', '{"type": 3, "payload": null}'])
@@ -139,7 +149,7 @@ def test_the_script_calls_rubbish_broken(world, line, capsys):
 
 
 def test_the_script_is_short():
-    assert len(Path(verify_export.__file__).read_text().splitlines()) < 100
+    assert len(Path(verify_export.__file__).read_text().splitlines()) < 110
 
 
 def _lines(store) -> list[str]:

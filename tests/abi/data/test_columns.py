@@ -145,7 +145,7 @@ def test_labels_of_any_spelling(values: list[object]) -> None:
 
 
 def test_unknown_labels_are_named_with_their_rows() -> None:
-    with pytest.raises(DataError, match=r"'0', '1' as in the training data, got '2' \(2 rows\), 'x' \(1 rows\)"):
+    with pytest.raises(DataError, match=r"'0', '1' as in the training data, got '2' \(2 rows\), 'x' \(1 row\)"):
         encode(pa.table({"x": [1, 2, 3, 4], "y": ["2", "1", "2", "x"]}), NUMBER)
 
 
@@ -156,6 +156,8 @@ def test_regression_targets() -> None:
     assert (found.target.tolist(), found.row_numbers.tolist()) == ([1.5, 2.0], [0, 2])
     with pytest.raises(DataError, match="1 infinite"):
         encode(pa.table({"x": [1, 2], "y": [1.0, np.inf]}), measured)
+    with pytest.raises(DataError, match=r"values up to 1e\+120 in the target 'y'.* got 1e\+300: take another unit"):
+        encode(pa.table({"x": [1, 2], "y": [1.0, -1e300]}), measured)
 
 
 def test_lacking_columns_are_named() -> None:

@@ -99,6 +99,8 @@ def test_other_rows_must_hold_pictures_too() -> None:
     names = table.set_column(0, "photo", pa.array([f"{i}.png" for i in range(60)]))
     with pytest.raises(DataError, match=r"Expected images in column 'photo' of new\.csv.*got a column of type string"):
         expect_media(schema, hold(names), "new.csv")
+    with pytest.raises(DataError, match=r"Expected the columns .* in new\.csv, got no 'photo': add it to the file"):
+        expect_media(schema, hold(table.drop_columns("photo")), "new.csv")
     buffer = io.BytesIO()
     soundfile.write(buffer, np.zeros(800), 8000, format="WAV")
     sounds = table.set_column(0, "photo", pa.array([buffer.getvalue()] * 60))

@@ -71,6 +71,21 @@ def test_a_column_of_times_that_sorts_the_rows_splits_them_by_order(hundred: Cal
     )
 
 
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_times_in_any_unit_are_said_as_dates(table: Make, unit: int) -> None:
+    rows = "".join(f"{(1_704_067_200 + 3600 * i) * unit},{i % 7},{'ab'[i % 2]}\n" for i in range(100))
+    made = reader(
+        table("when,x,y\n" + rows), config(validation=0.25, test=0.2, order="when", columns={"when": "ignore"})
+    )
+    assert order_sentence(made.problem).endswith("validation from 2024-01-03 12:00 on, test from 2024-01-04 08:00 on")
+
+
+def test_numbers_that_order_are_said_whole(table: Make) -> None:
+    rows = "".join(f"{2024010100 + i},{i % 7},{'ab'[i % 2]}\n" for i in range(100))
+    made = reader(table("when,x,y\n" + rows), config(validation=0.25, test=0.2, order="when"))
+    assert order_sentence(made.problem).endswith("validation from 2024010160 on, test from 2024010180 on")
+
+
 def test_rows_out_of_order_are_taken_in_order_of_time(hundred: Callable[..., Table]) -> None:
     table = hundred(shuffle=True)
     made = reader(table, config(validation=0.25, test=0.2, order="when"))
@@ -132,7 +147,7 @@ def test_an_order_that_cannot_be_used_is_told(hundred: Callable[..., Table]) -> 
         choose_split(config(order="whn"), table, None)
     with pytest.raises(UsageError, match="times or numbers in column 'word'"):
         choose_split(config(order="word"), table, None)
-    with pytest.raises(DataError, match="got 1 different ones in 100 rows"):
+    with pytest.raises(DataError, match="got one and the same in 100 rows"):
         choose_split(config(order="same"), table, None)
     with pytest.raises(UsageError, match=r"data.order beside data.split ordered"):
         choose_split(config(split="ordered"), hundred(when=0), None)

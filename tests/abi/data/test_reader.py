@@ -114,7 +114,7 @@ def test_an_empty_role_says_so(table: Make, reader: Callable[..., Reader]) -> No
 def test_a_class_that_only_the_test_file_has(table: Make, reader: Callable[..., Reader]) -> None:
     schema = reader(table(content(50)), "y").problem.schema
     read = reader(table(content(50)), "y", table("x,k,y\n1,a,maybe\n"), schema)
-    with pytest.raises(DataError, match=r"'maybe' \(1 rows\)"):
+    with pytest.raises(DataError, match=r"'maybe' \(1 row\)"):
         list(read.chunks("test"))
 
 

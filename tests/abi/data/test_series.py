@@ -162,6 +162,9 @@ def test_a_model_reads_new_rows_as_it_was_trained() -> None:
     assert derive_rows(schema, rows) is rows
     with pytest.raises(DataError, match="got no 'b'"):
         derive_rows(schema, late.drop(columns="b"))
+    # without their times the lags would be those of the file's order
+    with pytest.raises(DataError, match=r"Expected times in column 't', got '.*' .* 100 of 100 rows"):
+        derive_rows(schema, late.assign(t=late["t"].dt.strftime("%d/%m/%Y %H:%M")))
 
 
 def test_settings_that_cannot_be_used_are_told() -> None:

@@ -81,9 +81,7 @@ def test_missing_and_infinite_numbers(toy: Any, trained: Any) -> None:
     rows = _rows([0.0, 1.0, 2.0, 3.0, np.nan, np.nan, np.inf, -np.inf], [0] * 8)
     found = _slices(toy, trained, rows, np.ones(8), evaluation__slices=1)
     assert [s.group for s in found][-1] == "missing"
-    assert _slices(toy, trained, _rows([np.nan] * 4, [0] * 4), np.ones(4), evaluation__slices=1) == (
-        Slice(feature="x0", group="missing", rows=4, metric=found[-1].metric),
-    )
+    assert _slices(toy, trained, _rows([np.nan] * 4, [0] * 4), np.ones(4), evaluation__slices=1) == ()
 
 
 def test_a_group_of_only_infinite_values_is_no_group(toy: Any, trained: Any) -> None:
@@ -94,6 +92,13 @@ def test_every_group_of_a_large_number_has_a_name_of_its_own(toy: Any, trained: 
     stamps = 1.7e9 + np.arange(40.0) * 3600  # seconds of forty hours
     groups = [s.group for s in _slices(toy, trained, _rows(stamps, [0] * 40), np.ones(40), evaluation__slices=1)]
     assert len(set(groups)) == len(groups) == 4
+
+
+def test_all_rows_are_no_group_and_edges_are_written_out(toy: Any, trained: Any) -> None:
+    assert _slices(toy, trained, _rows([1.0] * 40, [0] * 40), np.ones(40), evaluation__slices=2) == ()
+    sizes = np.linspace(1000.0, 54_321.0, 40)
+    groups = [s.group for s in _slices(toy, trained, _rows(sizes, [0] * 40), np.ones(40), evaluation__slices=1)]
+    assert groups == ["1000 to 14330", "14330 to 27660", "27660 to 40990", "40990 to 54320"]
 
 
 def test_texts_have_no_groups_and_take_no_place(toy: Any) -> None:

@@ -42,4 +42,5 @@ def test_a_path_is_told_and_never_read(tmp_path) -> None:
 def test_what_cannot_be_a_file_is_told() -> None:
     with pytest.raises(DataError, match=r"Expected sounds in column 'clip'.*got int64"):
         contents(pa.array([1, 2]), "clip", "audio")
-    assert contents(pa.nulls(2), "clip", "audio").to_pylist() == [None, None]
+    for nothing in (pa.nulls(2), pa.array([None, float("nan")]), pa.array([None, None], pa.int64())):
+        assert contents(nothing, "clip", "audio").to_pylist() == [None, None]

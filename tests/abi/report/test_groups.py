@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from abi.problem import Feature, Grid, Schema
+from abi.problem import Behaviour, Derivation, Feature, Grid, Schema
 from abi.report.groups import by_group, channel_of, division_of, grouped, most_of
+from abi.trees_capacity import TreeFeature, TreesCapacity
 
 PHOTO = Grid(
     column="photo", medium="image", channels=3, height=16, width=16, rows=2, cols=2, mean=(90.0,) * 3, deviation=(40.0,) * 3
@@ -51,6 +54,15 @@ def test_regions_windows_and_single_features():
     assert [g.counted for g in groups] == ["3 windows", "", "", "4 regions"]
 
 
+def test_what_is_known_of_a_user_is_no_window():
+    behaviour = Behaviour(user="who", item="what", history="train")
+    schema = _schema("who", "who@mean", "who@count", "what@mean", "speed", "speed@lag1")
+    schema = replace(schema, derivation=Derivation(order="t", behaviour=behaviour))
+    groups = grouped(schema)
+    assert [(g.name, g.counted) for g in groups] == [("who", "3 figures"), ("what@mean", ""), ("speed", "2 windows")]
+    assert [groups[0].short(m) for m in groups[0].members] == ["itself", "mean", "count"]
+
+
 def test_groups_follow_the_order_of_the_names_and_unknown_ones_stay_alone():
     found = by_group(_schema("age", grids=(PHOTO,)), ["photo[2,2]", "other", "age", "photo[1,1]"])
     assert [(g.name, names) for g, names in found.items()] == [
@@ -66,6 +78,32 @@ def test_totals_and_where_most_is():
     assert group.total(values) == 0.875
     assert most_of(group, values, "attention") == "4 regions, most attention in [2,1] and [2,2]"
     assert most_of(group, {}, "attention") == "4 regions, the same attention in all"
+
+
+def test_what_windows_were_given_in_trees(make_report):
+    report = make_report({"speed": 0.4, "speed@lag1": 0.2})
+    (group,) = grouped(report.plan.attention.scores.problem.schema)
+    given = tuple(
+        TreeFeature(feature=name, bins=9, contribution=c, treatment="numeric", reason="")
+        for name, c in (("speed", 1.0), ("speed@lag1", 0.0))
+    )
+    empty = replace(report.plan.capacity, features=(), members=0, blocks=0)
+    trees = TreesCapacity(
+        features=given,
+        rounds=3,
+        leaves=4,
+        learning_rate=0.1,
+        least_rows=1,
+        feature_share=1.0,
+        row_share=1.0,
+        patience=3,
+        parameters=9,
+    )
+    plan = replace(report.plan, capacity=empty, trees=trees)
+    assert plan.capacity.empty
+    assert division_of(plan, group).endswith("; 1 given nothing")
+    none = replace(trees, features=tuple(replace(f, contribution=0.0) for f in given))
+    assert division_of(replace(plan, trees=none), group) == "2 windows, nothing given"
 
 
 def test_what_a_picture_was_given(make_report):

@@ -10,9 +10,10 @@ from abi.outcomes import Gain
 from abi.problem import Grid
 from abi.report.axis import Axis
 from abi.report.content import without_credentials
-from abi.report.summary import headline, standing, terminal_summary, verdict
-from abi.report.wording import clean, decimals, interval, number, percent, plural
-from abi.types import Estimate
+from abi.report.summary import headline, is_even, standing, terminal_summary, verdict
+from abi.report.wording import clean, decimals, fit_sentence, interval, number, percent, plural
+from abi.trees_capacity import TreesCapacity
+from abi.types import Estimate, TreesAttention, Trial
 from tasks.result import macs
 
 GAIN = Estimate(value=0.0031, low=0.0012, high=0.005)
@@ -68,6 +69,43 @@ def test_verdict_is_about_the_gain_not_the_direction_of_the_metric(make_report):
 def test_verdict_says_when_the_even_split_was_kept(make_report):
     evaluation = make_report(temperature=None, rounds=1).evaluation
     assert headline(evaluation).startswith("The even split was kept")
+
+
+def test_a_blend_whose_trees_are_uneven_is_no_even_split(make_report):
+    evaluation = make_report(temperature=None, rounds=1).evaluation
+    plan = evaluation.trained.plan
+    trees = TreesCapacity(
+        features=(),
+        rounds=3,
+        leaves=4,
+        learning_rate=0.1,
+        least_rows=1,
+        feature_share=1.0,
+        row_share=1.0,
+        patience=3,
+        parameters=9,
+    )
+    for temperature, even in ((None, True), (0.4, False)):
+        attention = replace(
+            plan.attention, trees=TreesAttention(temperature=temperature, weights=plan.attention.weights)
+        )
+        blend = replace(plan, attention=attention, allocation="attention", trees=trees)
+        assert is_even(blend) == even
+        assert is_even(replace(blend, trees=None))  # the network alone
+
+
+def test_what_was_chosen_is_not_said_to_have_the_least_loss_where_another_has_it(make_report):
+    attention = make_report(temperature=None, rounds=1).evaluation.trained.plan.attention
+    trials = (
+        Trial(temperature=None, loss=0.5, metric=None),
+        Trial(temperature=0.4, loss=0.49, metric=None, frugal=True),
+    )
+    assert fit_sentence(replace(attention, trials=())) == "the even split is taken"
+    assert fit_sentence(replace(attention, trials=trials[:1])) == "the even split has the least validation loss"
+    assert (
+        fit_sentence(replace(attention, trials=trials))
+        == "the even split is kept, as validation rows do not tell it from temperature 0.4, frugal, which has the least loss"
+    )
 
 
 def test_verdict_of_the_very_same_model(make_report):

@@ -76,6 +76,28 @@ def test_without_such_rows_the_maximum_probability_rejects() -> None:
     assert unsure.argmax(axis=1).tolist() == [2, 0]
 
 
+@pytest.mark.parametrize("few", [1, 4])
+def test_few_such_rows_and_a_network_that_is_right_reject_all_the_same(few: int) -> None:
+    target, chance = _chances(400, 6, 0.0)
+    chance[np.arange(400), target] += 1.0  # it is right and sure of every row in scope
+    chance /= chance.sum(axis=1, keepdims=True)
+    outside = np.tile([0.4, 0.4, 0.2], (few, 1))
+    fresh, seen = np.append(target, np.full(few, 2)), np.vstack([chance, outside])
+    unsure = [0.45, 0.35, 0.2]
+    without, found = (
+        r.applied(np.vstack([chance, unsure])) for r in (rejection_of(target, chance, 2), rejection_of(fresh, seen, 2))
+    )
+    assert without[-1, 2] > max(0.2, without[:-1, 2].max())
+    assert found[-1].argmax() == 2
+    assert (found[:-1].argmax(axis=1) == target).mean() > 0.95
+
+
+def test_a_network_that_is_surest_where_it_is_wrong_does_not_turn_the_rejection_round() -> None:
+    target, chance = _chances(40, 7, 0.0)
+    found = rejection_of(np.where(chance.max(axis=1) > 0.85, 1 - target, target), chance, 2)
+    assert found.top < 0
+
+
 def test_logistic_regression_as_scikit_learn() -> None:
     from sklearn.linear_model import LogisticRegression
 

@@ -198,6 +198,9 @@ def test_the_unit_of_the_target_does_not_matter(toy: Any) -> None:
         rtol=1e-2,
         atol=10,
     )
+    for fitted in (plain, other):  # the curve is of the same unit as what it ends with
+        trained = fitted.trained
+        assert trained.history[trained.best_epoch - 1].metric == pytest.approx(trained.metric, rel=1e-4)
 
 
 def test_threads_and_global_state_are_not_left_in_training_mode(toy: Any) -> None:

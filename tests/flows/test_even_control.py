@@ -31,8 +31,12 @@ def test_the_even_split_is_its_own_control(abi, quick, tmp_path, without_prefect
     data, ws = tmp_path / "shop.parquet", tmp_path / "ws"
     table.to_parquet(data)
     settings = [word for setting in EVEN for word in ("--set", setting)]
-    run = abi("run", data, "--target", "label", "--workspace", ws, *quick, *settings, "--json")
+    run = abi(
+        "run", data, "--target", "label", "--workspace", ws, *quick, *settings, "--budget", "run_time=10min", "--json"
+    )
     assert run.code == 0, run.err
+    assert "of the whole run" in run.err
+    assert "time      the run took" in run.err
     assert "the model is the even split itself" in run.err
     assert run.err.count("refit ") == 1
     assert run.json["gain"]["uniform"] == {"difference": 0, "low": 0, "high": 0, "relative": 0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abi.documents import find
 from abi.outcomes import Move, Trained
-from abi.planning.run_time import told as of_run
+from abi.planning.run_time import run_time_sentence
 from abi.report.wording import fit_sentence
 from abi.training.revise import revise
 from abi.training.rounds import converge, decide
@@ -21,9 +21,8 @@ def fit(call: Call, scores: str) -> str:
     """Scores -> Attention: each family's temperature is chosen by short trainings on validation rows."""
     value = find(call.ws.get(scores), Scores)
     problem = value.problem
-    told = of_run(call.settings)
-    if told:
-        say(f"time      {told}")
+    if call.settings.envelope.run_time is not None:
+        say(f"time      {run_time_sentence(call.settings)}")
     attention = fit_families(
         value,
         call.settings,

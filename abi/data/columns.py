@@ -36,6 +36,8 @@ Vectors: TypeAlias = Callable[[Pretrained, Sequence[str] | Sequence[bytes]], Flo
 """What turns texts, or the files of pictures, into vectors; a picture that cannot be read has NaN."""
 
 _Tabular: TypeAlias = pa.RecordBatch | pa.Table | pd.DataFrame
+LARGEST_TARGET: Final = 1e120
+"""Of larger values squares, and sums of them over rows, would not be numbers."""
 
 
 @dataclass(frozen=True)
@@ -275,9 +277,6 @@ def _readable(codes: Codes) -> Codes:
         codes.vectors[good],
         tuple(codes.files[i] for i in good[:FILES]),
     )
-
-
-LARGEST_TARGET: Final = 1e120
 
 
 def encode_target(array: pa.Array, schema: Schema) -> tuple[AnyTarget, Bool[np.ndarray, " rows"]]:

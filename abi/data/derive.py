@@ -17,7 +17,7 @@ from abi.data.history import History, kept
 from abi.data.order import ROWS, times_of
 from abi.data.reader import Reader
 from abi.data.series import sequence, series_columns
-from abi.data.split import roles
+from abi.data.split import ROLES, roles
 from abi.data.table import ROW, ColumnProfile, Profile, Tabular
 from abi.data.text import labels, numbers
 from abi.errors import DataError, UsageError, clip, lacking_columns, listed
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from abi.reading import DataConfig
 
 BATCH_ROWS = 65_536
-TEST = 2
-"""Role of rows that nothing was learned from, as new ones are."""
+TEST = ROLES.index("test")
+"""Code of the role of rows that nothing was learned from, as new ones are."""
 MOST_UNREAD = 0.01
 """Share of new rows that may have something else where a time is expected; no more is known of them than of rows without one."""
 

@@ -66,7 +66,7 @@ def with_reason(error: PlanInfeasible, config: Config) -> PlanInfeasible:
     return PlanInfeasible(said, error.parameters, error.nearest)
 
 
-def told(config: Config) -> str:
+def run_time_sentence(config: Config) -> str:
     """What the whole run's time leaves one training, in words; empty where it is no limit."""
     left_s, whole = left_for_one(config), config.envelope.run_time
     if left_s is None or whole is None:

@@ -49,15 +49,18 @@ def split_name(split: Attention | Trial) -> str:
 
 def fit_sentence(attention: Attention) -> str:
     """Which split was chosen, and whether it is the one with the least validation loss or the flattest that cannot be told from that."""
-    name = split_name(attention)
-    chosen = name if name.startswith(("temperature", "fitted")) else f"the {name}"
+    chosen = _called(attention)
     if not attention.trials:
         return f"{chosen} is taken"
-    least = split_name(min(attention.trials, key=lambda trial: trial.loss))
-    if least == name:
+    least = _called(min(attention.trials, key=lambda trial: trial.loss))
+    if least == chosen:
         return f"{chosen} has the least validation loss"
-    other = least if least.startswith(("temperature", "fitted")) else f"the {least}"
-    return f"{chosen} is kept, as validation rows do not tell it from {other}, which has the least loss"
+    return f"{chosen} is kept, as validation rows do not tell it from {least}, which has the least loss"
+
+
+def _called(split: Attention | Trial) -> str:
+    name = split_name(split)
+    return f"the {name}" if name.endswith("split") else name
 
 
 def blend_sentence(blend: ScoreBlend) -> str:

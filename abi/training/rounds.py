@@ -39,11 +39,12 @@ def decide(rounds: Sequence[Trained], following: Plan, config: Config, *, contro
     pilots = len(last.plan.attention.trials) * limits.pilot * longest
     sides = 2 if controlled else 1
     needed = sides * (pilots + spent + longest)
-    for most, also in ((limits.time, 0.0), (left_for_trainings(config), sides * config.training.refit * longest)):
-        if most is not None and needed + also > most:
+    refits = sides * config.training.refit * longest
+    for limit, asked in ((limits.time, needed), (left_for_trainings(config), needed + refits)):
+        if limit is not None and asked > limit:
             return (
                 False,
-                f"another round{' and its control' if controlled else ''} would take {show_seconds(needed + also)} of {show_seconds(most)}",
+                f"another round{' and its control' if controlled else ''} would take {show_seconds(asked)} of {show_seconds(limit)}",
             )
     return True, f"{changed:.0%} of {what} move"
 

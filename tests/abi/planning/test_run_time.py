@@ -9,7 +9,7 @@ import pytest
 
 from abi.config import Config, load_config
 from abi.errors import PlanInfeasible
-from abi.planning.run_time import left_for_one, limits, told, with_reason
+from abi.planning.run_time import left_for_one, limits, run_time_sentence, with_reason
 from abi.training.pilots import shortened
 
 
@@ -19,7 +19,7 @@ def _config(**settings: object) -> Config:
 
 def test_without_it_the_limit_is_that_of_one_training() -> None:
     assert limits(_config()) == _config().envelope.limits()
-    assert told(_config()) == ""
+    assert run_time_sentence(_config()) == ""
 
 
 @pytest.mark.parametrize("refit", [False, True])
@@ -29,7 +29,7 @@ def test_pilots_control_and_refits_fit_in_it(refit: bool) -> None:
     assert one is not None
     together = 2 * one * (1 + 0.8 + refit)
     assert 0.8 * 600 < together < 600 - 20
-    assert ("refits" in told(config)) == refit
+    assert ("refits" in run_time_sentence(config)) == refit
 
 
 def test_fewer_and_shorter_pilots_leave_more() -> None:
@@ -48,7 +48,7 @@ def test_without_a_control_one_training_has_twice_as_much() -> None:
 def test_the_shorter_limit_holds() -> None:
     config = _config(envelope__run_time="2h", envelope__train_time="30s")
     assert limits(config).train_time_s == 30
-    assert "30 s, for which 2 h" in told(config)
+    assert "30 s, for which 2 h" in run_time_sentence(config)
 
 
 def test_the_tuning_of_encoders_comes_before() -> None:

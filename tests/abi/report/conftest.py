@@ -12,6 +12,7 @@ from abi.media.grid import region_names
 from abi.outcomes import Calibration, CalibrationBin, Control, Epoch, Evaluation, Gain, Slice, Trained
 from abi.problem import Check, Checks, DataFile, Feature, Grid, Problem, Schema, SetAside, Snapshot, Split, Task
 from abi.report.content import Report, Round
+from abi.trees_capacity import TreesCapacity
 from abi.types import (
     Attention,
     Capacity,
@@ -414,3 +415,19 @@ def make_report(
 @pytest.fixture(name="make_report", scope="session")
 def _make_report() -> Any:
     return make_report
+
+
+@pytest.fixture
+def small_trees() -> TreesCapacity:
+    """Three rounds of trees that no feature was given anything in."""
+    return TreesCapacity(
+        features=(),
+        rounds=3,
+        leaves=4,
+        learning_rate=0.1,
+        least_rows=1,
+        feature_share=1.0,
+        row_share=1.0,
+        patience=3,
+        parameters=9,
+    )

@@ -8,7 +8,7 @@ import pytest
 
 from abi.problem import Behaviour, Derivation, Feature, Grid, Schema
 from abi.report.groups import by_group, channel_of, division_of, grouped, most_of
-from abi.trees_capacity import TreeFeature, TreesCapacity
+from abi.trees_capacity import TreeFeature
 
 PHOTO = Grid(
     column="photo", medium="image", channels=3, height=16, width=16, rows=2, cols=2, mean=(90.0,) * 3, deviation=(40.0,) * 3
@@ -80,7 +80,7 @@ def test_totals_and_where_most_is():
     assert most_of(group, {}, "attention") == "4 regions, the same attention in all"
 
 
-def test_what_windows_were_given_in_trees(make_report):
+def test_what_windows_were_given_in_trees(make_report, small_trees):
     report = make_report({"speed": 0.4, "speed@lag1": 0.2})
     (group,) = grouped(report.plan.attention.scores.problem.schema)
     given = tuple(
@@ -88,17 +88,7 @@ def test_what_windows_were_given_in_trees(make_report):
         for name, c in (("speed", 1.0), ("speed@lag1", 0.0))
     )
     empty = replace(report.plan.capacity, features=(), members=0, blocks=0)
-    trees = TreesCapacity(
-        features=given,
-        rounds=3,
-        leaves=4,
-        learning_rate=0.1,
-        least_rows=1,
-        feature_share=1.0,
-        row_share=1.0,
-        patience=3,
-        parameters=9,
-    )
+    trees = replace(small_trees, features=given)
     plan = replace(report.plan, capacity=empty, trees=trees)
     assert plan.capacity.empty
     assert division_of(plan, group).endswith("; 1 given nothing")

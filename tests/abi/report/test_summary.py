@@ -12,7 +12,6 @@ from abi.report.axis import Axis
 from abi.report.content import without_credentials
 from abi.report.summary import headline, is_even, standing, terminal_summary, verdict
 from abi.report.wording import clean, decimals, fit_sentence, interval, number, percent, plural
-from abi.trees_capacity import TreesCapacity
 from abi.types import Estimate, TreesAttention, Trial
 from tasks.result import macs
 
@@ -71,25 +70,14 @@ def test_verdict_says_when_the_even_split_was_kept(make_report):
     assert headline(evaluation).startswith("The even split was kept")
 
 
-def test_a_blend_whose_trees_are_uneven_is_no_even_split(make_report):
+def test_a_blend_whose_trees_are_uneven_is_no_even_split(make_report, small_trees):
     evaluation = make_report(temperature=None, rounds=1).evaluation
     plan = evaluation.trained.plan
-    trees = TreesCapacity(
-        features=(),
-        rounds=3,
-        leaves=4,
-        learning_rate=0.1,
-        least_rows=1,
-        feature_share=1.0,
-        row_share=1.0,
-        patience=3,
-        parameters=9,
-    )
     for temperature, even in ((None, True), (0.4, False)):
         attention = replace(
             plan.attention, trees=TreesAttention(temperature=temperature, weights=plan.attention.weights)
         )
-        blend = replace(plan, attention=attention, allocation="attention", trees=trees)
+        blend = replace(plan, attention=attention, allocation="attention", trees=small_trees)
         assert is_even(blend) == even
         assert is_even(replace(blend, trees=None))  # the network alone
 

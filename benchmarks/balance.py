@@ -9,8 +9,9 @@ frequency (mixed); the largest uniform model pruned by magnitude and tuned on. E
 validation loss with the first seed and repeats it with the others; test rows are looked at once per model. The primary
 figure, fixed beforehand, is the gain at a quarter of the uniform model's parameters.
 
-Budgets are those of the uniform model at 1, 1/2, .. 1/16; further down it is found where each arm falls below the best
-uniform quality (less its seeds' deviation): the ratio of the two sizes is the budget saved at equal quality.
+Budgets are those of the uniform model at 1, 1/2, .. 1/16; further down, to the smallest that it has, it is found where each
+arm falls below the best uniform quality (less its seeds' deviation): the ratio of the two sizes is the budget saved at equal
+quality.
 Reads ``$ABI_BENCH`` (default ``../shared/bench``). Writes dated JSON and curves (SVG) into ``benchmarks/results/``. With
 ``--together`` nothing is measured: the sets of these JSON files are summarised and drawn as one.
 """
@@ -31,7 +32,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from balance_arms import Arms, Point, Trial, Trials, even_size, torch_threads
+from balance_arms import Arms, Point, Trial, Trials, even_size, least_even_size, torch_threads
 from balance_chart import draw
 from balance_sets import BENCH, SETS, Spec, load
 from balance_summary import markdown, summarise
@@ -42,8 +43,6 @@ from abi.errors import PlanInfeasible
 from abi.families.artifact import Model
 from abi.planning.measure import find_precision, measure
 
-SHARES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""Budgets over that of the largest uniform model; the last four find where each arm falls below its best quality."""
 CONTROLS = ("top-k", "mixed", "magnitude")
 QUARTER_ONLY = ("abi-no-rescoring", "random", "inverted")
 LIMITS = {"text": 1_000_000}
@@ -74,15 +73,16 @@ def measure_set(
     arms = Arms(rows, measure("cpu", find_precision("auto", "cpu"), threads), settings)
     largest = even_size(arms, LIMITS.get(spec.kind, LIMIT))
     arms.prepare_dense(largest)
-    sizes = {share: _matched(arms, largest // share) for share in SHARES}
-    wanted = pairs or _order(full)
+    least = least_even_size(arms, largest)
+    last = largest // least
+    wanted = pairs or _order(full, last)
     found: dict[str, dict[int, list[Point]]] = {}
     skipped: list[str] = []
     for arm, share in wanted:
         if time.monotonic() > deadline:
             skipped.append(f"{arm} 1/{share}: out of time")
             continue
-        points = _points(arms, arm, sizes[share], seeds)
+        points = _points(arms, arm, least if share == last else _matched(arms, largest // share), seeds)
         if not points:
             skipped.append(f"{arm} 1/{share}: does not fit, or does not apply")
             continue
@@ -102,18 +102,23 @@ def measure_set(
         "set": spec.name,
         "kind": spec.kind,
         "largest": largest,
+        "least_uniform": least,
         "seeds": seeds,
         "arms": arms_found,
         "skipped": left + skipped,
     }
 
 
-def _order(full: bool) -> list[tuple[str, int]]:
-    """(arm, share of the budget): the primary budget, then all of the uniform curve, which a run out of time must have."""
+def _order(full: bool, last: int) -> list[tuple[str, int]]:
+    """(arm, share of the budget): the primary budget, then all of the uniform curve, which a run out of time must have.
+
+    The smallest even split is at share `last`; it is left out where that is among the others.
+    """
     pairs = [("uniform", 4), ("abi", 4), *(("uniform", share) for share in (1, 16, 2, 8)), ("abi", 16), ("abi", 64)]
     pairs += [(arm, share) for share in (4, 16) for arm in CONTROLS] + [("uniform", 64), ("abi", 128)]
     pairs += [(arm, 64) for arm in CONTROLS] + [("abi", 32), ("uniform", 32), *((arm, 4) for arm in QUARTER_ONLY)]
     pairs += [("abi", share) for share in (256, 8, 1, 2)]
+    pairs += [] if ("uniform", last) in pairs else [("uniform", last)]
     return pairs + [(arm, share) for share in (1, 2, 8, 32) for arm in CONTROLS] if full else pairs
 
 

@@ -8,6 +8,7 @@ top-k, 2 for the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -286,6 +287,26 @@ def even_size(arms: Arms, limit: int) -> int:
     """Parameters of the even plan under `limit`."""
     plan = arms._plan(fit(arms.rows.scores, None, arms.rows.config.attention), limit, "even", arms.rows.config)
     return parameters(plan.capacity)
+
+
+def least_even_size(arms: Arms, limit: int) -> int:
+    """Parameters of the smallest even plan that any way to train one has, found by halving between 1 and `limit`, which fits."""
+    scores, attention = arms.rows.scores, arms.rows.config.attention
+    configs = [load_config(settings={**arms.settings, **changed}, ambient=False) for _, changed in arms._variants()]
+
+    def size(budget: int) -> int | None:
+        plans = []
+        for config in configs:
+            with suppress(PlanInfeasible):
+                plans.append(arms._plan(fit(scores, None, attention), budget, "even", config))
+        return min((parameters(plan.capacity) for plan in plans), default=None)
+
+    low, high = 0, limit
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = size(middle)
+        low, high = (middle, high) if found is None else (low, min(middle, found))
+    return high
 
 
 def shuffled(scores: Scores, seed: int) -> Scores:

@@ -74,7 +74,7 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
 def _of_set(result: dict[str, Any]) -> dict[str, Any]:
     uniform, ours = curve(result, "uniform"), curve(result, "abi")
     quality = threshold(uniform) if uniform else float("nan")
-    fewer, note = times_fewer(ours, uniform, quality) if uniform and ours else (None, "")
+    fewer, note = times_fewer(ours, uniform, quality, result.get("least_uniform")) if uniform and ours else (None, "")
     against = {arm: times_fewer(ours, c, quality) for arm in STRONG if (c := curve(result, arm)) and ours}
     ratios = [ratio for ratio, _ in against.values() if ratio is not None]
     best = max(

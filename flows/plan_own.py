@@ -25,6 +25,7 @@ def plan(source: str, asked: ModuleFlags, budget: list[str], common: Common) -> 
         from tasks import parts, plan_stories
         from tasks.planning import asked_of, divide_or_name, elsewhere, planner
         from tasks.planning import plan as make
+        from tasks.progress import say_nothing_fits
         from tasks.terminal import show
 
     what_if, explain = asked.what_if or [], asked.explain
@@ -56,6 +57,7 @@ def plan(source: str, asked: ModuleFlags, budget: list[str], common: Common) -> 
             show(after, no_color=common.no_color)
             parts.show(["", *plan_stories.of_change(found)], no_color=common.no_color)
     if refused is not None:
+        say_nothing_fits(what_if)
         raise refused
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from abi.errors import PlanInfeasible, clip
+from abi.errors import PlanInfeasible
 from tasks import progress
 from tasks.user_code import kept_from_stdout
 
@@ -70,9 +70,7 @@ def plans(ws: Workspace, config: Config, asked: Asked) -> Iterator[ExecutionPlan
     progress.say(f"trace     {asked.module}: {first.footprint.parameters:,} parameters, {traced_s:.1f} s")
     yield first
     if isinstance(other, PlanInfeasible):
-        progress.say(
-            f"what if   {clip(', '.join(asked.what_if))}: nothing fits; the plan above is of the envelope as it is"
-        )
+        progress.say_nothing_fits(asked.what_if)
         raise other
     if other is not None:
         yield other

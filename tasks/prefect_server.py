@@ -126,11 +126,12 @@ def await_server(server: subprocess.Popen[bytes], url: str, log: Path | None = N
     import httpx
 
     until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until and server.poll() is None:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/health", timeout=5).is_success:
-                return
-        time.sleep(0.05)
+    with httpx.Client(timeout=5) as client:  # one for all questions: each reads the certificates of this machine
+        while time.monotonic() < until and server.poll() is None:
+            with contextlib.suppress(httpx.HTTPError):
+                if client.get(f"{url}/health").is_success:
+                    return
+            time.sleep(0.05)
     where = "" if log is None else f": see {log}"
     msg = f"Expected a Prefect server to come up at {url} within {PATIENCE_S:.0f} s, got none{where}."
     raise WorkspaceError(msg)

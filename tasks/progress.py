@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,11 @@ def set_up(*, quiet: bool, verbose: bool, no_color: bool) -> None:
 def say(text: str) -> None:
     """One line for the person who watches; silent with --quiet."""
     console.print(text, markup=False)
+
+
+def say_nothing_fits(changes: Sequence[str]) -> None:
+    """That the envelope of a what-if holds no plan; the sentence that refuses it does not name the changes."""
+    say(f"what if   {clip(', '.join(changes))}: nothing fits; the plan above is of the envelope as it is")
 
 
 class Curves:

@@ -93,6 +93,13 @@ def test_what_if_nothing_fits_the_first_plan_is_shown_and_the_nearest_are_named(
     assert answer.err.count("abi: ") == 1
 
 
+def test_what_if_nothing_fits_it_is_said_that_the_plan_shown_is_another(abi, fitted, quick):
+    asked = ["--what-if", "parameters=3", "--workspace", fitted / "ws", *quick, "--set", "training.family=network"]
+    answer = abi("plan", fitted / "a.json", *asked)
+    assert answer.code == 5
+    assert "what if   parameters=3: nothing fits; the plan above is of the envelope as it is" in answer.err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

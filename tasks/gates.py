@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from abi.audit.entry import Aliases
+from abi.data.columns import Columns
 from abi.data.derive import open_problem, stored
 from abi.data.history import History
 from abi.data.reader import Reader
+from abi.data.taught import untaught
 from abi.documents import find, read_document
-from abi.errors import DataError
+from abi.errors import DataError, WorkspaceError
 from abi.evaluation.bootstrap import bootstrap, gain
 from abi.evaluation.gates import Facts, Gates, judge
 from abi.families.family import judged
 from abi.families.stored import Predictor
-from abi.frequency import ClassGroups
 from abi.metrics import Prediction, score
 from abi.outcomes import Evaluation, Gain
 from abi.problem import Checks, Problem, Schema, Snapshot, Split
@@ -34,6 +36,8 @@ from tasks.tracking import Tracking
 
 EVALUATION, CHECKS, EXAMPLE = "values/evaluation.json", "values/checks.json", "example.json"
 TOLERANCE = 1e-6
+FEWEST = 30
+"""Held-out rows on which champion and candidate are compared where the champion learned from others of them."""
 
 
 def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, data: Path | None = None) -> Gates:
@@ -54,7 +58,7 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
     checks = read_document(tracking.document(version.run_id, CHECKS))
     assert isinstance(evaluation, Evaluation)
     assert isinstance(checks, Checks)
-    before, rows = None, evaluation.rows
+    before, rows, learned = None, evaluation.rows, 0
     rival: Gain | str | None = None
     with tempfile.TemporaryDirectory() as place:
         folder = tracking.fetch(version.uri, Path(place) / "candidate")
@@ -69,12 +73,14 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
                     read_predictor(folder),
                     read_predictor(tracking.fetch(champion.uri, Path(place) / "champion")),
                 )
-                rival, rows = compare(call, checks.problem, *models, evaluation.primary, data, evaluation.groups)
+                rival, rows, learned = compare(call, checks.problem, *models, evaluation, their, data)
         loads = _loads(folder, tracking.document(version.run_id, EXAMPLE)) if call.settings.gates.loads else None
     facts = Facts(
         evaluation=evaluation,
         checks=checks,
         rival=rival,
+        rival_rows=rows,
+        learned_rows=learned,
         attention=attention_of(evaluation),
         champion_attention=before,
         loads=loads,
@@ -118,36 +124,64 @@ def compare(
     problem: Problem,
     candidate: Predictor,
     champion: Predictor,
-    primary: str,
+    evaluation: Evaluation,
+    their: Evaluation,
     data: Path | None,
-    groups: ClassGroups | None = None,
-) -> tuple[Gain | str, int]:
-    """The candidate's paired gain over the champion on the same rows; a sentence where the champion cannot read them."""
-    reader = _fresh(call, problem, data, candidate.history)
+) -> tuple[Gain | str, int, int]:
+    """(the candidate's paired gain over the champion on the same rows, how many these are, how many the champion had learned from).
+
+    The last are left out, as what a model remembers is no measure of it; of fresh rows it is believed that they are fresh. A
+    sentence in place of the gain where the champion cannot read the rows, or too few are left.
+    """
+    reader, primary = _fresh(call, problem, data, candidate.history), evaluation.primary
     schema = problem.schema
     rows = reader.load("test")
     assert rows.target is not None
     if champion.schema.task != schema.task:
-        return f"the champion is for a {champion.schema.task} target", len(rows.target)
+        return f"the champion is for a {champion.schema.task} target", len(rows.target), 0
     theirs = replace(champion.schema, target=schema.target, classes=schema.classes)
     try:
         tables = stored(reader.train), None if reader.test is None else stored(reader.test)
         seen = open_problem(replace(reader.problem, schema=theirs), *tables, champion.history).load("test")
     except DataError as error:
-        return f"the champion cannot read these rows: {error}", len(rows.target)
+        return f"the champion cannot read these rows: {error}", len(rows.target), 0
+    learned = 0
+    if data is None:
+        try:
+            fair = _untaught(call, reader, rows, their)
+        except WorkspaceError as error:
+            return f"no figure: which held-out rows the champion learned from cannot be told ({error}): give fresh rows with --data", len(rows.target), 0  # fmt: skip
+        learned = int((~fair).sum())
+        rows, seen = rows.take(fair), seen.take(np.isin(seen.row_numbers, rows.row_numbers[fair]))
+        if learned and len(rows) < FEWEST:
+            return f"no figure: the champion learned from {learned} of the {learned + len(rows)} held-out rows, and the other {len(rows)} are too few: give fresh rows with --data", len(rows), learned  # fmt: skip
+    assert rows.target is not None
     predictions = {
         "model": judged(candidate.model, rows),
         "champion": _in_order(judged(champion.model, seen), champion.schema, schema),
     }
+    groups = evaluation.groups
     values = {name: score(schema.task, rows.target, found, groups)[primary] for name, found in predictions.items()}
     if not all(np.isfinite(value) for value in values.values()):
+        if learned:
+            return f"no figure: the champion learned from {learned} of the {learned + len(rows)} held-out rows, and the target of the other {len(rows)} does not vary: give fresh rows with --data", len(rows), learned  # fmt: skip
         msg = f"Expected fresh rows for which {primary} is defined, got {len(rows.target)} rows whose target does not vary: give more rows with --data."
         raise DataError(msg)
     draws = bootstrap(
         schema.task, rows.target, predictions, call.settings.evaluation.resamples, call.settings.seed, groups=groups
     )
     pair = gain(primary, values["model"], values["champion"], draws["model"][primary], draws["champion"][primary])
-    return pair, len(rows.target)
+    return pair, len(rows.target), learned
+
+
+def _untaught(call: Call, reader: Reader, rows: Columns, their: Evaluation) -> Bool[np.ndarray, " rows"]:
+    """Which of these held-out rows the champion has learned nothing from."""
+    earlier, here = find(their, Problem), reader.problem
+    if (earlier.snapshot, earlier.split) == (here.snapshot, here.split) and their.along is None:
+        return np.ones(len(rows), bool)
+    table, _ = fetch_snapshot(call.ws, earlier.snapshot, call.settings.tracking.remote)
+    own = stored(reader.train if reader.test is None else reader.test)
+    return untaught(rows.row_numbers, own, here, earlier, table, followed=their.along is not None)
 
 
 def _fresh(call: Call, problem: Problem, data: Path | None, history: History | None) -> Reader:

@@ -65,6 +65,8 @@ class Facts:
         evaluation: its held-out figures, with those of the uniform control and the baseline.
         checks: the data checks of its run.
         rival: the paired gain over the champion on the same fresh rows, or why it could not be had; None without champion.
+        rival_rows: how many rows that is on,
+        learned_rows: and how many more are held out, which the champion had learned from.
         attention: feature -> weight of the candidate.
         champion_attention: the same of the champion.
         loads: None where the artifact loaded in a fresh process and predicted what was recorded; else what came.
@@ -76,6 +78,8 @@ class Facts:
     attention: Mapping[str, float]
     champion_attention: Mapping[str, float] | None
     loads: str | None
+    rival_rows: int = 0
+    learned_rows: int = 0
 
 
 def judge(facts: Facts, config: GatesConfig) -> tuple[GateResult, ...]:
@@ -125,8 +129,9 @@ def _champion(facts: Facts, config: GatesConfig) -> Judgement:
     expected = f"gain over the champion above {-config.champion if config.champion else 0:g}, interval considered"
     if isinstance(facts.rival, str):
         return "failed", expected, facts.rival
-    gained = facts.rival.difference
-    return _passed(gained.low > -config.champion), expected, f"{facts.rival.metric} {_interval(gained)}"
+    gained, learned = facts.rival.difference, facts.learned_rows
+    left = f" on {facts.rival_rows} held-out rows; the champion learned from {learned} more" if learned else ""
+    return _passed(gained.low > -config.champion), expected, f"{facts.rival.metric} {_interval(gained)}{left}"
 
 
 def _control(name: str) -> Gate:

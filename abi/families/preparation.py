@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from abi.attention.terms import term_weights
+from abi.attention.terms import tail_terms, term_weights
 from abi.inputs.categorical import vocabulary
 from abi.inputs.embedding import Scale, learn_scale
 from abi.inputs.linear_text import Counted, LinearText, fit_texts
@@ -184,7 +184,7 @@ def prepare(
             own = given.rows - given.shared
             sharing[given.feature], cells[given.feature] = learn(train.categorical[place], axes, train.row_numbers, own)
     lexicons, masks = {}, {}
-    one_output = schema.task in ("binary", "regression")
+    one_output = _one_output(schema)
     for _, given in parts.text:
         assert attention is not None
         lexicons[given.feature], masks[given.feature] = _start(attention, given, one_output and given.width == 1)
@@ -241,6 +241,24 @@ def _fit_linear(
         counted.append(Counted(counts, number.astype(np.int64) - missing, lexicon.weights, lexicon.groups))
     fitted = fit_texts(counted, [given.entries for _, given in texts], target, binary) if texts else ()
     return {given.feature: found for (_, given), found in zip(texts, fitted, strict=True)}
+
+
+def start_alike(one: Attention, other: Attention, schema: Schema, capacity: Capacity) -> bool:
+    """Whether texts begin with the same cells by either attention, and keep the same ones for the tail."""
+    alone = _one_output(schema)
+    for given in capacity.features:
+        if not given.entries:
+            continue
+        (first, mask), (second, other_mask) = (_start(a, given, alone and given.width == 1) for a in (one, other))
+        if first.terms != second.terms or not np.array_equal(mask, other_mask):
+            return False
+        if tail_terms(one, given.feature) != tail_terms(other, given.feature):
+            return False
+    return True
+
+
+def _one_output(schema: Schema) -> bool:
+    return schema.task in ("binary", "regression")
 
 
 def _start(

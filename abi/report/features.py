@@ -134,7 +134,9 @@ def _text(report: Report, name: str, widest: list[TermWidth]) -> dict[str, Any]:
         "name": clean(name),
         "count": plural(count, "term"),
         "rows": plural(scored.texts, "text"),
-        "size": _text_size(next(f for f in report.plan.capacity.features if f.feature == name)),
+        "size": _text_size(
+            next(f for f in report.plan.capacity.features if f.feature == name), graded=report.plan.attention.frugal
+        ),
         "terms": [
             {
                 "term": clean(t.term, 40),
@@ -149,10 +151,11 @@ def _text(report: Report, name: str, widest: list[TermWidth]) -> dict[str, Any]:
     }
 
 
-def _text_size(given: FeatureCapacity) -> str:
+def _text_size(given: FeatureCapacity, *, graded: bool) -> str:
+    """How wide its terms are; where they are graded and wider than a single number, one without a score has no width."""
     cells = given.rows * given.width
     if given.entries >= cells:
-        return f"each has width {given.width}"
+        return f"each {'with a score above 0 ' if graded and given.width > 1 else ''}has width {given.width}"
     return f"the most useful {given.entries:,} of {cells:,} cells (a term in one direction) are kept"
 
 

@@ -13,6 +13,7 @@ from abi.families import artifact
 from abi.families.blend import Blend
 from abi.families.encoding import layout, matrix
 from abi.families.family import Model
+from abi.families.preparation import start_alike
 from abi.families.trees import TreesModel
 from abi.metrics import row_loss
 from abi.problem import Schema
@@ -197,6 +198,7 @@ def is_even(trained: Trained, plan: Plan, seed: int) -> bool:
         and trained.seed == seed
         and _without_reasons(own.capacity) == _without_reasons(plan.capacity)
         and [w.weight for w in own.attention.weights] == [w.weight for w in plan.attention.weights]
+        and start_alike(own.attention, plan.attention, own.attention.scores.problem.schema, own.capacity)
         and (own.family, own.trees, own.parts) == (plan.family, plan.trees, plan.parts)
         and (own.execution, own.execution_plan) == (plan.execution, plan.execution_plan)
     )

@@ -13,13 +13,18 @@ import pandas as pd
 import pytest
 
 from abi.config import load_config
+from abi.documents import find, read_document
 from abi.errors import PromotionConflict
+from abi.outcomes import Evaluation, Gain
+from abi.problem import Problem
 from flows import cli
 from tasks import orchestration
 from tasks.decisions import open_ledger
+from tasks.gates import EVALUATION, FEWEST, compare
 from tasks.ledger import Ledger
 from tasks.model_registry import STATE, find_version, mark
 from tasks.promotion import promote, promoted
+from tasks.registered import read_predictor
 from tasks.registration import connect, reconcile
 from tasks.stage import Call
 from tasks.workspace import Workspace
@@ -142,6 +147,28 @@ def test_the_story_of_three_versions(on: Callable[..., Answer], call: Call, shop
     pd.testing.assert_frame_equal(predictions(call, 1), was)
     assert on("rollback", "--reason", "more").sentence.endswith("found none: there is nothing to go back to.")
     assert ledger.verify().entries == ledger.size()
+
+
+def test_on_rows_that_the_champion_learned_from_nothing_is_compared(call: Call, tmp_path: Path) -> None:
+    """A model against itself on another split of its own table: the gain is 0 wherever there is a figure."""
+    tracking = connect(call)
+    one, other = (find_version(tracking, "shop", number) for number in (1, 2))
+    judged, theirs = (read_document(tracking.document(v.run_id, EVALUATION)) for v in (one, other))
+    assert isinstance(judged, Evaluation)
+    assert isinstance(theirs, Evaluation)
+    problem = find(judged, Problem)
+    again = replace(problem, split=replace(problem.split, seed=1))
+    wide = replace(again, split=replace(again.split, test=0.9))
+    model = read_predictor(tracking.fetch(one.uri, tmp_path / "one"))
+    said, left, learned = compare(call, again, model, model, judged, judged, None)
+    assert isinstance(said, str)
+    assert f"the champion learned from {learned} of the {left + learned} held-out rows" in said
+    assert said.endswith(f"and the other {left} are too few: give fresh rows with --data")
+    gained, left, learned = compare(call, wide, model, model, judged, judged, None)
+    assert isinstance(gained, Gain)
+    assert (gained.difference.value, left >= FEWEST, learned > left) == (0, True, True)
+    # the other's rows are of another table
+    assert compare(call, wide, model, model, judged, theirs, None)[2] == 0
 
 
 def test_of_two_that_decided_on_the_same_champion_one_gets_a_conflict(

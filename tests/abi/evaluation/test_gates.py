@@ -106,6 +106,12 @@ def test_the_lower_end_of_the_gain_over_the_champion_decides(facts: Facts) -> No
     assert status(worse, "champion", champion=0.02) == "passed"
 
 
+def test_rows_that_the_champion_learned_from_are_told(facts: Facts) -> None:
+    found = judge(replace(facts, rival_rows=40, learned_rows=54), GatesConfig())
+    assert found[0].name == "champion"
+    assert found[0].got.endswith(" on 40 held-out rows; the champion learned from 54 more")
+
+
 def test_without_a_champion_there_is_nothing_to_beat(facts: Facts) -> None:
     alone = replace(facts, rival=None, champion_attention=None)
     assert (status(alone, "champion"), status(alone, "movement")) == ("off", "off")

@@ -24,6 +24,12 @@ ROUNDS_UP = 0.9995
 MOST_BYTES = 2**48
 """256 TiB: no machine has more, and sums of sizes stay whole numbers in JSON."""
 
+MOST_COUNT = 10**15
+"""More than any network or table has; products of counts stay whole numbers."""
+
+ROUNDING = 1e-9
+"""Share of a number by which 1.1k, say, may differ from 1100 as it is read."""
+
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*([a-zµ]*)\s*", re.IGNORECASE)
 
 
@@ -52,8 +58,15 @@ def _whole(value: float, text: object, what: str) -> int:
 
 
 def parse_count(text: object) -> int:
-    """``'200k'`` -> 200000."""
-    return _whole(_parse(text, COUNT, "a count", "200k"), text, "a count")
+    """``'200k'`` -> 200000; a part of one, as in ``'2.6'``, is refused."""
+    value = _parse(text, COUNT, "a count", "200k")
+    if abs(value - round(value)) > ROUNDING * value:
+        msg = f"Expected a whole number such as 200k, got {text!r}: leave the fraction out."
+        raise UsageError(msg)
+    if value > MOST_COUNT:
+        msg = f"Expected a count of at most {MOST_COUNT:,}, got {text!r}: take less."
+        raise UsageError(msg)
+    return _whole(value, text, "a count")
 
 
 def parse_bytes(text: object) -> int:

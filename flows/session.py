@@ -93,15 +93,24 @@ def flag_settings(common: Common, budget: list[str]) -> dict[str, object]:
             msg = f"Expected --set section.key=value, got {item!r}."
             raise UsageError(msg)
         settings[key.strip()] = _literal(text)
-    for item in budget:
+    settings |= _limits(budget)
+    if common.seed is not None:
+        settings["seed"] = common.seed
+    return settings
+
+
+def _limits(budget: list[str]) -> dict[str, object]:
+    """``['memory=8GiB,parameters=200k', 'latency=2ms']`` -> settings of the envelope, each given once."""
+    limits: dict[str, object] = {}
+    for item in (part.strip() for text in budget for part in text.split(",")):
         key, _, text = item.partition("=")
         if key not in BUDGETS or not text:
             msg = f"Expected --budget as one of {', '.join(f'{b}=…' for b in BUDGETS)}, got {item!r}."
             raise UsageError(msg)
-        settings[f"envelope.{key}"] = text
-    if common.seed is not None:
-        settings["seed"] = common.seed
-    return settings
+        if limits.setdefault(f"envelope.{key}", text) != text:
+            msg = f"Expected one value of --budget {key}, got {limits[f'envelope.{key}']} and {text}: they contradict each other, keep one."
+            raise UsageError(msg)
+    return limits
 
 
 def _literal(text: str) -> object:

@@ -16,7 +16,7 @@ from abi.adapting.ending import end, obstacle
 from abi.adapting.learner import ChampionModel
 from abi.adapting.plans import Planning
 from abi.adapting.run import Run, conclude
-from abi.adapting.stream import Stream, in_order, open_stream
+from abi.adapting.stream import Stream, expect_scored, in_order, open_stream
 from abi.audit.entry import Draft
 from abi.data.columns import encode
 from abi.data.memory import hold
@@ -121,6 +121,7 @@ def adapt(call: Call, snapshot: str, target: str, start: str) -> str:
     first = None if champion is None else held.train.rows if _seen(champion, held) else 0
     begun = None if champion is None else _warm(champion, stream, first or 0)
     run = Run(stream, planning, begun, first=first, decided=_enters(call, operation, held.id, start), say=say)
+    expect_scored(stream, run.begin)
     blocks = _Blocks(call, f"stream-{operation[:32]}.safetensors")
     data = blocks.load()
     if data is not None and restore(run, data):

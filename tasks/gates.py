@@ -18,7 +18,7 @@ from abi.data.history import History
 from abi.data.reader import Reader
 from abi.data.taught import untaught
 from abi.documents import find, read_document
-from abi.errors import DataError, WorkspaceError
+from abi.errors import DataError, TrackingError, UsageError, WorkspaceError
 from abi.evaluation.bootstrap import bootstrap, gain
 from abi.evaluation.gates import Facts, Gates, judge
 from abi.families.family import judged
@@ -63,17 +63,19 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
     with tempfile.TemporaryDirectory() as place:
         folder = tracking.fetch(version.uri, Path(place) / "candidate")
         if aliases.champion is not None:
-            champion = find_version(tracking, version.name, aliases.champion)
-            their = read_document(tracking.document(champion.run_id, EVALUATION))
-            assert isinstance(their, Evaluation)
-            before = attention_of(their)
-            rival = None if data is not None else _along(evaluation, their, aliases.champion)
-            if rival is None:
-                models = (
-                    read_predictor(folder),
-                    read_predictor(tracking.fetch(champion.uri, Path(place) / "champion")),
-                )
-                rival, rows, learned = compare(call, checks.problem, *models, evaluation, their, data)
+            found = _champion(tracking, version.name, aliases.champion)
+            if isinstance(found, str):
+                rival = found
+            else:
+                champion, their = found
+                before = attention_of(their)
+                rival = None if data is not None else _along(evaluation, their, aliases.champion)
+                if rival is None:
+                    models = (
+                        read_predictor(folder),
+                        read_predictor(tracking.fetch(champion.uri, Path(place) / "champion")),
+                    )
+                    rival, rows, learned = compare(call, checks.problem, *models, evaluation, their, data)
         loads = _loads(folder, tracking.document(version.run_id, EXAMPLE)) if call.settings.gates.loads else None
     facts = Facts(
         evaluation=evaluation,
@@ -93,6 +95,19 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
         rows=rows,
         results=judge(facts, call.settings.gates),
     )
+
+
+def _champion(tracking: Tracking, model: str, number: int) -> tuple[Version, Evaluation] | str:
+    """The champion and what its run recorded; a sentence where MLflow has them no more."""
+    try:
+        champion = find_version(tracking, model, number)
+        their = read_document(tracking.document(champion.run_id, EVALUATION))
+    except (UsageError, TrackingError) as error:
+        if isinstance(error, TrackingError) and error.transient:
+            raise
+        return f"no figure: version {number}, the champion, is not whole in MLflow any more ({str(error).partition(': ')[0]})"
+    assert isinstance(their, Evaluation)
+    return champion, their
 
 
 def _along(candidate: Evaluation, champion: Evaluation, number: int) -> Gain | str | None:

@@ -76,16 +76,17 @@ def remove(tracking: Tracking, version: Version) -> None:
         tracking.client.delete_model_version(version.name, str(version.number))
 
 
-def point(tracking: Tracking, model: str, wanted: Aliases) -> list[str]:
-    """Make MLflow's aliases say what the ledger says; gives those that had said something else."""
-    changed, there = [], tracking.aliases(model)
+def point(tracking: Tracking, model: str, wanted: Aliases) -> dict[str, int]:
+    """Make MLflow's aliases say what the ledger says; gives those whose version MLflow has no more, which are left out."""
+    there, gone = tracking.aliases(model), dict[str, int]()
     with answering(tracking.uri):
         for alias in ALIASES:
             version, now = getattr(wanted, alias), there.get(alias)
             if version is None and now is not None:
                 tracking.client.delete_registered_model_alias(model, alias)
-                changed.append(alias)
             elif version is not None and str(now) != str(version):
-                tracking.client.set_registered_model_alias(model, alias, str(version))
-                changed.append(alias)
-    return changed
+                if tracking.run_of(model, version) is None:
+                    gone[alias] = version
+                else:
+                    tracking.client.set_registered_model_alias(model, alias, str(version))
+    return gone

@@ -218,7 +218,7 @@ def _document(tracking: Tracking, version: Version, name: str) -> Value:
     except TrackingError as error:
         if error.transient:
             raise
-        msg = f"Expected {name} among what the run of {version.uri} recorded, got none: an earlier ABI made it; train again with `abi run`."
+        msg = f"Expected {name} among what the run of {version.uri} recorded, got none: an earlier ABI made it, or MLflow's artifacts are gone; restore them, or train again with `abi run`."
         raise UsageError(msg) from None
 
 

@@ -135,12 +135,24 @@ def rolled_back(now: Aliases, earlier: int | None) -> Aliases:
 
 
 def before(ledger: Ledger, model: str, version: int) -> int | None:
-    """The champion that `version` had taken the place of when it was promoted last."""
-    found = None
-    for entry in ledger.entries(kinds=("promotion",), model=model):
-        if entry.detail["version"] == version:
-            found = entry.detail["aliases"]["previous"]
-    return found
+    """The champion to go back to from `version`, which is gone back to now: promotions put one on top, ways back take it off."""
+    champions = list[int]()
+    for entry in ledger.entries(kinds=("promotion", "rollback"), model=model):
+        if entry.kind == "promotion":
+            champions.append(entry.detail["version"])
+        else:
+            _drop_to(champions, entry.detail["version"])
+    _drop_to(champions, version)
+    del champions[-1:]
+    barred = {entry.detail["version"] for entry in ledger.entries(kinds=("quarantine",), model=model)} | {version}
+    return next((number for number in reversed(champions) if number not in barred), None)
+
+
+def _drop_to(champions: list[int], version: int) -> None:
+    """Take off the present champion and what else lies on `version`."""
+    del champions[-1:]
+    while champions and champions[-1] != version:
+        del champions[-1]
 
 
 def follow(call: Call, tracking: Tracking, entry: Entry) -> None:

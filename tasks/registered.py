@@ -93,18 +93,22 @@ def resolve(call: Call, tracking: Tracking, reference: str) -> Recorded:
         raise UsageError(msg)
     if which.isdecimal():
         return tracking.version(name, version=int(which))
-    aliases = open_ledger(call).aliases(name)
+    ledger = open_ledger(call)
+    if ledger.begun() and name in ledger.models():
+        known = {alias: number for alias in ALIASES if (number := getattr(ledger.aliases(name), alias)) is not None}
+    else:  # another workspace's: its ledger's decisions are what MLflow says
+        known = {alias: int(number) for alias, number in tracking.aliases(name).items()}
     if which:
-        number = getattr(aliases, which, None) if which in ALIASES else None
-        if number is None:
-            msg = f"Expected a version number or one of {', '.join(ALIASES)} that {name!r} has, got {which!r}: `abi leaderboard` lists them."
+        if which not in known:
+            have = listed(sorted(known)) or "none"
+            msg = f"Expected a version number or an alias that {name!r} has ({have}), got {which!r}: `abi leaderboard` lists the versions of this workspace's models."
             raise UsageError(msg)
-        return tracking.version(name, version=number)
+        return tracking.version(name, version=known[which])
     there = [v.number for v in model_registry.versions(tracking, name) if v.tags.get(STATE) != QUARANTINED]
-    if aliases.champion is None and not there:
+    if "champion" not in known and not there:
         msg = f"Expected a version of {name!r} that may be used, got none: train one with `abi run`."
         raise UsageError(msg)
-    return tracking.version(name, version=aliases.champion or there[-1])
+    return tracking.version(name, version=known.get("champion") or there[-1])
 
 
 def read_predictor(folder: Path) -> Predictor:

@@ -160,9 +160,12 @@ def project(call: Call, tracking: Tracking, model: str) -> None:
     ledger = open_ledger(call)
     while True:
         wanted = ledger.aliases(model)
-        model_registry.point(tracking, model, wanted)
+        gone = model_registry.point(tracking, model, wanted)
         if ledger.aliases(model).seq == wanted.seq:
-            return
+            break
+    for alias, version in gone.items():
+        remedy = ": promote another version, or roll back" if alias == "champion" else ""
+        say(f"registry  version {version} of {model!r}, {alias} by the ledger, is not in MLflow any more{remedy}")
 
 
 def reconcile(call: Call, tracking: Tracking, model: str) -> Mapping[str, list[int]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from abi.config import Config
 
 SCRAPE_PATIENCE_S = 2.0
+MOST_PORT = 65_535
 Value = Callable[[ModelTally], float | None]
 
 
@@ -181,10 +182,13 @@ def serving(made: CollectorRegistry, host: str, port: int) -> Iterator[int]:
     """
     from prometheus_client import start_http_server
 
+    if not 0 <= port <= MOST_PORT:
+        msg = f"Expected --serve as a port from 0 (any that is free) to {MOST_PORT}, got {port}: choose another."
+        raise UsageError(msg)
     try:
         server, thread = start_http_server(port, addr=host, registry=made)
-    except (OSError, OverflowError) as error:
-        msg = f"Expected a free port for --serve on {host}, got {port}: {told(error)}."
+    except OSError as error:
+        msg = f"Expected a free port for --serve on {host}, got {port}: {told(error)}. Choose another."
         raise UsageError(msg) from None
     try:
         yield int(server.server_port)

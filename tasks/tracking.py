@@ -189,7 +189,8 @@ class Tracking:
         except MlflowException as error:
             there = self.client.list_artifacts(run_id, str(Path(name).parent) if "/" in name else None)
             if name not in {file.path for file in there}:
-                raise
+                msg = f"Expected {name} among what run {run_id} recorded in MLflow at {self.uri}, got none: restore MLflow's artifacts, or train again with `abi run`."
+                raise TrackingError(msg) from error
             msg = f"Expected MLflow at {self.uri} to send {name} of run {run_id} whole, got less: see that its artifact store answers, then run again."
             raise TrackingError(msg, transient=True) from error
 
@@ -282,7 +283,7 @@ class Tracking:
         if found is None:
             known = self.models()
             if name not in known:
-                msg = f"Expected a registered model at {self.uri}, got {name!r}: choose among {listed(known) or 'none'}, or train one with `abi run`."
+                msg = f"Expected a registered model at {self.uri}, got {name!r}: {f'choose among {listed(known)}, or ' if known else ''}train one with `abi run`."
                 raise UsageError(msg)
             what = f"version {version}" if version is not None else f"alias {alias!r}"
             msg = f"Expected a registered model {name!r} with {what} at {self.uri}, found none: `abi leaderboard` lists its versions, `abi promote` makes a champion."

@@ -53,12 +53,17 @@ def contender(
     name: str, lost: Float64[np.ndarray, " rows"], begin: int, window: int, at: Int64[np.ndarray, " points"],
     *, numeric: bool,
 ) -> Contender:  # fmt: skip
-    """Its figures on the labelled rows from `begin` on."""
+    """Its figures on the rows from `begin` on that have a label, and the last `window` of these.
+
+    Before its first one the curve is level. There has to be one.
+    """
     own = lost[begin:]
     there: Bool[np.ndarray, " rows"] = ~np.isnan(own)
-    mean = pd.Series(own).rolling(window, min_periods=1).mean().ffill().to_numpy(np.float64)
-    along = np.nan_to_num(mean[at - begin - 1])
-    overall = float(own[there].mean()) if there.any() else 0.0
+    assert there.any()
+    mean = np.full(len(own), np.nan)
+    mean[there] = pd.Series(own[there]).rolling(window, min_periods=1).mean()
+    along = pd.Series(mean).ffill().bfill().to_numpy(np.float64)[at - begin - 1]
+    overall = float(own[there].mean())
 
     def figure(value: float) -> float:
         return float(f"{np.sqrt(value) if numeric else 1 - value:.{DIGITS}g}")

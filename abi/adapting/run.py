@@ -338,7 +338,8 @@ def conclude(run: Run, snapshot_sha256: str, champion: int | None) -> Adapted:
         lost = losses(stream, said)
         if name.endswith(" alone"):
             lost = np.where(np.isnan(trail.lost[name.removesuffix(" alone")]) & known, np.nan, lost)
-        contenders.append(contender(name, lost, begin, window, at, numeric=stream.numeric))
+        if not np.isnan(lost[begin:]).all():  # an expert may have come too late to say anything
+            contenders.append(contender(name, lost, begin, window, at, numeric=stream.numeric))
     ends = np.array(sorted(trail.shares))
     nearest = [trail.shares[int(ends[min(len(ends) - 1, np.searchsorted(ends, row))])] for row in at]
     scored = int(known[begin:].sum())

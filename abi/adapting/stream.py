@@ -19,7 +19,7 @@ from abi.data.memory import hash_table, hold
 from abi.data.order import ROWS, checked_times, expect_order, falls
 from abi.data.reader import Reader
 from abi.data.target import target_of
-from abi.errors import DataError
+from abi.errors import DataError, clip
 from abi.problem import DataFile, Feature, Problem, Schema, Snapshot, Split
 from abi.scoring.score import score
 
@@ -142,12 +142,36 @@ def open_stream(table: Tabular, target: str, config: Config) -> tuple[Stream, Sc
     arrivals = Arrivals.of(~np.isnan(labels) if numeric else codes >= 0, asked.label_delay)
     raw = Stream(first.drop_columns([target]), target, labels, classes, codes, arrivals, numeric, warmup)
     learned = raw.latest(warmup, warmup)
+    _expect_two(raw, learned)
     schema = infer(raw, learned, config)
     numbers = _changing(raw, schema, config)
     made = derived(Target(target, labels, arrivals, numeric), numbers, schema.classes, asked)
     changing = tuple(f for f in schema.features if f.name in numbers)
     stream = replace(_with(raw, made), changing=changing, told=schema.classes)
     return stream, infer(stream, learned, config)
+
+
+def _expect_two(stream: Stream, rows: Int64[np.ndarray, " chosen"]) -> None:
+    """See that there is something to tell apart in these rows, those of the warm-up.
+
+    Raises:
+        DataError: all their labels are alike.
+    """
+    if len(np.unique(stream.codes[rows])) < 2 <= len(np.unique(stream.codes[stream.arrivals.rows])):  # noqa: PLR2004
+        msg = f"Expected at least two values in the target {clip(stream.target)!r} among the {len(rows)} labelled rows of the warm-up, got one: raise adapt.warmup."
+        raise DataError(msg)
+
+
+def expect_scored(stream: Stream, begin: int) -> None:
+    """See that there are labels to score by.
+
+    Raises:
+        DataError: of the rows from `begin` on too few have one.
+    """
+    scored = sum(stream.known(row) for row in range(begin, stream.rows))
+    if scored < AFTER:
+        msg = f"Expected at least {AFTER} rows with a label from row {begin + 1} on, by which predictions are scored, got {scored}: give more labelled rows, or lower adapt.warmup."
+        raise DataError(msg)
 
 
 def infer(stream: Stream, rows: Int64[np.ndarray, " chosen"], config: Config, before: Schema | None = None) -> Schema:

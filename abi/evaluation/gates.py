@@ -215,7 +215,8 @@ def _movement(facts: Facts, config: GatesConfig) -> Judgement:
     if config.movement is None:
         return "off", "", "turned off"
     if facts.champion_attention is None:
-        return "off", "", "there is no champion yet"
+        gone = isinstance(facts.rival, str)
+        return "off", "", "the champion's attention is not known" if gone else "there is no champion yet"
     moved = movement(facts.champion_attention, facts.attention)
     expected = f"attention moved by at most {config.movement:.0%}, or an approval with its reason"
     return _passed(moved <= config.movement), expected, f"{moved:.1%}"

@@ -22,6 +22,7 @@ PARSE: Final[dict[str, Callable[[object], float | int]]] = {
 DEVICES: Final = "gpus"
 BATCH: Final = "global_batch"
 LEAST_ROWS: Final = 2
+MOST_ROWS: Final = 2**31 - 1
 KNOWN: Final = (*LIMITS, "energy", "cost", DEVICES, BATCH)
 OF_MODULES: Final = ("steps",)
 """Changes that a plan of a module takes, and a plan of attention does not."""
@@ -46,10 +47,13 @@ def expect_rows(rows: int) -> int:
     """Rows of a step over all devices, as a network can be trained by.
 
     Raises:
-        UsageError: fewer than two.
+        UsageError: fewer than two, or more than any step has.
     """
     if rows < LEAST_ROWS:
         msg = f"Expected a global batch of at least {LEAST_ROWS} rows where attention is planned for, got {rows}: take more."
+        raise UsageError(msg)
+    if rows > MOST_ROWS:
+        msg = f"Expected a global batch of at most {MOST_ROWS:,} rows, got {rows:,}: take fewer."
         raise UsageError(msg)
     return rows
 
@@ -66,7 +70,7 @@ def changed(envelope: Envelope, texts: Sequence[str]) -> Changed:
             msg = f"Expected a change of {', '.join(KNOWN)} where attention is planned for, got '{name}={text}': leave it out."
             raise UsageError(msg)
         if name == DEVICES:
-            gpus = parse_count(text)
+            gpus = _devices(text)
         elif name == BATCH:
             rows = expect_rows(parse_count(text))
         elif name == "energy":
@@ -76,3 +80,13 @@ def changed(envelope: Envelope, texts: Sequence[str]) -> Changed:
         else:
             envelope = with_limit(envelope, name, PARSE[name](text))
     return Changed(envelope, gpus, rows)
+
+
+def _devices(text: str) -> int:
+    try:
+        return parse_count(text)
+    except UsageError:
+        msg = (
+            f"Expected {DEVICES} as a whole number above zero, got {text!r}: write it as {DEVICES}=2, or leave it out."
+        )
+        raise UsageError(msg) from None

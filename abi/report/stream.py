@@ -47,7 +47,7 @@ def render_stream(found: Adapted, name: str, data_name: str, created: str, prove
         "sentences": sentences(found),
         "metric": figure_name(found),
         "rows": [_row(found, contender) for contender in found.contenders],
-        "window": found.window,
+        "window": f"{found.window:,} {_counted(found)}",
         "curve": Markup(_curve(found, marks)),  # noqa: S704 - drawn here, without text of the user's
         "drawn": _legend([NAMES[n] for n in _drawn(found)]),
         "shares": Markup(_shares(found, marks)),  # noqa: S704
@@ -117,6 +117,11 @@ def _drawn(found: Adapted) -> list[str]:
     return [name for name in ("adapted", "never adapted", "persistence") if found.contender(name)]
 
 
+def _counted(found: Adapted) -> str:
+    """The rows that figures are of."""
+    return "labelled rows" if found.skipped else "rows"
+
+
 def _legend(names: list[str]) -> list[tuple[str, str]]:
     return list(zip(names, CLASSES, strict=False))
 
@@ -126,7 +131,7 @@ def _curve(found: Adapted, marks: list[int]) -> str:
         for name, colour in reversed(list(zip(_drawn(found), COLOURS, strict=False))):
             axes.plot(found.at, found.contender(name).curve, color=colour, linewidth=1.3)
         _marked(axes, marks)
-        axes.set_ylabel(f"{figure_name(found)}, last {found.window} rows")
+        axes.set_ylabel(f"{figure_name(found)}, last {found.window} {_counted(found)}")
 
     return chart("stream", f"Windowed {figure_name(found)} along the stream; dashed lines are adaptations", draw)
 

@@ -102,6 +102,18 @@ def test_a_count_is_at_least_one_and_finite(text: str) -> None:
         parse_count(text)
 
 
+@pytest.mark.parametrize("text", ["1.5", "2.6", "1.0005k"])
+def test_there_are_no_parts_of_one(text: str) -> None:
+    with pytest.raises(UsageError, match=f"Expected a whole number such as 200k, got '{text}': leave the fraction out"):
+        parse_count(text)
+
+
+def test_a_count_is_one_that_something_can_have() -> None:
+    assert parse_count("1000000g") == 10**15
+    with pytest.raises(UsageError, match="at most 1,000,000,000,000,000, got '99999999999999999999': take less"):
+        parse_count("99999999999999999999")
+
+
 @pytest.mark.parametrize("text", ["0s", "0.0ms", "1e999h"])
 def test_a_time_is_above_zero_and_finite(text: str) -> None:
     with pytest.raises(UsageError, match="above zero and finite"):

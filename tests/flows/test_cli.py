@@ -40,6 +40,11 @@ print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)
         (["run", "x.csv", "--target", "y", "--seed", "-1"], "seed"),
         (["run", "x.csv", "--target", "y", "--budget", "speed=9"], "latency="),
         (["run", "x.csv", "--target", "y", "--budget", "memory"], "'memory'"),
+        (["run", "x.csv", "--target", "y", "--budget", "latency=2ms,speed=9"], "got 'speed=9'"),
+        (
+            ["run", "x.csv", "--target", "y", "--budget", "memory=2GiB", "--budget", "latency=2ms,memory=1GiB"],
+            "Expected one value of --budget memory, got 2GiB and 1GiB",
+        ),
         (["run", "x.csv", "--target", "y", "--budget", "memory=8"], "8GiB"),
         (["run", "x.csv", "--target", "y", "--budget", "memory=lots"], "GiB"),
         (["run", "x.csv", "--target", "y", "--budget", "train_time=-3s"], "train_time"),

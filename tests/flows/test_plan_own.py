@@ -112,6 +112,15 @@ def test_what_if_nothing_fits_it_is_said_that_the_plan_shown_is_another(abi, fit
             ["--what-if", "global_batch=1"],
             "Expected a global batch of at least 2 rows where attention is planned for, got 1",
         ),
+        (
+            ["--what-if", "global_batch=99999999999999999999"],
+            "Expected a count of at most 1,000,000,000,000,000, got '99999999999999999999': take less",
+        ),
+        (
+            ["--global-batch", "99999999999999999999"],
+            "Expected a global batch of at most 2,147,483,647 rows, got 99,999,999,999,999,999,999: take fewer",
+        ),
+        (["--what-if", "gpus=1.5"], "Expected gpus as a whole number above zero, got '1.5': write it as gpus=2"),
         (["--global-batch", "0"], "Expected a global batch of at least 2 rows where attention is planned for, got 0"),
         (
             ["--objective", "speed"],
@@ -119,7 +128,7 @@ def test_what_if_nothing_fits_it_is_said_that_the_plan_shown_is_another(abi, fit
         ),
         (["--objective", "energy"], "Expected devices beside an objective of energy, got none: set training.gpus"),
         (["--objective", "cost", "--gpus", "L4"], "Expected a price per hour of L4 to rank by cost"),
-        (["--gpus", "L4", "--what-if", "gpus=0"], "Expected a count above zero and finite, got '0'"),
+        (["--gpus", "L4", "--what-if", "gpus=0"], "Expected gpus as a whole number above zero, got '0'"),
         (["--gpus", "0xL4"], "Expected a whole number of devices from 1 to 16 in one machine, got '0xL4'"),
         (["--gpus", "2xAMD-EPYC-9654"], "Expected one processor, got '2xAMD-EPYC-9654': all cores of a machine count"),
         (["--gpus", "AMD-EPYC"], "got 'AMD-EPYC': did you mean EPYC-9654 or EPYC-7763?"),

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from abi.audit.entry import Draft
 from abi.config import load_config
 from abi.documents import find, read_document
 from abi.errors import PromotionConflict
@@ -23,7 +24,7 @@ from tasks.decisions import open_ledger
 from tasks.gates import EVALUATION, FEWEST, compare
 from tasks.ledger import Ledger
 from tasks.model_registry import STATE, find_version, mark
-from tasks.promotion import promote, promoted
+from tasks.promotion import before, promote, promoted, rolled_back
 from tasks.registered import read_predictor
 from tasks.registration import connect, reconcile
 from tasks.stage import Call
@@ -171,6 +172,36 @@ def test_on_rows_that_the_champion_learned_from_nothing_is_compared(call: Call, 
     assert compare(call, wide, model, model, judged, theirs, None)[2] == 0
 
 
+def test_the_way_back_goes_through_each_promotion_once(tmp_path: Path) -> None:
+    ledger = open_ledger(Call.of(Workspace(tmp_path / "ws"), "walked", load_config(ambient=False)))
+
+    def promotion(version: int) -> None:
+        draft = Draft(kind="promotion", model="walked", detail={"version": version})
+        ledger.change(draft, lambda now: promoted(now, version))
+
+    def back() -> tuple[int | None, int | None]:
+        to = ledger.aliases("walked").previous
+        assert to is not None
+        earlier = before(ledger, "walked", to)
+        ledger.change(
+            Draft(kind="rollback", model="walked", detail={"version": to}), lambda now: rolled_back(now, earlier)
+        )
+        now = ledger.aliases("walked")
+        return now.champion, now.previous
+
+    for version in (1, 2, 1):
+        promotion(version)
+    assert back() == (2, 1)
+    assert back() == (1, None)
+    for version in (2, 3, 4):
+        promotion(version)
+    ledger.change(Draft(kind="quarantine", model="walked", detail={"version": 2}), lambda now: now)
+    assert back() == (3, 1)  # nobody goes back to a version in quarantine
+    promotion(5)
+    assert back() == (3, 1)
+    assert back() == (1, None)
+
+
 def test_of_two_that_decided_on_the_same_champion_one_gets_a_conflict(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,3 +266,26 @@ def test_the_leaderboard_ranks_versions(on: Callable[..., Answer]) -> None:
     assert on("leaderboard").code == 0
     unknown = on("leaderboard", "--model", "other", "--json")
     assert (unknown.code, "Expected a registered model, got 'other'" in unknown.sentence) == (2, True)
+
+
+def test_a_champion_that_was_deleted_in_mlflow_is_told_and_stands_in_nobodys_way(
+    on: Callable[..., Answer], call: Call
+) -> None:
+    """Last, as it takes a version away."""
+    tracking, ledger = connect(call), open_ledger(call)
+    mark(tracking, find_version(tracking, "shop", 2), STATE, "")
+    champion = ledger.aliases("shop").champion
+    assert champion is not None
+    other = next(number for number in (3, 2, 1) if number != champion)
+    tracking.client.delete_model_version("shop", str(champion))
+    refused = on("promote", "--version", other, *flags(*LAX))
+    assert refused.code == 4
+    said = (
+        f"version {champion}, the champion, is not whole in MLflow any more (Expected a registered version {champion}"
+    )
+    assert said in refused.err
+    assert f"version {champion} of 'shop', champion by the ledger, is not in MLflow any more" in refused.err
+    answer = on("promote", "--version", other, *flags(*LAX, "gates.champion=null"))
+    assert answer.code == 0, answer.err
+    assert mlflow_aliases(call)["champion"] == other
+    assert ledger.aliases("shop").champion == other

@@ -12,7 +12,11 @@ import pandas as pd
 import pytest
 
 from abi.config import load_config
+from abi.errors import UsageError
 from tasks.ledger import Ledger
+from tasks.registered import resolve
+from tasks.registration import connect
+from tasks.stage import Call
 from tasks.workspace import Workspace
 
 Abi = Callable[..., Any]
@@ -59,6 +63,18 @@ def test_a_run_starts_from_another_domains_model(on: Abi, data: Path, other: Pat
     assert [d["transfer"]["source"] for d in with_source] == ["models:/shop/1"]
     replayed = on("replay", "--run", ran.json["run_id"], "--json")
     assert replayed.code == 0, replayed.err
+
+    # from another workspace, whose ledger does not know the model, aliases are MLflow's
+    first = Call.of(ws, "shop", config)
+    tracking = connect(first)
+    assert resolve(first, tracking, "shop").version == 1
+    tracking.client.set_registered_model_alias("shop", "tried", "1")
+    settings = {"tracking.uri": f"sqlite:///{tmp_path / 'ws' / 'mlflow.db'}"}
+    away = Call.of(Workspace(tmp_path / "away"), "other", load_config(settings=settings, ambient=False))
+    for name in ("shop", "shop/tried", "shop/challenger", "models:/shop@tried", "shop/1"):
+        assert resolve(away, connect(away), name).version == 1, name
+    with pytest.raises(UsageError, match=r"an alias that 'shop' has .'challenger', 'tried'., got 'previous'"):
+        resolve(away, connect(away), "shop/previous")
 
     unknown = on("run", other, "--target", "bought", "--from", "nobody")
     assert unknown.code == 2

@@ -123,6 +123,16 @@ def test_served_and_kept_up(ws, config, ledger):
             pass
 
 
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_has_its_bounds(ws, config, port):
+    made = telemetry.registry(ws, config)
+    with (
+        pytest.raises(UsageError, match=f"as a port from 0 .any that is free. to 65535, got {port}: choose another"),
+        telemetry.serving(made, "127.0.0.1", port),
+    ):
+        pass
+
+
 def test_a_ledger_that_is_down_is_told(ws, config, ledger, monkeypatch):
     made = telemetry.registry(ws, config)
     assert sample(read(telemetry.text(made)), "abi_ledger_up") == 1

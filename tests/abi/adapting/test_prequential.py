@@ -37,9 +37,17 @@ def test_figures_by_hand():
     lost = np.array([1.0, 0.0, np.nan, 1.0, 1.0, 0.0])
     found = contender("x", lost, 1, 2, np.array([2, 3, 4, 6]), numeric=False)
     assert found.overall == pytest.approx(0.5)  # of 0, 1, 1, 0
-    # after row 2: 0 | after 3: 0 (the label is missing) | after 4: 1 | after 6: 1 and 0
-    assert found.curve == pytest.approx((1.0, 1.0, 0.0, 0.5))
+    # after row 2: 0 | after 3: 0 (the label is missing) | after 4: 0 and 1 | after 6: 1 and 0
+    assert found.curve == pytest.approx((1.0, 1.0, 0.5, 0.5))
     assert found.window == pytest.approx(0.5)
+
+
+def test_rows_without_labels_at_either_end_say_nothing():
+    nothing = [np.nan] * 4
+    lost = np.array([*nothing, 1.0, 0.0, 0.0, 1.0, *nothing])
+    found = contender("x", lost, 0, 3, np.array([2, 5, 8, 12]), numeric=False)
+    assert found.window == pytest.approx(2 / 3, abs=1e-6)  # of the last three that have a label
+    assert found.curve == pytest.approx((0.0, 0.0, 2 / 3, 2 / 3))  # level before the first one
 
 
 def test_of_numbers_it_is_the_root_of_the_mean_square():

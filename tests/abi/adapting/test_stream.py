@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from abi.adapting.stream import in_order, infer, places_in
+from abi.adapting.stream import expect_scored, in_order, infer, places_in
 from abi.data.memory import hold, to_arrow
 from abi.errors import DataError, UsageError
 
@@ -59,13 +59,30 @@ def test_many_whole_numbers_are_classes_where_the_whole_column_says_so(brook):
         (lambda t: t.head(90), DataError, "Expected a stream with at least 50 labelled rows in its warm-up"),
         (lambda t: t.head(105), DataError, "and 10 rows after it, got 100 and 5 of 105"),
         (lambda t: t.assign(y=[None] * 100 + ["a", "b"] * 300), DataError, "got 0 and 600 of 700"),
-        (lambda t: t.assign(y=["a"] * 300 + ["b"] * 400), DataError, "at least two values in the target 'y'"),
+        (
+            lambda t: t.assign(y=["a"] * 300 + ["b"] * 400),
+            DataError,
+            "two values in the target 'y' among the 100 labelled rows of the warm-up, got one: raise adapt.warmup",
+        ),
+        (
+            lambda t: t.assign(y=[1.0] * 300 + [i / 7 for i in range(400)]),
+            DataError,
+            "two values in the target 'y' among the 100 labelled rows of the warm-up, got one: raise adapt.warmup",
+        ),
+        (lambda t: t.assign(y="a"), DataError, "at least two values in the target 'y', got one only"),
         (lambda t: t.rename(columns={"y": "Y"}), UsageError, "did you mean 'Y'?"),
     ],
 )
 def test_what_cannot_be_followed_is_said_in_a_sentence(brook, change, error, said):
     with pytest.raises(error, match=said.replace("?", r"\?")):
         brook.open(change(brook.flip()), brook.config())
+
+
+def test_there_are_labels_to_score_by(brook):
+    stream = brook.open(brook.flip().assign(y=["a", "b"] * 100 + [None] * 500), brook.config())[0]
+    expect_scored(stream, 190)
+    with pytest.raises(DataError, match=r"at least 10 rows with a label from row 192 on, .* got 9: give more"):
+        expect_scored(stream, 191)
 
 
 def _timed(brook):

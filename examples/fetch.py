@@ -17,13 +17,23 @@ import yaml
 
 
 def main() -> int:
-    """0 where all is here and as stated, 3 where something else arrived."""
-    folder = Path(__file__).parent / sys.argv[1]
+    """0 where all is here and as stated, 1 where nothing came, 2 where no such example is, 3 where something else arrived."""
+    known = {stated.parent.name: stated.parent for stated in Path(__file__).parent.glob("*/*.dvc")}
+    name = " ".join(sys.argv[1:]).rstrip("/")
+    if name not in known:
+        got = name or "none"
+        print(
+            f"Expected the name of an example with a source ({', '.join(sorted(known))}), got {got}.", file=sys.stderr
+        )
+        return 2
+    folder = known[name]
     for stated in sorted(folder.glob("*.dvc")):
         text = stated.read_text(encoding="utf-8")
         try:
             command = [sys.executable, "-m", "dvc", "update", "--quiet", stated.name]
-            subprocess.run(command, cwd=folder, check=True)
+            if subprocess.run(command, cwd=folder, check=False).returncode:
+                print(f"Expected the source of {folder.name}/{stated.name} from its address, got nothing: see what DVC says above, and the network.", file=sys.stderr)  # fmt: skip
+                return 1
             arrived = yaml.safe_load(stated.read_text(encoding="utf-8"))["outs"][0]
         finally:
             stated.write_text(text, encoding="utf-8")

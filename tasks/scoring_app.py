@@ -1,4 +1,4 @@
-"""The application that `abi serve` runs: MLflow's model server, which reads rows in CSV as well.
+"""The application that `abi serve` runs: MLflow's model server, which reads rows in CSV as well and refuses in one sentence.
 
 MLflow's own reads CSV by the signature's types, and the model's columns are of any type. Here the rows of a request are read
 as `abi predict` reads a file, and handed on in Parquet; all else is MLflow's. Nothing of `abi` is imported before the model is
@@ -7,9 +7,11 @@ loaded: the copy that was stored with the model is the one that serves it.
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 SERVED: Final = "ABI_SERVED_MODEL"
 """Names the folder of the model, as MLflow logged it."""
+
+REFUSED: Final = 400
 
 
 class CsvAsParquet:
@@ -70,6 +74,47 @@ class CsvAsParquet:
         await self.app({**scope, "headers": headers}, whole, send)
 
 
+class PlainRefusals:
+    """What MLflow refuses is told in a sentence, without the rows that it repeats.
+
+    Args:
+        app: gets every request.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on all answers but those of status 400 as they come."""
+        body, begun = bytearray(), list[Message]()
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == REFUSED:
+                begun.append(message)
+            elif not begun:
+                await send(message)
+            else:
+                body.extend(message.get("body", b""))
+                if not message.get("more_body", False):
+                    await _refuse(plainly(bytes(body)), send)
+
+        await self.app(scope, receive, told)
+
+
+def plainly(body: bytes) -> str:
+    """The sentence in an answer of MLflow's server."""
+    from abi.errors import lacking_columns
+
+    try:
+        said = str(json.loads(body)["message"])
+    except (ValueError, LookupError, TypeError):
+        return body.decode("utf-8", "replace")
+    lacking = re.search(r"missing inputs (\[[^\]]*\])", said)
+    if lacking is not None:
+        return str(lacking_columns(ast.literal_eval(lacking[1])))
+    return said.rpartition("\nError: ")[2].partition("\nInput:")[0].strip()
+
+
 def as_parquet(text: bytes) -> bytes:
     """The rows of a CSV, with its header, as a Parquet file.
 
@@ -96,7 +141,7 @@ def as_parquet(text: bytes) -> bytes:
 async def _refuse(sentence: str, send: Send) -> None:
     body = json.dumps({"error_code": "BAD_REQUEST", "message": sentence}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.start", "status": REFUSED, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -104,4 +149,5 @@ def application() -> Any:
     """The application around the model that the environment names."""
     app = init(load_model_with_mlflow_config(os.environ[SERVED]))
     app.add_middleware(CsvAsParquet)
+    app.add_middleware(PlainRefusals)
     return app

@@ -167,6 +167,18 @@ def test_what_was_fetched_is_kept_where_its_md5_is_as_stated_and_refused_where_n
     assert f"Expected MD5 {md5}" in bad.stderr
     assert not (repository / "market" / "source.csv").exists()
     assert stated.read_text() == text
+    source.unlink()
+    for name, code, said in (
+        ("market/", 1, "Expected the source of market/source.csv.dvc from its address, got nothing"),
+        ("elsewhere", 2, "Expected the name of an example with a source (market), got elsewhere."),
+        ("", 2, "Expected the name of an example with a source (market), got none."),
+    ):
+        told = subprocess.run(
+            [*fetch[:2], name], cwd=repository, check=False, env=environment, capture_output=True, text=True
+        )
+        assert (told.returncode, "Traceback" in told.stderr) == (code, False), told.stderr
+        assert said in told.stderr
+    assert stated.read_text() == text
 
 
 @with_data

@@ -355,9 +355,16 @@ def _array(data: _Tabular, name: str) -> pa.Array:
 
 
 def from_series(series: pd.Series[Any]) -> pa.Array:
-    """Any pandas column as one arrow array; NaN is missing, a mix of types is text."""
+    """Any pandas column as one arrow array; NaN is missing, a mix of types is text.
+
+    Raises:
+        DataError: of a type that no column has, as complex numbers.
+    """
     try:
         array = pa.array(series, from_pandas=True)
+    except pa.ArrowNotImplementedError:
+        msg = f"Expected numbers, text or times in the column {clip(str(series.name))!r}, got {series.dtype}: turn it into one of them."
+        raise DataError(msg) from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a mix such as 1 and "a", or a number of over 64 bits
         texts = [None if np.ndim(value) == 0 and pd.isna(value) else str(value) for value in series]
         array = pa.array(texts, pa.string())

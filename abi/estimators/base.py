@@ -137,6 +137,11 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
     def _read(self, X: object, *, reset: bool) -> pa.Table:  # noqa: N803 - scikit-learn's name
         """Any table as Arrow, with the columns' names as they were when fitted; the same order is asked for."""
         framed = isinstance(X, pd.DataFrame) or hasattr(X, "__arrow_c_stream__")
+        if (
+            isinstance(X, pd.DataFrame) and not X.columns.is_unique
+        ):  # which libraries on the way would tell in other words
+            msg = f"Expected a name of its own for every column, got {listed(sorted({str(c) for c in X.columns[X.columns.duplicated()]}))} more than once: rename them."
+            raise DataError(msg)
         if isinstance(X, pa.RecordBatch):
             X = pa.Table.from_batches([X])  # noqa: N806 - scikit-learn's name
         if framed:
@@ -150,6 +155,9 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         table = to_arrow(X, None if reset else self._names)
         if framed and not table.num_columns:
             msg = f"Found array with 0 feature(s) (shape={table.shape}) while a minimum of 1 is required."
+            raise DataError(msg)
+        if not reset and not table.num_rows:
+            msg = f"Found array with 0 sample(s) (shape={table.shape}) while a minimum of 1 is required by {type(self).__name__}."
             raise DataError(msg)
         infinite = [field.name for field in table.schema if _has_infinite(table.column(field.name))]
         if infinite:
@@ -244,8 +252,11 @@ def _expect_served(config: Config) -> None:
     """See that nothing is asked for that an estimator cannot do when it predicts.
 
     Raises:
-        UsageError: encoders in folders, users and items with a history, or earlier targets.
+        UsageError: encoders in folders, users and items with a history, earlier targets, or a class out of scope.
     """
+    if config.data.out_of_scope is not None:
+        msg = "Expected no data.out_of_scope in an estimator's settings, whose predict takes the most probable class, got one: use `abi run`, or leave it a class like others."
+        raise UsageError(msg)
     if config.data.encoders:
         msg = "Expected no data.encoders in an estimator's settings, which reads no folders, got some: use `abi run`, or give the vectors as columns."
         raise UsageError(msg)

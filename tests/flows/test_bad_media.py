@@ -145,6 +145,15 @@ def test_a_test_file_without_its_pictures(check, home, tmp_path_factory):
     assert "Expected images in column 'photo' of the test file" in answer.sentence
 
 
+def test_a_test_file_that_has_no_picture_at_all_is_told_once(check, home, tmp_path):
+    lines = (home / "shop.csv").read_text().splitlines()
+    (tmp_path / "bare.csv").write_text("\n".join([lines[0], *("," + line.partition(",")[2] for line in lines[1:])]))
+    answer = check("--test", tmp_path / "bare.csv", command="run")
+    assert answer.code == 3
+    assert "missing values (test file) of 'photo': expected" in answer.sentence
+    assert "BatchData" not in answer.err
+
+
 def test_another_encoding_beside_pictures(check, home):
     text = (home / "shop.csv").read_text().replace("label", "größe", 1)
     (home / "shop.csv").write_bytes(text.encode("latin-1"))

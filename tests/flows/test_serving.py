@@ -123,7 +123,13 @@ def test_a_server_answers_alike_and_ends_quietly(abi, background, workspace, pre
                 assert pd.DataFrame(json.load(reply)["predictions"]).equals(served)
         for body, kind, said in (
             (b"", "text/csv", "a table in the request, got an empty file"),
-            (b"other\n1\n", "text/csv", "missing inputs"),
+            (b"other\n1\n", "text/csv", f"got no {', '.join(map(repr, rows.columns))}: add them"),
+            (
+                b'{"dataframe_records": [{}]}',
+                "application/json",
+                f"got no {', '.join(map(repr, rows.columns))}: add them",
+            ),
+            (b"{", "application/json", "Ensure that input is a valid JSON formatted string"),
             (
                 json.dumps(
                     {"dataframe_records": [{**json.loads(rows.to_json(orient="records"))[0], rows.columns[0]: [1]}]}
@@ -138,6 +144,7 @@ def test_a_server_answers_alike_and_ends_quietly(abi, background, workspace, pre
             assert (refused.value.code, said in answer["message"], "stack_trace" in answer) == (400, True, False), (
                 answer
             )
+            assert "\n" not in answer["message"]
         taken = abi("serve", "--workspace", ws, "--port", port)
         assert (taken.code, "choose another --port" in taken.sentence) == (2, True)
     finally:

@@ -150,6 +150,7 @@ def test_encoders_in_folders_are_refused(fitted: Any, frame: pd.DataFrame, answe
     [
         ({"data.roles.user": "colour", "data.roles.item": "flag", "data.roles.time": "day"}, r"no data\.roles"),
         ({"data.order": "rows", "data.series.target_lags": [1]}, r"no data\.series\.target_lags"),
+        ({"data.out_of_scope": "no"}, r"no data\.out_of_scope"),
     ],
 )
 def test_what_predict_could_not_know_is_refused(
@@ -157,6 +158,17 @@ def test_what_predict_could_not_know_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=f"Expected {said} in an estimator's settings.*: use `abi run`"):
         clone(fitted).set_params(settings=settings).fit(frame, answer)
+
+
+def test_tables_that_are_none_are_told_in_a_sentence(fitted: Any, frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
+    twice = pd.concat([frame, frame[["noise"]]], axis=1)
+    with pytest.raises(DataError, match="a name of its own for every column, got 'noise' more than once: rename them"):
+        clone(fitted).fit(twice, answer)
+    odd = frame.assign(noise=frame["noise"].astype(complex))
+    with pytest.raises(DataError, match="text or times in the column 'noise', got complex128: turn it into"):
+        clone(fitted).fit(odd, answer)
+    with pytest.raises(DataError, match="Found array with 0 sample"):
+        fitted.predict(frame.head(0))
 
 
 @pytest.mark.parametrize("family", ["network", "trees"])

@@ -36,6 +36,8 @@ Vectors: TypeAlias = Callable[[Pretrained, Sequence[str] | Sequence[bytes]], Flo
 """What turns texts, or the files of pictures, into vectors; a picture that cannot be read has NaN."""
 
 _Tabular: TypeAlias = pa.RecordBatch | pa.Table | pd.DataFrame
+SEVERAL: Final = 10
+"""Values of which none is a number before a column is taken for another one."""
 LARGEST_TARGET: Final = 1e120
 """Of larger values squares, and sums of them over rows, would not be numbers."""
 
@@ -369,6 +371,22 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
         texts = [None if np.ndim(value) == 0 and pd.isna(value) else str(value) for value in series]
         array = pa.array(texts, pa.string())
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def expect_numbers(rows: pd.DataFrame, schema: Schema) -> None:
+    """See that new rows have numbers where numbers are read: a text among them is a missing value, a column of text another column.
+
+    Raises:
+        DataError: none of the values of a column can be read, of `SEVERAL` or more.
+    """
+    numeric = {f.column for f in schema.features if f.kind == "numeric" and f.part is None} & set(rows.columns)
+    for name in sorted(numeric) if rows.columns.is_unique else ():
+        if rows[name].dtype.kind in "iufb":
+            continue
+        there = rows[name].dropna()
+        if len(there) >= SEVERAL and spelled.numbers(from_series(there)).null_count == len(there):
+            msg = f"Expected numbers in column {clip(name)!r}, got {clip(str(there.iloc[0]))!r} and the like in all {len(there):,} rows that have a value: write numbers with a point, or leave them empty."
+            raise DataError(msg)
 
 
 def _single(array: pa.Array, column: str) -> pa.Array:

@@ -69,14 +69,15 @@ def predict_frame(model: Model, frame: pd.DataFrame, history: History | None = N
     Of several labels per row, `prediction` has them as the target had: in a list, or as text with the separator.
 
     Raises:
-        DataError: a feature's column is missing.
+        DataError: a feature's column is missing, or has text throughout where numbers are read.
     """
     import pandas as pd  # noqa: PLC0415 - training does not need it
 
-    from abi.data.columns import encode  # noqa: PLC0415 - it brings pandas
+    from abi.data.columns import encode, expect_numbers  # noqa: PLC0415 - it brings pandas
     from abi.data.derive import derive_rows  # noqa: PLC0415 - as above
 
     schema = model.schema
+    expect_numbers(frame, schema)
     result: Any = model.predict_columns(encode(derive_rows(schema, frame, history), schema, with_target=False))
     if schema.task == "regression":
         return pd.DataFrame({"prediction": result}, index=frame.index)

@@ -59,8 +59,8 @@ _STYLE = {
 }
 
 
-def loss_curve(history: Sequence[Epoch], best_epoch: int) -> str:
-    """Loss on training and validation rows, with the epoch that was kept."""
+def loss_curve(history: Sequence[Epoch], best_epoch: int, unit: str = "epoch") -> str:
+    """Loss on training and validation rows, with the epoch (of trees, the boosting round) that was kept."""
 
     def draw(axes: Any) -> None:
         epochs = [e.epoch for e in history]
@@ -69,12 +69,12 @@ def loss_curve(history: Sequence[Epoch], best_epoch: int) -> str:
         )
         axes.plot(epochs, [e.validation_loss for e in history], color=MODEL, **_dots(epochs))
         axes.axvline(best_epoch, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-        _epochs(axes, "loss")
+        _epochs(axes, "loss", unit)
 
-    return chart("loss", "Training and validation loss by epoch", draw)
+    return chart("loss", f"Training and validation loss by {unit}", draw)
 
 
-def metric_curve(histories: Sequence[Sequence[Epoch]], kept: int, metric: str) -> str:
+def metric_curve(histories: Sequence[Sequence[Epoch]], kept: int, metric: str, unit: str = "epoch") -> str:
     """The primary metric on validation rows, one line per round, the kept one on top."""
 
     def draw(axes: Any) -> None:
@@ -89,9 +89,9 @@ def metric_curve(histories: Sequence[Sequence[Epoch]], kept: int, metric: str) -
                 linewidth=width,
                 **_dots(epochs),
             )
-        _epochs(axes, metric_name(metric))
+        _epochs(axes, metric_name(metric), unit)
 
-    return chart("metric", f"{metric_name(metric)} on validation rows by epoch", draw)
+    return chart("metric", f"{metric_name(metric)} on validation rows by {unit}", draw)
 
 
 def calibration_curve(calibration: Calibration, task: Task) -> str:
@@ -154,12 +154,12 @@ def _dots(points: Sequence[object]) -> dict[str, object]:
     return {"marker": "o", "markersize": 4} if len(points) == 1 else {}
 
 
-def _epochs(axes: Any, label: str) -> None:
+def _epochs(axes: Any, label: str, unit: str) -> None:
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - matplotlib takes a second to import
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=False, axis="x")
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(unit)
     axes.set_ylabel(label)
 
 

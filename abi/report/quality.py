@@ -142,6 +142,7 @@ def quality(report: Report) -> dict[str, Any]:
     names = [evaluation.primary, *(m for m in evaluation.metrics if m != evaluation.primary)]
     task = report.checks.problem.schema.task
     trained = evaluation.trained
+    unit = "boosting round" if trained.family == "trees" else "epoch"
     histories = [r.trained.history for r in report.rounds if r.trained.history]
     kept = next((i for i, history in enumerate(histories) if history == trained.history), -1)
     if kept < 0 and trained.history:
@@ -154,14 +155,15 @@ def quality(report: Report) -> dict[str, Any]:
         "groups": class_groups(report.checks.problem.schema.classes, evaluation.groups),
         "ranking": _ranking(evaluation),
         "contenders": _contenders(evaluation),
-        "loss": charts.loss_curve(trained.history, trained.best_epoch) if trained.history else "",
-        "curve": charts.metric_curve(histories, kept, evaluation.primary) if trained.history else "",
+        "loss": charts.loss_curve(trained.history, trained.best_epoch, unit) if trained.history else "",
+        "curve": charts.metric_curve(histories, kept, evaluation.primary, unit) if trained.history else "",
         "curves": len(histories),
         "stopped": {
-            "finished": "Training ran through all its epochs.",
+            "finished": f"Training ran through all its {unit}s.",
             "early": "Training stopped early: validation loss no longer improved.",
             "time": "Training stopped at its time limit.",
         }[trained.stopped],
+        "unit": unit,
         "best_epoch": trained.best_epoch,
         "refit": "" if trained.refit is None else refit_sentence(trained.family, trained.refit),
         "metric": metric_name(evaluation.primary),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abi.data.columns import Codes, Columns, encode
+from abi.data.columns import Codes, Columns, encode, expect_numbers
 from abi.errors import DataError
 from abi.problem import DatePart, Feature, Kind, Schema, Task
 
@@ -208,3 +208,22 @@ def test_a_value_reads_the_same_alone_and_in_company(cells: list[object], order:
         alone, measured = read([None if cell is None else str(cell)])
         assert alone == [text]
         np.testing.assert_array_equal(measured, [number])
+
+
+def test_a_column_that_is_text_throughout_is_no_column_of_numbers() -> None:
+    with pytest.raises(
+        DataError, match=r"Expected numbers in column 'x', got '1,5' and the like in all 12 rows that have"
+    ):
+        expect_numbers(pd.DataFrame({"x": ["1,5"] * 12 + [None]}), NUMBER)
+    few = ["1,5"] * 9 + [None] * 5
+    for fine in (
+        few,
+        [*few, "2"],
+        ["?"] * 30 + ["7"],
+        [None] * 30,
+        [True] * 12,
+        pd.Categorical(["1", "2"] * 6),
+        [1.5] * 12,
+    ):
+        expect_numbers(pd.DataFrame({"x": fine}), NUMBER)
+    expect_numbers(pd.DataFrame({"x": ["1,5"] * 12}), CATEGORY)

@@ -68,6 +68,8 @@ def test_trees_alone_have_no_layers_and_no_widths(make_report: Any) -> None:
     assert "Parameters by part of the network" not in page
     assert "Width of each feature" not in page
     assert "Backbone" not in page
+    assert "Loss by boosting round" in page
+    assert "epoch" not in page.partition("<h3>Training</h3>")[2].partition("</div>")[0]
     assert "contribution" in text
     assert "25.0%" in text
 

@@ -10,6 +10,8 @@ from scipy.stats import wilcoxon
 Curve = Mapping[int, Sequence[float]]
 """Parameters -> quality per seed, higher is better."""
 RESAMPLES = 2000
+MATCHED = 0.02
+"""Share by which sizes that count as one may differ."""
 FEW_SEEDS = 5
 
 
@@ -39,7 +41,7 @@ def times_fewer(curve: Curve, other: Curve, quality: float, least_other: int | N
         return None, "not reached"
     if theirs is None:
         return max(other) / mine, "at least"
-    if theirs == min(other) and theirs == least_other:
+    if theirs == min(other) and least_other is not None and theirs <= least_other * (1 + MATCHED):
         return theirs / mine, "smallest there is"
     if theirs == min(other):
         return theirs / max(mine, theirs), "smallest measured"

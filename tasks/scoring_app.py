@@ -86,12 +86,13 @@ class PlainRefusals:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on all answers but those of status 400 as they come."""
-        body, begun = bytearray(), list[Message]()
+        body, refused = bytearray(), False
 
         async def told(message: Message) -> None:
+            nonlocal refused
             if message["type"] == "http.response.start" and message["status"] == REFUSED:
-                begun.append(message)
-            elif not begun:
+                refused = True
+            elif not refused:
                 await send(message)
             else:
                 body.extend(message.get("body", b""))

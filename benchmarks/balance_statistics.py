@@ -31,14 +31,18 @@ def least(curve: Curve, quality: float) -> int | None:
 def times_fewer(curve: Curve, other: Curve, quality: float, least_other: int | None = None) -> tuple[float | None, str]:
     """(the least of `other` over the least of `curve` at that quality, what is to be said of it).
 
-    Where `other` never reaches it, its largest size stands in, and the ratio is "at least". Where it reaches it at the
+    Where `other` never reaches it, its largest size stands in, and the ratio is "at least"; where `curve` does not, its own
+    largest one, and the ratio is "at most". Where it reaches it at the
     smallest size that was measured of it, it might do so with less: sizes of `curve` below that are then not counted, so that
     two equal curves come to 1 however far down each was measured. `least_other` is the smallest size that `other` can have at
     all; where that was measured, no less would do.
     """
     mine, theirs = least(curve, quality), least(other, quality)
-    if mine is None:
+    if mine is None and theirs is None:
         return None, "not reached"
+    if mine is None:
+        assert theirs is not None
+        return theirs / max(curve), "not reached: at most"
     if theirs is None:
         return max(other) / mine, "at least"
     if theirs == min(other) and least_other is not None and theirs <= least_other * (1 + MATCHED):

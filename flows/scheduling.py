@@ -40,7 +40,8 @@ def monitor(data: str, *, model: str | None = None, out: Path | None = None, com
     print_value(drift, common)
     if drift.alarm:
         sys.stdout.flush()
-        msg = f"Expected rows like those that {drift.model} {drift.version} was trained on, got drift: {'; '.join(drift.reasons)}: retrain with `abi run`, or raise the limits in monitor."
+        remedy = "retrain with `abi run`, or raise the limits in monitor" if drift.judged else "look at more rows"
+        msg = f"Expected rows like those that {drift.model} {drift.version} was trained on, got drift: {'; '.join(drift.reasons)}: {remedy}."
         raise DriftExceeded(msg)
 
 

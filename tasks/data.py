@@ -6,7 +6,7 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from abi.data.columns import Columns
+from abi.data.columns import Columns, expect_numbers
 from abi.data.derive import open_problem, raw_columns
 from abi.data.infer import expect_media
 from abi.data.infer import pose as pose_problem
@@ -59,13 +59,16 @@ def expect_columns(problem: Problem, table: Tabular, place: str | Path, *, with_
     """See that new rows have what the model reads.
 
     Raises:
-        DataError: a column is lacking.
+        DataError: a column is lacking, or holds text throughout where numbers are read.
     """
     schema, names = problem.schema, set(table.names)
     wanted = [*raw_columns(schema), *([schema.target] if with_target else [])]
     lacking = tuple(dict.fromkeys(name for name in wanted if name not in names))
     if lacking:
         raise lacking_columns(lacking, str(place))
+    texts = [column.name for column in table.profile.columns if column.type == "string" and column.name in wanted]
+    if texts:
+        expect_numbers(table.sample(texts), schema)
     expect_media(schema, table, place)
 
 

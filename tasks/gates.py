@@ -37,7 +37,7 @@ from tasks.tracking import Tracking
 EVALUATION, CHECKS, EXAMPLE = "values/evaluation.json", "values/checks.json", "example.json"
 TOLERANCE = 1e-6
 FEWEST = 30
-"""Held-out rows on which champion and candidate are compared where the champion learned from others of them."""
+"""Fresh rows on which champion and candidate are compared, or held-out ones where the champion learned from others of them."""
 
 
 def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, data: Path | None = None) -> Gates:
@@ -83,6 +83,7 @@ def examine(call: Call, tracking: Tracking, version: Version, aliases: Aliases, 
         rival=rival,
         rival_rows=rows,
         learned_rows=learned,
+        fresh=data is not None,
         attention=attention_of(evaluation),
         champion_attention=before,
         loads=loads,
@@ -168,8 +169,8 @@ def compare(
             return f"no figure: which held-out rows the champion learned from cannot be told ({error}): give fresh rows with --data", len(rows.target), 0  # fmt: skip
         learned = int((~fair).sum())
         rows, seen = rows.take(fair), seen.take(np.isin(seen.row_numbers, rows.row_numbers[fair]))
-        if learned and len(rows) < FEWEST:
-            return f"no figure: the champion learned from {learned} of the {learned + len(rows)} held-out rows, and the other {len(rows)} are too few: give fresh rows with --data", len(rows), learned  # fmt: skip
+    if (learned or data is not None) and len(rows) < FEWEST:
+        return _too_few(len(rows), learned), len(rows), learned
     assert rows.target is not None
     predictions = {
         "model": judged(candidate.model, rows),
@@ -187,6 +188,12 @@ def compare(
     )
     pair = gain(primary, values["model"], values["champion"], draws["model"][primary], draws["champion"][primary])
     return pair, len(rows.target), learned
+
+
+def _too_few(rows: int, learned: int) -> str:
+    if not learned:
+        return f"no figure: {rows} of the fresh rows have a target, and at least {FEWEST} are needed: give more with --data"
+    return f"no figure: the champion learned from {learned} of the {learned + rows} held-out rows, and the other {rows} are too few: give fresh rows with --data"
 
 
 def _untaught(call: Call, reader: Reader, rows: Columns, their: Evaluation) -> Bool[np.ndarray, " rows"]:

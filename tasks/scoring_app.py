@@ -99,7 +99,12 @@ class PlainRefusals:
                 if not message.get("more_body", False):
                     await _refuse(plainly(bytes(body)), send)
 
-        await self.app(scope, receive, told)
+        try:
+            await self.app(scope, receive, told)
+        except RecursionError:
+            await _refuse(
+                "Expected rows in JSON, got a document that is nested too deeply: give one value per cell.", send
+            )
 
 
 def plainly(body: bytes) -> str:

@@ -106,8 +106,11 @@ class Tracking:
         found = self.find(record.operation_id)
         if found is not None:
             with answering(self.uri):
-                if self.client.get_run(found.run_id).info.status != "FINISHED":  # it crashed after registering
+                run = self.client.get_run(found.run_id)
+                if run.info.status != "FINISHED":  # it crashed after registering
                     self.client.set_terminated(found.run_id)
+                if REASON in run.data.tags:
+                    self.client.delete_tag(found.run_id, REASON)
             return found
         self.fail(record.operation_id, "replaced: it stopped before its model was registered")
         try:
@@ -152,8 +155,17 @@ class Tracking:
                     for child in children:
                         if child.info.status == "RUNNING":
                             self.client.set_terminated(child.info.run_id, "FAILED")
+                    self._fail_models(run.info.run_id)
                     self.client.set_tag(run.info.run_id, REASON, reason)
                     self.client.set_terminated(run.info.run_id, "FAILED")
+
+    def _fail_models(self, run_id: str) -> None:
+        """Say of models that a run had begun to log that they did not come whole."""
+        from mlflow.entities import LoggedModelStatus
+
+        for logged in self.client.search_logged_models([self.experiment_id], f"source_run_id = '{run_id}'"):
+            if logged.status == LoggedModelStatus.PENDING:
+                self.client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
 
     def open_operations(self, model: str) -> list[str]:
         """Operations of a model whose run is neither finished nor failed."""

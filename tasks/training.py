@@ -158,7 +158,9 @@ def train_control(call: Call, *moves: str) -> str:
         train_columns=load_rows(call, problem, "train"),
         validation_columns=load_rows(call, problem, "validation"),
     )
-    rounds = move.attention.round
+    # a round that began from another model was trained from nothing as well
+    twice = sum(t.transfer is not None and not t.transfer.obstacle for t in trained)
+    rounds = move.attention.round + twice
     tried = [
         run_training(call, pilots.plan, pilots.seed + i, f"training control {i + 1}").trained for i in range(rounds)
     ]

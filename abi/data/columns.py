@@ -373,19 +373,22 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
-def expect_numbers(rows: pd.DataFrame, schema: Schema) -> None:
+def expect_numbers(rows: pd.DataFrame | pa.Table, schema: Schema) -> None:
     """See that new rows have numbers where numbers are read: a text among them is a missing value, a column of text another column.
 
     Raises:
         DataError: none of the values of a column can be read, of `SEVERAL` or more.
     """
-    numeric = {f.column for f in schema.features if f.kind == "numeric" and f.part is None} & set(rows.columns)
-    for name in sorted(numeric) if rows.columns.is_unique else ():
-        if rows[name].dtype.kind in "iufb":
+    framed = isinstance(rows, pd.DataFrame)
+    names = list(rows.columns) if framed else rows.column_names
+    numeric = {f.column for f in schema.features if f.kind == "numeric" and f.part is None} & set(names)
+    for name in sorted(numeric) if len(set(names)) == len(names) else ():
+        column = rows[name]
+        if framed and column.dtype.kind in "iufb":
             continue
-        there = rows[name].dropna()
-        if len(there) >= SEVERAL and spelled.numbers(from_series(there)).null_count == len(there):
-            msg = f"Expected numbers in column {clip(name)!r}, got {clip(str(there.iloc[0]))!r} and the like in all {len(there):,} rows that have a value: write numbers with a point, or leave them empty."
+        there = from_series(column.dropna()) if framed else pc.drop_null(column.combine_chunks())
+        if len(there) >= SEVERAL and spelled.numbers(there).null_count == len(there):
+            msg = f"Expected numbers in column {clip(name)!r}, got {clip(str(there[0].as_py()))!r} and the like in all {len(there):,} rows that have a value: write numbers with a point, or leave them empty."
             raise DataError(msg)
 
 

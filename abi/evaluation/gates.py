@@ -67,6 +67,7 @@ class Facts:
         rival: the paired gain over the champion on the same fresh rows, or why it could not be had; None without champion.
         rival_rows: how many rows that is on,
         learned_rows: and how many more are held out, which the champion had learned from.
+        fresh: whether they are none of the candidate's held-out rows.
         attention: feature -> weight of the candidate.
         champion_attention: the same of the champion.
         loads: None where the artifact loaded in a fresh process and predicted what was recorded; else what came.
@@ -80,6 +81,7 @@ class Facts:
     loads: str | None
     rival_rows: int = 0
     learned_rows: int = 0
+    fresh: bool = False
 
 
 def judge(facts: Facts, config: GatesConfig) -> tuple[GateResult, ...]:
@@ -131,6 +133,7 @@ def _champion(facts: Facts, config: GatesConfig) -> Judgement:
         return "failed", expected, facts.rival
     gained, learned = facts.rival.difference, facts.learned_rows
     left = f" on {facts.rival_rows} held-out rows; the champion learned from {learned} more" if learned else ""
+    left = f" on {facts.rival_rows} fresh rows" if facts.fresh else left
     return _passed(gained.low > -config.champion), expected, f"{facts.rival.metric} {_interval(gained)}{left}"
 
 

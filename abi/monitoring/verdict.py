@@ -54,10 +54,12 @@ def conclude(
     level = max(data_level(features, config), prediction_level(prediction, config), attention_level(attention, config))
     alarm = step(before, level if judged else None, now, retrained, config)
     if not judged:
-        notes = (*notes, f"{subject.rows} rows are too few to judge (monitor.rows is {config.rows})")
+        rows = "1 row is" if subject.rows == 1 else f"{subject.rows} rows are"
+        notes = (*notes, f"{rows} too few to judge (monitor.rows is {config.rows})")
     reasons = _reasons(features, prediction, attention, config) if judged else ()
     if alarm.on and not reasons:
-        reasons = (f"the alarm of {alarm.since} stays on: it ends below {config.hysteresis:.0%} of each limit",)
+        why = f"it ends below {config.hysteresis:.0%} of each limit" if judged else "these rows are too few to end it"
+        reasons = (f"the alarm of {alarm.since} stays on: {why}",)
     return Drift(
         model=subject.model,
         version=subject.version,

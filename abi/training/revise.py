@@ -181,9 +181,10 @@ def even_twin(even: Attention, kept: Attention) -> Attention:
 
 
 def trial_count(attention: Attention) -> int:
-    """Short trainings that attention had: of a blend, one of the twin's is of both parts."""
+    """Short trainings that attention had: of a blend, one of the twin's is of both parts; those of another domain's prior are too."""
     own = attention.trees.trials if attention.trees is not None else ()
-    return max(len(attention.trials), len(own))
+    inherited = attention.inherited.trials if attention.inherited is not None else ()
+    return max(len(attention.trials), len(own)) + len(inherited)
 
 
 def is_even(trained: Trained, plan: Plan, seed: int) -> bool:

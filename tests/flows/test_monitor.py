@@ -28,6 +28,8 @@ def place(tmp_path_factory, command, plain, frame, quick):
     moved["size"] += 2
     moved["colour"] = moved["colour"].fillna("pink")
     moved.to_csv(folder / "moved.csv", index=False)
+    moved.head(5).to_csv(folder / "few.csv", index=False)
+    moved.assign(size="big").to_csv(folder / "words.csv", index=False)
     flags = [*quick, "--set", "iterate.rounds=1", "--set", "training.family=network"]
     answer = command(
         "run", folder / "shop.csv", "--target", "label", "--workspace", folder / "ws", "-q", *flags, before=plain
@@ -135,7 +137,13 @@ def test_the_limits_are_settings_and_an_alarm_stays_on_within_the_hysteresis(loo
     answer = look("moved.csv", *near)
     assert answer.code == 4
     assert "stays on" in answer.err
+    answer = look("few.csv")
+    assert answer.code == 4
+    assert "stays on: these rows are too few to end it: look at more rows." in answer.err
     assert look("fresh.csv").code == 0
+    answer = look("words.csv")
+    assert answer.code == 3
+    assert "Expected numbers in column 'size', got 'big' and the like in all" in answer.err
 
 
 def test_a_target_is_not_needed_and_other_columns_are_ignored(look, place, frame):

@@ -168,6 +168,13 @@ def test_on_rows_that_the_champion_learned_from_nothing_is_compared(call: Call, 
     gained, left, learned = compare(call, wide, model, model, judged, judged, None)
     assert isinstance(gained, Gain)
     assert (gained.difference.value, left >= FEWEST, learned > left) == (0, True, True)
+    rows = tmp_path / "few.csv"
+    pd.read_csv(Path(call.workspace).parent / "1.csv").head(29).to_csv(rows, index=False)
+    said, left, _ = compare(call, problem, model, model, judged, judged, rows)
+    assert (said, left) == (
+        "no figure: 29 of the fresh rows have a target, and at least 30 are needed: give more with --data",
+        29,
+    )
     # the other's rows are of another table
     assert compare(call, wide, model, model, judged, theirs, None)[2] == 0
 

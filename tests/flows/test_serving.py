@@ -129,6 +129,11 @@ def test_a_server_answers_alike_and_ends_quietly(abi, background, workspace, pre
                 "application/json",
                 f"got no {', '.join(map(repr, rows.columns))}: add them",
             ),
+            (
+                b'{"dataframe_records": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+                "application/json",
+                "nested too deeply",
+            ),
             (b"{", "application/json", "Ensure that input is a valid JSON formatted string"),
             (
                 json.dumps(

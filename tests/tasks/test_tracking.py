@@ -18,8 +18,9 @@ from abi.audit.model_files import list_files
 from abi.config import TrackingConfig
 from abi.errors import ArtifactRefused, TrackingError, UsageError, WorkspaceError
 from abi.problem import DataFile, Snapshot
+from tasks.mlflow_runs import OPERATION
 from tasks.records import Dataset, Record, Recorded, Round, flatten, mlflow_key
-from tasks.tracking import Tracking
+from tasks.tracking import REASON, Tracking
 from tasks.workspace import Workspace
 
 STAND_IN = """
@@ -262,6 +263,9 @@ def test_a_failure_in_between_registers_nothing_and_the_next_try_does(
     assert tracking.find(record.operation_id) is None
     assert versions(tracking, record) == []
     assert runs(tracking, record.operation_id) == ["FAILED"]
+    logged = tracking.client.search_logged_models([tracking.experiment_id])
+    begun = [str(one.status) for one in logged if one.tags.get(OPERATION) == record.operation_id]
+    assert begun == {"log_model_artifacts": ["FAILED"], "create_model_version": ["READY"]}.get(step, [])
     assert tracking.record(record).version == 1
     assert runs(tracking, record.operation_id) == ["FAILED", "FINISHED"]
 
@@ -289,9 +293,12 @@ def test_a_kill_after_registering_is_completed(
         patch.setattr(tracking.client, "set_terminated", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             tracking.record(record)
-    assert runs(tracking, "late") == ["RUNNING"]
+    (run,) = tracking.client.search_runs([tracking.experiment_id], f"tags.`{OPERATION}` = 'late'")
+    assert run.info.status == "RUNNING"
+    tracking.fail("late", "interrupted")  # as an interruption does
     assert tracking.record(record).version == 1
     assert runs(tracking, "late") == ["FINISHED"]
+    assert REASON not in tracking.client.get_run(run.info.run_id).data.tags
     assert versions(tracking, record) == [1]
 
 

@@ -213,7 +213,11 @@ def test_the_test_file_is_held_against_the_suite(ws: Workspace, make: Make) -> N
     gone = validate(ws, make(train, frame(50, seed=3).drop(columns="age"), like=plain), "people", QUICK)
     assert found(gone, "column exists (test file)", "age").status == "failed"
     assert found(gone, "missing values (test file)", "age").status == "error"
-    assert "could not be checked" in found(gone, "missing values (test file)", "age").observed
+    assert found(gone, "missing values (test file)", "age").observed == "nothing, as the column is missing"
+    with pytest.raises(DataError, match=r"column exists .test file. of 'age': expected the column is there") as told:
+        demand(gone, Path("suite.json"))
+    assert "missing values" not in str(told.value)
+    assert "BatchData" not in str(gone.to_json())
 
 
 def test_a_new_column_is_not_added_silently(ws: Workspace, make: Make) -> None:

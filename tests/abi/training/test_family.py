@@ -21,7 +21,7 @@ from abi.training.family import blend_weight, train
 from abi.training.revise import even_twin, revise, trees_view, trial_count
 from abi.training.trees_pilots import fit_again, fit_families
 from abi.trees_capacity import Pair
-from abi.types import Envelope, TreesAttention, Trial
+from abi.types import Envelope, Inherited, TreesAttention, Trial
 
 WAVE = np.sin(np.arange(100.0))
 
@@ -143,6 +143,10 @@ def test_each_family_has_its_own_trials(toy: Any) -> None:
     assert both.trials == network.trials
     assert both.trees == trees.trees
     assert trial_count(both) == max(len(both.trials), len(trees.trials)) >= 2
+    prior = Inherited(
+        source="a", matched=(), prior=(), shares=(0.0, 0.5, 1.0), trials=(network.trials[0],) * 3, share=0.5
+    )
+    assert trial_count(replace(network, inherited=prior)) == len(network.trials) + 3
 
 
 def test_ids_go_in_as_categories_where_their_statistics_do_not_fit(toy: Any) -> None:

@@ -60,7 +60,7 @@ class PlanInfeasible(AbiError, ValueError):
         self.parameters, self.nearest = parameters, nearest
 
 
-class Untraceable(AbiError):
+class Untraceable(UsageError):
     """A module's step cannot be followed by shapes alone; running it on a few rows says what it takes."""
 
 

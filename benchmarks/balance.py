@@ -13,7 +13,7 @@ Budgets are those of the uniform model at 1, 1/2, .. 1/16; further down, to the 
 arm falls below the best uniform quality (less its seeds' deviation): the ratio of the two sizes is the budget saved at equal
 quality.
 Reads ``$ABI_BENCH`` (default ``../shared/bench``). Writes dated JSON and curves (SVG) into ``benchmarks/results/``. With
-``--together`` nothing is measured: the sets of these JSON files are summarised and drawn as one.
+``--together`` nothing is measured: the sets of these JSON files are summarised and drawn as one, each as the last file has it.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--together", nargs="+", type=Path, help="results to summarise and draw as one")
     asked = parser.parse_args()
     if asked.together:
-        _show([found for path in asked.together for found in _sets(path)], "balance")
+        _show(list({found["set"]: found for path in asked.together for found in _sets(path)}.values()), "balance")
         return
     if not BENCH.is_dir():
         print(

@@ -36,6 +36,8 @@ Vectors: TypeAlias = Callable[[Pretrained, Sequence[str] | Sequence[bytes]], Flo
 """What turns texts, or the files of pictures, into vectors; a picture that cannot be read has NaN."""
 
 _Tabular: TypeAlias = pa.RecordBatch | pa.Table | pd.DataFrame
+LONGEST: Final = 8
+"""Bytes of a number that Arrow holds."""
 SEVERAL: Final = 10
 """Values of which none is a number before a column is taken for another one."""
 LARGEST_TARGET: Final = 1e120
@@ -362,6 +364,11 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
     Raises:
         DataError: of a type that no column has, as complex numbers.
     """
+    if isinstance(series.dtype, pd.SparseDtype):
+        series = pd.Series(series.to_numpy(), name=series.name)
+    kind = series.dtype
+    if isinstance(kind, np.dtype) and kind.kind in "iuf" and (not kind.isnative or kind.itemsize > LONGEST):
+        series = series.astype(np.float64 if kind.itemsize > LONGEST else kind.newbyteorder("="))
     try:
         array = pa.array(series, from_pandas=True)
     except pa.ArrowNotImplementedError:

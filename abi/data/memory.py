@@ -116,6 +116,9 @@ def to_arrow(data: object, names: Sequence[str] | None = None) -> pa.Table:
     if twice:
         msg = f"Expected a name of its own for every column, got {listed(twice)} more than once: rename them."
         raise DataError(msg)
+    if ROW in found:
+        msg = f"Expected no column named {ROW!r}, which rows are numbered by, got one: rename it."
+        raise DataError(msg)
     return pa.table(columns, names=found)
 
 

@@ -20,9 +20,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from abi.config import Config, load_config
 from abi.cores import cores
-from abi.data.columns import encode
+from abi.data.columns import encode, expect_numbers
 from abi.data.derive import derive_rows
 from abi.data.memory import read_memory, to_arrow
+from abi.data.table import ROW
 from abi.errors import DataError, UsageError, listed
 from abi.estimators.chain import retrain
 from abi.estimators.panel import panel
@@ -104,7 +105,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         if len(rows) < LEAST_ROWS:
             msg = f"Expected at least {LEAST_ROWS} rows, got n_samples = {len(rows)}: give more rows."
             raise DataError(msg)
-        while name in self._names:
+        while name in self._names or name == ROW:
             name += "_"
         _expect_served(config)
         reader = read_memory(rows.append_column(name, target), name, config, least_rows=LEAST_ROWS)
@@ -129,6 +130,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(self.plan_.execution.threads)
+            expect_numbers(arrow, self._schema)
             rows = derive_rows(self._schema, arrow)
             return self.model_.predict_columns(encode(rows, self._schema, with_target=False))
         finally:
@@ -136,11 +138,14 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
 
     def _read(self, X: object, *, reset: bool) -> pa.Table:  # noqa: N803 - scikit-learn's name
         """Any table as Arrow, with the columns' names as they were when fitted; the same order is asked for."""
+        if isinstance(X, pd.Series) or hasattr(X, "collect"):
+            remedy = "give a frame, as .to_frame() does" if isinstance(X, pd.Series) else "collect it first"
+            msg = f"Expected 2D array or a table, got a {type(X).__name__}: {remedy}."
+            raise DataError(msg)
         framed = isinstance(X, pd.DataFrame) or hasattr(X, "__arrow_c_stream__")
-        if (
-            isinstance(X, pd.DataFrame) and not X.columns.is_unique
-        ):  # which libraries on the way would tell in other words
-            msg = f"Expected a name of its own for every column, got {listed(sorted({str(c) for c in X.columns[X.columns.duplicated()]}))} more than once: rename them."
+        if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
+            twice = listed(sorted({str(name) for name in X.columns[X.columns.duplicated()]}))
+            msg = f"Expected a name of its own for every column, got {twice} more than once: rename them."
             raise DataError(msg)
         if isinstance(X, pa.RecordBatch):
             X = pa.Table.from_batches([X])  # noqa: N806 - scikit-learn's name

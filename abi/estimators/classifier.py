@@ -54,7 +54,12 @@ class AttentionBalancedClassifier(ClassifierMixin, AttentionBalanced):  # type: 
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:  # noqa: PLR2004 - something to tell apart
-            msg = f"Expected at least two classes in y, got one class only ({listed([str(c) for c in self.classes_])}): there is nothing to learn."
+            none = "Expected a label per row in y, got no rows: give some."
+            msg = (
+                none
+                if not len(y)
+                else f"Expected at least two classes in y, got one class only ({listed([str(c) for c in self.classes_])}): there is nothing to learn."
+            )
             raise DataError(msg)
         task = "binary" if len(self.classes_) == 2 else "multiclass"  # noqa: PLR2004 - two classes
         self._fit(self._read(X, reset=True), pa.array(codes.astype(np.int64)), task, name)

@@ -61,7 +61,8 @@ def measured_footprint(
         )
         raise UsageError(msg) from error
     except Ended as end:
-        msg = f"Expected a module that trains on {rows[0]} to {rows[-1]} rows of the batch, got {clip(str(end), 400)}: run it by hand."
+        script = ", and in a script behind `if __name__ == '__main__':`" if str(end).endswith("with code 1") else ""
+        msg = f"Expected a module that trains on {rows[0]} to {rows[-1]} rows of the batch, got {clip(str(end), 400)}: run it by hand{script}."
         raise UsageError(msg) from end
     return replace(found, reason=reason)
 

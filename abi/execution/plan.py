@@ -10,13 +10,14 @@ from torch import Tensor
 
 from abi.devices.device import Cluster
 from abi.devices.request import parse
+from abi.errors import UsageError
 from abi.execution.batch import Batch, BatchSpec, parse_batch
 from abi.execution.costing import Question
 from abi.execution.decide import decide
 from abi.execution.demands import parse_limits
 from abi.execution.learned import Learned
 from abi.execution.loader import TYPICAL, WorkerRate
-from abi.execution.module import UNSHARDED, Build, Loss, MakeOptimizer, default_loss
+from abi.execution.module import UNSHARDED, Build, Loss, MakeOptimizer, default_loss, load_optimizer
 from abi.execution.search import expect_job
 from abi.execution.step import Training
 from abi.execution.tracer import Tracer, memory_matters
@@ -87,6 +88,9 @@ def plan_module(
         UsageError: the arguments contradict each other.
         PlanInfeasible: nothing fits; it names what would.
     """
+    _expect_types(batch, envelope, gpus)
+    if isinstance(optimizer, str):
+        optimizer = load_optimizer(optimizer)
     if isinstance(batch, str):
         batch = parse_batch(batch)
     if not isinstance(envelope, Limits):
@@ -106,6 +110,22 @@ def plan_module(
         learned=learned,
     )
     return posed.plan()
+
+
+def _expect_types(batch: object, envelope: object, gpus: object) -> None:
+    """See that these are what can be read; libraries on the way would tell of their attributes.
+
+    Raises:
+        UsageError: one is something else.
+    """
+    for name, given, fits, example in (
+        ("batch", batch, isinstance(batch, str) or hasattr(batch, "make"), "'x=f32[B,128]'"),
+        ("envelope", envelope, isinstance(envelope, (str, Limits, Mapping)), "'memory=20GiB'"),
+        ("gpus", gpus, isinstance(gpus, (str, Cluster)), "'1xL4'"),
+    ):
+        if not fits:
+            msg = f"Expected {name} as {example}, got {type(given).__name__}: write it so."
+            raise UsageError(msg)
 
 
 def _row_bytes(batch: Batch) -> int:

@@ -85,6 +85,9 @@ def expect_job(question: Question) -> None:
     """Refuse a job that no configuration can do."""
     job, count = question.job, question.cluster.count
     for name, value in (("global batch", job.global_batch), ("number of steps", job.steps), ("number of GPUs", count)):
+        if not isinstance(value, int):
+            msg = f"Expected a {name} as a whole number, got {value!r}: leave the fraction out."
+            raise UsageError(msg)
         if not 1 <= value <= MOST:
             msg = (
                 f"Expected a {name} of at least 1, got {value}: leave it out, or say how many."

@@ -169,6 +169,29 @@ def test_tables_that_are_none_are_told_in_a_sentence(fitted: Any, frame: pd.Data
         clone(fitted).fit(odd, answer)
     with pytest.raises(DataError, match="Found array with 0 sample"):
         fitted.predict(frame.head(0))
+    with pytest.raises(DataError, match="Expected numbers in column 'noise', got 'abc' and the like in all"):
+        fitted.predict(frame.assign(noise="abc"))
+    with pytest.raises(DataError, match="or a table, got a Series: give a frame, as"):
+        clone(fitted).fit(frame["noise"], answer)
+    with pytest.raises(DataError, match="or a table, got a LazyFrame: collect it first"):
+        clone(fitted).fit(pl.from_pandas(frame).lazy(), answer)
+    with pytest.raises(DataError, match="no column named '__row', which rows are numbered by"):
+        clone(fitted).fit(frame.rename(columns={"noise": "__row"}), answer)
+    with pytest.raises(DataError, match="Expected a label per row in y, got no rows"):
+        clone(fitted).fit(frame, answer.head(0))
+
+
+@pytest.mark.parametrize("kind", [pd.SparseDtype("float64", 0.0), ">f8", np.longdouble])
+def test_numbers_are_numbers_however_they_are_stored(kind: Any, frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
+    plain = _classifier(family="trees").fit(frame[["noise"]].assign(other=frame["noise"] ** 2), answer)
+    rows = frame[["noise"]].assign(other=frame["noise"] ** 2)
+    stored = (
+        rows.astype(kind)
+        if not isinstance(kind, str)
+        else pd.DataFrame({n: rows[n].to_numpy().astype(kind) for n in rows})
+    )
+    model = _classifier(family="trees").fit(stored, answer)
+    np.testing.assert_array_equal(model.predict_proba(stored), plain.predict_proba(rows))
 
 
 @pytest.mark.parametrize("family", ["network", "trees"])

@@ -170,3 +170,10 @@ def test_a_plan_that_computes_activations_again_has_an_evaluation() -> None:
 def deep() -> nn.Module:
     blocks = [nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU()) for _ in range(12)]
     return nn.Sequential(nn.Linear(64, 512), nn.Sequential(*blocks), nn.Linear(512, 8))
+
+
+def test_an_optimizer_that_is_none_is_refused_before_anything_is_traced() -> None:
+    with pytest.raises(
+        UsageError, match="Expected an optimizer of sgd, adamw, adafactor, or package:function, got 'foo'"
+    ):
+        plan_module(lambda: pytest.fail("it was built"), "x=f32[B,8]", "", "1xL4", optimizer="foo")

@@ -371,7 +371,7 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
         series = series.astype(np.float64 if kind.itemsize > LONGEST else kind.newbyteorder("="))
     try:
         array = pa.array(series, from_pandas=True)
-    except pa.ArrowNotImplementedError:
+    except pa.ArrowNotImplementedError:  # Arrow has no such type, so nothing is left to be read
         msg = f"Expected numbers, text or times in the column {clip(str(series.name))!r}, got {series.dtype}: turn it into one of them."
         raise DataError(msg) from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a mix such as 1 and "a", or a number of over 64 bits

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from abi.frequency import Selection
 from abi.problem import Problem
 from abi.trees_capacity import Pair, TreesCapacity
-from abi.values import Floats, Late, Value
+from abi.values import Floats, Late, LateFlag, Value
 
 Allocation = Literal["attention", "even"]
 Family = Literal["network", "trees", "blend", "mixture"]
@@ -106,7 +106,7 @@ class Trial(Value):
 
     A `frugal` one gives features without signal nothing, lets rare values of a category share rows, and grades the
     terms of a text by their scores; a `pruned` one besides starts with a larger network and drops weights in training. A
-    `blended` one has scores of the fitted blend. `gain` is by how much less validation loss it had than the candidate that
+    `blended` one has scores of the fitted blend, a `lean` one few ensemble members whose encoders learn faster. `gain` is by how much less validation loss it had than the candidate that
     was preferred before it (mean over rows, in the loss's unit), `error` the standard error of that.
     """
 
@@ -116,6 +116,7 @@ class Trial(Value):
     frugal: bool = False
     pruned: bool = False
     blended: bool = False
+    lean: LateFlag = False
     gain: Late[float | None] = None
     error: Late[float | None] = None
 
@@ -225,6 +226,7 @@ class Attention(Value):
     the weights are of scores with a fitted blend; `scores` stay as the data gave them. `usage` is what a blend is fitted to.
     `inherited` is there where the run started from another domain's model, `balance` where it was asked or tried how classes
     are weighed. `tail` is the share of the weights, and of those of terms, that lies on what is selected for tail classes.
+    A `lean` split is trained by `abi.planning.starting`'s lean recipe.
     """
 
     scores: Scores
@@ -244,6 +246,7 @@ class Attention(Value):
     inherited: Late[Inherited | None] = None
     balance: Late[ClassBalance | None] = None
     tail: Late[float | None] = None
+    lean: LateFlag = False
 
     @property
     def even(self) -> bool:

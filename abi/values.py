@@ -50,6 +50,14 @@ Late = Annotated[T, Field(exclude_if=_absent)]
 """A field that documents have not always had: left out of the JSON where it is None or empty, so that values recorded
 before keep their bytes and ids."""
 
+
+def _untrue(value: object) -> bool:
+    return not value
+
+
+LateFlag = Annotated[bool, Field(exclude_if=_untrue)]
+"""The same of what is False where nothing is said."""
+
 V = TypeVar("V", bound="Value")  # not Self, which beartype cannot check in a decorated method
 
 

@@ -1,7 +1,7 @@
 """Does capacity that follows attention beat the same capacity split evenly, and by how much?
 
     python benchmarks/balance.py [--full] [--sets NAME,..] [--seeds N] [--time SECONDS] [--jobs N]
-                                 [--pairs ARM/SHARE,..] [--together FILE ..]
+                                 [--pairs ARM/SHARE,..] [--trials PATTERN] [--together FILE ..]
 
 Every arm divides the same number of parameters: uniform (even widths); abi; abi without rescoring; the scores of other
 features (random); the worst features best (inverted); an even split over the best features or terms (top-k); widths by
@@ -14,6 +14,7 @@ arm falls below the best uniform quality (less its seeds' deviation): the ratio 
 quality.
 Reads ``$ABI_BENCH`` (default ``../shared/bench``). Writes dated JSON and curves (SVG) into ``benchmarks/results/``. With
 ``--together`` nothing is measured: the sets of these JSON files are summarised and drawn as one, each as the last file has it.
+With ``--trials`` arms that were measured today choose once more between what they chose and their trials of these names.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ import argparse
 import json
 import math
 import os
+import re
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -62,8 +65,12 @@ def measure_set(
     threads: int,
     pairs: list[tuple[str, int]] | None = None,
     before: dict[str, Any] | None = None,
+    names: str | None = None,
 ) -> dict[str, Any]:
-    """All arms of one set, or these `pairs` beside what was measured `before`: arm -> budget share -> points per seed."""
+    """All arms of one set, or these `pairs` beside what was measured `before`: arm -> budget share -> points per seed.
+
+    With a pattern of `names`, only such trials are run, against what was chosen before.
+    """
     deadline = time.monotonic() + seconds
     settings: dict[str, Any] = {"envelope.train_time": None, "envelope.memory": None, "training.threads": threads}
     torch_threads(threads)
@@ -75,14 +82,25 @@ def measure_set(
     arms.prepare_dense(largest)
     least = least_even_size(arms, largest)
     last = largest // least
-    wanted = pairs or _order(full, last)
+    measured = (
+        [] if before is None or names is None else [(arm, int(s)) for arm, by in before["arms"].items() for s in by]
+    )
+    wanted = pairs or measured or _order(full, last)
     found: dict[str, dict[int, list[Point]]] = {}
     skipped: list[str] = []
     for arm, share in wanted:
         if time.monotonic() > deadline:
             skipped.append(f"{arm} 1/{share}: out of time")
             continue
-        points = _points(arms, arm, least if share == last else _matched(arms, largest // share), seeds)
+        budget = least if share == last else _matched(arms, largest // share)
+        known = None if before is None else before["arms"].get(arm, {}).get(str(share))
+        if names is None:
+            points = _points(arms, arm, budget, seeds)
+        elif known is None:
+            continue
+        else:
+            chosen = [Point(**one) for one in known]
+            points = _points(arms, arm, budget, len(chosen), names, chosen[0]) or chosen
         if not points:
             skipped.append(f"{arm} 1/{share}: does not fit, or does not apply")
             continue
@@ -130,26 +148,34 @@ def _matched(arms: Arms, budget: int) -> int:
         return budget
 
 
-def _points(arms: Arms, arm: str, budget: int, seeds: int) -> list[Point]:
-    """Choose a trial by validation loss with the first seed; repeat it with the others."""
+def _points(
+    arms: Arms, arm: str, budget: int, seeds: int, names: str | None = None, chosen: Point | None = None
+) -> list[Point]:
+    """Choose a trial by validation loss with the first seed; repeat it with the others.
+
+    Nothing where only trials of these `names` are run and none of them has less loss than what was `chosen` before.
+    """
     began = time.monotonic()
     losses: dict[str, float] = {}
     kept: tuple[str, Model] | None = None
+    least = math.inf if chosen is None else chosen.validation_loss
     trials = arms.trials(arm, budget, 0)
     trial = next(trials, None)
     while trial is not None:
-        try:
-            model, loss = trial.fit(0)
-        except PlanInfeasible:
-            model, loss = None, math.inf
-        if model is not None and loss < min(losses.values(), default=math.inf):
-            kept = trial.name, model
+        model, loss = None, math.inf
+        if names is None or re.fullmatch(names, trial.name):
+            with suppress(PlanInfeasible):
+                model, loss = trial.fit(0)
+        elif chosen is not None and trial.name in chosen.trial:  # what was chosen, or what that was made of
+            loss = chosen.validation_loss
+        if model is not None and loss < least:
+            kept, least = (trial.name, model), loss
         losses[trial.name] = loss
         trial = _answered(trials, loss)
     if kept is None:
         return []
     name, model = kept
-    searched_s = time.monotonic() - began
+    searched_s = time.monotonic() - began + (0.0 if chosen is None else chosen.searched_s)
     points = [arms.point(model, losses[name], name, searched_s)]
     for seed in range(1, seeds):
         trials = arms.trials(arm, budget, seed)
@@ -178,6 +204,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--time", type=float, default=None, help="seconds for all sets together")
     parser.add_argument("--pairs", help="only these, as uniform/16,abi/1, beside what was measured today")
+    parser.add_argument(
+        "--trials", help="pattern of the only trials that are run, as '.*lean', against today's choices"
+    )
     parser.add_argument("--jobs", type=int, help="sets at a time; the cores are shared among them")
     parser.add_argument("--together", nargs="+", type=Path, help="results to summarise and draw as one")
     asked = parser.parse_args()
@@ -206,12 +235,20 @@ def main() -> None:
     ]
     kept = _kept(label)
     results = [result for result in kept if result["set"] not in names]
-    before = {result["set"]: result for result in kept} if pairs else {}
+    before = {result["set"]: result for result in kept} if pairs or asked.trials else {}
     share = limit / math.ceil(len(chosen) / jobs)
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting = [
             pool.submit(
-                measure_set, spec, seeds, asked.full, share, max(1, threads // jobs), pairs, before.get(spec.name)
+                measure_set,
+                spec,
+                seeds,
+                asked.full,
+                share,
+                max(1, threads // jobs),
+                pairs,
+                before.get(spec.name),
+                asked.trials,
             )
             for spec in chosen
         ]

@@ -1,7 +1,7 @@
 """The arms of the balance benchmark: each divides the same number of parameters in its own way.
 
-Every arm chooses among its trials by validation loss: of tables 5 for uniform, abi (whose rescored one trains twice) and
-top-k, 3 for mixed (which on ids is the even split where no width but 1 fits) and 2 for magnitude; of text 4 for uniform and
+Every arm chooses among its trials by validation loss: of tables 7 for uniform, abi (whose rescored one trains twice) and
+top-k, 4 for mixed (which on ids is the even split where no width but 1 fits) and 3 for magnitude; of text 4 for uniform and
 top-k, 2 for the others.
 """
 
@@ -28,6 +28,7 @@ from abi.metrics import score as metrics_of
 from abi.planning.cost import parameters, total_width
 from abi.planning.machine import Machine
 from abi.planning.plan import make_plan
+from abi.planning.starting import LEAN_FACTOR
 from abi.training.fitted import Fitted
 from abi.training.loop import train
 from abi.training.rescore import rescore
@@ -36,6 +37,12 @@ from abi.types import Attention, Envelope, Plan, Pruning, Scores
 STEEP = 0.4
 """Temperature of a steeper split; the even split is that of an infinite one."""
 FEW_MEMBERS: dict[str, object] = {"training.members": 4}
+FAST: dict[str, object] = {"training.encoder_factor": LEAN_FACTOR}
+LEAN = {**FEW_MEMBERS, **FAST}
+"""As attention's lean split is trained."""
+ONE_LAYER: dict[str, object] = {"training.blocks": 1}
+RECIPES = {"few members": FEW_MEMBERS, "few members, rate x2": LEAN, "rate x2": FAST}
+"""How top-k and mixed train their best split besides."""
 FEWER = (0.75, 0.5, 0.25, 0.1)
 """Shares of the features (or terms) that top-k keeps."""
 FREQUENCY = (0.3, 0.6)
@@ -141,9 +148,11 @@ class Arms:
         return [
             ("as is", {}),
             ("few members", FEW_MEMBERS),
-            ("one layer", {"training.blocks": 1}),
-            ("few members, one layer", {**FEW_MEMBERS, "training.blocks": 1}),
-            ("few members, rate x2", {**FEW_MEMBERS, "training.encoder_factor": 8.0}),
+            ("one layer", ONE_LAYER),
+            ("few members, one layer", {**FEW_MEMBERS, **ONE_LAYER}),
+            ("few members, rate x2", LEAN),
+            ("rate x2", FAST),
+            ("few members, one layer, rate x2", {**LEAN, **ONE_LAYER}),
         ]
 
     def _plan(self, attention: Attention, budget: int, allocation: str, config: Config) -> Plan:
@@ -188,9 +197,18 @@ class Arms:
         loss = yield from self._planned("pruned", fit(scores, None, config, pruned=True), budget)
         name = "pruned" if loss < frugal else "frugal"
         steeper = fit(scores, STEEP, config, frugal=True, pruned=name == "pruned")
-        yield from self._planned(f"t {STEEP:g}, {name}", steeper, budget)
+        steep = yield from self._planned(f"t {STEEP:g}, {name}", steeper, budget)
         if rescored:
-            yield Trial(f"rescored, {name}", partial(self._rescored, steeper, budget))
+            again = yield Trial(f"rescored, {name}", partial(self._rescored, steeper, budget))
+            steep = min(steep, again)
+        if self.text:
+            return
+        yield from self._planned("even, lean", fit(scores, None, config, lean=True), budget, "even")
+        flat = fit(scores, None, config, frugal=True, pruned=name == "pruned", lean=True)
+        lean, called = (
+            (flat, name) if min(loss, frugal) <= steep else (replace(steeper, lean=True), f"t {STEEP:g}, {name}")
+        )
+        yield from self._planned(f"{called}, lean", lean, budget)
 
     def _misled(self, scores: Scores, budget: int) -> Trials:
         """The split of wrong scores, without the even one to fall back on."""
@@ -220,11 +238,15 @@ class Arms:
         for share in FEWER:
             losses[share] = yield from self._best(share, budget, {})
         if not self.text:
-            yield from self._best(min(losses, key=lambda share: losses[share]), budget, FEW_MEMBERS)
+            best = min(losses, key=lambda share: losses[share])
+            for name, changed in RECIPES.items():
+                yield from self._best(best, budget, changed, name)
 
-    def _best(self, share: float, budget: int, changed: dict[str, object]) -> Generator[Trial, float, float]:
+    def _best(
+        self, share: float, budget: int, changed: dict[str, object], recipe: str = ""
+    ) -> Generator[Trial, float, float]:
         scores, config = self.rows.scores, self.rows.config.attention
-        name = f"top {share:.0%}{', few members' if changed else ''}"
+        name = f"top {share:.0%}{recipe and f', {recipe}'}"
         if self.text:
             few = _terms(scores, share, lambda t: np.array(t.scores))
             return (yield from self._planned(name, fit(few, None, config), budget, "even"))
@@ -255,7 +277,8 @@ class Arms:
             )
             losses[alpha] = yield from self._planned(f"1/size^{alpha:g}", splits[alpha], budget)
         alpha = min(losses, key=lambda a: losses[a])
-        yield from self._planned(f"1/size^{alpha:g}, few members", splits[alpha], budget, changed=FEW_MEMBERS)
+        for name, changed in list(RECIPES.items())[:2]:
+            yield from self._planned(f"1/size^{alpha:g}, {name}", splits[alpha], budget, changed=changed)
 
     def _magnitude(self, budget: int) -> Trials:
         """The uniform model of the largest budget, pruned to this one.
@@ -274,6 +297,10 @@ class Arms:
         yield Trial("one cut", cut)
         few = {} if self.text else FEW_MEMBERS
         yield from self._planned("gradual", attention, self.largest, "even", few, change=partial(_losing, budget))
+        if not self.text:
+            yield from self._planned(
+                "gradual, lean", attention, self.largest, "even", LEAN, change=partial(_losing, budget)
+            )
 
     largest: int = 0
     _dense: dict[int, Fitted[Model]]

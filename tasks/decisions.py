@@ -133,6 +133,7 @@ def _attention(value: Attention) -> dict[str, Any]:
     return {
         "round": value.round, "temperature": value.temperature, "frugal": value.frugal, "pruned": value.pruned,
         "entropy": value.entropy, "moved": value.moved, "trials": len(value.trials),
+        **({"lean": True} if value.lean else {}),
         **({} if value.inherited is None else {"inherited": {"source": value.inherited.source, "share": value.inherited.share}}),
         "most": {w.feature: w.weight for w in ranked[:NOTABLE]},
     }  # fmt: skip

@@ -169,10 +169,13 @@ def _rows(call: Call, problem: Problem) -> tuple[int, int]:
     return train, validation
 
 
-def even_plans(call: Call, attention: Attention, family: Family) -> list[Plan]:
+def even_plans(call: Call, attention: Attention, family: Family, *, lean: bool) -> list[Plan]:
     """The plans that the uniform control may be trained by (`abi.planning.even`)."""
     return plans_of_control(
-        lambda limits, config: divide(call, attention, "even", family, limits, config), call.settings
+        lambda even, limits, config: divide(call, even, "even", family, limits, config),
+        attention,
+        call.settings,
+        lean=lean,
     )
 
 

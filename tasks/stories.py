@@ -228,7 +228,7 @@ def _encoded(c: FeatureCapacity) -> str:
 def _split(told: Explanation) -> str:
     chosen = Trial(
         temperature=told.temperature, loss=0.0, metric=None, frugal=told.frugal, pruned=told.pruned,
-        blended=told.blend is not None,
+        blended=told.blend is not None, lean=told.lean,
     )  # fmt: skip
     if not told.trials:
         return f"{split_name(chosen)}; there was nothing to try"

@@ -20,7 +20,7 @@ from abi.training.fitted import Fitted
 from abi.training.latency import with_encoders
 from abi.training.pilots import choose_control
 from abi.training.refit import refit as train_again
-from abi.training.revise import control_attention, is_even, trial_count
+from abi.training.revise import control_attention, own_plan, trial_count, tried_lean
 from abi.training.rounds import best_round
 from abi.training.transfer import better, carried, prior_alone, start_of
 from abi.types import Plan
@@ -146,9 +146,9 @@ def train_control(call: Call, *moves: str) -> str:
     move, trained = known[-1], [one.trained for one in known]
     kept = trained[best_round(trained)]
     config, problem = call.settings, kept.plan.attention.scores.problem
-    plans = even_plans(call, control_attention(move, config.attention), kept.family)
-    if is_even(kept, plans[0], config.seed):
-        own = replace(kept, plan=plans[0], profile=None, tried=Tried(pilots=(), trainings=(kept.loss,)))
+    plans = even_plans(call, control_attention(move, config.attention), kept.family, lean=tried_lean(move.attention))
+    if (same := own_plan(kept, plans, config.seed)) is not None:
+        own = replace(kept, plan=same, profile=None, tried=Tried(pilots=(), trainings=(kept.loss,)))
         say(f"control   the model is the even split itself: validation loss {own.loss:.4f}")
         return call.ws.put(own)
     pilots = choose_control(

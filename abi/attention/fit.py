@@ -28,12 +28,13 @@ def fit(
     *,
     frugal: bool = False,
     pruned: bool = False,
+    lean: bool = False,
 ) -> Attention:
     """Softmax of the scores, balanced. `temperature` None is the even split.
 
     A frugal attention also lets the plan give nothing to features that carry no signal, let rare values of a category
     share rows, and grade the terms of a text. A pruned one, which is frugal as well, lets it start training with a larger
-    network where the envelope asks for a small one. Where something is selected for tail classes, `config.tail` of the
+    network where the envelope asks for a small one, a lean one few ensemble members. Where something is selected for tail classes, `config.tail` of the
     softmax's mass goes there; the even split has none of it.
 
     The interval of a weight is what it would be if its own score stood at the ends of its interval.
@@ -55,6 +56,7 @@ def fit(
         trials=trials,
         frugal=frugal or pruned,
         pruned=pruned,
+        lean=lean,
         tail=config.tail if config.tail and (selected is not None or graded) else None,
     )
 
@@ -90,6 +92,7 @@ def move(previous: Attention, scores: Scores, shares: Vector, config: AttentionC
         trials=previous.trials,
         frugal=previous.frugal,
         pruned=previous.pruned,
+        lean=previous.lean,
         blend=previous.blend,
         usage=previous.usage,
         held=previous.balance,
@@ -136,6 +139,7 @@ def _attention(
     trials: tuple[Trial, ...],
     frugal: bool,
     pruned: bool,
+    lean: bool,
     blend: ScoreBlend | None = None,
     usage: Usage | None = None,
     held: ClassBalance | None = None,
@@ -170,6 +174,7 @@ def _attention(
         trials=trials,
         frugal=frugal,
         pruned=pruned,
+        lean=lean,
         blend=blend,
         usage=usage,
         balance=held,

@@ -107,6 +107,7 @@ class Explanation(Value):
         temperature: of attention; None for the even split.
         frugal: whether features without signal get nothing.
         pruned: whether training starts larger and drops weights.
+        lean: whether it has few ensemble members whose encoders learn faster.
         trials: what was tried, and by how much each beat what was preferred before it.
         trees_trials: of a blend, the same of the trees' own attention.
         blend: the fitted blend of score terms, where it was kept.
@@ -135,6 +136,7 @@ class Explanation(Value):
     temperature: float | None
     frugal: bool
     pruned: bool
+    lean: bool
     trials: tuple[Trial, ...]
     trees_trials: tuple[Trial, ...]
     blend: ScoreBlend | None
@@ -189,6 +191,7 @@ def explain(
         temperature=first.temperature,
         frugal=first.frugal,
         pruned=first.pruned,
+        lean=first.lean,
         trials=first.trials,
         trees_trials=first.trees.trials if first.trees is not None and kept.family == "blend" else (),
         blend=first.blend,

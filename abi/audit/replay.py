@@ -24,7 +24,7 @@ from abi.planning.planner import Planner
 from abi.problem import Problem, with_tuned
 from abi.scoring.score import score
 from abi.training.choice import asked_blend, keep_again, pick_control, with_obstacle
-from abi.training.revise import control_attention, move_again
+from abi.training.revise import control_attention, move_again, own_plan, tried_lean
 from abi.training.rounds import best_round, converge, decide
 from abi.training.transfer import chosen_share, with_prior
 from abi.training.trees_pilots import fit_again
@@ -221,11 +221,15 @@ def _control(run: RunRecord) -> Trained:
     config = planner.config
     twin = control_attention(last, config.attention)
     plans = even_plans(
-        lambda limits, asked: planner.divide(
-            twin, last.trained.family, allocation="even", envelope=limits, config=asked
+        lambda even, limits, asked: planner.divide(
+            even, last.trained.family, allocation="even", envelope=limits, config=asked
         ),
+        twin,
         config,
+        lean=tried_lean(last.attention),
     )
+    if not recorded.tried.pilots and (same := own_plan(run.rounds[run.kept], plans, config.seed)) is not None:
+        return replace(recorded, plan=same, seed=config.seed)
     place, seed = pick_control(recorded.tried.pilots, len(plans), config.seed)
     losses = recorded.tried.trainings
     return replace(recorded, plan=plans[place], seed=seed + losses.index(min(losses)))

@@ -127,7 +127,13 @@ def _decided(run: RunRecord, planner: Planner, keys: Mapping[str, str]) -> Plan:
     else:
         temperature = _temperature(keys[TEMPERATURE], config)
         attention = fit(
-            run.scores, temperature, config.attention, recorded.trials, frugal=recorded.frugal, pruned=recorded.pruned
+            run.scores,
+            temperature,
+            config.attention,
+            recorded.trials,
+            frugal=recorded.frugal,
+            pruned=recorded.pruned,
+            lean=recorded.lean,
         )
         if recorded.trees is not None:
             own = replace(recorded.trees, temperature=temperature, weights=attention.weights, blend=None)

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from abi.errors import PlanInfeasible
 from abi.planning.backbone import few_members
 from abi.planning.run_time import limits
-from abi.types import Envelope, Plan
+from abi.types import Attention, Envelope, Plan
 
 if TYPE_CHECKING:
     from abi.config import Config
 
 
-def even_plans(divide: Callable[[Envelope, Config], Plan], config: Config) -> list[Plan]:
-    """The even split, and the same with few members where that is another plan.
+def even_plans(
+    divide: Callable[[Attention, Envelope, Config], Plan], even: Attention, config: Config, *, lean: bool
+) -> list[Plan]:
+    """The even split, and the same with few members or lean where that is another plan.
 
     Where none fits the envelope, the smallest even split there is, which has more parameters than attention's.
 
     Args:
-        divide: the even split's plan under an envelope and settings.
+        divide: the plan of an even split under an envelope and settings.
+        even: attention of the control (`abi.training.revise.control_attention`).
         config: the run's settings.
+        lean: whether attention tried a lean split; few members alone otherwise.
     """
     envelope = limits(config)
     try:
-        usual = divide(envelope, config)
+        usual = divide(even, envelope, config)
     except PlanInfeasible as error:
         envelope = Envelope(parameters=error.parameters)
-        usual = divide(envelope, config)
+        usual = divide(even, envelope, config)
     if usual.capacity.empty:
         return [usual]
-    fewer = divide(envelope, few_members(config))
-    return [usual] if fewer.capacity == usual.capacity else [usual, fewer]
+    other = divide(replace(even, lean=True), envelope, config) if lean else divide(even, envelope, few_members(config))
+    same = (other.capacity, other.execution) == (usual.capacity, usual.execution)
+    return [usual] if same else [usual, other]

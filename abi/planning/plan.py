@@ -32,8 +32,9 @@ from abi.planning.grids import levelled, with_grids
 from abi.planning.ladder import EVEN_TEXT_WIDTH, ladder, step, widest
 from abi.planning.machine import Machine
 from abi.planning.margins import bounded, tightened
-from abi.planning.recipe import TERM_DROPOUT, Recipe, recipe
+from abi.planning.recipe import TERM_DROPOUT, Recipe
 from abi.planning.split import attended, capacity_of, curves_of, macs_of, sketch_of
+from abi.planning.starting import starting_recipe
 from abi.planning.trail import Trail, TriedSize, TriedSplit
 from abi.problem import Feature, Pretrained, Schema
 from abi.types import Alignment, Allocation, Attention, Capacity, Cost, Envelope, Execution, Hardening, Plan
@@ -53,6 +54,7 @@ FEWER_TERMS: Final = tuple(int(MAX_ROWS * 0.9**k) for k in range(1, 62))
 """Where no even split over all values fits, the most frequent ones alone have rows."""
 COARSER: Final = 3
 """Of the sizes, every so many-th is tried with fewer rows."""
+LEAN: Final = "Few members with more weights each and encoders that learn faster did better on validation rows."
 MACS_SLACK: Final = 1.02
 """A frugal split may have another backbone, at no more than so many times the even split's multiply-accumulates."""
 
@@ -101,17 +103,7 @@ def make_plan(
         half_size=config.training.half_size,
         halved=_halved(schema, config.training.half_size),
     )
-    text_alone = led_by_text(schema)
-    start = recipe(
-        train_rows,
-        schema.task,
-        config.training,
-        text_alone=text_alone,
-        many_valued=any(shares_rows(f) for f in schema.features),
-        pictures=bool(schema.grids),
-        pictures_alone=len(schema.grids) == 1 and all(f.kind == "region" for f in schema.features),
-        several=len(spoken) > 1,
-    )
+    start = starting_recipe(schema, train_rows, config.training, lean=attention.lean)
     trail.bins = start.bins
     terms = {t.feature: len(t.terms) for t in attention.scores.terms}
     limited = any(f.kind == "text" or shares_rows(f) for f in schema.features)
@@ -170,18 +162,6 @@ def make_plan(
         f"parameters={cost.parameters}, memory={math.ceil(cost.memory_bytes / 2**20)}MiB, train_time={math.ceil(cost.train_time_s)}s, latency={math.ceil(cost.latency_s * 1e3)}ms."
     )
     raise PlanInfeasible(msg, cost.parameters)
-
-
-def led_by_text(schema: Schema) -> bool:
-    """Whether a network does best whose head reads the embeddings: texts alone, or labels of texts.
-
-    A column that is there to be marked in a text (`abi.data.mentions`) does not count: with a backbone, sentfin's validation
-    loss was .65 in place of .52. Labels are told by single terms: on nlupp, whose texts have a category beside them, a backbone lost a third of micro F1.
-    """
-    mentioned = {f.mention for f in schema.features}
-    texts = [f.kind in ("text", "embedding", "sequence") for f in schema.features]
-    led = [text or f.column in mentioned for text, f in zip(texts, schema.features, strict=True)]
-    return (all(led) and any(texts)) or (schema.task == "multilabel" and any(f.of_text for f in schema.features))
 
 
 def _even(
@@ -365,6 +345,7 @@ def _plan(
         reasons=(
             *_reasons(capacity, even, backbone, start, execution, envelope, work, allocation, machine),
             *(() if held is None else (f"Classes: {held.reason}.",)),
+            *((LEAN,) if attention.lean else ()),
             *(() if work.alignment is None else (_aligned(work.alignment, capacity, schema),)),
             *(
                 (f"Images are seen at half their size in the first {work.half_size:.0%} of training.",)

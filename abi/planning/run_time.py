@@ -16,8 +16,8 @@ STARTING_S: Final = 20.0
 """Starting, checking the data and recording take about so long (`make run`, two cores),"""
 BESIDE: Final = 0.1
 """and scoring, the baseline and evaluation about this share of a run."""
-STRUCTURES: Final = 3
-"""Flat splits that are tried at most."""
+STRUCTURES: Final = 5
+"""Flat splits that are tried at most: even, frugal and pruned, two of them lean as well."""
 TOGETHER: Final = 0.8
 """All pilots of a choice together take at most so much of the time of the training that they are for, where they are long."""
 

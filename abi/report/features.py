@@ -278,6 +278,7 @@ def attention(report: Report) -> dict[str, Any]:
         "is_even": is_even(report.plan),
         "moved": kept.round > 0,
         "frugal": kept.frugal,
+        "lean": kept.lean,
         "pruned": kept.pruned,
         "temperature": None if kept.temperature is None else f"{kept.temperature:.3g}",
         "blend": blend_sentence(kept.blend) if kept.blend is not None else "",
@@ -313,14 +314,14 @@ def _trials(report: Report) -> dict[str, Any]:
     """The candidates; a later round inherits the temperature, so they are looked for in the rounds before as well."""
     candidates = [report.plan.attention, *(r.attention for r in reversed(report.rounds))]
     tried = next((a for a in candidates if a.trials), report.plan.attention)
-    chosen = (tried.temperature, tried.frugal, tried.pruned, tried.blend is not None)
+    chosen = (tried.temperature, tried.frugal, tried.pruned, tried.lean, tried.blend is not None)
     return {
         "trials": [
             {
                 "temperature": split_name(t),
                 "loss": number(t.loss),
                 "metric": "not defined" if t.metric is None else number(t.metric),
-                "chosen": (t.temperature, t.frugal, t.pruned, t.blended) == chosen,
+                "chosen": (t.temperature, t.frugal, t.pruned, t.lean, t.blended) == chosen,
             }
             for t in tried.trials[:LISTED]
         ],
@@ -331,8 +332,8 @@ def _trials(report: Report) -> dict[str, Any]:
 
 def _flatter(tried: Attention) -> bool:
     """Whether another candidate than the chosen one had the least loss."""
-    own = (tried.temperature, tried.frugal, tried.pruned, tried.blend is not None)
-    taken = [t.loss for t in tried.trials if (t.temperature, t.frugal, t.pruned, t.blended) == own]
+    own = (tried.temperature, tried.frugal, tried.pruned, tried.lean, tried.blend is not None)
+    taken = [t.loss for t in tried.trials if (t.temperature, t.frugal, t.pruned, t.lean, t.blended) == own]
     return bool(taken) and min(taken) > min(t.loss for t in tried.trials)
 
 

@@ -41,10 +41,11 @@ _JOINERS = frozenset("\u200c\u200d")  # zero-width joiners shape letters and emo
 def split_name(split: Attention | Trial) -> str:
     """How a candidate divides: ``'even split'``, ``'pruned split'``, ``'fitted blend at temperature 0.4, frugal'``."""
     structure = "pruned" if split.pruned else "frugal" if split.frugal else ""
+    lean = "lean" if split.lean else ""
     if split.temperature is None:
-        return f"{structure or 'even'} split"
+        return f"{lean and 'lean '}{structure or 'even'} split"
     blended = split.blended if isinstance(split, Trial) else split.blend is not None
-    return f"{'fitted blend at ' if blended else ''}temperature {split.temperature:.3g}{structure and f', {structure}'}"
+    return f"{'fitted blend at ' if blended else ''}{', '.join(filter(None, (f'temperature {split.temperature:.3g}', structure, lean)))}"
 
 
 def fit_sentence(attention: Attention) -> str:

@@ -42,6 +42,7 @@ def trial_of(attention: Attention, loss: float, metric: float | None, rows: Loss
         frugal=attention.frugal,
         pruned=attention.pruned,
         blended=attention.blend is not None,
+        lean=attention.lean,
         gain=gain,
         error=error,
     )

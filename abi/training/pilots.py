@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from abi.attention.fit import fit
 from abi.errors import PlanInfeasible
 from abi.inputs.categorical import shares_rows
 from abi.planning.run_time import TOGETHER
+from abi.planning.starting import lean_differs
 from abi.problem import Schema
 from abi.training.choice import flattest, pick_control, trial_of
 from abi.training.family import train
@@ -61,7 +62,8 @@ def choose_temperature(
     """The attention whose short training has the least validation loss; ties and noise go to the flatter one.
 
     Each candidate is planned in full and trained for a few epochs on the same sample of rows with the same seed. Where
-    no feature carries signal there is nothing to choose, and the split stays even. The flat split's model also says how
+    no feature carries signal there is nothing to choose, and the split stays even. Where a limit binds, the even split is tried
+    lean as well, and so is a steeper one that is better than that. The flat split's model also says how
     much it uses each feature: scores blended to come close to that are the last candidate, unless their plan is as good
     as that of another one.
 
@@ -80,9 +82,11 @@ def choose_temperature(
     models: list[Model] = []
     losses: list[Float[np.ndarray, " rows"]] = []
 
-    def planned(structure: Structure) -> Plan | PlanInfeasible:
+    def planned(
+        temperature: float | None = None, *, frugal: bool = False, pruned: bool = False, lean: bool = False
+    ) -> Plan | PlanInfeasible:
         try:
-            return plan(fit(scores, None, config.attention, frugal=structure != "even", pruned=structure == "pruned"))
+            return plan(fit(scores, temperature, config.attention, frugal=frugal, pruned=pruned, lean=lean))
         except PlanInfeasible as error:
             return error
 
@@ -96,29 +100,38 @@ def choose_temperature(
         models.append(fitted.model)
         losses.append(fitted.row_losses)
 
-    made = [planned(structure) for structure in structures_of(scores)]
+    made = [planned(frugal=s != "even", pruned=s == "pruned") for s in structures_of(scores)]
+    fits = [p for p in made if isinstance(p, Plan)]
+    bound = bool(fits) and lean_differs(fits[0], len(train_columns), config.training)
+    if bound:
+        made.insert(1, planned(lean=True))
     # a pruned split of a network that the envelope has room for is no other than a frugal one
     flat = [p for p in made if isinstance(p, Plan) and (p.capacity.pruning is not None or not p.attention.pruned)]
     if not flat:
         raise next(error for error in made if isinstance(error, PlanInfeasible))
     several = len(scores.features) > 1
-    of = len(flat) + several * len(config.attention.temperatures) + config.attention.blend
+    of = len(flat) + bound + several * len(config.attention.temperatures) + config.attention.blend
     for one in flat:
         attempt(one)
     first = flattest(trials, caution, most)
     plans, chosen = [flat[first]], flat[first].attention
     usage: Usage | None = None
     for temperature in sorted(config.attention.temperatures, reverse=True) if several else ():
-        steeper = fit(scores, temperature, config.attention, frugal=chosen.frugal, pruned=chosen.pruned)
-        plans.append(plan(steeper))
+        plans.append(plan(fit(scores, temperature, config.attention, **structure_of(chosen))))
         attempt(plans[-1])
         if clearly_worse(trials[-1]):
             break
+    best = trials[flattest(trials, caution, most)]
+    if bound and not best.lean and (best.frugal or best.temperature is not None):
+        lean = planned(best.temperature, frugal=best.frugal, pruned=best.pruned, lean=True)
+        if isinstance(lean, Plan):
+            plans.append(lean)
+            attempt(lean)
     if config.attention.blend:
         _, shares = rescore(models[first], validation_columns, scores, seed=config.seed)  # type: ignore[arg-type]  # a network
         heard = tuple(f.width > 0 for f in flat[first].capacity.features)
         usage = Usage(shares=tuple(shares.tolist()), heard=heard)
-        blended = fit_to_model(scores, usage, config, frugal=chosen.frugal, pruned=chosen.pruned)
+        blended = fit_to_model(scores, usage, config, **structure_of(chosen))
         last = None if blended is None else plan(blended)
         if last is not None and min(plan_change(other, last) for other in plans) >= config.iterate.plan_change:
             plans.append(last)
@@ -140,11 +153,24 @@ def chosen_of(scores: Scores, trials: tuple[Trial, ...], usage: Usage | None, co
     best = trials[flattest(trials, asked_caution(scores, config), most_loss(scores.problem.schema))]
     if best.blended:
         assert usage is not None
-        found = fit_to_model(scores, usage, config, frugal=best.frugal, pruned=best.pruned)
+        found = fit_to_model(scores, usage, config, **structure_of(best))
         assert found is not None
     else:
-        found = fit(scores, best.temperature, config.attention, frugal=best.frugal, pruned=best.pruned)
+        found = fit(scores, best.temperature, config.attention, **structure_of(best))
     return replace(found, trials=trials, usage=usage)
+
+
+class Structured(TypedDict):
+    """What `abi.attention.fit.fit` is asked for besides the temperature."""
+
+    frugal: bool
+    pruned: bool
+    lean: bool
+
+
+def structure_of(split: Attention | Trial) -> Structured:
+    """That of a split, to be fitted again."""
+    return {"frugal": split.frugal, "pruned": split.pruned, "lean": split.lean}
 
 
 def structures_of(scores: Scores) -> tuple[Structure, ...]:

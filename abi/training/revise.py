@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -185,6 +186,16 @@ def trial_count(attention: Attention) -> int:
     own = attention.trees.trials if attention.trees is not None else ()
     inherited = attention.inherited.trials if attention.inherited is not None else ()
     return max(len(attention.trials), len(own)) + len(inherited)
+
+
+def tried_lean(attention: Attention) -> bool:
+    """Whether one of its short trainings was of a lean split."""
+    return any(trial.lean for trial in attention.trials)
+
+
+def own_plan(trained: Trained, plans: Sequence[Plan], seed: int) -> Plan | None:
+    """That of the control's plans by which training with that seed would give the same model again; None of none."""
+    return next((plan for plan in plans if is_even(trained, plan, seed)), None)
 
 
 def is_even(trained: Trained, plan: Plan, seed: int) -> bool:

@@ -113,6 +113,7 @@ def fit_blended(
     *,
     frugal: bool = False,
     pruned: bool = False,
+    lean: bool = False,
 ) -> Attention:
     """Attention as `abi.attention.fit.fit` makes it of the blended scores; intervals keep their distance from the score."""
     asked = ScoringConfig(relevance=blend.relevance, discrimination=blend.discrimination, complexity=blend.complexity)
@@ -121,7 +122,13 @@ def fit_blended(
         for f, s in zip(scores.features, blended_scores(scores, asked).tolist(), strict=True)
     )
     fitted = fit(
-        replace(scores, features=features), temperature, config.attention, trials, frugal=frugal, pruned=pruned
+        replace(scores, features=features),
+        temperature,
+        config.attention,
+        trials,
+        frugal=frugal,
+        pruned=pruned,
+        lean=lean,
     )
     return replace(fitted, scores=scores, blend=blend)
 
@@ -133,6 +140,7 @@ def fit_to_model(
     *,
     frugal: bool = False,
     pruned: bool = False,
+    lean: bool = False,
 ) -> Attention | None:
     """Attention of the blend that comes closest to a model's own importance; None where there is nothing to fit.
 
@@ -142,13 +150,14 @@ def fit_to_model(
         config: the settings' blend; floor and cap.
         frugal: as in `abi.attention.fit.fit`.
         pruned: the same.
+        lean: the same.
     """
     carries = np.array([f.carries_signal for f in scores.features])
     shares, heard = np.array(usage.shares), np.array(usage.heard)
     if heard.sum() < 2 or not (heard & carries).any():  # noqa: PLR2004 - one share is always 1
         return None
     blend, temperature = fit_blend(scores, shares, heard, config.scoring)
-    return fit_blended(scores, blend, temperature, config, frugal=frugal, pruned=pruned)
+    return fit_blended(scores, blend, temperature, config, frugal=frugal, pruned=pruned, lean=lean)
 
 
 def _weights(share: float, complexity: float) -> ScoringConfig:

@@ -21,7 +21,7 @@ from abi.scoring.score import score
 from abi.training.choice import pick_control
 from abi.training.family import train
 from abi.training.pilots import choose_control
-from abi.training.revise import control_attention, revise, trial_count
+from abi.training.revise import control_attention, revise, trial_count, tried_lean
 from abi.training.rounds import best_round, converge, decide
 from abi.training.trees_pilots import fit_families
 from abi.types import Estimate
@@ -109,7 +109,10 @@ def recorded(machine: Any, frame: pd.DataFrame, **settings: Any) -> Recorded:
     last = rounds[-1]
     twin = control_attention(moves[-1], config.attention)
     plans = even_plans(
-        lambda limits, other: divide(twin, last.family, allocation="even", envelope=limits, config=other), config
+        lambda even, limits, other: divide(even, last.family, allocation="even", envelope=limits, config=other),
+        twin,
+        config,
+        lean=tried_lean(moves[-1].attention),
     )
     pilots = choose_control(
         plans, config, trials=trial_count(moves[-1].attention), train_columns=rows_in, validation_columns=validation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -257,15 +258,17 @@ def _by_structure(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[float | None, s
 
     def train(plan: Any, train_rows: Any, validation: Any, config: Any, *, seed: int, processes: int) -> Fitted:
         a = plan.attention
-        return Fitted(table[(a.temperature, "pruned" if a.pruned else "frugal" if a.frugal else "even")])
+        name = "pruned" if a.pruned else "frugal" if a.frugal else "even"
+        usual = table.get((a.temperature, name), math.inf)
+        return Fitted(table.get((a.temperature, f"lean {name}"), usual) if a.lean else usual)
 
     monkeypatch.setattr(pilots, "train", train)
     return table
 
 
-def _structures(toy: Any, limit: int | None, silent: bool = False) -> Any:
+def _structures(toy: Any, limit: int | None, silent: bool = False, **settings: Any) -> Any:
     table = toy.table("binary")
-    config = toy.config(attention__temperatures=[0.4], attention__blend=False, training__block_width=32)
+    config = toy.config(attention__temperatures=[0.4], attention__blend=False, training__block_width=32, **settings)
     scores = toy.scores(table.problem, [0.9, 0.1, 0.2])
     if silent:
         last = replace(scores.features[-1], carries_signal=False)
@@ -281,7 +284,26 @@ def test_a_pruned_split_is_tried_where_the_limit_binds_and_kept_where_it_pays(
     by_structure.update({(None, "even"): 0.5, (None, "pruned"): 0.4, (0.4, "pruned"): 0.3})
     found = _structures(toy, 400)
     assert (found.temperature, found.frugal, found.pruned) == (0.4, True, True)
-    assert [(t.temperature, t.pruned) for t in found.trials] == [(None, False), (None, True), (0.4, True)]
+    assert [(t.temperature, t.pruned, t.lean) for t in found.trials] == [
+        (None, False, False), (None, False, True), (None, True, False), (0.4, True, False), (0.4, True, True),
+    ]  # fmt: skip
+    assert not found.lean  # the lean one is no better
+
+
+def test_a_lean_split_is_tried_where_a_limit_binds(
+    toy: Any, by_structure: dict[tuple[float | None, str], float]
+) -> None:
+    by_structure.update({(None, "even"): 0.5, (0.4, "even"): 0.6, (None, "pruned"): 0.6, (None, "lean even"): 0.4})
+    found = _structures(toy, 400)
+    assert (found.temperature, found.lean, found.even) == (None, True, True)
+    assert [(t.temperature, t.lean) for t in found.trials] == [(None, False), (None, True), (None, False), (0.4, True)]
+    by_structure.update({(None, "lean even"): 0.5, (0.4, "even"): 0.4, (0.4, "lean even"): 0.3})
+    found = _structures(toy, 400)
+    assert (found.temperature, found.lean, found.frugal) == (0.4, True, False)
+    assert [(t.temperature, t.lean) for t in found.trials][-2:] == [(0.4, False), (0.4, True)]
+    assert not any(t.lean for t in _structures(toy, None).trials)
+    given = {"training__members": 8, "training__encoder_factor": 2.0}
+    assert not any(t.lean for t in _structures(toy, 400, **given).trials)
 
 
 def test_without_a_limit_that_binds_nothing_is_pruned(

@@ -9,17 +9,18 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     PyprojectTomlConfigSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 
 from abi.canonical import dumps
@@ -28,13 +29,10 @@ from abi.hardware import DeviceConfig
 from abi.operations import AuditConfig, GatesConfig, MonitorConfig, ScheduleConfig, SigningConfig, TelemetryConfig
 from abi.reading import ChecksConfig, DataConfig
 from abi.recipes import IterateConfig, TrainingConfig
-from abi.sections import MEBIBYTE, Bytes, Count, Energy, Seconds, Section, Share
+from abi.sections import MEBIBYTE, Bytes, Count, Energy, Seconds, Section, Share, numbers_alone
+from abi.settings_file import SettingsFile
 from abi.streaming import AdaptConfig
 from abi.types import Envelope
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 PARTS = re.compile(r"Input should be a valid dictionary or instance of \w+")
 """What pydantic says where one value stands for a section."""
@@ -172,6 +170,8 @@ class Config(BaseSettings):
         pyproject_toml_table_header=("tool", "abi"),
     )
 
+    _numbers = field_validator("*", mode="before")(numbers_alone)
+
     yaml_path: ClassVar[Path | None] = None
     ambient: ClassVar[bool] = True
 
@@ -210,7 +210,7 @@ class Config(BaseSettings):
         """Flags, environment, ``abi.yaml``, pyproject; the first alone where nothing around is to be read."""
         if not cls.ambient:  # the last source finds nothing; without one pydantic warns of its table header
             return init_settings, PyprojectTomlConfigSettingsSource(settings_cls, Path(os.devnull))
-        file = YamlConfigSettingsSource(settings_cls, yaml_file=cls.yaml_path)
+        file = SettingsFile(settings_cls, yaml_file=cls.yaml_path)
         return init_settings, env_settings, file, PyprojectTomlConfigSettingsSource(settings_cls)
 
     def digest(self, *sections: str) -> str:
@@ -246,7 +246,9 @@ class Config(BaseSettings):
 def load_config(
     path: Path | None = None, settings: Mapping[str, object] | None = None, *, ambient: bool = True
 ) -> Config:
-    """Read ``abi.yaml`` (the one in this folder where `path` is None) and lay `settings` (dotted keys) over it.
+    """Read ``abi.yaml`` (the one in this folder where `path` is None) and lay `settings` over it.
+
+    Their keys are dotted, or name a section whose value has the parts; what stands twice is refused.
 
     Without `ambient` neither file nor environment is read: the settings and defaults are all.
 
@@ -256,6 +258,8 @@ def load_config(
     if path is not None and not path.is_file():
         msg = f"Expected a settings file at {path}, found none: write one with `abi init`."
         raise UsageError(msg)
+    if ambient:
+        _expect_sections(os.environ)
     default = Path("abi.yaml")
     chosen = path if path is not None else (default if default.is_file() else None)
     nested: dict[str, Any] = {}
@@ -267,7 +271,7 @@ def load_config(
         if not isinstance(place, dict):
             msg = f"Expected one value or its parts for a setting, got both for {key.rpartition('.')[0]!r}."
             raise UsageError(msg)
-        place[leaf] = value
+        _lay(place, leaf, value, key)
     reader = type(
         "Config",
         (Config,),
@@ -281,6 +285,32 @@ def load_config(
         msg = f"Expected readable settings in {chosen or 'the environment'}, got: {str(error).splitlines()[0]}."
         raise UsageError(msg) from None
     return Config.model_construct(**{name: getattr(read, name) for name in Config.model_fields})
+
+
+def _expect_sections(environment: Mapping[str, str]) -> None:
+    """See that each ``ABI_SECTION__KEY`` names a section: of a wrong one nothing would be read."""
+    prefix = str(Config.model_config["env_prefix"])
+    for variable in environment:
+        section, parts, _ = variable.upper().removeprefix(prefix).lower().partition("__")
+        if variable.upper().startswith(prefix) and parts and section not in Config.model_fields:
+            near = get_close_matches(section, Config.model_fields, 1)
+            meant = f", did you mean {near[0]!r}?" if near else ""
+            msg = f"Expected a known section in the environment variable {variable}, got {section!r}{meant}: `abi config schema` lists them."
+            raise UsageError(msg)
+
+
+def _lay(place: dict[str, Any], leaf: str, value: object, key: str) -> None:
+    """Put `value` there, part by part where it has parts and others are there."""
+    if isinstance(value, Mapping):
+        inner = place.setdefault(leaf, {})
+        if isinstance(inner, dict):
+            for name, part in value.items():
+                _lay(inner, str(name), part, f"{key}.{name}")
+            return
+    if leaf in place:
+        msg = f"Expected one value for a setting, got two for {key!r}."
+        raise UsageError(msg)
+    place[leaf] = value
 
 
 def _explain(error: ValidationError, section: str = "") -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 
 from abi.errors import AbiError
 from abi.units import (
@@ -80,7 +80,24 @@ def without_passwords(plain: object) -> Any:
     return re.sub(r"(://[^/:@\s]*):[^/\s]*@", r"\1:***@", plain) if isinstance(plain, str) else plain
 
 
+def numbers_alone(cls: type[BaseModel], value: object, info: Any) -> object:  # pydantic's, which beartype cannot check
+    """Refuse true and false where a number is meant: read as 1 and 0 they would open or shut a gate that they are to switch."""
+    if isinstance(value, bool) and info.field_name in cls.model_fields:
+        kinds = _kinds(cls.model_fields[info.field_name].annotation)
+        if bool not in kinds and kinds & {int, float}:
+            msg = f"Expected a number{' or null' if type(None) in kinds else ''}, got {str(value).lower()}."
+            raise ValueError(msg)
+    return value
+
+
+def _kinds(annotation: object) -> set[object]:
+    """All types that an annotation is made of."""
+    parts = get_args(annotation)
+    return {annotation} if not parts else set[object]().union(*(_kinds(part) for part in parts))
+
+
 class Section(BaseModel):
-    """Base of the sections: frozen, and an unknown key is an error."""
+    """Base of the sections: frozen, an unknown key is an error, and so are true and false where a number is meant."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    _numbers = field_validator("*", mode="before")(numbers_alone)

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from flows.common import Common
 from flows.plan_module import ModuleFlags
 
 INTERRUPTED = 130
+AGAIN_S = 0.05
 STOPPED = "Interrupted; finished stages are kept, and the same command goes on from there."
 
 app = App(
@@ -259,6 +261,7 @@ for group in (adapting, promoting, auditing, explaining, scheduling, serving, ke
 def main() -> None:
     """Entry point: errors become one sentence and an exit code; SIGTERM leaves by the way of Ctrl-C."""
     signal.signal(signal.SIGTERM, _interrupt)
+    sys.unraisablehook = _once_more
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -295,6 +298,18 @@ def execute(tokens: list[str]) -> int:  # noqa: PLR0911 - one for each way to en
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def _once_more(lost: sys.UnraisableHookArgs) -> None:
+    """Send a signal again whose exception was raised where Python cannot pass it on, as in a callback of the garbage collector."""
+    name = lost.exc_type.__name__  # Prefect's, which is not imported here, among them
+    number = {"KeyboardInterrupt": signal.SIGINT, "TerminationSignal": signal.SIGTERM}.get(name)
+    if number is None:
+        sys.__unraisablehook__(lost)
+        return
+    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -158,7 +158,7 @@ def evaluate(source: str, robust: bool, common: Common) -> None:
     """`abi eval`."""
     if robust:
         common = replace(common, set=[*(common.set or []), "evaluation.robust=true"])
-    if source == STDIN or Path(source).exists() or source.endswith(".json"):
+    if source == STDIN or Path(source).is_file() or source.endswith(".json"):
         stage("eval", source, common)
         return
     from tasks.robustness import of_registered

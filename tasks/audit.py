@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import sys
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -38,7 +39,7 @@ def select(ledger: Ledger, kind: str | None, model: str | None, value: str | Non
     ledger.demand()
     kinds = () if kind is None else (kind,)
     found = (e for e in ledger.entries(kinds=kinds, model=model) if value is None or _names(e, value))
-    return list(collections.deque(found, last))
+    return list(collections.deque(found, None if last is None else min(last, sys.maxsize)))
 
 
 def find_entry(ledger: Ledger, which: str) -> Entry:

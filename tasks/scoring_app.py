@@ -27,6 +27,8 @@ SERVED: Final = "ABI_SERVED_MODEL"
 """Names the folder of the model, as MLflow logged it."""
 
 REFUSED: Final = 400
+DIGITS: Final = "integer string conversion"
+"""What Python says of whole numbers that are longer than `sys.get_int_max_str_digits`."""
 
 
 class CsvAsParquet:
@@ -105,6 +107,10 @@ class PlainRefusals:
             await _refuse(
                 "Expected rows in JSON, got a document that is nested too deeply: give one value per cell.", send
             )
+        except ValueError as error:
+            if DIGITS not in str(error):
+                raise
+            await _refuse("Expected rows in JSON, got a whole number of more digits than can be read.", send)
 
 
 def plainly(body: bytes) -> str:
@@ -115,6 +121,8 @@ def plainly(body: bytes) -> str:
         said = str(json.loads(body)["message"])
     except (ValueError, LookupError, TypeError):
         return body.decode("utf-8", "replace")
+    if said.startswith("Failed to enforce schema of data"):  # which it repeats, with all rows
+        said = "\nError: " + said.rpartition("Error: ")[2]
     lacking = re.search(r"missing inputs (\[[^\]]*\])", said)
     if lacking is not None:
         return str(lacking_columns(ast.literal_eval(lacking[1])))

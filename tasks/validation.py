@@ -159,8 +159,18 @@ def _run(
                 for result in _validated(gx, context, source, frame, frames[frame], data):
                     checks.append(_check(result, role, kind, file))  # noqa: PERF401 - the outer loops stay readable
     if docs:
+        _as_text(place)
         context.build_data_docs()
     return checks
+
+
+def _as_text(place: Path) -> None:
+    """Escape what names and values hold for HTML, which Great Expectations' pages show as it stands: they come with the data."""
+    for path in place.rglob("*.json"):
+        said = path.read_bytes()
+        shown = said.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b">", b"&gt;")
+        if shown != said:
+            path.write_bytes(shown)
 
 
 def _validated(gx: Any, context: Any, source: Any, frame: str, expectations: list[Any], data: pd.DataFrame) -> Any:

@@ -93,7 +93,7 @@ def what_if(run: RunRecord, changes: Mapping[str, str]) -> WhatIf:
 
 def _expect_free(key: str) -> None:
     section, _, name = key.partition(".")
-    free = (section == "envelope" and name in ENVELOPE) or key in ATTENTION or section == "training"
+    free = (section == "envelope" and name in ENVELOPE) or key in ATTENTION or (section == "training" and name)
     if not free or key in MEASURED:
         msg = f"Expected a setting that needs no data or training to decide again, got {key!r}: use {', '.join(ENVELOPE)}, {', '.join(ATTENTION)} or one of training.*, and `abi run --set` for others."
         raise UsageError(msg)
@@ -104,8 +104,11 @@ def _laid_over(settings: Mapping[str, Any], changes: Mapping[str, str]) -> dict[
     for key, text in changes.items():
         *parents, leaf = key.split(".")
         place = plain
-        for parent in parents:
+        for i, parent in enumerate(parents):
             place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                msg = f"Expected a setting, got {key!r}: {'.'.join(parents[: i + 1])!r} is one value, without parts."
+                raise UsageError(msg)
         place[leaf] = None if text == "null" else text
     return plain
 

@@ -119,6 +119,14 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         self.scores_ = pd.DataFrame([f.to_json() for f in outcome.scores.features]).set_index("feature")
         self.n_iter_ = len(kept.history)
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def _forget(self) -> None:
+        """Drop what an earlier fit left, so that one that fails leaves nothing half new."""
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+
     def _expect_target(self, y: object) -> None:
         if y is None:
             msg = f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
@@ -195,7 +203,12 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
             msg = f"Expected settings as a dict of dotted names, got {type(self.settings).__name__}."
             raise UsageError(msg)
         given = dict(self.settings or {})
-        twice = sorted(set(mine) & set(given))
+        odd = [name for name in given if not isinstance(name, str)]
+        if odd:
+            msg = f"Expected settings as a dict of dotted names, got the name {odd[0]!r}."
+            raise UsageError(msg)
+        named = {f"{key}.{part}" for key, value in given.items() if isinstance(value, Mapping) for part in value}
+        twice = sorted(set(mine) & (named | set(given)))
         if twice:
             msg = f"Expected settings that no parameter stands for, got {listed(twice)}: use the parameters of this estimator."
             raise UsageError(msg)

@@ -42,6 +42,7 @@ class AttentionBalancedClassifier(ClassifierMixin, AttentionBalanced):  # type: 
             ValueError: the table, the labels or a parameter cannot be used; PlanInfeasible (one too) names the smallest
                 envelope that would do.
         """
+        self._forget()
         self._expect_target(y)
         name = column_name(y)
         several = read_labels(y)

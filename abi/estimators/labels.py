@@ -12,7 +12,7 @@ from jaxtyping import Float, Shaped
 from sklearn.utils.multiclass import is_multilabel
 from sklearn.utils.validation import check_array
 
-from abi.errors import DataError
+from abi.errors import DataError, listed
 
 LEAST_CHANCE: Final = 1e-7
 """No label is certain: of one that no row had, this is the probability."""
@@ -43,7 +43,7 @@ def read_labels(y: Any) -> tuple[Labels, pa.Array] | None:
     """The labels of `y` and, for each row, the places of its own as the core reads them; None where a row has one class.
 
     Raises:
-        DataError: no row has a label, or every row has all of them.
+        DataError: no row has a label, every row has all of them, or there are other values than 0 and 1.
     """
     framed = isinstance(y, pd.DataFrame)
     names = np.asarray(y.columns) if framed else None
@@ -52,6 +52,10 @@ def read_labels(y: Any) -> tuple[Labels, pa.Array] | None:
         return None
     table = check_array(given, accept_sparse=True, input_name="y")
     table = table.toarray() if hasattr(table, "toarray") else table
+    others = np.setdiff1d(table, (0, 1))
+    if len(others):
+        msg = f"Expected zeros and ones in y, a column for each label, got {listed([str(v) for v in others.tolist()])}: write 1 where a row has the label and 0 where it has not."
+        raise DataError(msg)
     has = table == 1
     if has.all() or not has.any():
         every = "every label" if has.any() else "none"

@@ -25,6 +25,7 @@ class AttentionBalancedRegressor(RegressorMixin, AttentionBalanced):  # type: ig
             ValueError: the table, the values or a parameter cannot be used; PlanInfeasible (one too) names the smallest
                 envelope that would do.
         """
+        self._forget()
         self._expect_target(y)
         name = column_name(y)
         y = validate_data(self, y=y, y_numeric=True)

@@ -6,6 +6,7 @@ else down.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -61,7 +62,9 @@ def measured_footprint(
         )
         raise UsageError(msg) from error
     except Ended as end:
-        script = ", and in a script behind `if __name__ == '__main__':`" if str(end).endswith("with code 1") else ""
+        script = (
+            ", and in a script behind `if __name__ == '__main__':`" if re.search(r"with code [01]$", str(end)) else ""
+        )
         msg = f"Expected a module that trains on {rows[0]} to {rows[-1]} rows of the batch, got {clip(str(end), 400)}: run it by hand{script}."
         raise UsageError(msg) from end
     return replace(found, reason=reason)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -140,6 +142,69 @@ def test_a_wrong_setting_is_one_sentence(text: str | bytes, message: str) -> Non
     with pytest.raises(UsageError, match=message) as caught:
         load_config()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        ("seed: 1\nseed: 2", r"line 2, column 1: 'seed' stands there twice"),
+        ("envelope: {parameters: 1k, parameters: 2k}", r"line 1, column 28: 'parameters' stands there twice"),
+        ("1: 2", "a name is 1, put it in quotes"),
+        ("yes: 2", "a name is True, put it in quotes"),
+        ("- [seed, 5]", "a list in place of names with values"),
+        ("hello", "a str in place of names with values"),
+        ("seed: 1\n name: x", "line 2, column 6: mapping values are not allowed here"),
+    ],
+)
+def test_a_file_says_where_it_is_wrong_and_nothing_is_lost_in_it(text: str, got: str) -> None:
+    _write(text)
+    with pytest.raises(UsageError, match=rf"Expected readable settings in abi\.yaml, got: .*{got}"):
+        load_config()
+
+
+def test_what_is_merged_in_a_file_may_be_said_anew() -> None:
+    _write("envelope: &small {parameters: 2k, memory: 1GiB}\ndata: {columns: {}}\n")
+    assert load_config().envelope.parameters == 2000
+    _write("envelope:\n  <<: {parameters: 2k, memory: 1GiB}\n  parameters: 3k\n")
+    assert (load_config().envelope.parameters, load_config().envelope.memory) == (3000, 2**30)
+
+
+@pytest.mark.parametrize(
+    ("key", "optional"),
+    [
+        ("gates.baseline", True),
+        ("gates.calibration", True),
+        ("training.epochs", True),
+        ("adapt.every", False),
+        ("seed", False),
+    ],
+)
+@pytest.mark.parametrize("value", [True, False])
+def test_true_and_false_are_no_numbers(key: str, optional: bool, value: bool) -> None:
+    said = f"Setting '{key}': Expected a number{' or null' if optional else ''}, got {str(value).lower()}"
+    with pytest.raises(UsageError, match=re.escape(said)):
+        load_config(settings={key: value}, ambient=False)
+
+
+def test_a_switch_takes_them() -> None:
+    assert load_config(settings={"gates.signal": False, "data.media.mirror": True}, ambient=False).gates.signal is False
+
+
+def test_a_section_and_its_parts_are_laid_over_one_another() -> None:
+    given = {"data": {"columns": {"a.b": "numeric"}}, "data.validation": 0.3, "data.columns.c": "text"}
+    kept = copy.deepcopy(given)
+    found = load_config(settings={"data.test": 0.4, **given}, ambient=False).data
+    assert (found.columns, found.validation, found.test) == ({"a.b": "numeric", "c": "text"}, 0.3, 0.4)
+    assert given == kept
+    with pytest.raises(UsageError, match=r"one value for a setting, got two for 'envelope\.parameters'"):
+        load_config(settings={"envelope.parameters": 5, "envelope": {"parameters": 6}}, ambient=False)
+
+
+def test_a_section_that_is_misspelt_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ABI_ENVELOP__PARAMETERS", "10k")
+    with pytest.raises(UsageError, match=r"variable ABI_ENVELOP__PARAMETERS, got 'envelop', did you mean 'envelope'\?"):
+        load_config()
+    assert load_config(ambient=False).envelope.parameters == 250_000
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import threading
+import weakref
 from pathlib import Path
 from typing import Annotated
 
@@ -201,3 +204,44 @@ def test_an_interruption_inside_a_serialiser_is_one(monkeypatch, capsys):
     monkeypatch.setattr(cli, "app", lambda *_, **__: model(1).model_dump_json())
     assert cli.execute(["run"]) == 130
     assert capsys.readouterr().err == f"abi: {cli.STOPPED}\n"
+
+
+@pytest.mark.parametrize(
+    ("raised", "number"), [("KeyboardInterrupt", signal.SIGINT), ("TerminationSignal", signal.SIGTERM)]
+)
+def test_a_signal_that_strikes_in_a_callback_comes_again(monkeypatch, raised, number):
+    """Python only prints what is raised in a weak reference's callback: a stop would be lost there."""
+    from flows import cli
+
+    monkeypatch.setattr(sys, "unraisablehook", cli._once_more)
+    came = threading.Event()
+    before = signal.signal(number, lambda *_: came.set())
+    kind = type(raised, (BaseException,), {})
+
+    class Held:
+        pass
+
+    def strike(_):
+        raise kind
+
+    held = Held()
+    reference = weakref.ref(held, strike)
+    try:
+        del held
+        assert came.wait(10)
+    finally:
+        signal.signal(number, before)
+    assert reference() is None
+
+
+def test_what_else_cannot_be_raised_is_still_printed(monkeypatch, capsys):
+    from flows import cli
+
+    monkeypatch.setattr(sys, "unraisablehook", cli._once_more)
+
+    class Broken:
+        def __del__(self):
+            raise ValueError("lost")
+
+    Broken()
+    assert "lost" in capsys.readouterr().err

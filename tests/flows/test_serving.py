@@ -134,6 +134,12 @@ def test_a_server_answers_alike_and_ends_quietly(abi, background, workspace, pre
                 "application/json",
                 "nested too deeply",
             ),
+            (
+                b'{"dataframe_split": {"columns": ["a"], "data": [[1' + b"0" * 5_000 + b"]]}}",
+                "application/json",
+                "more digits than can be read",
+            ),
+            (b'{"instances": null}', "application/json", "Expected input to be DataFrame. Found: NoneType"),
             (b"{", "application/json", "Ensure that input is a valid JSON formatted string"),
             (
                 json.dumps(
@@ -150,6 +156,7 @@ def test_a_server_answers_alike_and_ends_quietly(abi, background, workspace, pre
                 answer
             )
             assert "\n" not in answer["message"]
+            assert "Failed to enforce schema of data" not in answer["message"]
         taken = abi("serve", "--workspace", ws, "--port", port)
         assert (taken.code, "choose another --port" in taken.sentence) == (2, True)
     finally:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -96,6 +97,18 @@ def test_a_derived_suite_passes_on_its_own_data_and_documents_it(ws: Workspace, 
     again = validate(ws, reader, "people", QUICK)
     assert again == checks
     assert again.id == checks.id
+
+
+def test_names_and_values_of_the_data_are_no_markup_in_the_documents(ws: Workspace, make: Make) -> None:
+    script, image = "<script>alert(1)</script>", "<img src=x onerror=alert(2)>"
+    data = frame().rename(columns={"height": script})
+    data["city"] = data["city"].astype(str).replace({"Bonn": image})
+    checks = validate(ws, make(data), "people", ChecksConfig())
+    assert found(checks, "missing values", script).status == "passed"
+    said = "".join(page.read_text() for page in docs_folder(ws, "people").rglob("*.html"))
+    assert html.escape(script) in said
+    assert script not in said
+    assert image not in said
 
 
 def test_an_edited_suite_is_used_and_a_critical_failure_stops(ws: Workspace, make: Make) -> None:

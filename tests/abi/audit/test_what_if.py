@@ -55,7 +55,9 @@ def test_another_family(record: Any) -> None:
     assert what_if(run, {"training.family": "trees"}).family[1] == "trees"
 
 
-@pytest.mark.parametrize("key", ["scoring.bins", "seed", "training.threads", "attention.temperatures", "memory_bytes"])
+@pytest.mark.parametrize(
+    "key", ["training", "scoring.bins", "seed", "training.threads", "attention.temperatures", "memory_bytes"]
+)
 def test_what_needs_data_or_training_is_refused(record: Any, key: str) -> None:
     with pytest.raises(UsageError, match=f"got '{key}'"):
         what_if(record(1, training__family="network").run, {key: "1"})
@@ -65,3 +67,9 @@ def test_older_runs_say_so(record: Any) -> None:
     run = record(1, training__family="network").run
     with pytest.raises(UsageError, match="which is older"):
         what_if(replace(run, conditions=None), {"memory": "1GiB"})
+
+
+def test_parts_of_one_value_are_refused(record: Any) -> None:
+    run = record(1, training__family="network", iterate__rounds=1).run
+    with pytest.raises(UsageError, match=r"got 'training\.epochs\.x': 'training\.epochs' is one value"):
+        what_if(run, {"training.epochs.x": "3"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 import re
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -377,3 +379,27 @@ def test_help_names_every_parameter_and_every_learned_attribute(fitted: Any) -> 
     named = {kind: set(re.findall(r"\n    (\w+_): ", text)) for kind, text in texts.items()}
     assert named[type(fitted)] == learned
     assert named[abi.AttentionBalancedRegressor] == learned - {"classes_", "multilabel_"}
+
+
+@pytest.mark.parametrize(
+    "settings", [{"envelope": {"parameters": "1k"}}, {"training": {"family": "trees"}}, {"data": {"task": "binary"}}]
+)
+def test_a_section_of_settings_does_not_go_before_the_parameters(
+    settings: dict[str, Any], fitted: Any, frame: pd.DataFrame, answer: pd.Series[Any]
+) -> None:
+    (section, (part,)) = next((name, tuple(parts)) for name, parts in settings.items())
+    with pytest.raises(UsageError, match=rf"no parameter stands for, got .*{section}\.{part}"):
+        clone(fitted).set_params(settings=settings).fit(frame, answer)
+    with pytest.raises(UsageError, match="dict of dotted names, got the name 1"):
+        clone(fitted).set_params(settings={1: 2}).fit(frame, answer)
+
+
+def test_a_fit_that_fails_leaves_nothing_of_the_one_before(
+    fitted: Any, frame: pd.DataFrame, answer: pd.Series[Any]
+) -> None:
+    again = copy.deepcopy(fitted)
+    again.predict(frame)
+    with pytest.raises(ValueError, match="Expected an envelope"):
+        again.set_params(parameters=1).fit(frame, answer)
+    with pytest.raises(NotFittedError):
+        again.predict(frame)

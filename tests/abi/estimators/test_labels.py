@@ -92,3 +92,13 @@ def test_a_row_too_few_is_told(rows: pd.DataFrame, labels: pd.DataFrame) -> None
 def test_a_metric_of_classes_is_refused(rows: pd.DataFrame, labels: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="roc_auc"):
         classifier(metric="roc_auc").fit(rows, labels)
+
+
+@pytest.mark.parametrize(("no", "yes", "said"), [(-1, 1, "'-1'"), (1, 2, "'2'"), (0, 2, "'2'")])
+def test_other_values_than_zeros_and_ones_are_refused(
+    rows: pd.DataFrame, labels: pd.DataFrame, no: int, yes: int, said: str
+) -> None:
+    with pytest.raises(
+        ValueError, match=f"Expected zeros and ones in y, a column for each label, got .*{said}".replace("'", ".?")
+    ):
+        classifier().fit(rows, labels.replace({0: no, 1: yes}))

@@ -55,6 +55,8 @@ LONG_ROWS, SHORT_EPOCHS = 10_000, 14
 """Outside the full form, tables of more rows than this are trained for fewer epochs, in every arm."""
 SHORT = ("banking77", "amazon_access", "kc1+noise50", "phoneme")
 SHORT_S, FULL_S = 720, 12 * 3600
+LOST = 1e-6
+"""Share by which a trial that is not run again had more loss than what was made of it, for each letter of its name."""
 
 
 def measure_set(
@@ -99,8 +101,7 @@ def measure_set(
         elif known is None:
             continue
         else:
-            chosen = [Point(**one) for one in known]
-            points = _points(arms, arm, budget, len(chosen), names, chosen[0]) or chosen
+            points = _points(arms, arm, budget, seeds, names, [Point(**one) for one in known])
         if not points:
             skipped.append(f"{arm} 1/{share}: does not fit, or does not apply")
             continue
@@ -149,13 +150,15 @@ def _matched(arms: Arms, budget: int) -> int:
 
 
 def _points(
-    arms: Arms, arm: str, budget: int, seeds: int, names: str | None = None, chosen: Point | None = None
+    arms: Arms, arm: str, budget: int, seeds: int, names: str | None = None, before: list[Point] | None = None
 ) -> list[Point]:
     """Choose a trial by validation loss with the first seed; repeat it with the others.
 
-    Nothing where only trials of these `names` are run and none of them has less loss than what was `chosen` before.
+    Where only trials of these `names` are run, against the one that was chosen `before`: its points stay where none of them has
+    less loss, and get the seeds that they lack.
     """
     began = time.monotonic()
+    chosen = before[0] if before else None
     losses: dict[str, float] = {}
     kept: tuple[str, Model] | None = None
     least = math.inf if chosen is None else chosen.validation_loss
@@ -166,18 +169,21 @@ def _points(
         if names is None or re.fullmatch(names, trial.name):
             with suppress(PlanInfeasible):
                 model, loss = trial.fit(0)
-        elif chosen is not None and trial.name in chosen.trial:  # what was chosen, or what that was made of
-            loss = chosen.validation_loss
+        elif chosen is not None and trial.name in chosen.trial:  # what was chosen, or what that was made of, which lost
+            loss = chosen.validation_loss * (1 + LOST * (len(chosen.trial) - len(trial.name)))
         if model is not None and loss < least:
             kept, least = (trial.name, model), loss
         losses[trial.name] = loss
         trial = _answered(trials, loss)
-    if kept is None:
-        return []
-    name, model = kept
     searched_s = time.monotonic() - began + (0.0 if chosen is None else chosen.searched_s)
-    points = [arms.point(model, losses[name], name, searched_s)]
-    for seed in range(1, seeds):
+    if kept is not None:
+        name, model = kept
+        points = [arms.point(model, losses[name], name, searched_s)]
+    elif before:
+        name, points = before[0].trial, list(before)
+    else:
+        return []
+    for seed in range(len(points), seeds):
         trials = arms.trials(arm, budget, seed)
         trial = next(trials)
         while trial.name != name:

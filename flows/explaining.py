@@ -23,7 +23,7 @@ def replay(
     """Make a run's decisions again from its record and compare byte for byte; exit 6 where one differs.
 
     Args:
-        run: Run id (or its beginning), NAME/VERSION or models:/NAME/VERSION.
+        run: Run id (or its beginning), NAME/VERSION or NAME/ALIAS.
         what_if: Decide again with this setting instead, as memory=16GiB or attention.temperature=0.2; may be repeated.
         retrain: Repeat the short trainings that attention was chosen by as well.
         common: Flags that every command takes.
@@ -66,7 +66,7 @@ def explain(
     of its plan what binds, what a little more would buy, each feature's next step, and what lost.
 
     Args:
-        what: A feature, or a run: its id (or the beginning), NAME/VERSION or models:/NAME/VERSION.
+        what: A feature, or a run: its id (or the beginning), NAME/VERSION or NAME/ALIAS.
         feature: Name of the feature, where WHAT is a run.
         run: The run, where WHAT is a feature (default: the newest).
         common: Flags that every command takes.

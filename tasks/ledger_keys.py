@@ -146,6 +146,9 @@ def first_public(ledger: Ledger) -> bytes:
 
 
 def _bytes(path: Path) -> bytes:
+    if path.is_dir():
+        msg = f"Expected a key file at {path}, got a folder: name the file in it."
+        raise UsageError(msg)
     try:
         with disk_errors(path):
             return path.read_bytes()

@@ -15,6 +15,7 @@ from abi.errors import AuditBroken, UsageError, WorkspaceError
 from abi.monitored import Drift
 from abi.outcomes import Conditions, Evaluation, Move
 from abi.values import Value
+from tasks.model_registry import ALIASES
 from tasks.tracking import Tracking
 from tasks.workspace import Workspace
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from abi.audit.entry import Entry
     from abi.config import Config
 
-VERSION = re.compile(r"(?:models:/)?(?P<name>[^/]+)/(?P<version>[0-9]{1,18})")
+VERSION = re.compile(rf"(?:models:/)?(?P<name>[^/]+)(?:/(?P<version>[0-9]{{1,18}})|[/@](?P<alias>{'|'.join(ALIASES)}))")
 RUN_ID = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -42,7 +43,7 @@ def load_run(ws: Workspace, config: Config, reference: str) -> RunRecord:
     Args:
         ws: workspace to look in first.
         config: where MLflow is.
-        reference: run id or its beginning, ``NAME/VERSION`` or ``models:/NAME/VERSION``.
+        reference: run id or its beginning, ``NAME/VERSION``, ``NAME/ALIAS`` or the same after ``models:/``.
 
     Raises:
         UsageError: no such run, or several.
@@ -109,11 +110,12 @@ def _find(ws: Workspace, config: Config, reference: str) -> _Known:
     """The run in the workspace, or else in MLflow."""
     named = VERSION.fullmatch(reference)
     if named is None and not RUN_ID.fullmatch(reference):
-        msg = f"Expected a run id of at least 4 digits, NAME/VERSION or models:/NAME/VERSION, got {reference!r}: `abi run --json` prints run_id and model."
+        msg = f"Expected a run id of at least 4 digits, NAME/VERSION or NAME/ALIAS, got {reference!r}: `abi run --json` prints run_id and model."
         raise UsageError(msg)
     here = [_known(path) for path in sorted(ws.runs.glob("*/run.json"))]
     if named is not None:
-        name, version = named["name"], int(named["version"])
+        name = named["name"]
+        version = int(named["version"]) if named["alias"] is None else _meant(ws, config, reference)
         found = [k for k in here if (k.name, k.version) == (name, version)]
         if not found:
             run_id = Tracking.open(ws, config.tracking).run_of(name, version)
@@ -127,6 +129,14 @@ def _find(ws: Workspace, config: Config, reference: str) -> _Known:
         msg = f"Expected one run {reference!r} in {ws.root} or MLflow, got {len(found)}: take the run_id that `abi run --json` printed, or name its --workspace."
         raise UsageError(msg)
     return found[0]
+
+
+def _meant(ws: Workspace, config: Config, reference: str) -> int:
+    """The version that an alias stands for."""
+    from tasks.registered import resolve
+    from tasks.stage import Call
+
+    return resolve(Call.of(ws, "", config), Tracking.open(ws, config.tracking), reference).version
 
 
 def _known(path: Path) -> _Known:

@@ -69,7 +69,8 @@ def target_of(table: Tabular, name: str, config: DataConfig) -> Target:
         msg = f"Expected the target {shown!r} to be numeric or categorical, got {override!r} in data.columns: remove that setting."
         raise UsageError(msg)
     if column.distinct < 2:  # noqa: PLR2004 - something to tell apart
-        msg = f"Expected at least two values in the target {shown!r}, got one only: there is nothing to learn, choose another column."
+        blanks = " (blanks around a value do not count)" if column.type == "string" else ""
+        msg = f"Expected at least two values in the target {shown!r}, got one only{blanks}: there is nothing to learn, choose another column."
         raise DataError(msg)
     if _holds_several(column, config):
         if config.out_of_scope is not None:

@@ -115,6 +115,8 @@ def test_a_run_is_found_by_its_id_too_and_each_decision_has_a_line(abi, recorded
         "schema", "scores", "attention",
     ]  # fmt: skip
     assert "identical, byte for byte" in answer.out
+    newest = abi("diff", "network/1", "models:/network@challenger", "--workspace", recorded, "--json").json
+    assert newest["settings"] == {}
 
 
 def test_what_no_run_is_called(abi, recorded):
@@ -122,6 +124,11 @@ def test_what_no_run_is_called(abi, recorded):
         (["replay", "auto/7"], "Expected one run 'auto/7' in"),
         (["replay", "ffffffffff"], "Expected one run 'ffffffffff' in"),
         (["replay", f"auto/{10**20}"], "Expected a run id of at least 4 digits, NAME/VERSION"),
+        (
+            ["replay", "auto/champion"],
+            "Expected a version number or an alias that 'auto' has (challenger), got 'champion'",
+        ),
+        (["replay", "nobody/champion"], "Expected a registered model, as NAME, NAME/VERSION or NAME/ALIAS"),
         (["replay", "what is this"], "Expected a run id of at least 4 digits, NAME/VERSION"),
         (["explain", "auto/1", "sise"], "got 'sise': did you mean 'size'?"),
         (["explain", "auto/1", "zzz"], "the features are 'size', 'weight', 'colour'"),

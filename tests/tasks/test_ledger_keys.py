@@ -125,6 +125,8 @@ def test_an_auditor_needs_no_private_key(opened, ledger_url, ws, tmp_path, draft
     ledger = Ledger.look(auditor, config)
     with pytest.raises(UsageError, match="name it with --key"):
         ledger.verify()
+    with pytest.raises(UsageError, match="got a folder: name the file in it"):
+        ledger.verify((ws.keys,))
     assert ledger.verify((ws.keys / "ledger.pub.pem",)).entries == 2
     assert [e.kind for e in ledger.entries()] == ["key", "scores"]
     assert not list(auditor.keys.iterdir())

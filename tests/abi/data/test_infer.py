@@ -181,8 +181,8 @@ def test_a_wrong_target_suggests_near_names(infer: Infer) -> None:
     [
         (["a", "b"], "at least 20 rows with a target, got 2"),
         ([None] * 40, "none in 40 rows"),
-        (["a"] * 40, "got one only"),
-        ([1.5] * 40, "got one only"),
+        (["a", "a "] * 20, r"got one only \(blanks around a value do not count\): there"),
+        ([1.5] * 40, "got one only: there"),
         (["a"] * 39 + ["b"], "one row of 'b'"),
         ([f"n{i}" for i in range(40)], "at least 2 rows of each of two classes"),
         ([float(i) for i in range(39)] + ["inf"], "got 1 infinite"),

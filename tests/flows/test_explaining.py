@@ -126,7 +126,7 @@ def test_what_no_run_is_called(abi, recorded):
         (["replay", f"auto/{10**20}"], "Expected a run id of at least 4 digits, NAME/VERSION"),
         (
             ["replay", "auto/champion"],
-            "Expected a version number or an alias that 'auto' has (challenger), got 'champion'",
+            "Expected a version number or an alias that 'auto' has ('challenger'), got 'champion'",
         ),
         (["replay", "nobody/champion"], "Expected a registered model, as NAME, NAME/VERSION or NAME/ALIAS"),
         (["replay", "what is this"], "Expected a run id of at least 4 digits, NAME/VERSION"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,8 @@ def even_plans(
 ) -> list[Plan]:
     """The even split, and the same with few members or lean where that is another plan.
 
-    Where none fits the envelope, the smallest even split there is, which has more parameters than attention's.
+    Where the lean one alone fits the envelope, it is the only plan; where none does, the smallest even split there is, which has
+    more parameters than attention's.
 
     Args:
         divide: the plan of an even split under an envelope and settings.
@@ -32,6 +34,9 @@ def even_plans(
     try:
         usual = divide(even, envelope, config)
     except PlanInfeasible as error:
+        if lean:
+            with suppress(PlanInfeasible):
+                return [divide(replace(even, lean=True), envelope, config)]
         envelope = Envelope(parameters=error.parameters)
         usual = divide(even, envelope, config)
     if usual.capacity.empty:

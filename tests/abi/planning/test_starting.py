@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from abi.attention.fit import fit, move
+from abi.errors import PlanInfeasible
 from abi.planning.backbone import FEW_MEMBERS
 from abi.planning.even import even_plans
 from abi.planning.starting import LEAN_FACTOR, lean_differs, starting_recipe
@@ -88,6 +89,23 @@ def test_the_control_is_lean_where_attention_tried_it(toy: Any) -> None:
     same, few = _plans(toy, toy.config(training__members=8, envelope__parameters=TIGHT), lean=False)
     assert few.capacity.members <= FEW_MEMBERS
     assert few.execution.encoder_factor == same.execution.encoder_factor
+
+
+def test_where_the_lean_even_split_alone_fits_the_control_has_no_more_than_the_envelope(toy: Any) -> None:
+    config, even = toy.config(training__members=None), _even(toy)
+    least = min(limit for limit in range(20, 400) if _fits(toy, _even(toy, lean=True), config, limit))
+    assert not _fits(toy, even, config, least)
+    (only,) = _plans(toy, toy.config(training__members=None, envelope__parameters=least), lean=True)
+    assert only.attention.lean
+    assert only.predicted.parameters <= least
+
+
+def _fits(toy: Any, attention: Any, config: Any, limit: int) -> bool:
+    try:
+        toy.plan(attention.scores.problem, config, attention, parameters=limit)
+    except PlanInfeasible:
+        return False
+    return True
 
 
 def test_a_model_of_the_lean_even_split_is_its_own_control(toy: Any) -> None:

@@ -121,7 +121,7 @@ def plainly(body: bytes) -> str:
         said = str(json.loads(body)["message"])
     except (ValueError, LookupError, TypeError):
         return body.decode("utf-8", "replace")
-    if said.startswith("Failed to enforce schema of data"):  # which it repeats, with all rows
+    if "Failed to enforce schema of data" in said:  # which it repeats, with all rows
         said = "\nError: " + said.rpartition("Error: ")[2]
     lacking = re.search(r"missing inputs (\[[^\]]*\])", said)
     if lacking is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 from abi.errors import UsageError
 
 AGAIN_S = 1.0
-"""An alarm that falls where Python drops exceptions is rung again."""
+"""An alarm that falls where Python drops exceptions, as in a destructor or a weak reference's callback, is rung again."""
 
 
 class _TimeUp(BaseException):
@@ -39,8 +40,14 @@ def within(limit_s: float, what: str) -> Iterator[None]:
     def ring(*_: Any) -> None:
         raise _TimeUp
 
+    def lost(unraisable: sys.UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, _TimeUp):
+            told(unraisable)
+
+    told = sys.unraisablehook
     began, handler = time.monotonic(), signal.signal(signal.SIGALRM, ring)
     left, interval = signal.setitimer(signal.ITIMER_REAL, limit_s, AGAIN_S)
+    sys.unraisablehook = lost
     try:
         yield
     except _TimeUp:
@@ -49,5 +56,6 @@ def within(limit_s: float, what: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
+        sys.unraisablehook = told
         if left:
             signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-3), interval)

@@ -7,7 +7,6 @@ and what grows with the rows.
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -134,11 +133,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch doe
 
     def _forget(self, key: int) -> Any:
         def gone(_: object) -> None:
-            # an alarm that rings in here cannot be raised, and would be told on stderr: it rings again
-            with contextlib.suppress(BaseException):
-                _, size, block = self._known.pop(key)
-                self.live -= size
-                self._give_back(block)
+            _, size, block = self._known.pop(key)
+            self.live -= size
+            self._give_back(block)
 
         return gone
 

@@ -46,8 +46,10 @@ def test_where_no_even_split_fits_the_control_is_the_smallest_there_is(
 def test_a_pruned_model_is_registered_small_and_predicts(abi, wide, quick, tmp_path, without_prefect, monkeypatch):
     from abi.training import pilots
 
-    # which candidate is kept is for the rows to say; here it is the last structure, the pruned one
-    monkeypatch.setattr(pilots, "flattest", lambda losses, *limits: min(2, len(losses) - 1))
+    def pruned(trials, *limits):
+        return next((place for place, trial in enumerate(trials) if trial.pruned), 0)
+
+    monkeypatch.setattr(pilots, "flattest", pruned)  # which candidate is kept is for the rows to say
     answer = _run(abi, wide, tmp_path, quick, "4k")
     page = Path(answer.json["report"]).read_text()
     assert "what training left" in page

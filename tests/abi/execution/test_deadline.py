@@ -50,3 +50,27 @@ def test_another_thread_has_no_limit() -> None:
     thread.start()
     thread.join()
     assert done == [True]
+
+
+def test_an_alarm_that_python_drops_is_rung_again_and_others_are_told(monkeypatch) -> None:
+    class Slow:
+        def __del__(self) -> None:
+            time.sleep(0.5)
+
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError
+
+    told: list[type[BaseException]] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda lost: told.append(lost.exc_type))
+
+    def loop() -> None:
+        with within(0.2, "a loop"):
+            Slow()
+            Broken()
+            while True:
+                time.sleep(0.01)
+
+    with pytest.raises(UsageError, match=r"^Expected a loop within 0\.2 s"):
+        loop()
+    assert told == [ValueError]

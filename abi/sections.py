@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MEBIBYTE = 2**20
+MOST_WHOLE = 2**53 - 1
+"""Up to here every whole number is a double of its own."""
 
 
 def _unit(parse: Callable[[object], float]) -> BeforeValidator:
@@ -90,6 +92,15 @@ def numbers_alone(cls: type[BaseModel], value: object, info: Any) -> object:  # 
     return value
 
 
+def whole_numbers_that_json_has(value: object) -> object:
+    """Refuse whole numbers that other readers of JSON would round: records are canonical JSON (RFC 8785, as I-JSON, RFC 7493)."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int) and abs(number) > MOST_WHOLE:
+            msg = f"Expected a whole number of at most {MOST_WHOLE}, got {number}."
+            raise ValueError(msg)
+    return value
+
+
 def _kinds(annotation: object) -> set[object]:
     """All types that an annotation is made of."""
     parts = get_args(annotation)
@@ -97,7 +108,8 @@ def _kinds(annotation: object) -> set[object]:
 
 
 class Section(BaseModel):
-    """Base of the sections: frozen, an unknown key is an error, and so are true and false where a number is meant."""
+    """Base of the sections: frozen; an unknown key, infinity, and true or false where a number is meant are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
     _numbers = field_validator("*", mode="before")(numbers_alone)
+    _exact = field_validator("*", mode="after")(whole_numbers_that_json_has)

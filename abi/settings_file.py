@@ -1,8 +1,13 @@
-"""How ``abi.yaml`` is read: a mapping whose names are texts and stand once; mistakes are told with their line."""
+"""How ``abi.yaml`` is read: a mapping whose names are texts and stand once; mistakes are told with their line.
+
+Plain values are what YAML 1.2 says they are (its core schema, https://yaml.org/spec/1.2.2/#103-core-schema), not 1.1 as PyYAML
+has it, to which 010 is eight, 1:30 is ninety, 1e5 a text, and 2026-01-05 no text.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 from pydantic_settings import YamlConfigSettingsSource
@@ -11,11 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
     from pathlib import Path
 
+SHOWN = 20
 MERGE = "tag:yaml.org,2002:merge"
+CORE = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+0123456789."),
+    ),
+    ("merge", "<<", ["<"]),
+)
+"""Kind, its spellings, what these begin with."""
 
 
 class StrictLoader(yaml.SafeLoader):
-    """YAML's own loader keeps the last of two values of one name; here that is an error."""
+    """YAML 1.2's values, and an error where a name has two of them, of which YAML's own loader keeps the last."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """A mapping.
@@ -39,6 +59,41 @@ class StrictLoader(yaml.SafeLoader):
             seen.add(name)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A whole number.
+
+        Raises:
+            yaml.constructor.ConstructorError: it is none, or has more digits than Python reads.
+        """
+        text = str(self.construct_scalar(node))
+        try:
+            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+        except ValueError:
+            raise yaml.constructor.ConstructorError(
+                problem=f"{text[:SHOWN]!r}{'...' if len(text) > SHOWN else ''} is no whole number that can be read",
+                problem_mark=node.start_mark,
+            ) from None
+
+
+for _kind, _spelled, _begin in CORE:
+    StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_spelled})$"), _begin)
+StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_yaml_int)
+
+
+def read(text: str) -> Any:
+    """What a text of YAML stands for.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, is nested too deeply, or has a value that is not what its tag says.
+    """
+    try:
+        return yaml.load(text, StrictLoader)  # noqa: S506 - a SafeLoader
+    except RecursionError:
+        msg = "it is nested too deeply"
+        raise yaml.YAMLError(msg) from None
+    except ValueError as error:
+        raise yaml.YAMLError(str(error)) from None
+
 
 class SettingsFile(YamlConfigSettingsSource):
     """The file as a source of settings."""
@@ -50,7 +105,7 @@ class SettingsFile(YamlConfigSettingsSource):
             ValueError: it is no YAML, or no mapping of names to values; the message has the place.
         """
         try:
-            found = yaml.load(file_path.read_text("utf-8"), StrictLoader)  # noqa: S506 - a SafeLoader
+            found = read(file_path.read_text("utf-8"))
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "

@@ -117,8 +117,10 @@ def _literal(text: str) -> object:
     """A value as YAML would read it: 3, 0.5, true, null, [1, 2], or the text itself."""
     import yaml
 
+    from abi.settings_file import read
+
     try:
-        return text if text in {"|", ">"} else yaml.safe_load(text)  # to YAML these open a block
+        return text if text in {"|", ">"} else read(text)  # to YAML these open a block
     except yaml.YAMLError:
         return text
 

@@ -15,6 +15,7 @@ from abi.config import Config, load_config
 from abi.errors import UsageError
 from abi.execution.types import Objective
 from abi.recipes import TrainingConfig
+from abi.settings_file import read
 from abi.types import Envelope
 
 
@@ -145,12 +146,57 @@ def test_a_wrong_setting_is_one_sentence(text: str | bytes, message: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", 10),
+        ("0x1F", 31),
+        ("0o17", 15),
+        ("-0", 0),
+        ("1e5", 1e5),
+        (".5", 0.5),
+        (".inf", float("inf")),
+        ("~", None),
+        ("", None),
+        ("True", True),
+        ("1_000", "1_000"),
+        ("2024-01-05", "2024-01-05"),
+        ("yes", "yes"),
+        ("1:30", "1:30"),
+    ],
+)
+def test_plain_values_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    found = read(f"a: {text}")["a"]
+    assert (type(found), found) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "training: {epochs: 9007199254740992}",
+            "'training.epochs': Expected a whole number of at most 9007199254740991",
+        ),
+        ("training: {learning_rate: .inf}", r"'training\.learning_rate': Expected a finite number"),
+        ("attention: {caution: .nan}", r"'attention\.caution': Expected a finite number"),
+    ],
+)
+def test_numbers_that_a_record_cannot_have_are_refused(text: str, message: str) -> None:
+    _write(text)
+    with pytest.raises(UsageError, match=message):
+        load_config()
+
+
+@pytest.mark.parametrize(
     ("text", "got"),
     [
         ("seed: 1\nseed: 2", r"line 2, column 1: 'seed' stands there twice"),
         ("envelope: {parameters: 1k, parameters: 2k}", r"line 1, column 28: 'parameters' stands there twice"),
         ("1: 2", "a name is 1, put it in quotes"),
-        ("yes: 2", "a name is True, put it in quotes"),
+        ("true: 2", "a name is True, put it in quotes"),
+        (f"seed: {'1' * 5000}", r"line 1, column 7: '1{20}'\.\.\. is no whole number"),
+        ("seed: !!int abc", "line 1, column 7: 'abc' is no whole number"),
+        ("name: !!timestamp 2024-99-01", "month must be in"),
+        ("name: " + "[" * 3000, "nested too deeply"),
         ("- [seed, 5]", "a list in place of names with values"),
         ("hello", "a str in place of names with values"),
         ("seed: 1\n name: x", "line 2, column 6: mapping values are not allowed here"),

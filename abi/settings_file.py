@@ -7,7 +7,7 @@ has it, to which 010 is eight, 1:30 is ninety, 1e5 a text, and 2026-01-05 no tex
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic_settings import YamlConfigSettingsSource
@@ -34,8 +34,6 @@ CORE = (
 
 class StrictLoader(yaml.SafeLoader):
     """YAML 1.2's values, and an error where a name has two of them, of which YAML's own loader keeps the last."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """A mapping.
@@ -75,6 +73,7 @@ class StrictLoader(yaml.SafeLoader):
             ) from None
 
 
+StrictLoader.yaml_implicit_resolvers = {}  # without YAML 1.1's
 for _kind, _spelled, _begin in CORE:
     StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_spelled})$"), _begin)
 StrictLoader.add_constructor("tag:yaml.org,2002:int", StrictLoader.construct_yaml_int)

@@ -289,6 +289,11 @@ def execute(tokens: list[str]) -> int:  # noqa: PLR0911 - one for each way to en
             return _fail(STOPPED, INTERRUPTED)
         if {"-v", "--verbose"} & set(tokens):
             raise
+        if isinstance(error, OSError) and error.strerror and error.filename is not None:
+            return _fail(
+                f"Expected to read or write {os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename}, got {error.strerror.lower()} (run again with -v for the traceback).",
+                1,
+            )
         return _fail(
             f"Unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'} (run again with -v for the traceback).",
             1,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tasks.records import Recorded
     from tasks.tracking import Tracking
 
+CHAMPION = "champion"
+
 
 def register(app: App) -> None:
     """Put the commands on `app`."""
@@ -26,7 +28,7 @@ def serve(
     *,
     model: str | None = None,
     version: int | None = None,
-    alias: str = "champion",
+    alias: str = CHAMPION,
     host: str = "127.0.0.1",
     port: int = 5001,
     common: Common = Common(),
@@ -34,7 +36,7 @@ def serve(
     """Serve a registered model over HTTP (POST /invocations), from a private copy that was verified first.
 
     Args:
-        model: Registered model (default: the only one there is).
+        model: Registered model, or NAME/VERSION or NAME/ALIAS (default: the only one there is).
         version: Its version (default: the one of the alias).
         alias: An alias of the registry.
         host: Address to listen at.
@@ -60,7 +62,7 @@ def predict(
     *,
     model: str | None = None,
     version: int | None = None,
-    alias: str = "champion",
+    alias: str = CHAMPION,
     out: Path | None = None,
     common: Common = Common(),
 ) -> None:
@@ -68,7 +70,7 @@ def predict(
 
     Args:
         data: CSV (also gzip) or Parquet file, or - for stdin.
-        model: Registered model (default: the only one there is).
+        model: Registered model, or NAME/VERSION or NAME/ALIAS (default: the only one there is).
         version: Its version (default: the one of the alias).
         alias: An alias of the registry.
         out: File to write, .csv or .parquet (default: CSV on stdout).
@@ -99,6 +101,24 @@ def _open(model: str | None, version: int | None, alias: str, common: Common) ->
 
     config = settings_of(common, [])
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
+    model, version, alias = _parted(model, version, alias)
     ws = Workspace.open(workspace_of(common))
     tracking, ledger = Tracking.open(ws, config.tracking, config.signing), Ledger.look(ws, config.audit)
     return tracking, choose(tracking, ledger, config.name if model is None else model, version, alias)
+
+
+def _parted(model: str | None, version: int | None, alias: str) -> tuple[str | None, int | None, str]:
+    """NAME/VERSION and NAME/ALIAS as name, version and alias, as other commands take them.
+
+    Raises:
+        UsageError: the version or the alias is named twice.
+    """
+    from abi.errors import UsageError
+
+    name, _, which = (model or "").partition("/")
+    if model is None or not which:
+        return model, version, alias
+    if version is not None or alias != CHAMPION:
+        msg = f"Expected one version, got {model!r} and {f'--version {version}' if version is not None else f'--alias {alias}'}: keep one."
+        raise UsageError(msg)
+    return (name, int(which), alias) if which.isdecimal() else (name, None, which)

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+CLOSED = {
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
 FOLDERS = (
     "values",
     "tables",
@@ -58,7 +67,7 @@ class Workspace:
         Raises:
             WorkspaceError: a file stands in the way, or the place is full, read-only or not ours.
         """
-        root = Path(root).expanduser().resolve()
+        root = Path(os.path.realpath(Path(root).expanduser()))
         workspace = cls(root)
         with disk_errors(root):
             try:

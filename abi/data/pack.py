@@ -24,7 +24,7 @@ from abi.data.arrays import pictures_of
 from abi.data.delimited import CsvFile
 from abi.data.files import MOSTLY, SOUNDS, Archive, Files, Folder, is_path
 from abi.data.profiling import ColumnReader, ParquetColumn, TextColumn
-from abi.data.source import format_of
+from abi.data.source import expect_reachable, format_of
 from abi.errors import DataError, UsageError, clip
 from abi.media.cells import MEDIUM
 from abi.reading import DataConfig
@@ -51,13 +51,14 @@ def packed(path: Path, config: DataConfig, scratch: Path, name: str = "packed.pa
         name: of the new table.
 
     Raises:
-        UsageError: there is nothing at `path` or `data.media.folder`.
+        UsageError: there is nothing at `path` or `data.media.folder`, or `path` cannot be reached.
         DataError: it holds nothing that can be learned from, or a path leads out of the folder.
     """
     media = config.media.folder
     if media is not None and not media.exists():
         msg = f"Expected a folder or ZIP archive in data.media.folder, got {media}, which does not exist."
         raise UsageError(msg)
+    expect_reachable(path)
     made = scratch / name
     if path.is_dir():
         _write(_labelled(Folder(path), path), made)

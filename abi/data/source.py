@@ -81,7 +81,23 @@ def format_of(path: Path) -> Format:
     return "csv"
 
 
+def expect_reachable(path: Path) -> None:
+    """See that the system can tell what is there, if only nothing.
+
+    Raises:
+        UsageError: it cannot: a name that is too long, a link to itself, a folder that is shut.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        msg = f"Expected a readable file at {path}, got: {error.strerror}."
+        raise UsageError(msg) from None
+
+
 def _expect_file(path: Path) -> None:
+    expect_reachable(path)
     if path.is_dir():
         msg = f"Expected a file, got the folder {path}: name one CSV or Parquet file in it."
         raise UsageError(msg)

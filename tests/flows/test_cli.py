@@ -184,6 +184,24 @@ def test_an_error_of_ours_is_a_sentence_and_with_v_a_traceback(abi, monkeypatch)
         abi("config", "show", "-v")
 
 
+def test_a_file_that_the_system_refuses_is_named(abi, monkeypatch):
+    def broken(*_: object) -> None:
+        Path("/proc/none").mkdir()
+
+    monkeypatch.setattr("flows.commands.show_config", broken)
+    answer = abi("config", "show")
+    said = "abi: Expected to read or write /proc/none, got no such file or directory (run again with -v for the traceback).\n"
+    assert (answer.code, answer.err) == (1, said)
+
+
+def test_a_link_to_itself_is_no_workspace_and_no_data(abi, data, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    workspace = abi("run", data, "--target", "label", "--workspace", tmp_path / "loop")
+    assert "Expected a place that can be written at" in workspace.sentence
+    rows = abi("run", tmp_path / "loop", "--target", "label", "--workspace", tmp_path / "ws")
+    assert "Expected a readable file at" in rows.sentence
+
+
 def test_the_plain_module_knows_its_version(abi):
     import importlib.metadata
 

@@ -49,6 +49,8 @@ def test_predictions_in_every_form(abi, command, workspace, predicted, tmp_path)
     told = abi("predict", data, "--workspace", ws, "--model", "shop", "--version", 1, "--json").json
     assert (told["model"], told["rows"]) == ("models:/shop/1", len(table))
     pd.testing.assert_frame_equal(pd.DataFrame(told["predictions"]), table)
+    for name in ("shop/1", "shop/champion"):
+        assert abi("predict", data, "--workspace", ws, "--model", name).out == predicted
     for name in ("new/out.csv", "out.parquet"):
         assert abi("predict", data, "--workspace", ws, "--out", tmp_path / name).out == ""
     assert (tmp_path / "new" / "out.csv").read_text() == predicted
@@ -78,6 +80,10 @@ def test_what_cannot_be_predicted_is_one_sentence(abi, workspace, tmp_path):
         ([data, "--version", 9], 2, "version 9"),
         ([data, "--version", 10**22], 2, f"version {10**22}"),
         ([data, "--model", "other"], 2, "choose among 'shop'"),
+        ([data, "--model", "shop/9"], 2, "version 9"),
+        ([data, "--model", "shop/none"], 2, "alias 'none'"),
+        ([data, "--model", "shop/1", "--version", 1], 2, "got 'shop/1' and --version 1: keep one"),
+        ([data, "--model", "shop/1", "--alias", "previous"], 2, "got 'shop/1' and --alias previous: keep one"),
     ):
         answer = abi("predict", *words, "--workspace", ws)
         assert answer.code == code

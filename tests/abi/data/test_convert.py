@@ -201,6 +201,12 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UsageError, match="got a pipe at"):
         hash_file(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for unreachable in (tmp_path / "loop", tmp_path / ("a" * 300)):
+        with pytest.raises(
+            UsageError, match=r"Expected a readable file at .*, got: (Too many levels|File name too long)"
+        ):
+            hash_file(unreachable)
 
 
 def test_damaged_parquet(table: Make, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def _of_set(result: dict[str, Any]) -> dict[str, Any]:
     return {
         "set": result["set"],
         "kind": result["kind"],
+        "seeds": min((len(by) for points in result["arms"].values() for by in points.values()), default=0),
         "best_uniform": max((float(np.mean(v)) for v in uniform.values()), default=None),
         "quality": quality,
         "uniform_size": min((s for s, v in uniform.items() if np.mean(v) >= quality), default=None),
@@ -149,8 +150,8 @@ def _text(summary: dict[str, Any]) -> str:
 def markdown(summary: dict[str, Any]) -> str:
     """The table of the README."""
     lines = [
-        "| set | kind | best even split | at | attention reaches it at | fewer | over the best control | 1/4 over even | 1/4 over the best control |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| set | kind | seeds | best even split | at | attention reaches it at | fewer | over the best control | 1/4 over even | 1/4 over the best control |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in summary["sets"]:
         fewer = "not reached" if r["times_fewer"] is None else f"{r['times_fewer']:.1f}x"
@@ -158,7 +159,7 @@ def markdown(summary: dict[str, Any]) -> str:
         control = r["quarter_over_controls"]
         best = f"{_percent(control)} {r['best_control']}" if control else "–"
         lines.append(
-            f"| {r['set']} | {r['kind']} | {_number(r['best_uniform'], '.4f')} | {_number(r['uniform_size'], ',d')} | "
+            f"| {r['set']} | {r['kind']} | {r['seeds']} | {_number(r['best_uniform'], '.4f')} | {_number(r['uniform_size'], ',d')} | "
             f"{_number(r['abi_size'], ',d')} | {fewer} | {over} | {_percent(r['quarter_over_uniform'])} | "
             f"{best} |"
         )

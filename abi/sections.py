@@ -84,10 +84,11 @@ def without_passwords(plain: object) -> Any:
 
 def numbers_alone(cls: type[BaseModel], value: object, info: Any) -> object:  # pydantic's, which beartype cannot check
     """Refuse true and false where a number is meant: read as 1 and 0 they would open or shut a gate that they are to switch."""
-    if isinstance(value, bool) and info.field_name in cls.model_fields:
+    found = [item for item in (value if isinstance(value, (list, tuple)) else (value,)) if isinstance(item, bool)]
+    if found and info.field_name in cls.model_fields:
         kinds = _kinds(cls.model_fields[info.field_name].annotation)
         if bool not in kinds and kinds & {int, float}:
-            msg = f"Expected a number{' or null' if type(None) in kinds else ''}, got {str(value).lower()}."
+            msg = f"Expected a number{' or null' if type(None) in kinds else ''}, got {str(found[0]).lower()}."
             raise ValueError(msg)
     return value
 

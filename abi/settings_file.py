@@ -13,7 +13,6 @@ import yaml
 from pydantic_settings import YamlConfigSettingsSource
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
     from pathlib import Path
 
 SHOWN = 20
@@ -35,14 +34,28 @@ CORE = (
 class StrictLoader(yaml.SafeLoader):
     """YAML 1.2's values, and an error where a name has two of them, of which YAML's own loader keeps the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping.
+    def get_single_data(self) -> Any:
+        """What the text stands for; None of an empty one.
 
         Raises:
             yaml.constructor.ConstructorError: a name is no text, or stands twice.
         """
-        seen = set()
-        for key, _ in node.value:
+        node = self.get_single_node()
+        self._expect_names(node, set())
+        return None if node is None else self.construct_document(node)
+
+    def _expect_names(self, node: yaml.Node | None, seen: set[int]) -> None:
+        """See to the names once, before merged ones come among them."""
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            return
+        seen.add(id(node))
+        if not isinstance(node, yaml.MappingNode):
+            for item in node.value:
+                self._expect_names(item, seen)
+            return
+        names = set()
+        for key, value in node.value:
+            self._expect_names(value, seen)
             if key.tag == MERGE:
                 continue
             name = self.construct_object(key, deep=True)
@@ -50,12 +63,11 @@ class StrictLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(
                     problem=f"a name is {name!r}, put it in quotes", problem_mark=key.start_mark
                 )
-            if name in seen:
+            if name in names:
                 raise yaml.constructor.ConstructorError(
                     problem=f"{name!r} stands there twice, keep one", problem_mark=key.start_mark
                 )
-            seen.add(name)
-        return super().construct_mapping(node, deep)
+            names.add(name)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """A whole number.
@@ -90,8 +102,10 @@ def read(text: str) -> Any:
     except RecursionError:
         msg = "it is nested too deeply"
         raise yaml.YAMLError(msg) from None
-    except ValueError as error:
-        raise yaml.YAMLError(str(error)) from None
+    except (ValueError, LookupError, AttributeError, TypeError) as error:  # PyYAML's, of a value with a tag before it
+        detail = f" ({error})" if isinstance(error, ValueError) else ""
+        msg = f"a value is not what its tag says{detail}"
+        raise yaml.YAMLError(msg) from None
 
 
 class SettingsFile(YamlConfigSettingsSource):

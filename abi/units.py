@@ -30,7 +30,7 @@ MOST_COUNT = 10**15
 ROUNDING = 1e-9
 """Share of a number by which 1.1k, say, may differ from 1100 as it is read."""
 
-_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*([a-zµ]*)\s*", re.IGNORECASE)
+_QUANTITY = re.compile(r"\s*([0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s*([a-zµ]*)\s*", re.IGNORECASE)
 
 
 def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:

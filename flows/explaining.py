@@ -97,7 +97,7 @@ def diff(before: str, after: str, *, common: Common = Common()) -> None:
     plans of modules how they run and what that costs.
 
     Args:
-        before: Run id (or its beginning), NAME/VERSION, models:/NAME/VERSION, or a file that `abi plan --json` printed.
+        before: Run id (or its beginning), NAME/VERSION, NAME/ALIAS, models:/NAME/VERSION, or a file that `abi plan --json` printed.
         after: The same of the other.
         common: Flags that every command takes.
     """

@@ -92,33 +92,25 @@ def predict(
 
 
 def _open(model: str | None, version: int | None, alias: str, common: Common) -> tuple[Tracking, Recorded]:
+    from abi.errors import UsageError
     from flows.session import settings_of, workspace_of
     from tasks import progress
     from tasks.ledger import Ledger
+    from tasks.registered import parted
     from tasks.serving import choose
     from tasks.tracking import Tracking
     from tasks.workspace import Workspace
 
     config = settings_of(common, [])
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
-    model, version, alias = _parted(model, version, alias)
     ws = Workspace.open(workspace_of(common))
     tracking, ledger = Tracking.open(ws, config.tracking, config.signing), Ledger.look(ws, config.audit)
-    return tracking, choose(tracking, ledger, config.name if model is None else model, version, alias)
-
-
-def _parted(model: str | None, version: int | None, alias: str) -> tuple[str | None, int | None, str]:
-    """NAME/VERSION and NAME/ALIAS as name, version and alias, as other commands take them.
-
-    Raises:
-        UsageError: the version or the alias is named twice.
-    """
-    from abi.errors import UsageError
-
-    name, _, which = (model or "").partition("/")
-    if model is None or not which:
-        return model, version, alias
-    if version is not None or alias != CHAMPION:
-        msg = f"Expected one version, got {model!r} and {f'--version {version}' if version is not None else f'--alias {alias}'}: keep one."
-        raise UsageError(msg)
-    return (name, int(which), alias) if which.isdecimal() else (name, None, which)
+    name = config.name if model is None else model
+    if model is not None and {"/", "@"} & set(model):
+        name, which = parted(model, tracking.models())
+        if which and (version is not None or alias != CHAMPION):
+            other = f"--version {version}" if version is not None else f"--alias {alias}"
+            msg = f"Expected one version, got {model!r} and {other}: keep one."
+            raise UsageError(msg)
+        version, alias = (int(which), alias) if which.isdecimal() else (version, which or alias)
+    return tracking, choose(tracking, ledger, name, version, alias)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,8 +88,9 @@ def resolve(call: Call, tracking: Tracking, reference: str) -> Recorded:
     """
     from tasks.decisions import open_ledger
 
-    name, _, which = reference.removeprefix(SCHEME).replace("@", "/").partition("/")
-    if name not in tracking.models():
+    models = tracking.models()
+    name, which = parted(reference, models)
+    if name not in models:
         msg = f"Expected a registered model, as NAME, NAME/VERSION or NAME/ALIAS, or a file that exists, got {reference!r}: `abi leaderboard` lists the models of this workspace."
         raise UsageError(msg)
     if which.isdecimal():
@@ -109,6 +111,21 @@ def resolve(call: Call, tracking: Tracking, reference: str) -> Recorded:
         msg = f"Expected a version of {name!r} that may be used, got none: train one with `abi run`."
         raise UsageError(msg)
     return tracking.version(name, version=known.get("champion") or there[-1])
+
+
+def parted(reference: str, models: Collection[str]) -> tuple[str, str]:
+    """The model's name, and the version or alias, empty where none is named, of a reference as `resolve` takes it.
+
+    Args:
+        reference: NAME, NAME/VERSION, NAME/ALIAS or NAME@ALIAS, also after ``models:/``.
+        models: those that are there: a name may hold an @.
+    """
+    bare = reference.removeprefix(SCHEME)
+    for mark in ("/", "@"):
+        name, found, which = bare.rpartition(mark)
+        if bare not in models and found and name and which:
+            return name, which
+    return bare, ""
 
 
 def read_predictor(folder: Path) -> Predictor:

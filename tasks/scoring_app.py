@@ -30,6 +30,9 @@ REFUSED: Final = 400
 DIGITS: Final = "integer string conversion"
 """What Python says of whole numbers that are longer than `sys.get_int_max_str_digits`."""
 
+MISSING: Final = re.compile(r"""missing inputs (\[(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|, )*\])""")
+"""MLflow's list of the columns that are not there."""
+
 
 class CsvAsParquet:
     """Rows in CSV become rows in Parquet on their way to the application.
@@ -121,11 +124,11 @@ def plainly(body: bytes) -> str:
         said = str(json.loads(body)["message"])
     except (ValueError, LookupError, TypeError):
         return body.decode("utf-8", "replace")
+    lacking = MISSING.findall(said)
     if "Failed to enforce schema of data" in said:  # which it repeats, with all rows
         said = "\nError: " + said.rpartition("Error: ")[2]
-    lacking = re.search(r"missing inputs (\[[^\]]*\])", said)
-    if lacking is not None:
-        return str(lacking_columns(ast.literal_eval(lacking[1])))
+    if lacking:
+        return str(lacking_columns(ast.literal_eval(lacking[-1])))
     return said.rpartition("\nError: ")[2].partition("\nInput:")[0].strip()
 
 

@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 import numpy as np
 from scipy.spatial.distance import jensenshannon
 
+from abi.attention.trees import trees_view
 from abi.audit.record import RunRecord
 from abi.outcomes import Gain
 from abi.planning.compare import PlanChange, compare
-from abi.training.revise import trees_view
 from abi.types import Attention, Cost, Estimate, Plan
 from abi.values import Value
 

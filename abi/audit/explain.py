@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from abi.attention.trees import trees_view
 from abi.audit.entry import Entry
 from abi.audit.record import RunRecord
 from abi.errors import PlanInfeasible, UsageError, clip, listed
@@ -16,7 +17,6 @@ from abi.planning.planner import Planner
 from abi.planning.steps import NextStep, by_feature, next_steps
 from abi.planning.trail import Trail
 from abi.problem import Feature
-from abi.training.revise import trees_view
 from abi.trees_capacity import TreeFeature
 from abi.types import Attention, Estimate, Family, FeatureCapacity, FeatureScore, Plan, ScoreBlend, Scores, Trial
 from abi.values import Late, Value

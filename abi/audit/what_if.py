@@ -12,12 +12,13 @@ from jaxtyping import Float
 
 from abi.attention.fit import fit
 from abi.attention.simplex import distance
+from abi.attention.trees import trees_view
 from abi.audit.record import RunRecord
 from abi.audit.replay import compared
 from abi.config import Config
 from abi.errors import UsageError
 from abi.planning.planner import Planner
-from abi.training.revise import move_again, trees_view
+from abi.training.revise import move_again
 from abi.training.trees_pilots import fit_again
 from abi.types import Attention, Cost, Plan
 from abi.values import Value

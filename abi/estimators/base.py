@@ -123,7 +123,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         return hasattr(self, "model_")
 
     def _forget(self) -> None:
-        """Drop what an earlier fit left, so that one that fails leaves nothing half new."""
+        """Drop what an earlier fit left, so that one that fails leaves nothing of it."""
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
 
@@ -146,7 +146,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
 
     def _read(self, X: object, *, reset: bool) -> pa.Table:  # noqa: N803 - scikit-learn's name
         """Any table as Arrow, with the columns' names as they were when fitted; the same order is asked for."""
-        if isinstance(X, pd.Series) or hasattr(X, "collect"):
+        if isinstance(X, pd.Series) or (not isinstance(X, pd.DataFrame) and hasattr(X, "collect")):
             remedy = "give a frame, as .to_frame() does" if isinstance(X, pd.Series) else "collect it first"
             msg = f"Expected 2D array or a table, got a {type(X).__name__}: {remedy}."
             raise DataError(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import get_args
@@ -85,7 +86,7 @@ def expect_job(question: Question) -> None:
     """Refuse a job that no configuration can do."""
     job, count = question.job, question.cluster.count
     for name, value in (("global batch", job.global_batch), ("number of steps", job.steps), ("number of GPUs", count)):
-        if not isinstance(value, int):
+        if not isinstance(value, numbers.Integral):
             msg = f"Expected a {name} as a whole number, got {value!r}: leave the fraction out."
             raise UsageError(msg)
         if not 1 <= value <= MOST:

@@ -17,7 +17,7 @@ from abi.inputs.categorical import shares_rows
 from abi.inputs.kind import EVEN_WIDTH, MAX_ROWS, Step
 from abi.inputs.region import BASES
 from abi.planning.allocate import Allotment
-from abi.planning.backbone import GOOD_WIDTH, Backbone, macs_per_width_of, single_texts, sizes_of
+from abi.planning.backbone import FEW_MEMBERS, GOOD_WIDTH, Backbone, macs_per_width_of, single_texts, sizes_of
 from abi.planning.cost import (
     Workload,
     epoch_seconds,
@@ -34,7 +34,7 @@ from abi.planning.machine import Machine
 from abi.planning.margins import bounded, tightened
 from abi.planning.recipe import TERM_DROPOUT, Recipe
 from abi.planning.split import attended, capacity_of, curves_of, macs_of, sketch_of
-from abi.planning.starting import starting_recipe
+from abi.planning.starting import LEAN_FACTOR, starting_recipe
 from abi.planning.trail import Trail, TriedSize, TriedSplit
 from abi.problem import Feature, Pretrained, Schema
 from abi.types import Alignment, Allocation, Attention, Capacity, Cost, Envelope, Execution, Hardening, Plan
@@ -54,7 +54,7 @@ FEWER_TERMS: Final = tuple(int(MAX_ROWS * 0.9**k) for k in range(1, 62))
 """Where no even split over all values fits, the most frequent ones alone have rows."""
 COARSER: Final = 3
 """Of the sizes, every so many-th is tried with fewer rows."""
-LEAN: Final = "Few members with more weights each and encoders that learn faster did better on validation rows."
+LEAN: Final = f"It is lean: at most {FEW_MEMBERS} ensemble members and encoders that learn at least {LEAN_FACTOR:g} times as fast as the backbone, where the settings leave that open."
 MACS_SLACK: Final = 1.02
 """A frugal split may have another backbone, at no more than so many times the even split's multiply-accumulates."""
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from abi.attention.trees import trees_view
 from abi.outcomes import Choice, Convergence, Evaluation, Trained
 from abi.planning.forecast import Forecast
 from abi.problem import Checks
@@ -30,6 +31,11 @@ class Round(Value):
     kept: bool
     why_stopped: str = ""
     convergence: Convergence | None = None
+
+    @property
+    def split(self) -> Attention:
+        """The attention of the part that was trained: where that is trees alone, theirs."""
+        return trees_view(self.attention) if self.trained.family == "trees" else self.attention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +85,7 @@ class Report(Value):
         trained = self.evaluation.trained
         kept = trained.plan
         if trained.family == "trees":
-            return replace(kept, capacity=NO_NETWORK)
+            return replace(kept, capacity=NO_NETWORK, attention=trees_view(kept.attention))
         return kept if trained.family == "blend" else replace(kept, trees=None)
 
     @property

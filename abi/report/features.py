@@ -237,7 +237,7 @@ def attention(report: Report) -> dict[str, Any]:
             for v in (g.total(sizes), by_name[g.name].high if g.alone else 0.0, g.total(after), len(g.members) / count)
         ]
     )
-    paths = [{w.feature: w.weight for w in r.attention.weights} for r in report.rounds]
+    paths = [{w.feature: w.weight for w in r.split.weights} for r in report.rounds]
     turns = [[p for p in paths if all(name in p for name in g.members)] for g in groups]
     walks = [[g.total(p) for p in through] for g, through in zip(groups, turns, strict=True)]
     most = max((abs(v - walk[0]) for walk in walks for v in walk), default=0.0)
@@ -312,7 +312,7 @@ def _selected(report: Report) -> list[dict[str, str]]:
 
 def _trials(report: Report) -> dict[str, Any]:
     """The candidates; a later round inherits the temperature, so they are looked for in the rounds before as well."""
-    candidates = [report.plan.attention, *(r.attention for r in reversed(report.rounds))]
+    candidates = [report.plan.attention, *(r.split for r in reversed(report.rounds))]
     tried = next((a for a in candidates if a.trials), report.plan.attention)
     chosen = (tried.temperature, tried.frugal, tried.pruned, tried.lean, tried.blend is not None)
     return {
@@ -342,9 +342,9 @@ def _round(report: Report, index: int) -> dict[str, Any]:
     return {
         "number": index + 1,
         "source": turn.scores.source,
-        "entropy": number(turn.attention.entropy, 2),
-        "effective": number(turn.attention.effective, 1),
-        "moved": "–" if index == 0 else percent(turn.attention.moved),
+        "entropy": number(turn.split.entropy, 2),
+        "effective": number(turn.split.effective, 1),
+        "moved": "–" if index == 0 else percent(turn.split.moved),
         "asked": "–" if turn.convergence is None else percent(turn.convergence.movement),
         "change": "" if turn.convergence is None else percent(turn.convergence.plan_change),
         "loss": number(turn.trained.loss),

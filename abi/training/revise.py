@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from abi.attention.fit import fit, move
+from abi.attention.trees import trees_view
 from abi.families import artifact
 from abi.families.blend import Blend
 from abi.families.encoding import layout, matrix
@@ -80,8 +81,9 @@ def move_again(before: Attention, moved: Attention, family: Family, config: Conf
 
 
 def _move_trees(attention: Attention, scores: Scores, config: Config) -> Attention:
-    moved = move(trees_view(attention), scores, _shares(scores), config.attention)
     held = attention.trees
+    own = replace(trees_view(attention), frugal=attention.frugal, pruned=attention.pruned, lean=attention.lean)
+    moved = move(own, scores, _shares(scores), config.attention)
     trees = TreesAttention(
         temperature=moved.temperature,
         weights=moved.weights,
@@ -98,16 +100,6 @@ def _move_trees(attention: Attention, scores: Scores, config: Config) -> Attenti
 
 def _shares(scores: Scores) -> Float[np.ndarray, " n"]:
     return np.array([f.share for f in scores.features], dtype=np.float64)
-
-
-def trees_view(attention: Attention) -> Attention:
-    """Attention as the trees had it."""
-    own = attention.trees
-    if own is None:
-        return attention
-    return replace(
-        attention, temperature=own.temperature, weights=own.weights, trials=own.trials, blend=own.blend, trees=None
-    )
 
 
 def rescore_trees(

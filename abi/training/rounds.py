@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from abi.outcomes import Convergence, Trained
-from abi.planning.run_time import left_for_trainings
+from abi.planning.run_time import TOGETHER, left_for_trainings
 from abi.types import Attention, Plan
 from abi.units import show_seconds
 
@@ -36,7 +36,7 @@ def decide(rounds: Sequence[Trained], following: Plan, config: Config, *, contro
         return False, f"the plan would move only {changed:.1%} of {what}"
     spent = sum(r.measured.train_time_s for r in rounds)
     longest = max(r.measured.train_time_s for r in rounds)
-    pilots = len(last.plan.attention.trials) * limits.pilot * longest
+    pilots = min(TOGETHER, len(last.plan.attention.trials) * limits.pilot) * longest
     sides = 2 if controlled else 1
     needed = sides * (pilots + spent + longest)
     refits = sides * config.training.refit * longest

@@ -169,9 +169,14 @@ def test_plain_values_are_those_of_yaml_1_2(text: str, value: object) -> None:
     assert (type(found), found) == (type(value), value)
 
 
+def test_a_merged_mapping_may_have_a_name_again() -> None:
+    assert read("a: {b: &b {<<: {x: 1}, x: 2}}\nc: {<<: *b, x: 3}") == {"a": {"b": {"x": 2}}, "c": {"x": 3}}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("attention: {temperatures: [true, 0.5]}", r"'attention\.temperatures': Expected a number, got true"),
         (
             "training: {epochs: 9007199254740992}",
             "'training.epochs': Expected a whole number of at most 9007199254740991",
@@ -195,7 +200,11 @@ def test_numbers_that_a_record_cannot_have_are_refused(text: str, message: str) 
         ("true: 2", "a name is True, put it in quotes"),
         (f"seed: {'1' * 5000}", r"line 1, column 7: '1{20}'\.\.\. is no whole number"),
         ("seed: !!int abc", "line 1, column 7: 'abc' is no whole number"),
-        ("name: !!timestamp 2024-99-01", "month must be in"),
+        ("name: !!timestamp 2024-99-01", r"not what its tag says \(month must be in"),
+        ("seed: !!bool maybe", "not what its tag says"),
+        ("seed: !!float ''", "not what its tag says"),
+        ("name: !!timestamp x", "not what its tag says"),
+        ("attention: [{a: 1, a: 2}]", r"line 1, column 20: 'a' stands there twice"),
         ("name: " + "[" * 3000, "nested too deeply"),
         ("- [seed, 5]", "a list in place of names with values"),
         ("hello", "a str in place of names with values"),

@@ -30,6 +30,7 @@ from abi.units import (
         ("1", 1),
         (5, 5),
         ("200k", 200000),
+        ("250_000", 250000),
         ("1.5M", 1500000),
         ("2g", 2 * 10**9),
         ("2B", 2 * 10**9),
@@ -71,7 +72,9 @@ def test_times(text: str, seconds: float) -> None:
     assert parse_seconds(text) == pytest.approx(seconds, rel=1e-12)
 
 
-@pytest.mark.parametrize("text", ["", "k", "-5", "abc", "5x", "1.2.3", "5 k b", "1_000", None, True, float("nan"), "٣"])
+@pytest.mark.parametrize(
+    "text", ["", "k", "-5", "abc", "5x", "1.2.3", "5 k b", "1__000", "_1", "1_", None, True, float("nan"), "٣"]
+)
 def test_what_is_no_count_is_refused_with_an_example(text: object) -> None:
     with pytest.raises(UsageError, match="Expected a count such as 200k") as caught:
         parse_count(text)

@@ -49,7 +49,7 @@ def test_predictions_in_every_form(abi, command, workspace, predicted, tmp_path)
     told = abi("predict", data, "--workspace", ws, "--model", "shop", "--version", 1, "--json").json
     assert (told["model"], told["rows"]) == ("models:/shop/1", len(table))
     pd.testing.assert_frame_equal(pd.DataFrame(told["predictions"]), table)
-    for name in ("shop/1", "shop/champion"):
+    for name in ("shop/1", "shop/champion", "shop@champion", "models:/shop/1"):
         assert abi("predict", data, "--workspace", ws, "--model", name).out == predicted
     for name in ("new/out.csv", "out.parquet"):
         assert abi("predict", data, "--workspace", ws, "--out", tmp_path / name).out == ""

@@ -69,6 +69,10 @@ def test_trees_and_blends_tell_of_the_trees(record: Any) -> None:
     assert (trees.rounds[0].capacity, trees.rounds[0].trees_weight) == (None, None)
     assert trees.rounds[0].trees is not None
     assert trees.rounds[0].ablation is not None
+    kept = record(1, training__family="trees").run
+    frugal = [replace(m, trained=replace(m.trained, plan=replace(m.trained.plan, attention=replace(m.trained.plan.attention, frugal=True, pruned=True, lean=True)))) for m in kept.moves]  # fmt: skip
+    told = explain(replace(kept, moves=tuple(frugal)), "a")  # what the network's split was besides is not the trees'
+    assert (told.frugal, told.pruned, told.lean) == (False, False, False)
     run = record(1, training__family="blend").run
     both = explain(run, "a")
     assert run.evaluation.trained.family == "blend"

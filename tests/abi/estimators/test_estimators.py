@@ -177,6 +177,8 @@ def test_tables_that_are_none_are_told_in_a_sentence(fitted: Any, frame: pd.Data
         clone(fitted).fit(frame["noise"], answer)
     with pytest.raises(DataError, match="or a table, got a LazyFrame: collect it first"):
         clone(fitted).fit(pl.from_pandas(frame).lazy(), answer)
+    with pytest.raises(DataError, match="got no rows"):  # a column may be called so
+        clone(fitted).fit(frame.assign(collect=1.0), answer.head(0))
     with pytest.raises(DataError, match="no column named '__row', which rows are numbered by"):
         clone(fitted).fit(frame.rename(columns={"noise": "__row"}), answer)
     with pytest.raises(DataError, match="Expected a label per row in y, got no rows"):

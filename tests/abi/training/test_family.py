@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from abi.attention.trees import trees_view
 from abi.data.columns import Codes, Columns
 from abi.families.artifact import Model
 from abi.families.blend import Blend
@@ -18,7 +19,7 @@ from abi.families.trees import TreesModel, load_trees
 from abi.planning.family import plan_family
 from abi.training.choice import keep, paired, standings
 from abi.training.family import blend_weight, train
-from abi.training.revise import even_twin, revise, trees_view, trial_count
+from abi.training.revise import even_twin, revise, trial_count
 from abi.training.trees_pilots import fit_again, fit_families
 from abi.trees_capacity import Pair
 from abi.types import Envelope, Inherited, TreesAttention, Trial

@@ -9,7 +9,7 @@ import pytest
 
 from abi.outcomes import Trained
 from abi.training.rounds import best_round, converge, decide, plan_change
-from abi.types import Cost, Plan, Pruning
+from abi.types import Cost, Plan, Pruning, Trial
 
 
 @pytest.fixture(scope="module", name="plan")
@@ -84,6 +84,14 @@ def test_it_ends_and_says_why(
     goes_on, why = decide(rounds, _widths(plan, *after), toy.config(**settings))
     assert not goes_on
     assert re.search(reason, why)
+
+
+def test_many_short_trainings_take_no_more_than_they_may_together(toy: Any, plan: Plan) -> None:
+    tried = tuple(Trial(temperature=None, loss=0.5, metric=None) for _ in range(9))
+    many = replace(plan, attention=replace(plan.attention, trials=tried))
+    goes_on, why = decide([_trained(_widths(many, 8, 8), 0.5)], _widths(plan, 12, 4), toy.config(iterate__time="5s"))
+    assert not goes_on
+    assert "would take 5.6 s of 5 s" in why  # twice (1 + 1 + 0.8) s
 
 
 def test_a_loss_of_zero_is_not_divided_by(toy: Any, plan: Plan) -> None:

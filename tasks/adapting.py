@@ -101,10 +101,9 @@ def find_start(call: Call, snapshot: str, target: str) -> str:
         raise UsageError(msg)
     for table in _tables(call, held):
         expect_columns(problem, table, "the stream")
-    if _seen(champion, held) and held.test is None:
-        say(
-            f"start     cold: version {number} was trained on this very file, so that what it says of its rows proves nothing"
-        )
+    if _learned(champion, held) == len(held.files):
+        rows = "this very file" if held.test is None else "these very files"
+        say(f"start     cold: version {number} learned from {rows}, so that what it says of its rows proves nothing")
         return COLD
     say(f"start     warm: champion version {number}")
     return str(number)
@@ -115,10 +114,11 @@ def adapt(call: Call, snapshot: str, target: str, start: str) -> str:
     ws, config, held = call.ws, call.settings, find(call.ws.get(snapshot), Snapshot)
     operation = operation_of(call, snapshot, target, start)
     champion = None if start == COLD else find_champion(call, int(start))
-    table = hold(pa.concat_tables(_ordered(call, held), promote_options="permissive"))
+    parts = _ordered(call, held)
+    table = hold(pa.concat_tables(parts, promote_options="permissive"))
     stream, schema = open_stream(table, target, config)
     planning = Planning(machine(call, _problem(held, schema, config.seed)), config)
-    first = None if champion is None else held.train.rows if _seen(champion, held) else 0
+    first = None if champion is None else sum(part.num_rows for part in parts[: _learned(champion, held)])
     begun = None if champion is None else _warm(champion, stream, first or 0)
     run = Run(stream, planning, begun, first=first, decided=_enters(call, operation, held.id, start), say=say)
     expect_scored(stream, run.begin)
@@ -218,9 +218,11 @@ def _problem(snapshot: Snapshot, schema: Schema, seed: int) -> Problem:
     return Problem(snapshot=snapshot, schema=schema, split=Split(seed=seed, validation=0.0, test=0.0))
 
 
-def _seen(champion: Champion, snapshot: Snapshot) -> bool:
-    """Whether the stream's first file is what it was trained on."""
-    return champion.problem.snapshot.train.sha256 == snapshot.train.sha256
+def _learned(champion: Champion, snapshot: Snapshot) -> int:
+    """How many of the stream's files end with the last one that the champion learned from: one that followed a stream, from all of it."""
+    files = champion.problem.snapshot.files
+    known = {file.sha256 for file in (files[:1] if champion.along is None else files)}
+    return max((place for place, file in enumerate(snapshot.files, 1) if file.sha256 in known), default=0)
 
 
 def _warm(champion: Champion, stream: Stream, first: int) -> ChampionModel:

@@ -160,7 +160,8 @@ def last_alarm(ledger: Ledger, model: str, reference: str) -> Alarm:
 def last_retraining(ledger: Ledger, model: str) -> datetime.datetime | None:
     """When drift last led to a retraining."""
     fired: list[Kind] = ["trigger"]
-    times = [e.time for e in ledger.entries(kinds=fired, model=model) if "drift" in e.detail.get("triggers", ())]
+    entries = ledger.entries(kinds=fired, model=model)
+    times = [e.time for e in entries if "drift" in e.detail.get("triggers", ()) and "training" in e.detail]
     return datetime.datetime.fromisoformat(times[-1]) if times else None
 
 

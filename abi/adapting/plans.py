@@ -14,7 +14,7 @@ from abi.adapting.experts import change_labels, change_schema, grow
 from abi.adapting.online import at_planned_size
 from abi.adapting.stream import Stream, encoded, places_in, with_target
 from abi.attention.fit import fit
-from abi.errors import PlanInfeasible
+from abi.errors import DataError, PlanInfeasible
 from abi.families.network import outputs
 from abi.metrics import row_loss
 from abi.planning.family import KINDS_OF_TREES, plan_family
@@ -181,9 +181,16 @@ class Planning:
         return self.attend(scores, best, tuple(trials))
 
     def change_attention(self, stream: Stream, rows: Rows, schema: Schema, temperature: float | None) -> Attention:
-        """The same for trees of the change."""
+        """The same for trees of the change.
+
+        Raises:
+            DataError: no row has a label that was known before it.
+        """
         labels = change_labels(stream, stream.last())
         there = rows[~pd.isna(labels[rows])]
+        if not len(there):
+            msg = f"Expected labels that are known before later rows among the {len(rows):,} that are learned from, got none with adapt.label_delay {self.config.adapt.label_delay:,}: lower it, raise adapt.warmup, or leave 'change' out of adapt.experts."
+            raise DataError(msg)
         return self.attend(self.scores(stream, there, change_schema(schema), labels), temperature)
 
 

@@ -345,7 +345,12 @@ def date_part(array: pa.Array, part: DatePart) -> Float64[np.ndarray, " rows"]:
 
 
 def _expect(needed: Sequence[str], data: _Tabular) -> None:
-    found = set(data.columns if isinstance(data, pd.DataFrame) else data.schema.names)
+    names = [*(data.columns if isinstance(data, pd.DataFrame) else data.schema.names)]
+    found = set(names)
+    twice = [name for name in needed if names.count(name) > 1]
+    if twice:
+        msg = f"Expected a name of its own for every column, got {listed([clip(name) for name in twice])} more than once: rename them."
+        raise DataError(msg)
     lacking = [name for name in needed if name not in found]
     if lacking:
         raise lacking_columns(lacking)
@@ -373,6 +378,9 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
         array = pa.array(series, from_pandas=True)
     except pa.ArrowNotImplementedError:  # Arrow has no such type, so nothing is left to be read
         msg = f"Expected numbers, text or times in the column {clip(str(series.name))!r}, got {series.dtype}: turn it into one of them."
+        raise DataError(msg) from None
+    except UnicodeEncodeError:
+        msg = f"Expected text that UTF-8 can hold in the column {clip(str(series.name))!r}, got half of a surrogate pair: read its source again, with the encoding that it has."
         raise DataError(msg) from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # a mix such as 1 and "a", or a number of over 64 bits
         texts = [None if np.ndim(value) == 0 and pd.isna(value) else str(value) for value in series]

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool
 
 from abi.data.text import is_text, labels, strings
+from abi.errors import DataError, clip
 
 EMPTY = "[]"
 
@@ -88,5 +89,12 @@ def _parsed(value: str | None, separator: str | None) -> tuple[str, ...]:
     if value is None:
         return ()
     if separator is None:
-        return tuple(json.loads(value))
+        try:
+            names = json.loads(value)
+        except ValueError:
+            names = None
+        if not isinstance(names, list):
+            msg = f"Expected lists of labels, as in the training data, got {clip(value)!r}: write them alike."
+            raise DataError(msg)
+        return tuple(names)
     return tuple(sorted({part.strip() for part in value.split(separator)} - {""}))

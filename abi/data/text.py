@@ -30,6 +30,7 @@ _NUMBER = r"^[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]
 _LEADING_ZERO = r"^[+-]?0([0-9]+|[xX][0-9a-fA-F]+)$"
 _AFTER_ZERO = np.frombuffer(b"0123456789xX", np.uint8)
 _INTEGRAL = r"^([+-]?[0-9]+)\.0+$"
+_NANOSECONDS = r"^([0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6})[0-9]{1,3}"
 _EXACT = 2.0**63  # above this a float has no int64 form
 
 
@@ -100,12 +101,19 @@ def parse(text: pa.Array, kind: str) -> pa.Array | None:
 
 
 def timestamps(text: pa.Array) -> pa.Array | None:
-    """ISO 8601 dates and times, with a zone (then as UTC) or without; None where some value is neither."""
-    for kind in (_TIMESTAMP, _TIMESTAMP_UTC):
-        try:
-            return text.cast(kind).cast(_TIMESTAMP)
-        except pa.ArrowInvalid:
-            continue
+    """ISO 8601 dates and times, with a zone (then as UTC) or without; None where some value is neither.
+
+    What is finer than a microsecond, as pandas writes it, is cut off.
+    """
+    for cut in (False, True):
+        if cut and not pc.any(pc.match_substring_regex(text, _NANOSECONDS)).as_py():
+            return None
+        read = pc.replace_substring_regex(text, _NANOSECONDS, r"\1") if cut else text
+        for kind in (_TIMESTAMP, _TIMESTAMP_UTC):
+            try:
+                return read.cast(kind).cast(_TIMESTAMP)
+            except pa.ArrowInvalid:
+                continue
     return None
 
 

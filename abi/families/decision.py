@@ -52,10 +52,11 @@ class Decision(Value):
 
 
 def within(chance: Float[np.ndarray, "rows classes"], place: int) -> Float[np.ndarray, "rows classes"]:
-    """q: the chances of the other classes among themselves; 0 for class `place`."""
-    others = chance.copy()
+    """q: the chances of the other classes among themselves, equal ones where they have none; 0 for class `place`."""
+    others = np.asarray(chance, np.float64).copy()
+    others[others[:, np.arange(others.shape[1]) != place].sum(axis=1) == 0] = 1.0
     others[:, place] = 0.0
-    return np.asarray(others / np.maximum(others.sum(axis=1, keepdims=True), EDGE))
+    return np.asarray(others / others.sum(axis=1, keepdims=True))
 
 
 def evidence(chance: Float[np.ndarray, "rows classes"], place: int) -> Float[np.ndarray, "rows 2"]:

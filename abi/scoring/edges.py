@@ -18,6 +18,7 @@ from jaxtyping import Float64, Int32, Int64
 from abi.cores import cores
 from abi.data.columns import AnyTarget
 from abi.data.split import splitmix64
+from abi.errors import DataError, clip
 from abi.scoring.types import Grouped
 
 if TYPE_CHECKING:
@@ -196,6 +197,9 @@ def find_bins(reader: Reader, config: ScoringConfig, classes: int = CLASSES) -> 
         target = _numeric_target(kept.target.astype(np.float64), config.target_bins)
     elif schema.task == "multilabel":
         target = _label_target(labels)
+        if not len(target.labels if target.labels is not None else ()):
+            msg = f"Expected some training row with a label in the target {clip(schema.target)!r}, got none: give rows that have labels, or other shares or another order of the rows."
+            raise DataError(msg)
     else:
         target = _class_target(len(schema.classes), labels, classes)
     most = max(1, min(CATEGORIES, CELLS // (config.groups * target.size)))

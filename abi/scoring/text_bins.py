@@ -1,8 +1,8 @@
 """A text as one column among others: the bin that its terms speak for, so that every statistic applies to it too.
 
 Two models, each from half of the sampled texts (by a hash of the text), tell each other's texts apart: a text is put
-into a bin by terms that were counted elsewhere, which keeps 20,000 terms from explaining the target by chance. All
-other texts take the first model. A text that is also read as a sequence is told apart there by which word stands before
+into a bin by terms that were counted elsewhere, which keeps 20,000 terms from explaining the target by chance. So are
+texts that were not sampled. A text that is also read as a sequence is told apart there by which word stands before
 which other one (`abi.inputs.terms.ordered_pairs`).
 """
 

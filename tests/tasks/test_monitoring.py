@@ -52,9 +52,12 @@ def test_not_again_before_the_cooldown_has_passed(ledger):
     ledger.append(Draft(kind="trigger", model="shop", detail={"triggers": ["cron"]}))
     enter(ledger, alarm=True)
     assert drift_due(ledger, "shop", CONFIG, later(0))
-    ledger.append(Draft(kind="trigger", model="shop", detail={"triggers": ["drift", "new data"]}))
+    ledger.append(Draft(kind="trigger", model="shop", detail={"triggers": ["drift", "new data"], "training": "0"}))
     ledger.append(Draft(kind="trigger", model="shop", detail={"triggers": ["cron"]}))
-    ledger.append(Draft(kind="trigger", model="bank", detail={"triggers": ["drift"]}))
+    ledger.append(Draft(kind="trigger", model="bank", detail={"triggers": ["drift"], "training": "1"}))
+    ledger.append(
+        Draft(kind="trigger", model="shop", detail={"triggers": ["cron", "drift"]})
+    )  # held: nothing was trained
     assert drift_due(ledger, "shop", CONFIG, later(59)) is None
     assert drift_due(ledger, "shop", CONFIG, later(61))
     times = [e.time for e in ledger.entries(kinds=("trigger",), model="shop")]

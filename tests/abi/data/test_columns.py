@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from abi.data import text as spelled
 from abi.data.columns import Codes, Columns, encode, expect_numbers
 from abi.errors import DataError
 from abi.problem import DatePart, Feature, Kind, Schema, Task
@@ -227,3 +228,23 @@ def test_a_column_that_is_text_throughout_is_no_column_of_numbers() -> None:
     ):
         expect_numbers(pd.DataFrame({"x": fine}), NUMBER)
     expect_numbers(pd.DataFrame({"x": ["1,5"] * 12}), CATEGORY)
+
+
+@pytest.mark.parametrize("zone", ["", "Z", "+00:00"])
+def test_times_that_are_finer_than_a_microsecond_are_cut(zone: str) -> None:
+    text = pa.array([f"2024-01-01 00:00:00.123456789{zone}", None, f"2024-01-02T00:00:00.5{zone}"])
+    found = spelled.moments(text).to_pylist()
+    assert [t and t.isoformat() for t in found] == ["2024-01-01T00:00:00.123456", None, "2024-01-02T00:00:00.500000"]
+    assert spelled.type_of(text) == "timestamp"
+    assert spelled.type_of(pa.array(["2024-01-01 00:00:00.123456789", "soon"])) == "string"
+
+
+def test_a_frame_that_cannot_be_read_is_told() -> None:
+    frame = pd.DataFrame({"x": np.arange(60.0), "c": ["a", "b", "d"] * 20})
+    learned = schema(feature("x", "numeric"), feature("c", "categorical"))
+    twice = pd.concat([frame, frame[["x"]]], axis=1)
+    for rows in (twice, pa.table([frame["x"], frame["x"], frame["c"]], names=["x", "x", "c"])):
+        with pytest.raises(DataError, match="a name of its own for every column, got 'x' more than once"):
+            encode(rows, learned, with_target=False)
+    with pytest.raises(DataError, match="text that UTF-8 can hold in the column 'c'"):
+        encode(frame.assign(c=pd.Series(["a\ud800"] * 60, dtype=object)), learned, with_target=False)

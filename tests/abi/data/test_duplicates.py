@@ -46,3 +46,9 @@ def test_a_row_hashes_equally_wherever_it_stands(folder: Path) -> None:
     one, two = row_hashes(forward, ["a", "b"]), row_hashes(backward, ["a", "b"])
     np.testing.assert_array_equal(one, two[::-1])
     assert duplicate_share(one) == pytest.approx(1 - 977 * 31 / 70_000)
+
+
+def test_whole_numbers_beyond_those_of_floats_are_told_apart(folder: Path) -> None:
+    signed = 2**60 + np.arange(300)
+    whole = table(folder, "whole", "\n".join(["a", *map(str, signed), *map(str, -signed)]) + "\n")
+    assert duplicate_share(row_hashes(whole, ["a"])) == 0

@@ -76,6 +76,12 @@ def test_a_label_that_training_never_saw_is_named_with_its_rows() -> None:
         encode_target(pa.array([["a", "d"], ["d"], ["b"]]), _schema())
 
 
+@pytest.mark.parametrize("cells", [["a|b", "c"], [5, 6], ["{}", "[]"]])
+def test_what_is_no_list_is_told_where_lists_were_learned(cells: list[object]) -> None:
+    with pytest.raises(DataError, match="Expected lists of labels, as in the training data, got "):
+        encode_target(pa.array(cells), _schema())
+
+
 def test_a_file_of_lists_is_read_as_one_of_text_is(
     tmp_path: Path, table: Callable[..., Any], reader: Callable[..., Any]
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from abi.config import load_config
 from abi.data.memory import read_memory
 from abi.data.reader import Reader
+from abi.errors import DataError
 from abi.inputs.terms import PIECE
 from abi.scoring import terms
 from abi.scoring.counts import count, merge_all, shards
@@ -103,3 +104,11 @@ def test_terms_of_texts_are_found_by_their_labels() -> None:
     by_name = {f.feature: f for f in found.features}
     assert by_name["text"].carries_signal
     assert by_name["text"].score > by_name["x"].score
+
+
+def test_rows_of_training_without_any_label_are_told() -> None:
+    labels = [[] for _ in range(540)] + [["a"] if i % 2 else ["b"] for i in range(60)]
+    config = load_config(settings={"data.order": "t"}, ambient=False)
+    reader = read_memory(pd.DataFrame({"x": np.arange(600.0) % 7, "t": np.arange(600), "y": labels}), "y", config)
+    with pytest.raises(DataError, match="Expected some training row with a label in the target 'y', got none"):
+        score(reader, config.scoring)

@@ -184,3 +184,12 @@ def test_a_trained_network_rejects_and_keeps_how(toy: Any, outside: bool) -> Non
     if outside:
         assert found["out_of_scope_recall"] > 0.5
     assert decision_of(replace(reader.problem.schema, out_of_scope=None), validation.target, np.eye(3)[[0]]) is None
+
+
+@pytest.mark.parametrize("outside", [1 - 5e-8, 1 - 5e-7, 1.0])
+def test_chances_sum_to_one_where_the_network_is_sure_that_it_is_none(outside: float) -> None:
+    rejection = Rejection(place=2, intercept=-3.0, own=0.5, top=-0.3)
+    chance = np.array([[0.6 * (1 - outside), 0.4 * (1 - outside), outside]])
+    found = rejection.applied(chance)
+    assert found.sum() == pytest.approx(1.0, abs=1e-12)
+    assert found[0, 0] >= found[0, 1]

@@ -131,7 +131,7 @@ def test_a_champion_begins_and_its_weights_are_taken_over(command, plain, abi, w
     assert result["version"]["version"] == 2
     own = abi("adapt", train, "--target", "label", "--model", "shop", "--no-register", "--json", *more)
     assert own.json["start"] == "cold"
-    assert "was trained on this very file" in own.err
+    assert "learned from this very file" in own.err
 
     both = abi(
         "adapt", train, "--test", later, "--target", "label", "--model", "shop", "--no-register", "--json", *more

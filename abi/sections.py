@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 
+from abi.canonical import EXACT
 from abi.errors import AbiError
 from abi.units import (
     MOST_BYTES,
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MEBIBYTE = 2**20
-MOST_WHOLE = 2**53 - 1
-"""Up to here every whole number is a double of its own."""
 
 
 def _unit(parse: Callable[[object], float]) -> BeforeValidator:
@@ -96,8 +95,8 @@ def numbers_alone(cls: type[BaseModel], value: object, info: Any) -> object:  # 
 def whole_numbers_that_json_has(value: object) -> object:
     """Refuse whole numbers that other readers of JSON would round: records are canonical JSON (RFC 8785, as I-JSON, RFC 7493)."""
     for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, int) and abs(number) > MOST_WHOLE:
-            msg = f"Expected a whole number of at most {MOST_WHOLE}, got {number}."
+        if isinstance(number, int) and abs(number) > EXACT:
+            msg = f"Expected a whole number of at most {EXACT}, got {number}."
             raise ValueError(msg)
     return value
 

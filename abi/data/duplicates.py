@@ -9,11 +9,11 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import Int64, UInt64
 
+from abi.canonical import EXACT
 from abi.data.split import splitmix64
 from abi.data.table import Tabular
 from abi.data.text import labels
 
-MOST_WHOLE = 2**53
 _MISSING = np.uint64(0x6A09E667F3BCC909)  # any constant: missing equals missing
 
 
@@ -48,7 +48,7 @@ def _hashed(column: pa.Array) -> UInt64[np.ndarray, " rows"]:
         bits: Int64[np.ndarray, " rows"] = floats.view(np.int64)
         if pa.types.is_integer(kind):  # beyond 2^53 several have one float
             whole = column.fill_null(0).to_numpy(zero_copy_only=False)
-            large = (whole > MOST_WHOLE) | (whole < -MOST_WHOLE)
+            large = (whole > EXACT) | (whole < -EXACT)
             bits = np.where(large, whole.astype(np.uint64).view(np.int64), bits)
         return np.where(present, splitmix64(bits, 0), _MISSING)
     encoded = labels(column)

@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
-
 from abi.adapted import Adaptation, Adapted
 from abi.adapting.checkpoint import pack, restore
 from abi.adapting.ending import end, obstacle
 from abi.adapting.learner import ChampionModel
 from abi.adapting.plans import Planning
 from abi.adapting.run import Run, conclude
-from abi.adapting.stream import Stream, expect_scored, in_order, open_stream
+from abi.adapting.stream import Stream, expect_scored, open_stream
 from abi.audit.entry import Draft
 from abi.data.columns import encode
 from abi.data.memory import hold
@@ -37,12 +35,12 @@ from tasks.models import has_files, keep_model
 from tasks.monitoring import find_champion
 from tasks.planning import machine
 from tasks.progress import say
-from tasks.snapshot import fetch_snapshot, take_snapshot
+from tasks.snapshot import take_snapshot
 from tasks.stage import Call, Stage, code_id
+from tasks.streams import fetcher, joined, learned_rows, stream_files
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
-    from abi.data.table import Table
     from abi.families.family import Model
     from tasks.monitoring import Champion
 
@@ -74,6 +72,11 @@ def take_stream(call: Call, data: str, test: str) -> str:
     if call.settings.data.encoders:
         msg = f"Expected no data.encoders where a stream is followed, got {', '.join(map(repr, call.settings.data.encoders))}: leave them out; `abi run` learns with pretrained encoders."
         raise UsageError(msg)
+    asked = {"data.series": call.settings.data.series, "data.roles": call.settings.data.roles}
+    if unused := [name for name, value in asked.items() if value is not None]:
+        say(
+            f"adapt     nothing is derived by {' and '.join(unused)} along a stream, which has lags, shares and changes of its own (adapt.lags, adapt.recent, adapt.halves)"
+        )
     remote = call.settings.tracking.remote
     return call.ws.put(take_snapshot(call.ws, Path(data), Path(test) if test else None, remote))
 
@@ -99,9 +102,13 @@ def find_start(call: Call, snapshot: str, target: str) -> str:
     if problem.schema.target != target:
         msg = f"Expected the target of {call.name!r} version {number}, {clip(problem.schema.target)!r}, got {clip(target)!r}: name it, or another model with --model."
         raise UsageError(msg)
-    for table in _tables(call, held):
-        expect_columns(problem, table, "the stream")
-    if _learned(champion, held) == len(held.files):
+    if problem.schema.derivation is not None:
+        say(f"start     cold: version {number} reads columns that are derived from earlier rows, which no stream has")
+        return COLD
+    files = stream_files(call, held)
+    for one in files:
+        expect_columns(problem, one.stored, "the stream")
+    if learned_rows(files, champion, fetcher(call, champion)) == sum(len(one.numbers) for one in files):
         rows = "this very file" if held.test is None else "these very files"
         say(f"start     cold: version {number} learned from {rows}, so that what it says of its rows proves nothing")
         return COLD
@@ -114,11 +121,10 @@ def adapt(call: Call, snapshot: str, target: str, start: str) -> str:
     ws, config, held = call.ws, call.settings, find(call.ws.get(snapshot), Snapshot)
     operation = operation_of(call, snapshot, target, start)
     champion = None if start == COLD else find_champion(call, int(start))
-    parts = _ordered(call, held)
-    table = hold(pa.concat_tables(parts, promote_options="permissive"))
-    stream, schema = open_stream(table, target, config)
+    files = stream_files(call, held)
+    stream, schema = open_stream(hold(joined(files)), target, config)
     planning = Planning(machine(call, _problem(held, schema, config.seed)), config)
-    first = None if champion is None else sum(part.num_rows for part in parts[: _learned(champion, held)])
+    first = None if champion is None else learned_rows(files, champion, fetcher(call, champion))
     begun = None if champion is None else _warm(champion, stream, first or 0)
     run = Run(stream, planning, begun, first=first, decided=_enters(call, operation, held.id, start), say=say)
     expect_scored(stream, run.begin)
@@ -202,27 +208,8 @@ class _Blocks:
         self.path.unlink(missing_ok=True)
 
 
-def _tables(call: Call, snapshot: Snapshot) -> list[Table]:
-    return [t for t in fetch_snapshot(call.ws, snapshot, call.settings.tracking.remote) if t is not None]
-
-
-def _ordered(call: Call, snapshot: Snapshot) -> list[pa.Table]:
-    """Each file's rows in order, the second file's after the first's."""
-    found = [in_order(table, call.settings) for table in _tables(call, snapshot)]
-    if any(moved for _, moved in found):
-        say(f"adapt     rows are followed by {clip(str(call.settings.data.ordering))!r}, not as they stand in the file")
-    return [rows for rows, _ in found]
-
-
 def _problem(snapshot: Snapshot, schema: Schema, seed: int) -> Problem:
     return Problem(snapshot=snapshot, schema=schema, split=Split(seed=seed, validation=0.0, test=0.0))
-
-
-def _learned(champion: Champion, snapshot: Snapshot) -> int:
-    """How many of the stream's files end with the last one that the champion learned from: one that followed a stream, from all of it."""
-    files = champion.problem.snapshot.files
-    known = {file.sha256 for file in (files[:1] if champion.along is None else files)}
-    return max((place for place, file in enumerate(snapshot.files, 1) if file.sha256 in known), default=0)
 
 
 def _warm(champion: Champion, stream: Stream, first: int) -> ChampionModel:

@@ -39,7 +39,7 @@ from abi.monitoring.verdict import Subject, conclude
 from abi.outcomes import Along, Evaluation, Trained
 from abi.problem import DataFile, Problem, Snapshot, Split
 from abi.values import Value
-from tasks.data import expect_columns, open_reader
+from tasks.data import expect_columns
 from tasks.decisions import flow_run, only_model, open_ledger
 from tasks.model_registry import Version, find_version, versions
 from tasks.models import has_files, load_predictor_of
@@ -47,6 +47,7 @@ from tasks.progress import say
 from tasks.registration import connect
 from tasks.snapshot import read_file
 from tasks.stage import Call
+from tasks.streams import reference_reader
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -270,9 +271,9 @@ def _attention(call: Call, champion: Champion, batch: Batch) -> tuple[AttentionD
     posed = replace(problem, snapshot=Snapshot(files=(batch.file,)), split=everything)
     try:
         found = attention_drift(
-            champion.reference, Reader(posed, batch.table), lambda: open_reader(call, problem), config
+            champion.reference, Reader(posed, batch.table), lambda: reference_reader(call, champion), config
         )
-    except (DataError, WorkspaceError) as error:
+    except (DataError, UsageError, WorkspaceError) as error:
         return None, (f"attention was not compared: {error}",)
     return found, ()
 

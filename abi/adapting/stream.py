@@ -211,8 +211,8 @@ def whole(table: Tabular) -> pa.Table:
     return pa.Table.from_batches(batches) if batches else pa.table({name: pa.array([]) for name in table.names})
 
 
-def in_order(table: Tabular, config: Config) -> tuple[pa.Table, bool]:
-    """All rows in memory, by the column of times that the settings name; and whether the file had another order.
+def in_order(table: Tabular, config: Config) -> tuple[pa.Table, Int64[np.ndarray, " rows"], bool]:
+    """All rows in memory, by the column of times that the settings name; where each stood, and whether any went backwards.
 
     Rows without a time are left out, as in training; without such a column the file's order is the stream's.
 
@@ -221,15 +221,16 @@ def in_order(table: Tabular, config: Config) -> tuple[pa.Table, bool]:
         DataError: more rows have no time than `checks.no_time` allows.
     """
     rows, order = whole(table), config.data.ordering
+    every = np.arange(table.rows, dtype=np.int64)
     if order is None or order == ROWS:
-        return rows, False
+        return rows, every, False
     expect_order(order, config, table)
     times = checked_times(table, order, config.checks.no_time)
     there = np.flatnonzero(~np.isnan(times))
-    sorts = there[np.argsort(times[there], kind="stable")]
-    if np.array_equal(sorts, np.arange(len(times))):
-        return rows, False
-    return rows.take(pa.array(sorts)), bool(falls(times[there]).any())
+    numbers = there[np.argsort(times[there], kind="stable")]
+    if np.array_equal(numbers, every):
+        return rows, every, False
+    return rows.take(pa.array(numbers)), numbers, bool(falls(times[there]).any())
 
 
 def labels_of(column: pa.ChunkedArray, *, numeric: bool) -> Shaped[np.ndarray, " rows"]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -15,10 +14,8 @@ from abi.adapted import Adapted
 from abi.audit.entry import Entry
 from abi.config import load_config
 from abi.documents import find
-from abi.problem import DataFile, Snapshot
 from tasks import adapting, stream_recording
 from tasks.decisions import open_ledger
-from tasks.monitoring import Champion
 from tasks.registration import connect
 from tasks.stage import Call
 from tasks.workspace import Workspace
@@ -47,28 +44,6 @@ def file(tmp_path) -> Path:
 
 def entered_of(call: Call) -> list[Entry]:
     return list(open_ledger(call).entries(kinds=("adaptation",), model="shop"))
-
-
-@pytest.mark.parametrize(
-    ("followed", "learned", "stream", "files"),
-    [
-        (False, "ab", "a", 1),
-        (False, "ab", "ac", 1),
-        (False, "ab", "bc", 0),  # it was tested on b
-        (True, "ab", "b", 1),
-        (True, "ab", "bc", 1),
-        (True, "ab", "cb", 2),
-        (True, "a", "c", 0),
-    ],
-)
-def test_a_stream_starts_after_the_last_file_that_the_champion_learned_from(followed, learned, stream, files):
-    def snapshot(names: str) -> Snapshot:
-        roles = ("train", "test")
-        return Snapshot(files=tuple(DataFile(role=roles[i], format="csv", md5=n, sha256=n, size_bytes=1, rows=1) for i, n in enumerate(names)))  # fmt: skip
-
-    champion = mock.Mock(spec=Champion, problem=mock.Mock(snapshot=snapshot(learned)))
-    champion.along = mock.Mock() if followed else None
-    assert adapting._learned(champion, snapshot(stream)) == files
 
 
 class Stopped(Exception):

@@ -94,10 +94,12 @@ def test_rows_are_followed_by_the_column_of_times_that_the_settings_name(brook):
     table = _timed(brook)
     mixed = table.sample(frac=1, random_state=0)
     config = brook.config(data__order="when")
-    rows, moved = in_order(hold(to_arrow(mixed)), config)
+    rows, numbers, moved = in_order(hold(to_arrow(mixed)), config)
     assert moved
     assert rows["a"].to_pylist() == table["a"].tolist()
-    assert in_order(hold(to_arrow(table)), config) == (rows, False)
+    assert mixed["a"].to_numpy()[numbers].tolist() == table["a"].tolist()
+    straight, places, moved = in_order(hold(to_arrow(table)), config)
+    assert (straight, places.tolist(), moved) == (rows, list(range(len(table))), False)
     for asked in (brook.config(), brook.config(data__order="rows")):
         assert in_order(hold(to_arrow(mixed)), asked)[0]["a"].to_pylist() == mixed["a"].tolist()
 
@@ -106,8 +108,9 @@ def test_rows_without_a_time_are_left_out_up_to_the_limit(brook):
     table = _timed(brook)
     table.loc[[3, 5], "when"] = None
     held = hold(to_arrow(table))
-    rows, moved = in_order(held, brook.config(data__order="when", checks__no_time=0.01))
+    rows, numbers, moved = in_order(held, brook.config(data__order="when", checks__no_time=0.01))
     assert (rows.num_rows, moved) == (len(table) - 2, False)
+    assert numbers[:5].tolist() == [0, 1, 2, 4, 6]
     with pytest.raises(DataError, match=r"got none in 2 of 700, the first in row 4"):
         in_order(held, brook.config(data__order="when", checks__no_time=0.001))
 

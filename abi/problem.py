@@ -275,7 +275,8 @@ class Schema(Value):
     """Target, task and features, in column order. `classes` are the labels as text (empty for regression).
 
     `derivation` makes columns that some features come from. `separator` stands between the labels of a multilabel target
-    that is text; None where it holds lists. `out_of_scope` is the class that means none of the others.
+    that is text; None where it holds lists. `out_of_scope` is the class that means none of the others. `spelled` are
+    columns that are read as text also from a CSV whose values there are all numbers or dates, since 1.10 is not 1.1 in them.
     """
 
     target: str
@@ -287,6 +288,7 @@ class Schema(Value):
     derivation: Late[Derivation | None] = None
     separator: Late[str | None] = None
     out_of_scope: Late[str | None] = None
+    spelled: Late[tuple[str, ...]] = ()
 
     @property
     def media(self) -> dict[str, Medium]:

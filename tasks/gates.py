@@ -213,7 +213,7 @@ def _fresh(call: Call, problem: Problem, data: Path | None, history: History | N
         train, test = fetch_snapshot(call.ws, problem.snapshot, remote)
         return open_problem(problem, train, test)  # the rows before them tell the history
     snapshot: Snapshot = take_snapshot(call.ws, data, None, remote, call.settings.data)
-    table, _ = fetch_snapshot(call.ws, snapshot, remote)
+    table, _ = fetch_snapshot(call.ws, snapshot, remote, problem.schema.spelled)
     expect_columns(problem, table, data, with_target=True)
     every = Split(seed=problem.split.seed, validation=0.0, test=1.0)
     return open_problem(replace(problem, snapshot=snapshot, split=every), table, None, history)

@@ -104,7 +104,7 @@ def monitor(call: Call, data: str, model: str | None = None, out: Path | None = 
     call = only_model(call) if model is None else replace(call, name=model)
     ledger, champion = open_ledger(call), find_champion(call)
     reference = champion.reference
-    batch = Batch(*read_file(ws, Path(data), config.data))
+    batch = Batch(*read_file(ws, Path(data), config.data, champion.problem.schema.spelled))
     expect_columns(champion.problem, batch.table, data)
     batch = replace(batch, table=derive_new(champion.problem.schema, batch.table, champion.history))
     tallies, predictions = _count(champion, batch)

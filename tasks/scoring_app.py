@@ -20,6 +20,8 @@ from anyio import to_thread
 from mlflow.pyfunc.scoring_server import CONTENT_TYPE_CSV, CONTENT_TYPE_PARQUET, init, load_model_with_mlflow_config
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -39,10 +41,11 @@ class CsvAsParquet:
 
     Args:
         app: gets every request.
+        texts: columns that the model reads as text, whatever the rows of one request look like.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, texts: Collection[str] = ()) -> None:
+        self.app, self.texts = app, texts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with 400 and one sentence where the text is no table."""
@@ -62,7 +65,7 @@ class CsvAsParquet:
         from abi.errors import AbiError
 
         try:
-            body = await to_thread.run_sync(as_parquet, bytes(text))
+            body = await to_thread.run_sync(as_parquet, bytes(text), self.texts)
         except AbiError as error:
             await _refuse(str(error), send)
             return
@@ -132,8 +135,8 @@ def plainly(body: bytes) -> str:
     return said.rpartition("\nError: ")[2].partition("\nInput:")[0].strip()
 
 
-def as_parquet(text: bytes) -> bytes:
-    """The rows of a CSV, with its header, as a Parquet file.
+def as_parquet(text: bytes, texts: Collection[str] = ()) -> bytes:
+    """The rows of a CSV, with its header, as a Parquet file; columns in `texts` are text.
 
     Raises:
         DataError: it is no table.
@@ -149,7 +152,9 @@ def as_parquet(text: bytes) -> bytes:
         source = Path(stage) / "rows"
         source.write_bytes(text)
         with told_as(source, Path("the request")):
-            batches = [batch for _, batch in convert(source, Path(stage), hash_file(source).sha256).batches()]
+            asked = [texts] if texts else []  # the copy that an earlier release stored knows of none
+            table = convert(source, Path(stage), hash_file(source).sha256, *asked)
+            batches = [batch for _, batch in table.batches()]
         buffer = io.BytesIO()
         pq.write_table(pa.Table.from_batches(batches), buffer)
     return buffer.getvalue()
@@ -164,7 +169,8 @@ async def _refuse(sentence: str, send: Send) -> None:
 
 def application() -> Any:
     """The application around the model that the environment names."""
-    app = init(load_model_with_mlflow_config(os.environ[SERVED]))
-    app.add_middleware(CsvAsParquet)
+    served = load_model_with_mlflow_config(os.environ[SERVED])
+    app = init(served)
+    app.add_middleware(CsvAsParquet, texts=getattr(served.unwrap_python_model().model.schema, "spelled", ()))
     app.add_middleware(PlainRefusals)
     return app

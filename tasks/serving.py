@@ -129,7 +129,7 @@ def predict_table(tracking: Tracking, model: Recorded, source: Path, config: Dat
         with disk_errors(stage), told_as(source, shown):
             made = packed(source, config, Path(stage))
             with told_as(made, source):
-                table = convert(made, Path(stage), hash_file(made).sha256)
+                table = convert(made, Path(stage), hash_file(made).sha256, loaded.schema.spelled)
                 expect_media(loaded.schema, table, source)
         parts = []
         batches = derive_new(loaded.schema, table, loaded.history).batches()

@@ -12,14 +12,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
-from abi.data.convert import convert
+from abi.data.convert import convert, table_name
+from abi.data.infer import respelled_columns
 from abi.data.pack import packed, told_as
 from abi.data.scratch import scratch_file, scratch_folder
 from abi.data.source import format_of, hash_file
@@ -88,8 +89,10 @@ def _stored_under_dvc(ws: Workspace, paths: Sequence[Path], remote: str | None) 
     return Snapshot(files=tuple(files))
 
 
-def read_file(ws: Workspace, path: Path, config: DataConfig | None = None) -> tuple[DataFile, Table]:
-    """Convert a file that is only looked at: its identity and its table, nothing under DVC.
+def read_file(
+    ws: Workspace, path: Path, config: DataConfig | None = None, texts: Collection[str] = ()
+) -> tuple[DataFile, Table]:
+    """Convert a file that is only looked at, where some columns are text: its identity and its table, nothing under DVC.
 
     Raises:
         DataError: the file cannot be used.
@@ -97,25 +100,36 @@ def read_file(ws: Workspace, path: Path, config: DataConfig | None = None) -> tu
     with disk_errors(ws.tables), scratch_folder(ws.tables) as scratch:
         made = packed(path, config or DataConfig(), scratch)
         with told_as(made, path):
-            file = _read(ws, made, "train")
-    return file, open_table(ws.tables, file.sha256)
+            file = _read(ws, made, "train", texts)
+    return file, open_table(ws.tables, table_name(file.sha256, texts))
 
 
-def fetch_snapshot(ws: Workspace, snapshot: Snapshot, remote: str | None = None) -> tuple[Table, Table | None]:
+def fetch_snapshot(
+    ws: Workspace, snapshot: Snapshot, remote: str | None = None, texts: Collection[str] = ()
+) -> tuple[Table, Table | None]:
     """The tables of a snapshot (training, test), pulled from the remote where this machine does not have them.
+
+    Columns in `texts` are text whatever a CSV holds there; of the test table so are those of the training table whose text
+    would be spelled otherwise.
 
     Raises:
         WorkspaceError: the content is neither here nor in the remote, or is not what the snapshot names.
     """
-    tables = [_fetch(ws, file, _url(ws, remote)) for file in snapshot.files]
-    return tables[0], tables[1] if len(tables) > 1 else None
+    url = _url(ws, remote)
+    tables = [_fetch(ws, file, url, texts) for file in snapshot.files]
+    if len(tables) == 1:
+        return tables[0], None
+    train, test = tables
+    inferred = {c.name for c in test.profile.columns if c.type not in ("string", "media")}
+    otherwise = respelled_columns(train, inferred) if snapshot.files[1].format != "parquet" else ()
+    return train, _fetch(ws, snapshot.files[1], url, {*texts, *otherwise}) if otherwise else test
 
 
-def _read(ws: Workspace, path: Path, role: Literal["train", "test"]) -> DataFile:
+def _read(ws: Workspace, path: Path, role: Literal["train", "test"], texts: Collection[str] = ()) -> DataFile:
     form = format_of(path)
     hashes = hash_file(path)
     with disk_errors(ws.tables):
-        table = convert(path, ws.tables, hashes.sha256)
+        table = convert(path, ws.tables, hashes.sha256, texts)
     return DataFile(
         role=role, format=form, md5=hashes.md5, sha256=hashes.sha256, size_bytes=hashes.size_bytes, rows=table.rows
     )
@@ -182,7 +196,7 @@ def _copy(ws: Workspace, file: DataFile, source: Path) -> None:
             shutil.copyfileobj(raw, copy)
         new.chmod(0o644)
         if hash_file(new).sha256 != file.sha256:
-            for left in ws.tables.glob(f"{file.sha256}.*"):
+            for left in ws.tables.glob(f"{file.sha256}[.-]*"):
                 left.unlink()
             msg = f"Expected {source} to stay as it is during the run, got other content on the second reading: run again when nothing writes to it."
             raise DataError(msg)
@@ -191,9 +205,10 @@ def _copy(ws: Workspace, file: DataFile, source: Path) -> None:
         new.unlink(missing_ok=True)
 
 
-def _fetch(ws: Workspace, file: DataFile, url: str) -> Table:
-    if all((ws.tables / f"{file.sha256}.{part}").is_file() for part in ("parquet", "sample.parquet", "profile.json")):
-        return open_table(ws.tables, file.sha256)
+def _fetch(ws: Workspace, file: DataFile, url: str, texts: Collection[str] = ()) -> Table:
+    stem = table_name(file.sha256, texts)
+    if all((ws.tables / f"{stem}.{part}").is_file() for part in ("parquet", "sample.parquet", "profile.json")):
+        return open_table(ws.tables, stem)
     name = _name(file)
     place = ws.snapshots / name
     with ws.alone("dvc"), disk_errors(ws.snapshots):
@@ -203,7 +218,7 @@ def _fetch(ws: Workspace, file: DataFile, url: str) -> Table:
             ws.write(ws.snapshots / f"{name}.dvc", yaml.safe_dump({"outs": [out]}, sort_keys=False).encode())
             _pull(ws, file, url)
             _verify(place, file)
-        return convert(place, ws.tables, file.sha256)
+        return convert(place, ws.tables, file.sha256, texts)
 
 
 def _pull(ws: Workspace, file: DataFile, url: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,8 +110,13 @@ class ParquetSource:
             raise DataError(msg) from None
 
 
-def convert(source: Path, folder: Path, sha256: str) -> Table:
-    """Write `folder`/`sha256`.parquet, .sample.parquet and .profile.json; reuse what is there.
+def table_name(sha256: str, texts: Collection[str] = ()) -> str:
+    """What a file's table is called where these columns are read as text."""
+    return f"{sha256}-{hashlib.sha256(json.dumps(sorted(texts)).encode()).hexdigest()[:16]}" if texts else sha256
+
+
+def convert(source: Path, folder: Path, sha256: str, texts: Collection[str] = ()) -> Table:
+    """Write .parquet, .sample.parquet and .profile.json of `table_name` into a folder; reuse what is there.
 
     Memory stays flat: a few blocks of rows and the sample are held at a time.
 
@@ -117,6 +124,7 @@ def convert(source: Path, folder: Path, sha256: str) -> Table:
         source: CSV (plain or gzip) or Parquet, whatever its name.
         folder: where the three files go; each appears whole or not at all.
         sha256: the hash of `source`'s content, which the files are named by.
+        texts: columns of a CSV that are text whatever they hold.
 
     Raises:
         UsageError: there is no such file.
@@ -124,7 +132,7 @@ def convert(source: Path, folder: Path, sha256: str) -> Table:
         WorkspaceError: the folder cannot be written.
     """
     try:
-        return open_table(folder, sha256)
+        return open_table(folder, table_name(sha256, texts))
     except WorkspaceError:
         pass
     kind = format_of(source)
@@ -134,8 +142,8 @@ def convert(source: Path, folder: Path, sha256: str) -> Table:
         columns: list[ColumnReader] = [_reader(field, parquet) for field in parquet.schema]
     else:
         raw = CsvFile(source, compressed=kind == "csv.gz")
-        columns = [TextColumn(name, len(raw.names)) for name in raw.names]
-    path = folder / f"{sha256}.parquet"
+        columns = [TextColumn(name, len(raw.names), text=name in texts) for name in raw.names]
+    path = folder / f"{table_name(sha256, texts)}.parquet"
     with _writable(folder), scratch_folder(_made(folder)) as scratch:
         new = scratch / path.name
         sizes = _sizes(raw, columns)

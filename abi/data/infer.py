@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from abi.data.mirrors import with_mirrors
 from abi.data.order import choose_split
 from abi.data.table import Tabular
 from abi.data.target import Target, target_of
+from abi.data.text import respelled
 from abi.errors import DataError, UsageError, clip, lacking_columns, listed
 from abi.media.cells import NOUNS
 from abi.problem import Derivation, Feature, Grid, Problem, Schema, SetAside, Snapshot, Split
@@ -99,11 +100,26 @@ def infer_schema(
         grids=grids,
         separator=learned.separator,
         out_of_scope=learned.out_of_scope,
+        spelled=_spelled(table, features, learned),
     )
     if test is not None:
         _expect_test(test, target, features, learned)
         expect_media(schema, test, "the test file")
     return schema
+
+
+def respelled_columns(table: Tabular, names: Collection[str]) -> tuple[str, ...]:
+    """Those of text, of these, with values that a file of nothing but numbers or dates would spell otherwise; looks at the sample."""
+    texts = [column.name for column in table.profile.columns if column.type == "string" and column.name in names]
+    if not texts:
+        return ()
+    sample = table.sample(texts)
+    return tuple(name for name in texts if respelled(sample[name].combine_chunks()))
+
+
+def _spelled(table: Tabular, features: Sequence[Feature], target: Target) -> tuple[str, ...]:
+    read = {feature.column for feature in features if feature.kind not in ("numeric", "region")}
+    return respelled_columns(table, read | ({target.column} if target.task != "regression" else set()))
 
 
 def _features(

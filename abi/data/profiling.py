@@ -102,9 +102,9 @@ class _Counts:
 class TextColumn:
     """A column of CSV text, whose type widens as its values are seen: integer -> float -> string."""
 
-    def __init__(self, name: str, columns: int) -> None:
+    def __init__(self, name: str, columns: int, *, text: bool = False) -> None:
         self.name = name
-        self.kind: spelled.TextType = "null"
+        self.kind: spelled.TextType = "string" if text else "null"
         self.counts = _Counts(columns)
 
     @property

@@ -31,6 +31,7 @@ _LEADING_ZERO = r"^[+-]?0([0-9]+|[xX][0-9a-fA-F]+)$"
 _AFTER_ZERO = np.frombuffer(b"0123456789xX", np.uint8)
 _INTEGRAL = r"^([+-]?[0-9]+)\.0+$"
 _NANOSECONDS = r"^([0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6})[0-9]{1,3}"
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _EXACT = 2.0**63  # above this a float has no int64 form
 
 
@@ -222,6 +223,16 @@ def _named(values: pa.Array) -> pa.Array:
         pc.is_in(text, pa.array(TRUE)), "True", pc.if_else(pc.is_in(text, pa.array(FALSE)), "False", text)
     )
     return pc.replace_substring_regex(text, _INTEGRAL, r"\1")
+
+
+def respelled(text: pa.Array) -> bool:
+    """Whether a value of a column of text would have another label in a file in which all values look like it: 1.10 is 1.1 there."""
+    seen = pc.unique(tidy(text.cast(pa.string()))).drop_null()
+    figures = seen.filter(pc.and_not(is_number(seen), is_code(seen)))
+    dates = seen.filter(pc.match_substring_regex(seen, _DATE))
+    stamps = moments(dates)
+    read = ((figures, numbers(figures)), (dates.filter(pc.is_valid(stamps)), pc.drop_null(stamps)))
+    return any(not _named(plain).equals(_named(values)) for plain, values in read)
 
 
 def is_text(kind: Any) -> bool:

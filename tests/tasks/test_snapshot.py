@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +187,8 @@ def test_a_file_that_changes_while_it_is_read_leaves_nothing(
     ws = Workspace.open(tmp_path / "ws")
     real = module.convert
 
-    def late(source: Path, folder: Path, sha256: str) -> Any:
-        table = real(source, folder, sha256)
+    def late(source: Path, folder: Path, sha256: str, texts: Collection[str]) -> Any:
+        table = real(source, folder, sha256, texts)
         (data / "train.csv").write_bytes(TEST)
         return table
 
@@ -209,3 +210,19 @@ def test_a_full_disk_while_copying_is_one_sentence(tmp_path: Path, data: Path, m
         with pytest.raises(WorkspaceError, match="no space left"):
             take_snapshot(ws, data / "train.csv")
     assert isinstance(take_snapshot(ws, data / "train.csv"), Snapshot)
+
+
+def test_a_test_file_of_numbers_alone_keeps_the_training_file_s_spelling(tmp_path: Path) -> None:
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("version,size,y\n" + "1.10,1,0\n1.1,2,1\nbeta,3,0\n" * 10)
+    test.write_text("version,size,y\n" + "1.10,1,0\n1.1,2,1\n" * 5)
+    ws = Workspace.open(tmp_path / "ws")
+    snapshot = take_snapshot(ws, train, test)
+    for place in (ws, Workspace.open(tmp_path / "elsewhere")):
+        _, found = fetch_snapshot(place, snapshot, str(ws.dvc_remote))
+        assert found is not None
+        assert set(found.sample(["version"])["version"].to_pylist()) == {"1.10", "1.1"}
+        assert found.column("size").type == "integer"
+    lone = take_snapshot(ws, test)
+    assert fetch_snapshot(ws, lone)[0].column("version").type == "float"
+    assert fetch_snapshot(ws, lone, texts=("version",))[0].column("version").type == "string"

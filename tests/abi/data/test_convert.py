@@ -315,3 +315,15 @@ def test_any_csv_that_pandas_writes_comes_back(
     assert values(made, "text") == frame["text"].tolist()
     assert values(made, "whole") == frame["whole"].tolist()
     assert [float(value) for value in values(made, "real")] == frame["real"].tolist()
+
+
+def test_columns_that_are_asked_for_as_text_stay_as_they_are_written(table: Make, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("version,when,size\n1.10,2024-01-01 00:00:00,2\n1e3,?,3\n")
+    sha256 = hash_file(file).sha256
+    asked = convert(file, tmp_path, sha256, ("version", "when", "absent"))
+    assert values(asked, "version") == ["1.10", "1e3"]
+    assert values(asked, "when") == ["2024-01-01 00:00:00", None]
+    assert values(asked, "size") == [2, 3]
+    assert values(convert(file, tmp_path, sha256), "version") == [1.1, 1000.0]
+    assert values(convert(file, tmp_path, sha256, ("absent", "when", "version")), "version") == ["1.10", "1e3"]

@@ -229,3 +229,32 @@ def test_a_test_file_may_hold_other_columns_and_categories(table: Make) -> None:
     schema = infer_schema(train, "y", DataConfig(), table("k,more,x,y\nunseen,1,text,a\n"))
     assert [feature.name for feature in schema.features] == ["x", "k"]
     assert [one.column for one in schema.set_aside] == ["id"]
+
+
+@pytest.mark.parametrize(
+    ("odd", "spelled"),
+    [
+        ("1.10", True),
+        ("1e3", True),
+        ("+5", True),
+        ("2024-01-01 00:00:00", True),
+        ("2024-01-01T10:00", True),
+        ("12345678901234567890", True),
+        ("12", False),
+        ("1.0", False),
+        ("-2.5", False),
+        ("TRUE", False),
+        ("2024-01-01", False),
+        ("007", False),
+        ("beta", False),
+    ],
+)
+def test_text_that_a_file_of_numbers_would_spell_otherwise_is_remembered(infer: Infer, odd: str, spelled: bool) -> None:
+    cells = ["alpha" if i % 3 else "gamma" for i in range(ROWS - 40)] + [odd] * 40
+    found = infer({"x": cells, "z": [i % 7 for i in range(ROWS)]})
+    assert found.spelled == (("x",) if spelled else ())
+
+
+def test_labels_that_look_like_numbers_are_remembered_too(infer: Infer) -> None:
+    labels = ["1.10" if i % 3 else "none" for i in range(ROWS)]
+    assert infer({"x": [i % 7 for i in range(ROWS)], "y": labels}).spelled == ("y",)

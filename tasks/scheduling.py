@@ -148,10 +148,15 @@ class Operation:
         self.ledger.append(self._draft(detail, name, start))
 
     def trained(self, result: dict[str, Any], start: Start) -> None:
-        """Enter what the training led to."""
-        model = result["model"]
+        """Enter what the training led to, and the due times that fell into it: their runs were cancelled."""
+        model, schedule = result["model"], self.call.settings.schedule
         detail = {"trained": self.id, "version": model["version"], "snapshot": self.problem.snapshot.id}
-        self.ledger.append(self._draft(detail, f"trained:{self.id}", start, result["run_id"]))
+        now = datetime.datetime.now(datetime.UTC)
+        fell = () if schedule.cron is None else due_times(schedule.cron, schedule.timezone, start.now, now)
+        self.ledger.append(
+            self._draft(detail, f"trained:{self.id}", start, result["run_id"]),
+            *(missed_draft(self.call.name, time, start, "a training was at work") for time in fell),
+        )
 
     def _draft(self, detail: dict[str, Any], operation: str, start: Start, run_id: str | None = None) -> Draft:
         return Draft(
@@ -183,9 +188,11 @@ class Operation:
         return known or entry.detail.get("snapshot_sha256")
 
     def _last_run(self) -> Entry | None:
-        """The last run that ended with a model."""
+        """The last training that ended with a model; following a stream is none."""
         runs = [
-            e for e in self._entries("registration", "trigger") if e.kind == "registration" or "trained" in e.detail
+            e
+            for e in self._entries("registration", "trigger")
+            if (e.kind == "registration" and "along" not in e.detail) or "trained" in e.detail
         ]
         return runs[-1] if runs else None
 
@@ -228,12 +235,11 @@ def next_and_missed(workspace: Path, model: str, config: Config) -> dict[str, An
     return {"due": _iso(due), "missed": [entry.detail["due"] for entry in reversed(missed)][:SHOWN]}
 
 
-def missed_draft(model: str, time: datetime.datetime, start: Start) -> Draft:
+def missed_draft(
+    model: str, time: datetime.datetime, start: Start, why: str = "no run started before a newer one was due"
+) -> Draft:
     """The entry that names a due time which nobody kept, once."""
-    detail = {
-        "due": _iso(time),
-        "reason": f"No run started for the due time {show_time(time)} before a newer one was due.",
-    }
+    detail = {"due": _iso(time), "reason": f"Nobody kept the due time {show_time(time)}: {why}."}
     return Draft(
         kind="missed", model=model, detail=detail, operation=f"missed:{model}:{_iso(time)}", flow_run=start.flow_run
     )

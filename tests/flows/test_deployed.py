@@ -255,3 +255,17 @@ def test_data_that_drifted_make_a_training_due_by_themselves(look, call, entries
     assert "Trained version 2." in said
     assert entries("trigger")[-2].detail["triggers"] == ["drift"]
     assert [entry.detail["alarm"] for entry in entries("drift")] == [False, True]
+
+
+def test_due_times_that_fell_into_a_training_are_named(call, parameters):
+    config = load_config(None, parameters["settings"] | {"schedule.cron": "0 * * * *"})
+    hourly = Call.of(Workspace.open(parameters["workspace"]), call.name, config)
+    ledger = open_ledger(hourly)
+    operation = Operation(hourly, ledger, pose_problem(hourly, parameters["data"], None, "label"))
+    hour = datetime.datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    begun = Start(now=hour - timedelta(hours=2) + timedelta(seconds=5), expected=hour - timedelta(hours=2))
+    operation.trained({"model": {"version": 1}, "run_id": "1" * 32}, begun)
+    missed = list(ledger.entries(kinds=("missed",), model=call.name))
+    assert [entry.detail["due"] for entry in missed] == [(hour - timedelta(hours=n)).isoformat() for n in (1, 0)]
+    assert missed[0].detail["reason"].endswith(": a training was at work.")
+    assert not operation.known(Start(now=datetime.datetime.now(UTC))).due_times

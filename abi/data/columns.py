@@ -389,21 +389,23 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
 
 
 def expect_numbers(rows: pd.DataFrame | pa.Table, schema: Schema) -> None:
-    """See that new rows have numbers where numbers are read: a text among them is a missing value, a column of text another column.
+    """See that new rows have numbers and dates where these are read: anything else is a missing value, a column of it another column.
 
     Raises:
         DataError: none of the values of a column can be read, of `SEVERAL` or more.
     """
     framed = isinstance(rows, pd.DataFrame)
     names = list(rows.columns) if framed else rows.column_names
-    numeric = {f.column for f in schema.features if f.kind == "numeric" and f.part is None} & set(names)
-    for name in sorted(numeric) if len(set(names)) == len(names) else ():
-        column = rows[name]
-        if framed and column.dtype.kind in "iufb":
+    read = {f.column: f.part is not None for f in schema.features if f.kind == "numeric" and f.column in set(names)}
+    for name in sorted(read) if len(set(names)) == len(names) else ():
+        column, dates = rows[name], read[name]
+        if framed and column.dtype.kind in ("M" if dates else "iufb"):
             continue
         there = from_series(column.dropna()) if framed else pc.drop_null(column.combine_chunks())
-        if len(there) >= SEVERAL and spelled.numbers(there).null_count == len(there):
-            msg = f"Expected numbers in column {clip(name)!r}, got {clip(str(there[0].as_py()))!r} and the like in all {len(there):,} rows that have a value: write numbers with a point, or leave them empty."
+        found = spelled.moments(there) if dates else spelled.numbers(there)
+        if len(there) >= SEVERAL and found.null_count == len(there):
+            what, remedy = ("dates", "write them as 2026-01-31 or 2026-01-31 10:30:00") if dates else ("numbers", "write numbers with a point")  # fmt: skip
+            msg = f"Expected {what} in column {clip(name)!r}, got {clip(str(there[0].as_py()))!r} and the like in all {len(there):,} rows that have a value: {remedy}, or leave them empty."
             raise DataError(msg)
 
 

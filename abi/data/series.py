@@ -39,13 +39,19 @@ class Sequence:
 
 
 def sequence(columns: Mapping[str, pa.Array], derivation: Derivation, rows: int) -> Sequence:
-    """Sort rows by group and time; equal times keep their order. Where the column of times is lacking, rows come in order."""
+    """Sort rows by group and time; equal times keep their order. Where the column of times is lacking, rows come in order.
+
+    Nothing is known of what was before a row without a time: it is a series of its own.
+    """
     group = np.zeros(rows, np.int64)
     if derivation.series is not None and derivation.series.group:
-        group = _group(columns[derivation.series.group])
+        group = _group(columns[derivation.series.group]).copy()
     keys = [group]
     if derivation.order != ROWS and derivation.order in columns:
-        keys.insert(0, times_of(columns[derivation.order]))
+        times = times_of(columns[derivation.order])
+        untimed = np.flatnonzero(np.isnan(times))
+        group[untimed] = group.max(initial=0) + 1 + np.arange(len(untimed))
+        keys.insert(0, times)
     order = np.lexsort(keys).astype(np.int64)
     first = np.flatnonzero(np.diff(group[order], prepend=-2))
     place = np.arange(rows) - np.repeat(first, np.diff(np.append(first, rows)))

@@ -248,3 +248,15 @@ def test_a_frame_that_cannot_be_read_is_told() -> None:
             encode(rows, learned, with_target=False)
     with pytest.raises(DataError, match="text that UTF-8 can hold in the column 'c'"):
         encode(frame.assign(c=pd.Series(["a\ud800"] * 60, dtype=object)), learned, with_target=False)
+
+
+def test_a_column_without_a_date_where_dates_are_read_is_another_column() -> None:
+    feature = Feature(name="d month", column="d", kind="numeric", part="month", distinct=12, missing_share=0.0)
+    schema = Schema(target="y", task="regression", classes=(), features=(feature,), set_aside=())
+    for wrong in (["31.12.2026"] * 12, list(range(12))):
+        with pytest.raises(
+            DataError, match=r"Expected dates in column 'd', got '(31\.12\.2026|0)' and the like in all 12 rows"
+        ):
+            expect_numbers(pd.DataFrame({"d": wrong}), schema)
+    for fine in (["2026-12-31", "soon"] * 6, pd.date_range("2026-01-01", periods=12), [None] * 12, [1, 2]):
+        expect_numbers(pd.DataFrame({"d": fine}), schema)

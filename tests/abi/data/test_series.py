@@ -85,6 +85,14 @@ def test_groups_are_series_of_their_own_in_order_of_time() -> None:
     assert found["a@mean2"].tolist() == pytest.approx([25, NAN, 150, NAN, 15], nan_ok=True)
 
 
+@pytest.mark.parametrize("group", ["", "g"])
+def test_of_what_was_before_a_row_without_a_time_nothing_is_known(group: str) -> None:
+    frame = pd.DataFrame({"t": [1, 2, None, 3, None], "a": [10.0, 20.0, 99.0, 30.0, 98.0], "g": ["p"] * 5})
+    found = derived(frame, series(lags=(1,), windows=(2,), group=group), "t")
+    assert found["a@lag1"].tolist() == pytest.approx([NAN, 10, NAN, 20, NAN], nan_ok=True)
+    assert found["a@mean2"].tolist() == pytest.approx([NAN, 15, NAN, 25, NAN], nan_ok=True)
+
+
 def test_missing_and_infinite_values_are_left_out_of_windows() -> None:
     found = derived(pd.DataFrame({"a": [1.0, NAN, 3.0, np.inf]}), series(lags=(1,), windows=(2,)))
     assert found["a@lag1"].tolist() == pytest.approx([NAN, 1, NAN, 3], nan_ok=True)

@@ -13,8 +13,9 @@ Budgets are those of the uniform model at 1, 1/2, .. 1/16; further down, to the 
 arm falls below the best uniform quality (less its seeds' deviation): the ratio of the two sizes is the budget saved at equal
 quality.
 Reads ``$ABI_BENCH`` (default ``../shared/bench``). Writes dated JSON and curves (SVG) into ``benchmarks/results/``. With
-``--together`` nothing is measured: the sets of these JSON files are summarised and drawn as one, each as the last file has it.
-With ``--trials`` arms that were measured today choose once more between what they chose and their trials of these names.
+``--together`` nothing is measured: the sets of these JSON files are summarised and drawn as one, each as the last file has it,
+or of these the ``--sets``. A run goes on from the newest JSON: sets that it does not name stay as they are there. With
+``--trials`` arms that were measured choose once more between what they chose and their trials of these names.
 """
 
 from __future__ import annotations
@@ -209,15 +210,23 @@ def main() -> None:
     parser.add_argument("--sets", help="names, with commas")
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--time", type=float, default=None, help="seconds for all sets together")
-    parser.add_argument("--pairs", help="only these, as uniform/16,abi/1, beside what was measured today")
+    parser.add_argument("--pairs", help="only these, as uniform/16,abi/1, beside what was measured last")
     parser.add_argument(
-        "--trials", help="pattern of the only trials that are run, as '.*lean', against today's choices"
+        "--trials", help="pattern of the only trials that are run, as '.*lean', against what had been chosen"
     )
     parser.add_argument("--jobs", type=int, help="sets at a time; the cores are shared among them")
     parser.add_argument("--together", nargs="+", type=Path, help="results to summarise and draw as one")
     asked = parser.parse_args()
+    names = asked.sets.split(",") if asked.sets else [s.name for s in SETS] if asked.full else list(SHORT)
+    unknown = sorted(set(names) - {s.name for s in SETS})
+    if unknown:
+        print(f"Expected names among {', '.join(s.name for s in SETS)}, got {', '.join(unknown)}.", file=sys.stderr)
+        sys.exit(2)
     if asked.together:
-        _show(list({found["set"]: found for path in asked.together for found in _sets(path)}.values()), "balance")
+        found = {one["set"]: one for path in asked.together for one in _sets(path)}
+        _show(
+            [one for name, one in found.items() if not asked.sets or name in names], None if asked.sets else "balance"
+        )
         return
     if not BENCH.is_dir():
         print(
@@ -225,11 +234,6 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
-    names = asked.sets.split(",") if asked.sets else [s.name for s in SETS] if asked.full else list(SHORT)
-    unknown = sorted(set(names) - {s.name for s in SETS})
-    if unknown:
-        print(f"Expected names among {', '.join(s.name for s in SETS)}, got {', '.join(unknown)}.", file=sys.stderr)
-        sys.exit(2)
     chosen = [next(s for s in SETS if s.name == name) for name in names]
     seeds = asked.seeds or (10 if asked.full else 2)
     limit = asked.time or (FULL_S if asked.full else SHORT_S)
@@ -266,19 +270,20 @@ def main() -> None:
     print(f"\n{time.monotonic() - began:.0f} s; {results_path(label)} and {RESULTS / f'{label}.svg'}")
 
 
-def _show(results: list[dict[str, Any]], label: str) -> None:
-    """Put the sets in their order, print what they come to, and draw them."""
+def _show(results: list[dict[str, Any]], label: str | None) -> None:
+    """Put the sets in their order, print what they come to, and draw them where there is a label."""
     results.sort(key=lambda result: [s.name for s in SETS].index(result["set"]))
     summary = summarise(results)
     print(summary["text"])
     print(f"\n{markdown(summary)}")
-    draw(results, RESULTS / f"{label}.svg")
+    if label is not None:
+        draw(results, RESULTS / f"{label}.svg")
 
 
 def _kept(label: str) -> list[dict[str, Any]]:
-    """Sets that were measured today."""
-    path = results_path(label)
-    return _sets(path) if path.is_file() else []
+    """Sets of the newest results of that name, which a run goes on from."""
+    dated = sorted(RESULTS.glob(f"{label}-2*.json"))
+    return _sets(dated[-1]) if dated else []
 
 
 def _sets(path: Path) -> list[dict[str, Any]]:

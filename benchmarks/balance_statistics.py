@@ -70,22 +70,28 @@ def relative_gain(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float
     return float(gains.mean()), float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
-def interval_over_sets(gains: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    """Mean over sets of the mean gain, with a 95% bootstrap over sets and seeds within them."""
+def interval_over_tables(gains: Sequence[Sequence[Sequence[float]]]) -> tuple[float, float, float]:
+    """Mean over tables of the mean gain over their sets, with a 95% bootstrap over tables, and seeds within the sets.
+
+    Sets that were made of one table say much the same, so they are not drawn one by one.
+    """
     random = np.random.default_rng(0)
-    means = []
-    for _ in range(RESAMPLES):
-        drawn = [gains[i] for i in random.integers(0, len(gains), len(gains))]
-        means.append(np.mean([np.mean(np.array(g)[random.integers(0, len(g), len(g))]) for g in drawn]))
-    return (
-        float(np.mean([np.mean(g) for g in gains])),
-        float(np.quantile(means, 0.025)),
-        float(np.quantile(means, 0.975)),
-    )
+
+    def drawn(table: Sequence[Sequence[float]]) -> float:
+        return float(np.mean([np.mean(np.array(g)[random.integers(0, len(g), len(g))]) for g in table]))
+
+    means = [np.mean([drawn(gains[i]) for i in random.integers(0, len(gains), len(gains))]) for _ in range(RESAMPLES)]
+    mean = float(np.mean([table_mean(table) for table in gains]))
+    return mean, float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def table_mean(gains: Sequence[Sequence[float]]) -> float:
+    """Mean over the sets of a table of their mean gain."""
+    return float(np.mean([np.mean(g) for g in gains]))
 
 
 def signed_ranks(gains: Sequence[float]) -> float:
-    """One-sided p-value of Wilcoxon's signed-rank test over sets that gains are above zero; 1 where all are 0."""
+    """One-sided p-value of Wilcoxon's signed-rank test over tables that gains are above zero; 1 where all are 0."""
     values = np.array(gains)
     return float(wilcoxon(values, alternative="greater").pvalue) if np.any(values != 0) else 1.0
 

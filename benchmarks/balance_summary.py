@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from balance_sets import SETS
 from balance_statistics import (
     geometric_mean,
     holm,
-    interval_over_sets,
+    interval_over_tables,
     relative_gain,
     signed_ranks,
+    table_mean,
     threshold,
     times_fewer,
 )
@@ -18,6 +20,7 @@ from balance_statistics import (
 GOALS = {"text": 20.0, "ids": 8.0, "noisy": 10.0, "clean": 1.5}
 STRONG = ("top-k", "mixed", "magnitude")
 QUARTER = "4"
+TABLE = {spec.name: spec.data for spec in SETS}
 
 
 def curve(result: dict[str, Any], arm: str) -> dict[int, list[float]]:
@@ -48,13 +51,14 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
         for r in rows
         if r["kind"] != "clean" and r["times_fewer_than_controls"] is not None
     ]
-    quarter = [r["quarter_over_uniform"]["gains"] for r in rows if r["quarter_over_uniform"]]
-    strong = [r["quarter_over_controls"]["gains"] for r in rows if r["kind"] != "clean" and r["quarter_over_controls"]]
-    p_values = {}
+    over_uniform = {r["set"]: r["quarter_over_uniform"] for r in rows}
+    over_controls = {r["set"]: r["quarter_over_controls"] for r in rows if r["kind"] != "clean"}
+    p_values: dict[str, dict[str, float]] = {"sets": {}, "tables": {}}
     for share in ("1", "2", "4", "8", "16"):
-        gains = [g for result in results if (g := _gain(result, "uniform", share)) is not None]
-        if gains:
-            p_values[f"1/{share}"] = signed_ranks([float(np.mean(g)) for g in gains])
+        found = {result["set"]: _interval(_gain(result, "uniform", share)) for result in results}
+        for unit, gains in (("sets", _by_set(found)), ("tables", _by_table(found))):
+            if gains:
+                p_values[unit][f"1/{share}"] = signed_ranks([table_mean(table) for table in gains])
     summary: dict[str, Any] = {
         "sets": rows,
         "groups": groups,
@@ -64,11 +68,35 @@ def summarise(results: list[dict[str, Any]]) -> dict[str, Any]:
             "sets": len(controls),
             "not_reached": [r["set"] for r in rows if r["kind"] != "clean" and r["times_fewer_than_controls"] is None],
         },
-        "quarter_over_uniform": interval_over_sets(quarter) if quarter else None,
-        "quarter_over_controls": interval_over_sets(strong) if strong else None,
-        "wilcoxon_holm": holm(p_values),
+        "quarter_over_uniform": _intervals(over_uniform),
+        "quarter_over_controls": _intervals(over_controls),
+        "wilcoxon_holm": {unit: holm(values) for unit, values in p_values.items()},
     }
     return {**summary, "text": _text(summary)}
+
+
+def _by_table(found: dict[str, dict[str, Any] | None]) -> list[list[list[float]]]:
+    """Gains per seed of each set, those of one table together."""
+    tables: dict[str, list[list[float]]] = {}
+    for name, gain in found.items():
+        if gain is not None:
+            tables.setdefault(TABLE[name], []).append(gain["gains"])
+    return list(tables.values())
+
+
+def _by_set(found: dict[str, dict[str, Any] | None]) -> list[list[list[float]]]:
+    """The same with each set by itself."""
+    return [[gain["gains"]] for gain in found.values() if gain is not None]
+
+
+def _intervals(found: dict[str, dict[str, Any] | None]) -> dict[str, dict[str, Any]]:
+    """Mean, interval and number of sets, and of the tables that these were made of."""
+    units = {"sets": _by_set(found), "tables": _by_table(found)}
+    return {
+        unit: dict(zip(("mean", "low", "high"), interval_over_tables(gains), strict=True), count=len(gains))
+        for unit, gains in units.items()
+        if gains
+    }
 
 
 def _of_set(result: dict[str, Any]) -> dict[str, Any]:
@@ -95,6 +123,8 @@ def _of_set(result: dict[str, Any]) -> dict[str, Any]:
         "times_fewer_than": {arm: {"ratio": r, "note": said} for arm, (r, said) in against.items()},
         "times_fewer_than_controls": min(ratios, default=None),
         "quarter_over_uniform": _interval(_gain(result, "uniform", QUARTER)),
+        "quarter_parameters": _over_uniform(result, "parameters"),
+        "quarter_macs": _over_uniform(result, "macs"),
         "best_control": best,
         "quarter_over_controls": _interval(_gain(result, best, QUARTER)) if best else None,
     }
@@ -105,6 +135,12 @@ def _gain(result: dict[str, Any], arm: str, share: str) -> list[float] | None:
     if not mine or not theirs:
         return None
     return [(m["metric"] - t["metric"]) / abs(t["metric"]) for m, t in zip(mine, theirs, strict=False)]
+
+
+def _over_uniform(result: dict[str, Any], what: str) -> float | None:
+    """What attention takes at a quarter over what the even split's choice takes."""
+    mine, theirs = (result["arms"].get(arm, {}).get(QUARTER) for arm in ("abi", "uniform"))
+    return float(np.mean([p[what] for p in mine]) / np.mean([p[what] for p in theirs])) if mine and theirs else None
 
 
 def _interval(gains: list[float] | None) -> dict[str, Any] | None:
@@ -137,20 +173,26 @@ def _text(summary: dict[str, Any]) -> str:
         f"the best strong control needs {controls['geometric_mean']:.1f}x over {controls['sets']} sets (goal {controls['goal']:g}x{missed})"
     )
     for name, words in (("quarter_over_uniform", "uniform"), ("quarter_over_controls", "the best control")):
-        if summary[name]:
-            mean, low, high = summary[name]
-            lines.append(f"gain at a quarter over {words}: {mean:+.2%} [{low:+.2%}, {high:+.2%}]")
-    lines.append(
-        "Wilcoxon over sets, Holm over budgets: "
-        + ", ".join(f"{k}: {v:.3f}" for k, v in summary["wilcoxon_holm"].items())
-    )
+        for unit, found in summary[name].items():
+            lines.append(
+                f"gain at a quarter over {words}, {found['count']} {unit}: {found['mean']:+.2%} [{found['low']:+.2%}, {found['high']:+.2%}]"
+            )
+    for unit, values in summary["wilcoxon_holm"].items():
+        lines.append(
+            f"Wilcoxon over {unit}, Holm over budgets: " + ", ".join(f"{k}: {v:.3f}" for k, v in values.items())
+        )
+    for what in ("parameters", "macs"):
+        ratios = {r["set"]: ratio for r in summary["sets"] if (ratio := r[f"quarter_{what}"]) is not None}
+        lines.append(
+            f"{what} at a quarter over the even split's: " + ", ".join(f"{k} {v:.2f}" for k, v in ratios.items())
+        )
     return "\n".join(lines)
 
 
 def markdown(summary: dict[str, Any]) -> str:
     """The table of the README."""
     lines = [
-        "| set | kind | seeds | best even split | at | attention reaches it at | fewer | over the best control | 1/4 over even | 1/4 over the best control |",
+        "| set | kind | seeds | best even split | reached, less its deviation, at | attention reaches it at | fewer | over the best control | 1/4 over even | 1/4 over the best control |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in summary["sets"]:

@@ -16,7 +16,6 @@ from abi.errors import DataError, listed
 from abi.estimators.base import AttentionBalanced, column_name
 from abi.estimators.documentation import documented
 from abi.estimators.labels import Labels, read_labels
-from abi.metrics import HALF
 
 
 @documented(
@@ -74,10 +73,10 @@ class AttentionBalancedClassifier(ClassifierMixin, AttentionBalanced):  # type: 
         return np.asarray(chance / chance.sum(axis=1, keepdims=True))
 
     def predict(self, X: Any) -> Shaped[np.ndarray, "rows ..."]:  # noqa: N803 - scikit-learn's name
-        """The most probable class; of several labels per row zeros and ones, shape (rows, labels)."""
-        chance = self.predict_proba(X)
+        """The most probable class; of several labels per row zeros and ones by the model's thresholds, shape (rows, labels)."""
         if self._labels is not None:
-            return (chance >= HALF).astype(self._labels.dtype)
+            return self._labels.taken(self._predicted(X), self._schema.classes, self.model_.thresholds)
+        chance = self.predict_proba(X)
         return np.asarray(self.classes_[chance.argmax(axis=1)])
 
     def __sklearn_tags__(self) -> Tags:

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import is_multilabel
 from sklearn.utils.validation import check_array
 
 from abi.errors import DataError, listed
+from abi.metrics import HALF
 
 LEAST_CHANCE: Final = 1e-7
 """No label is certain: of one that no row had, this is the probability."""
@@ -37,6 +38,17 @@ class Labels:
         whole = np.full((len(chance), len(self.names)), LEAST_CHANCE)
         whole[:, [int(name) for name in known]] = np.clip(chance, LEAST_CHANCE, 1 - LEAST_CHANCE)
         return whole
+
+    def taken(
+        self,
+        chance: Float[np.ndarray, "rows known"],
+        known: tuple[str, ...],
+        thresholds: Float[np.ndarray, " known"] | None,
+    ) -> Shaped[np.ndarray, "rows labels"]:
+        """Which labels each row has, by the thresholds of the ones that rows had; without any, from one half on."""
+        whole = np.full(len(self.names), HALF)
+        whole[[int(name) for name in known]] = HALF if thresholds is None else thresholds
+        return (self.predicted(chance, known) >= whole).astype(self.dtype)
 
 
 def read_labels(y: Any) -> tuple[Labels, pa.Array] | None:

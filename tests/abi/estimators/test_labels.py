@@ -12,6 +12,7 @@ import scipy.sparse
 from sklearn.metrics import f1_score
 
 import abi
+from abi.estimators.labels import Labels
 
 ROWS = 400
 NAMES = ["cold", "never", "warm", "wet"]
@@ -47,7 +48,7 @@ def test_each_label_is_predicted_under_its_name(
     chance, chosen = fitted.predict_proba(rows[300:]), fitted.predict(rows[300:])
     assert chance.shape == chosen.shape == (100, 4)
     assert chosen.dtype == np.int8
-    assert np.array_equal(chosen, chance >= 0.5)
+    assert np.array_equal(chosen[:, [0, 2, 3]], chance[:, [0, 2, 3]] >= fitted.model_.thresholds)
     assert f1_score(labels[300:], chosen, average="micro") > 0.9
     assert (chance[:, 1] > 0).all()  # no row had it
     assert chance[:, 1].max() < 1e-6
@@ -61,6 +62,13 @@ def test_the_form_of_the_labels_makes_no_difference(
     model = classifier().fit(rows[:300], form(labels[:300]))
     assert list(model.classes_) == [0, 1, 2, 3]
     assert np.allclose(model.predict_proba(rows[300:]), fitted.predict_proba(rows[300:]), atol=1e-6)
+
+
+def test_labels_are_taken_from_the_models_thresholds_on() -> None:
+    labels = Labels(np.array(NAMES), np.dtype(np.int8))
+    chance = np.array([[0.3, 0.6, 0.1], [0.2, 0.5, 0.9]])
+    chosen = labels.taken(chance, ("0", "2", "3"), np.array([0.25, 0.55, 0.1]))
+    assert chosen.tolist() == [[1, 0, 1, 1], [0, 0, 0, 1]]
 
 
 def test_a_pickle_predicts_the_same(fitted: abi.AttentionBalancedClassifier, rows: pd.DataFrame) -> None:

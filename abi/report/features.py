@@ -53,7 +53,7 @@ def checks(report: Report) -> dict[str, Any]:
         "task": {
             "binary": "two classes",
             "multiclass": f"{len(schema.classes):,} classes",
-            "multilabel": f"any of {len(schema.classes):,} labels",
+            "multilabel": f"any of {plural(len(schema.classes), 'label')}",
             "regression": "a number",
         }[schema.task],
         "held_out": report.evaluation.rows,

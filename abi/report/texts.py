@@ -21,7 +21,7 @@ from torch import Tensor
 from abi.families.artifact import Model as NetworkModel
 from abi.inputs.terms import group_of, located, spans
 from abi.inputs.text import TextEncoder
-from abi.metrics import HALF
+from abi.metrics import HALF, at_half
 from abi.report.exhibits import TextExample
 from abi.report.wording import clean, number, percent
 
@@ -56,18 +56,19 @@ def text_examples(model: Model, network: NetworkModel, test: Columns) -> tuple[T
     if not places or not len(test):
         return ()
     used = test.take(np.arange(min(len(test), ROWS)))
-    predicted, targets = model.predict_columns(used), np.asarray(used.target).tolist()
+    chance, targets = model.predict_columns(used), np.asarray(used.target).tolist()
+    decided = chance if model.thresholds is None else at_half(chance, model.thresholds)
     found: list[TextExample] = []
     for number_, (place, given) in enumerate(places):
         codes = used.categorical[place]
         texts = ["" if code < 0 else codes.values[code] for code in codes.codes]
-        rows = chosen(schema, predicted, np.asarray(used.target), [len(spans(text)) for text in texts])
+        rows = chosen(schema, decided, np.asarray(used.target), [len(spans(text)) for text in texts])
         if not rows:
             continue
-        signs = _signs(schema, predicted[rows])
+        signs = _signs(schema, chance[rows])
         read = contributions(network, number_, used.take(np.array(rows)), signs)
         for row, terms in zip(rows, read, strict=True):
-            found.append(_example(schema, given.feature, texts[row], predicted[row], targets[row], terms))
+            found.append(_example(schema, given.feature, texts[row], decided[row], chance[row], targets[row], terms))
     return tuple(found)
 
 
@@ -76,7 +77,8 @@ def chosen(
 ) -> list[int]:
     """Rows to show, the right ones first: of different classes, and the mistakes that the model was most sure of.
 
-    Of a value: the lowest, the middle and the highest prediction, and the three that are furthest off.
+    Of a value: the lowest, the middle and the highest prediction, and the three that are furthest off. Labels are
+    `predicted` from one half on.
     """
     able = np.flatnonzero(np.asarray(words) >= LEAST_WORDS)
     if not len(able):
@@ -106,7 +108,7 @@ def _signs(schema: Schema, predicted: Float[np.ndarray, "rows ..."]) -> Float[Te
     if schema.task == "binary":
         return (2.0 * best - 1).float().unsqueeze(1)
     count = predicted.shape[1]
-    others = torch.full((len(predicted), count), -1 / (count - 1))
+    others = torch.full((len(predicted), count), -1 / max(1, count - 1))
     return others.scatter_(1, best.unsqueeze(1), 1.0)
 
 
@@ -162,7 +164,7 @@ def by_word(words: Sequence[str], terms: Mapping[str, float]) -> list[float]:
 
 
 def _example(
-    schema: Schema, feature: str, text: str, predicted: Any, truth: Any, terms: Mapping[str, float]
+    schema: Schema, feature: str, text: str, predicted: Any, chance: Any, truth: Any, terms: Mapping[str, float]
 ) -> TextExample:
     found = spans(text)
     shares = by_word([word for word, _, _ in found], terms)
@@ -175,7 +177,7 @@ def _example(
         feature=feature,
         truth=_said(schema, truth),
         predicted=_said(schema, predicted if schema.task in ("regression", "multilabel") else predicted.argmax()),
-        probability=None if schema.task == "regression" else round(float(predicted.max()), _SHOWN),
+        probability=None if schema.task == "regression" else round(float(chance.max()), _SHOWN),
         words=tuple(text[end:stop] for end, (_, _, stop) in zip(ends, shown, strict=True)),
         contributions=tuple(round(v, _SHOWN) for v in shares[start : start + WORDS]),
         terms=tuple(named),
@@ -185,7 +187,7 @@ def _example(
 
 
 def _said(schema: Schema, answer: Any) -> str:
-    """A value, a class by its number, or the labels that are more likely than not."""
+    """A value, a class by its number, or the labels from one half on."""
     if schema.task == "regression":
         return number(float(answer))
     if schema.task == "multilabel":

@@ -6,20 +6,36 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from abi.attention.fit import fit
+from abi.config import load_config
+from abi.data.memory import read_memory
+from abi.families.decision import Decision
+from abi.families.family import judged
 from abi.inputs.terms import located, spans, terms_in
 from abi.outcomes import Retrieval
+from abi.planning.family import plan_family
 from abi.report.collect import collect
 from abi.report.exhibits import Exhibits, TextExample
 from abi.report.modalities import modalities
 from abi.report.page import render
 from abi.report.texts import _best_window, by_word, chosen, contributions, text_examples
 from abi.report.wording import alignment_sentence
+from abi.scoring.score import score
+from abi.training import family
 from abi.types import Alignment, Envelope
 
 LEARNING = {"epochs": 12, "batch_rows": 32, "learning_rate": 2e-2, "patience": 99}
+SHORT = {
+    "training.epochs": 6,
+    "training.members": 2,
+    "training.block_width": 16,
+    "training.threads": 1,
+    "training.device": "cpu",
+}
 
 
 @pytest.fixture(scope="module", params=["binary", "multiclass", "regression"])
@@ -106,6 +122,41 @@ def test_examples_are_of_different_classes_and_the_surest_mistakes(run):
     predicted[4] = [0.05, 0.9, 0.05]
     assert chosen(schema, predicted, np.array([0, 0, 1, 0, 0, 2]), [9] * 6) == [0, 2, 5, 4, 3]
     assert chosen(schema, predicted, np.array([0, 0, 1, 0, 0, 2]), [3, 9, 9, 0, 9, 9]) == [1, 2, 5, 4]
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def labelled(toy, request):
+    """A network of texts with as many labels, each of them a word, and rows that it was not taught."""
+    config = load_config(settings=SHORT, ambient=False)
+    reader = read_memory(_labelled(300, request.param), "y", config, _labelled(80, request.param, seed=1))
+    attention = fit(score(reader, config.scoring), None, config.attention)
+    train, validation, test = (reader.load(role) for role in ("train", "validation", "test"))
+    plan = plan_family(attention, Envelope(), config, toy.machine, train_rows=len(train), validation_rows=40)
+    return family.train(plan, train, validation, config, seed=0).model, test
+
+
+def _labelled(rows, labels, seed=0):
+    random = np.random.default_rng(seed)
+    has = random.random((rows, labels)) < 0.4
+    plain = [" ".join(f"w{i}" for i in random.integers(0, 60, 6)) for _ in range(rows)]
+    texts = [" ".join([text, *(f"says{i}" for i in np.flatnonzero(row))]) for text, row in zip(plain, has, strict=True)]
+    return pd.DataFrame({"t": texts, "y": [[f"l{i}" for i in np.flatnonzero(row)] for row in has]})
+
+
+def test_labels_are_said_by_the_models_thresholds_with_their_own_chance(labelled):
+    model, test = labelled
+    count = len(model.schema.classes)
+    decision = Decision(thresholds=(0.99, 0.02, 0.5)[:count])
+    model = replace(model, blueprint=replace(model.blueprint, decision=decision))
+    chance, taken = model.predict_columns(test), judged(model, test) >= 0.5
+    assert (taken != (chance >= 0.5)).any()
+    examples = text_examples(model, model, test)
+    assert {one.right for one in examples} == {True, False}
+    assert {one.probability for one in examples} <= set(np.round(chance.max(axis=1).astype(float), 4).tolist())
+    said = [", ".join(np.array(model.schema.classes)[row]) or "none" for row in taken]
+    texts = [test.categorical[0].values[code] for code in test.categorical[0].codes]
+    for one in examples:
+        assert one.predicted == said[texts.index("".join(one.words))]
 
 
 def test_words_share_their_terms():

@@ -59,7 +59,7 @@ def pack(
     shuffle: torch.Generator,
     progress: Progress,
 ) -> bytes:
-    """All that the next step depends on: weights, their average, optimizer state, both random states, progress."""
+    """All that the next step depends on: weights, their average, optimizer state, the random states, progress."""
     tensors = {f"weights/{k}": v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     if average is not None:
         tensors |= {f"average/{k}": v.detach().cpu().contiguous() for k, v in average.state_dict().items()}
@@ -67,6 +67,9 @@ def pack(
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v).cpu().contiguous() for k, v in state.items()}
     tensors["random/torch"], tensors["random/shuffle"] = torch.get_rng_state(), shuffle.get_state()
+    device = _device(network)
+    if device.type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(device)
     plain = {k: v for k, v in asdict(progress).items() if k not in {"best"}}
     return bytes(save_tensors(tensors, metadata={"progress": json.dumps(plain)}))
 
@@ -100,8 +103,15 @@ def unpack(
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     torch.set_rng_state(tensors["random/torch"])
     shuffle.set_state(tensors["random/shuffle"])
+    device = _device(network)
+    if device.type == "cuda" and "random/cuda" in tensors:  # checkpoints have not always had it
+        torch.cuda.set_rng_state(tensors["random/cuda"], device)
     history = [Epoch(**line) for line in plain.pop("history")]
     return Progress(**plain, history=history, best=_part(tensors, "best"))
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
 
 
 def last_epoch(checkpoints: Checkpoints | None) -> int:

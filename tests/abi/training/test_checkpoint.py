@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from abi.training.checkpoint import Progress, pack, unpack
 from abi.training.fitted import Fitted
 from abi.training.loop import train
 from abi.training.watch import Unwatched
@@ -118,3 +121,20 @@ def test_seconds_go_on_from_the_checkpoint(toy: Any) -> None:
     resumed = _train(toy, table, store).trained
     assert resumed.measured.train_time_s >= sum(line.seconds for line in resumed.history[:3])
     assert np.isfinite(resumed.loss)
+
+
+@pytest.mark.parametrize("saved_on", ["cuda:1", "cpu"])
+def test_a_gpu_draws_on_as_it_would_have(saved_on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = {torch.device("cuda:1"): torch.arange(16, dtype=torch.uint8)}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: states[device].clone())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: states.update({device: state}))
+    network, shuffle = nn.Linear(2, 1), torch.Generator()
+    optimizer = torch.optim.AdamW(network.parameters())
+    monkeypatch.setattr("abi.training.checkpoint._device", lambda network: torch.device(saved_on))
+    data = pack(network, None, optimizer, shuffle, Progress())
+    drawn = torch.zeros(16, dtype=torch.uint8)
+    monkeypatch.setattr("abi.training.checkpoint._device", lambda network: torch.device("cuda:1"))
+    states[torch.device("cuda:1")] = drawn
+    unpack(data, network, None, optimizer, shuffle)
+    kept = torch.arange(16, dtype=torch.uint8) if saved_on == "cuda:1" else drawn  # one of before is read as well
+    assert torch.equal(states[torch.device("cuda:1")], kept)

@@ -155,7 +155,8 @@ class Trained(Value):
     where memory ran out on the way. `resources` are what it took besides; `profile` says where memory and time of a step
     of the network went, where that was asked for. `transfer` is there where the run started from another model. With a
     `refit`, `artifact` and `attention` are those of the model that learned from all rows; all else was found before it.
-    `retrieval` says of each pair of modalities what their alignment reached, where the plan asks for one.
+    `retrieval` says of each pair of modalities what their alignment reached, where the plan asks for one. Where the clock
+    shortened a network's schedule, `share` is how much of it was done at the end of the best epoch.
     """
 
     plan: Plan
@@ -180,6 +181,7 @@ class Trained(Value):
     transfer: Late[Transfer | None] = None
     refit: Late[Refit | None] = None
     retrieval: Late[tuple[Retrieval, ...]] = ()
+    share: Late[float | None] = None
 
     @property
     def judged(self) -> Trained:

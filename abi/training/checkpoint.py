@@ -36,7 +36,7 @@ class Progress:
     """Where a training stands.
 
     `share` is how much of the schedule is done. `end` is the last step where the time limit cut the schedule, and the
-    anchor the step and share where it did. `best` are the weights of the best epoch.
+    anchor the step and share where it did. `best` are the weights of the best epoch, `best_share` the share at its end.
     """
 
     epoch: int = 0
@@ -48,6 +48,7 @@ class Progress:
     seconds: float = 0.0
     best_loss: float = float("inf")
     best_epoch: int = 0
+    best_share: float | None = None
     history: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
 

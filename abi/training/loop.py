@@ -253,6 +253,7 @@ def _attempt(
         resources=resources,
         profile=found,
         retrieval=aligned,
+        share=None if progress.end is None or progress.best_share is None else rounded(progress.best_share),
     )
     return Fitted(model, trained, losses_of(balance, schema.task, validation.target, chance))
 

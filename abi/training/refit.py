@@ -108,7 +108,12 @@ def refit(
 
 
 def share_of(trained: Trained) -> float:
-    """How much of its schedule a network had run when its best weights were there."""
+    """How much of its schedule a network had run when its best weights were there.
+
+    Records of a shortened schedule have not always had it; where it was not shortened, epochs are even parts of it.
+    """
+    if trained.share is not None:
+        return trained.share
     whole = len(trained.history) if trained.stopped == "time" else trained.plan.execution.epochs
     return min(1.0, trained.best_epoch / max(1, whole))
 

@@ -59,7 +59,7 @@ def validate(
     )
     progress.history.append(line)
     if within and loss < progress.best_loss:
-        progress.best_loss, progress.best_epoch = loss, progress.epoch
+        progress.best_loss, progress.best_epoch, progress.best_share = loss, progress.epoch, progress.share
         progress.best = weights_of(network)
     watcher.epoch(line, network.attention.weights().detach().cpu().double().numpy(), _norms(network))
 

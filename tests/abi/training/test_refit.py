@@ -11,8 +11,12 @@ import pytest
 from abi.families.blend import Blend
 from abi.families.decision import Decision, Rejection
 from abi.families.trees import TreesModel
+from abi.outcomes import Trained
 from abi.planning.family import plan_family
+from abi.training import loop
+from abi.training.checkpoint import Progress
 from abi.training.family import train
+from abi.training.pace import Pace
 from abi.training.refit import refit, share_of
 from abi.types import Envelope
 
@@ -96,3 +100,27 @@ def test_how_much_of_the_schedule_was_run(toy: Any) -> None:
     assert share_of(replace(one, stopped="early")) == pytest.approx(0.4)
     assert share_of(replace(one, stopped="finished")) == pytest.approx(0.4)
     assert share_of(replace(one, stopped="time")) == pytest.approx(0.8)  # the clock had shortened it to five
+    assert share_of(replace(one, stopped="early", share=0.7)) == 0.7
+
+
+@pytest.mark.parametrize("patience", [1, 99])
+def test_of_a_schedule_that_the_clock_shortened_the_share_is_kept(
+    toy: Any, patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def to_step_60(planned: int, limit_s: float | None, progress: Progress, agree: Any) -> Pace:
+        return Pace(planned, limit_s, progress, lambda _: 60 - progress.step)
+
+    table = toy.table("multiclass")
+    plan = toy.plan(table.problem, train_time_s=1e6)
+    changed = {"batch_rows": 30, "epochs": 20, "patience": patience, "learning_rate": 0.01}  # six steps an epoch
+    plan = replace(plan, execution=replace(plan.execution, **changed))
+    whole = loop.train(plan, table.train, table.validation, toy.config(), seed=3).trained
+    assert (whole.share, share_of(whole)) == (None, whole.best_epoch / 20)
+    monkeypatch.setattr(loop, "Pace", to_step_60)
+    cut = loop.train(plan, table.train, table.validation, toy.config(), seed=3).trained
+    assert cut.stopped == ("early" if patience == 1 else "time")
+    step = min(60, 6 * cut.best_epoch)
+    # it was cut in step 20 of 120, when 19 were counted
+    expected = step / 120 if step < 20 else (19 + 101 * (step - 20) / 40) / 120
+    assert share_of(cut) == pytest.approx(expected)
+    assert Trained.from_json(cut.to_json()).share == cut.share

@@ -50,7 +50,7 @@ class Step:
         self._aim = Aim(execution, task, kl, data.gone, data.leaning, data.frequency)
         self._decay = FeatureDecay(network, plan.capacity, execution.weight_decay)
         self._parameters = list(network.parameters())
-        self._losses = torch.zeros((), device=device)
+        self._losses, self._rows = torch.zeros((), device=device), 0
         self._lost = torch.zeros((), dtype=torch.bool, device=device)
         self.graphs = None
         plain = (
@@ -66,15 +66,17 @@ class Step:
     def begin(self) -> None:
         """An epoch begins."""
         self._losses.zero_()
+        self._rows = 0
 
     def end(self) -> float:
-        """Mean loss of the rows since the epoch began, each as the share of an epoch that it is.
+        """Mean loss of the rows since the epoch began, also where the clock ended it before all of them were taken.
 
         Raises:
             TrainingDiverged: a loss or gradient became NaN or infinite.
         """
         self._expect_none_lost()
-        return float(self._losses)
+        rows = self._data.train.rows
+        return float(self._losses) if self._rows == rows else float(self._losses) * rows / self._rows
 
     def __call__(self, part: Tensor, rate: float) -> None:
         """Step with the rows of `part`, of which this process takes its own, at that learning rate.
@@ -83,6 +85,7 @@ class Step:
             TrainingDiverged: a loss or gradient became NaN or infinite, on a GPU some steps before.
         """
         set_rate(self._optimizer, rate)
+        self._rows += len(part)
         if self.graphs is not None:
             self.graphs(part, self._whole_step)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +73,20 @@ def test_it_ends_inside_its_time_limit(toy: Any) -> None:
     trained = train(plan, table.train, table.validation, config, seed=0).trained
     assert trained.stopped == "time"
     assert 0.5 < trained.measured.train_time_s < 1.6
+
+
+def test_the_loss_of_an_epoch_that_the_clock_ended_is_of_the_rows_that_were_taken(
+    toy: Any, cut_at: Callable[[int], None]
+) -> None:
+    cut_at(22)
+    table = toy.table("multiclass")
+    plan = toy.plan(table.problem, train_time_s=1e6)
+    # six steps an epoch, of rows that are all the same, and nothing is learned
+    execution = replace(plan.execution, batch_rows=30, epochs=9, learning_rate=1e-12, dropout=0.0, patience=99)
+    same = table.train.take(np.zeros(180, dtype=np.int64))
+    history = train(replace(plan, execution=execution), same, table.validation, toy.config(), seed=0).trained.history
+    assert len(history) == 4
+    assert history[3].train_loss == pytest.approx(history[0].train_loss, rel=1e-5)
 
 
 def test_what_was_measured(toy: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,7 @@ from abi.families.trees import TreesModel
 from abi.outcomes import Trained
 from abi.planning.family import plan_family
 from abi.training import loop
-from abi.training.checkpoint import Progress
 from abi.training.family import train
-from abi.training.pace import Pace
 from abi.training.refit import refit, share_of
 from abi.types import Envelope
 
@@ -105,18 +104,15 @@ def test_how_much_of_the_schedule_was_run(toy: Any) -> None:
 
 @pytest.mark.parametrize("patience", [1, 99])
 def test_of_a_schedule_that_the_clock_shortened_the_share_is_kept(
-    toy: Any, patience: int, monkeypatch: pytest.MonkeyPatch
+    toy: Any, patience: int, cut_at: Callable[[int], None]
 ) -> None:
-    def to_step_60(planned: int, limit_s: float | None, progress: Progress, agree: Any) -> Pace:
-        return Pace(planned, limit_s, progress, lambda _: 60 - progress.step)
-
     table = toy.table("multiclass")
     plan = toy.plan(table.problem, train_time_s=1e6)
     changed = {"batch_rows": 30, "epochs": 20, "patience": patience, "learning_rate": 0.01}  # six steps an epoch
     plan = replace(plan, execution=replace(plan.execution, **changed))
     whole = loop.train(plan, table.train, table.validation, toy.config(), seed=3).trained
     assert (whole.share, share_of(whole)) == (None, whole.best_epoch / 20)
-    monkeypatch.setattr(loop, "Pace", to_step_60)
+    cut_at(60)
     cut = loop.train(plan, table.train, table.validation, toy.config(), seed=3).trained
     assert cut.stopped == ("early" if patience == 1 else "time")
     step = min(60, 6 * cut.best_epoch)

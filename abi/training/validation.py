@@ -35,7 +35,7 @@ def validate(
     watcher: Watcher,
     within: bool,
 ) -> None:
-    """One line of history; keeps the weights where the loss is the least so far, of those `within` the plan."""
+    """The epoch's line of history, in place of one that it had; keeps the weights where the loss is the least so far, of those `within` the plan."""
     schema = plan.attention.scores.problem.schema
     rows = plan.execution.micro_batch or network.chunk_rows
     if data.target.is_cuda:  # where few large products are faster; a step of as many rows takes more memory
@@ -57,6 +57,8 @@ def validate(
         metric=_metric(data, plain, schema.task, config),
         seconds=round(time.perf_counter() - epoch_began, 4),
     )
+    if progress.history and progress.history[-1].epoch == line.epoch:
+        progress.history.pop()
     progress.history.append(line)
     if within and loss < progress.best_loss:
         progress.best_loss, progress.best_epoch, progress.best_share = loss, progress.epoch, progress.share

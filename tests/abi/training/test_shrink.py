@@ -206,3 +206,13 @@ def test_a_clock_that_cuts_training_short_leaves_no_more_cells_than_planned(toy:
     fitted = _train(toy, table, plan)
     assert fitted.trained.measured.parameters == plan.predicted.parameters
     assert fitted.trained.stopped == "time"
+
+
+def test_an_epoch_that_is_judged_again_without_its_last_cells_has_one_line(toy: Any) -> None:
+    table = toy.texts("multiclass")
+    plan = _plan(toy, table)
+    execution = replace(plan.execution, epochs=60)  # cut in step 20 of 360, before any cells go
+    plan = replace(plan, execution=execution, envelope=replace(plan.envelope, train_time_s=1e-4))
+    trained = _train(toy, table, plan).trained
+    assert [line.epoch for line in trained.history] == [1, 2, 3, 4]
+    assert (trained.best_epoch, trained.loss) == (4, trained.history[3].validation_loss)

@@ -200,11 +200,19 @@ class Trained(Value):
 
 @dataclass(frozen=True, kw_only=True)
 class Gain(Value):
-    """Paired difference on the same rows; above zero means that the model is better. `relative` is to the other's value."""
+    """Paired difference on the same rows; above zero means that the model is better. `relative` is to the other's value.
+
+    Where that is zero, so is `relative`, whatever the difference.
+    """
 
     metric: str
     difference: Estimate
     relative: float
+
+    @property
+    def of_zero(self) -> bool:
+        """Whether the other's value is zero, so that no share of it says by how much they differ."""
+        return not self.relative and self.difference.value != 0
 
 
 @dataclass(frozen=True, kw_only=True)

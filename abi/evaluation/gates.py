@@ -145,8 +145,10 @@ def _control(name: str) -> Gate:
         along = facts.evaluation.along
         gained = facts.evaluation.control(name).gain if along is None else along.baseline
         whose = f"the {name}'s" if along is None else "the last label's"
-        got = f"{gained.relative:+.2%} ({gained.metric} {_interval(gained.difference)})"
-        return _passed(gained.relative >= -margin), f"not below {-margin:.1%} of {whose} value", got
+        expected, got = f"not below {-margin:.1%} of {whose} value", f"{gained.metric} {_interval(gained.difference)}"
+        if gained.of_zero:  # any margin of it is nothing
+            return _passed(gained.difference.value > 0), expected, got
+        return _passed(gained.relative >= -margin), expected, f"{gained.relative:+.2%} ({got})"
 
     return gate
 

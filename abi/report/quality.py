@@ -77,7 +77,6 @@ def _gain(control: Control, axis: Axis) -> dict[str, Any]:
         "name": f"over the {CONTROLS[control.name]}",
         "value": value,
         "interval": span,
-        "relative": percent(control.gain.relative, sign=True),
         "word": _WORDS[found] if span else "no difference",
         "tone": _TONES[found],
         "dot": axis.at(control.gain.difference.value),

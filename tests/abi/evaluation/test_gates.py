@@ -6,9 +6,11 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from abi.config import load_config
+from abi.evaluation.bootstrap import gain as compared
 from abi.evaluation.gates import GATES, Facts, GateResult, Gates, calibration_noise, judge, movement
 from abi.operations import GatesConfig
 from abi.outcomes import Along, Calibration, CalibrationBin, Control, Evaluation, Gain, Signal, Slice
@@ -142,6 +144,17 @@ def test_controls_have_a_margin(facts: Facts, name: str, margin: float) -> None:
     assert status(with_relative(-margin), name) == "passed"
     assert status(with_relative(-margin - 1e-6), name) == "failed"
     assert status(with_relative(-1.0), name, **{name: None}) == "off"
+
+
+@pytest.mark.parametrize("name", ["uniform", "baseline"])
+@pytest.mark.parametrize(("model", "came"), [(-0.3, "failed"), (0.0, "passed"), (0.3, "passed")])
+def test_of_a_control_whose_value_is_zero_the_sign_decides(facts: Facts, name: str, model: float, came: str) -> None:
+    draws = np.array([model])
+    over = replace(control(name, 0.0), gain=compared("r2", model, 0.0, draws, np.zeros(1)))
+    controls = tuple(over if c.name == name else c for c in facts.evaluation.controls)
+    (found,) = (r for r in judge(changed(facts, controls=controls), GatesConfig()) if r.name == name)
+    assert found.status == came
+    assert ("%" in found.got) == (not model)
 
 
 def test_a_slice_fails_where_its_whole_interval_lies_below_the_floor(facts: Facts) -> None:

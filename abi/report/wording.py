@@ -35,6 +35,8 @@ LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
 CONTROLS = {"uniform": "even split", "baseline": "baseline"}
 
 MOST_DECIMALS = 6
+LEAST, MOST = 1e-4, 1e12
+"""Figures of less or more are written with a power of ten."""
 _JOINERS = frozenset("\u200c\u200d")  # zero-width joiners shape letters and emoji, and change nothing else
 
 
@@ -92,7 +94,9 @@ def decimals(largest: float | int, significant: int = 4) -> int:
 
 
 def number(value: float | int, places: int | None = None, sign: bool = False) -> str:
-    """A figure with a true minus; `sign` writes the plus as well."""
+    """A figure with a true minus; `sign` writes the plus as well. A tiny or huge one has a power of ten, without `places`."""
+    if places is None and _needs_power(value):
+        return _with_power(value, sign)
     text = f"{value:{'+' if sign else ''},.{decimals(value) if places is None else places}f}"
     if not text.strip("+-0.,"):
         text = text.lstrip("+-")  # no sign on a zero
@@ -102,11 +106,22 @@ def number(value: float | int, places: int | None = None, sign: bool = False) ->
 def interval(estimate: Estimate, sign: bool = False, significant: int = 4) -> tuple[str, str]:
     """Value and ``low to high``, with the same digits, and as many as an edge beside zero needs not to look like zero."""
     figures = (estimate.value, estimate.low, estimate.high)
+    if _needs_power(max(abs(figure) for figure in figures)):
+        value, low, high = (_with_power(figure, sign, significant) for figure in figures)
+        return value, f"{low} to {high}"
     places = decimals(max(abs(figure) for figure in figures), significant)
     while places < MOST_DECIMALS and any(figure and round(figure, places) == 0 for figure in figures[1:]):
         places += 1
     low, high = (number(edge, places, sign) for edge in (estimate.low, estimate.high))
     return number(estimate.value, places, sign), f"{low} to {high}"
+
+
+def _needs_power(figure: float | int) -> bool:
+    return figure != 0 and not LEAST <= abs(figure) < MOST
+
+
+def _with_power(figure: float | int, sign: bool, significant: int = 4) -> str:
+    return f"{figure:{'+' if sign and figure else ''}.{significant}g}".replace("-", "−")
 
 
 def percent(share: float | int, sign: bool = False) -> str:

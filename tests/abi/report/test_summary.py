@@ -143,6 +143,12 @@ def test_numbers_read_well():
     assert number(-0.00004, 2) == "0.00"
     assert number(-1234.5, 1) == "−1,234.5"
     assert number(0.5, 2, sign=True) == "+0.50"
+    assert [number(v) for v in (0.00012345, -0.000012345, 4e-8, 0)] == ["0.000123", "−1.234e−05", "4e−08", "0.0000"]
+    assert [number(v, sign=True) for v in (999_999_999_999, 1e12, -2.34567e15)] == [
+        "+999,999,999,999",
+        "+1e+12",
+        "−2.346e+15",
+    ]
     assert [decimals(v) for v in (0, 48_213, 123.4, 5.3, 0.91, 0.0123)] == [4, 0, 1, 3, 4, 5]
     assert [percent(v) for v in (0, 1, 0.1234, 0.0123, 0.00012)] == ["0.000%", "100%", "12.3%", "1.23%", "0.012%"]
     assert plural(1, "row") == "1 row"
@@ -151,6 +157,9 @@ def test_numbers_read_well():
 
 def test_an_edge_beside_zero_does_not_look_like_zero():
     assert interval(Estimate(value=0.01, low=0.0002, high=0.02), significant=2) == ("0.0100", "0.0002 to 0.0200")
+    tiny, huge = Estimate(value=2e-8, low=-1.234567e-8, high=5e-8), Estimate(value=3e13, low=0, high=3.00001e13)
+    assert interval(tiny, sign=True) == ("+2e−08", "−1.235e−08 to +5e−08")
+    assert interval(huge) == ("3e+13", "0 to 3e+13")
 
 
 def test_clean_keeps_scripts_and_drops_controls():

@@ -54,8 +54,7 @@ def ranking(
     rows = len(figures["model"])
     if not rows:
         return None
-    counts = np.concatenate(list(resamples(rows, number, seed)))
-    draws = counts @ figures["model"] / rows
+    draws = _means(figures["model"], number, seed)
     return Ranking(
         threshold=threshold,
         users=rows,
@@ -66,6 +65,16 @@ def ranking(
             if name != "model"
         },
     )
+
+
+def _means(figures: Float[np.ndarray, "users metrics"], number: int, seed: int) -> Float[np.ndarray, "draws metrics"]:
+    """Means of resampled users, chunk by chunk. A short last chunk is filled up: a product of few rows is added up differently."""
+    draws, most = [], 0
+    for counts in resamples(len(figures), number, seed):
+        most = max(most, len(counts))
+        whole = counts if len(counts) == most else np.resize(counts, (most, len(figures)))
+        draws.append((whole @ figures)[: len(counts)] / len(figures))
+    return np.concatenate(draws)
 
 
 def per_user(

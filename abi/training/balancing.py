@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast, get_args
 
 import numpy as np
+from jaxtyping import Float
 
 from abi.attention.fit import fit
 from abi.errors import UsageError
 from abi.families.family import judged
-from abi.metrics import BY_FREQUENCY, LOWER_IS_BETTER, primary_metric, statistics
+from abi.metrics import BY_FREQUENCY, LOWER_IS_BETTER, Draws, Statistic, primary_metric, statistics
 from abi.training.family import train
 from abi.training.fitted import groups_in, rounded
 from abi.training.pilots import PROCESSES, sample, shortened
@@ -27,6 +28,8 @@ EVEN_HANDED: Final = frozenset({"balanced_accuracy", "f1_macro", *BY_FREQUENCY})
 IMBALANCE: Final = 3.0
 """Of the most frequent class's rows over the rarest one's, from which on classes are not taken for balanced."""
 RESAMPLES: Final = 200
+CHUNK_VALUES: Final = 8_000_000
+"""Counts of resamples that are held at once."""
 WORDS: Final[dict[Balancing | None, str]] = {
     None: "no weighing",
     "class_balanced": "weights by effective numbers of rows",
@@ -72,19 +75,18 @@ def choose_balance(
     target, metric = validation_columns.target, primary_metric(schema.task, config.evaluation.metric)
     assert target is not None
     even = fit(scores, None, config.attention)
-    random = np.random.default_rng(config.seed)
-    drawn = random.multinomial(len(target), np.full(len(target), 1 / len(target)), size=RESAMPLES).astype(np.float64)
-    counts = np.vstack([np.ones(len(target)), drawn])
-    found, trials = [], list[BalanceTrial]()
+    functions = list[Statistic]()
     tried: tuple[Balancing | None, ...] = (None, *METHODS)
     for way in tried:
         planned = plan(replace(even, balance=ClassBalance(method=way, reason="tried")), family)
         pilot = shortened(planned, len(rows), config.iterate.pilot)
         fitted = train(pilot, rows, validation_columns, config, seed=config.seed, processes=PROCESSES)
         prediction = judged(fitted.model, validation_columns)
-        draws = statistics(schema.task, target, prediction, groups)[metric](counts)
-        found.append(-draws if metric in LOWER_IS_BETTER else draws)
-        gained = found[-1] - found[0]
+        functions.append(statistics(schema.task, target, prediction, groups)[metric])
+    sign, trials = -1.0 if metric in LOWER_IS_BETTER else 1.0, list[BalanceTrial]()
+    figures = drawn(functions, len(target), config.seed)
+    for way, draws in zip(tried, figures, strict=True):
+        gained = sign * draws - sign * figures[0]
         known = way is not None and np.isfinite(gained).all()
         trials.append(
             BalanceTrial(
@@ -95,6 +97,19 @@ def choose_balance(
             )
         )
     return decided(tuple(trials), metric, config)
+
+
+def drawn(functions: Sequence[Statistic], rows: int, seed: int) -> Float[np.ndarray, "functions draws"]:
+    """Each function of all rows, then of resamples of them, in chunks that fit the memory."""
+    random, chance = np.random.default_rng(seed), np.full(rows, 1 / rows)
+    chunks = -(-(1 + RESAMPLES) * rows // CHUNK_VALUES)
+    parts: list[list[Draws]] = [[] for _ in functions]
+    for places in np.array_split(np.arange(1 + RESAMPLES), min(chunks, RESAMPLES)):
+        counts = np.ones((len(places), rows))
+        counts[places > 0] = random.multinomial(rows, chance, size=int((places > 0).sum()))
+        for function, found in zip(functions, parts, strict=True):
+            found.append(function(counts))
+    return np.array([np.concatenate(found) for found in parts])
 
 
 def decided(trials: tuple[BalanceTrial, ...], metric: str, config: Config) -> ClassBalance:

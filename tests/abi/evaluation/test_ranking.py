@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from abi.evaluation.ranking import METRICS, per_user, ranking
+from abi.evaluation import bootstrap
+from abi.evaluation.bootstrap import resamples
+from abi.evaluation.ranking import METRICS, _means, per_user, ranking
 
 
 def test_one_user_by_hand() -> None:
@@ -48,6 +51,19 @@ def test_of_two_classes_the_second_is_relevant_and_of_more_none() -> None:
     assert found.metrics["ndcg@10"].value == 1.0
     assert ranking("multiclass", target, users, both, target, None, 100, 0) is None
     assert ranking("binary", np.array([1, 1]), users, both, target, None, 100, 0) is None
+
+
+def test_users_are_resampled_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    users, figures = 8008, np.random.default_rng(0).random((8008, 4))
+    chunks = list(resamples(users, 1000, 0))
+    assert [len(counts) for counts in chunks] == [999, 1]
+    assert np.array_equal(_means(figures, 1000, 0), np.concatenate(chunks) @ figures / users)
+    monkeypatch.setattr(bootstrap, "CHUNK_VALUES", 10 * users)
+    tracemalloc.start()
+    _means(figures, 200, 0)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 200 * users * 8 / 2  # of all counts at once
 
 
 def test_the_upper_quartile_of_the_taught_rows_is_relevant() -> None:

@@ -12,9 +12,10 @@ import torch
 
 from abi.errors import UsageError
 from abi.families.losses import members_loss
-from abi.training import family
+from abi.metrics import statistics
+from abi.training import balancing, family
 from abi.training.balance import balance_of, losses_of
-from abi.training.balancing import METHODS, choose_balance, decided, decided_again
+from abi.training.balancing import METHODS, choose_balance, decided, decided_again, drawn
 from abi.training.revise import even_twin
 from abi.types import Attention, BalanceTrial, ClassBalance, Plan
 
@@ -114,6 +115,24 @@ def test_every_method_gives_the_rare_class_more_of_a_chance(toy: Any, kind: str,
         expected = losses_of(balance, task, table.validation.target, fitted.model.predict_columns(table.validation))  # type: ignore[arg-type]
         assert fitted.row_losses == pytest.approx(expected, rel=1e-4)
     assert all(found[method] > 1.3 * found[None] for method in METHODS), found
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "f1_macro"])
+def test_resamples_are_drawn_chunk_by_chunk(metric: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    random, rows = np.random.default_rng(0), 500
+    function = statistics("multiclass", random.integers(0, 20, rows), random.random((rows, 20)))[metric]
+    counts = np.random.default_rng(3).multinomial(rows, np.full(rows, 1 / rows), size=200).astype(np.float64)
+    at_once = function(np.vstack([np.ones(rows), counts]))
+    held = list[int]()
+
+    def seen(counts: Any) -> Any:
+        held.append(len(counts))
+        return function(counts)
+
+    assert np.array_equal(drawn([function, function], rows, 3), [at_once, at_once])
+    monkeypatch.setattr(balancing, "CHUNK_VALUES", 30 * rows)
+    assert np.array_equal(drawn([seen], rows, 3), [at_once])
+    assert (max(held), sum(held)) == (29, 201)
 
 
 def test_auto_looks_where_the_metric_weighs_classes_alike(toy: Any) -> None:

@@ -123,7 +123,8 @@ def learn_encoding(
     """The encoding, and the training rows' own matrix, where statistics come from the other folds."""
     assert train.target is not None
     treatments = [c.treatment for c, f in zip(capacity.features, schema.features, strict=True) if f.kind != "numeric"]
-    targets = _targets(schema, train)
+    told = "statistics" in treatments or bool(capacity.pairs)
+    targets = _targets(schema, train) if told else np.empty((len(train), 0))
     folds = np.random.default_rng(seed).permutation(len(train)) % FOLDS
     encodings, blocks, ranked = [], [train.numeric], []
     for codes, treatment in zip(train.categorical, treatments, strict=True):
@@ -260,7 +261,8 @@ def _targets(schema: Schema, train: Columns) -> Float[np.ndarray, "rows outputs"
     assert train.target is not None
     if schema.task == "regression":
         return train.target[:, None].astype(np.float64)
-    return np.eye(len(schema.classes))[train.target.astype(np.int64)][:, 1:]
+    codes = train.target.astype(np.int64)
+    return np.asarray(codes[:, None] == np.arange(1, len(schema.classes)), np.float64)
 
 
 def _by_frequency(codes: Codes) -> Sequence[int]:

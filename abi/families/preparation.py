@@ -223,7 +223,8 @@ def _axes(train: Columns, schema: Schema, mean: float, deviation: float) -> Floa
         return train.target.astype(np.float64)[:, None]
     if schema.task == "multilabel":
         return train.target.astype(np.float64)
-    return np.eye(len(schema.classes))[train.target.astype(np.int64)]
+    codes = train.target.astype(np.int64)
+    return np.asarray(codes[:, None] == np.arange(len(schema.classes)), np.float64)
 
 
 def _fit_linear(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from abi.data.columns import Codes, Columns
+from abi.families import encoding, preparation
 from abi.families.encoding import TreeEncoding, layout, learn_encoding, matrix, target_statistics
 from abi.trees_capacity import TreeFeature, TreePair, TreesCapacity
 
@@ -53,6 +55,27 @@ def test_categories_are_ranked_by_frequency_and_then_by_text(toy: Any) -> None:
     np.testing.assert_array_equal(rows[:, 1], [0, 0, 0, 1, 1, 2, math.nan, 0])
     np.testing.assert_array_equal(rows[:, 0], np.arange(8))
     assert layout(_schema(toy), encoding).category_columns == (1,)
+
+
+def test_targets_are_written_out_for_statistics_alone_and_no_wider_than_they_are(
+    toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = replace(_schema(toy, "multiclass"), classes=tuple(f"k{i}" for i in range(3000)))
+    rows = replace(_columns(), target=np.array([2999, 0, 1, 1, 7, 0, 2, 2]))
+    tracemalloc.start()
+    targets, axes = encoding._targets(many, rows), preparation._axes(rows, many, 0.0, 1.0)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 3000**2
+    assert [np.flatnonzero(row).tolist() for row in targets] == [[2998], [], [0], [0], [6], [], [1], [1]]
+    assert np.array_equal(targets, axes[:, 1:])
+    assert axes.sum(axis=1).tolist() == [1.0] * 8
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(encoding, "_targets", refuse)
+    learn_encoding(many, _capacity({"x": "numeric", "c": "categories"}), rows, 0)
 
 
 def test_codes_of_another_table_mean_the_same_values(toy: Any) -> None:

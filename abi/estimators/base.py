@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -130,6 +131,22 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
     def _expect_target(self, y: object) -> None:
         if y is None:
             msg = f"This {type(self).__name__} estimator requires y to be passed, but the target y is None."
+            raise DataError(msg)
+        if issparse(y):
+            return
+        try:
+            given = np.asarray(y)
+        except ValueError:  # rows of several lengths, of which scikit-learn says so
+            return
+        if given.dtype != object or not given.ndim:
+            return
+        gaps = int(pd.isna(given).reshape(len(given), -1).any(axis=1).sum())
+        if gaps:
+            msg = f"Expected a target in every row of y, got none in {gaps:,} of {len(given):,}: leave those rows out or fill it in."
+            raise DataError(msg)
+        kinds = sorted({type(value).__name__ for value in given.ravel()})
+        if len(kinds) > 1 and not _sorts(given):
+            msg = f"Expected values of one kind in y, got {listed(kinds)}: write them all as text or all as numbers."
             raise DataError(msg)
 
     def _predicted(self, X: object) -> Float[np.ndarray, "rows ..."]:  # noqa: N803 - scikit-learn's name
@@ -284,6 +301,14 @@ def _expect_served(config: Config) -> None:
     if config.data.series is not None and config.data.series.target_lags:
         msg = "Expected no data.series.target_lags in an estimator's settings, whose predict is given no targets, got some: use `abi run`, or give earlier targets as columns."
         raise UsageError(msg)
+
+
+def _sorts(values: Shaped[np.ndarray, "*shape"]) -> bool:
+    try:
+        np.unique(values)
+    except TypeError:
+        return False
+    return True
 
 
 def _has_infinite(column: pa.ChunkedArray) -> bool:

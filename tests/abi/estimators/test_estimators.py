@@ -299,6 +299,27 @@ def test_data_s_mistakes_are_value_errors(fitted: Any, frame: pd.DataFrame, answ
         _regressor().fit(frame, frame["size"])
 
 
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (["a", None, "b"], "got none in 2 of 6: leave those rows out"),
+        ([1, None, 0], "got none in 2 of 6"),
+        (pd.Series(["a", pd.NA, "b"] * 2, dtype="string"), "got none in 2 of 6"),
+        (pd.DataFrame({"up": [1, pd.NA, 0] * 2, "wet": [pd.NA, pd.NA, 1] * 2}), "got none in 4 of 6"),
+        (pd.Series(["a", 1, "b"] * 2), "values of one kind in y, got 'int', 'str'"),
+        (pd.DataFrame({"up": [1, "x", 0] * 2, "wet": [0, 1, 1] * 2}), "got 'int', 'str': write them all as"),
+    ],
+)
+def test_targets_with_gaps_or_of_several_kinds_are_refused(values: Any, says: str, frame: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match=says):
+        _classifier().fit(frame[:6], values * 2 if isinstance(values, list) else values)
+
+
+def test_a_gap_among_values_is_refused(frame: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match="Expected a target in every row of y, got none in 1 of 6"):
+        _regressor().fit(frame[:6], [1.0, None, 0.5, 2.0, 3.0, 4.0])
+
+
 @pytest.mark.parametrize("family", ["trees", "auto", "blend"])
 def test_every_family_fits_predicts_and_pickles(family: str, frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
     model = _classifier(family=family).fit(frame, answer)

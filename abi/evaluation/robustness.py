@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from abi.evaluation.attack import attacked
-from abi.evaluation.bootstrap import estimate, resamples
+from abi.evaluation.bootstrap import block_rows, estimate, resamples
 from abi.evaluation.perturb import MISSING, NOISE, encoded, known, with_gaps, with_noise, without
 from abi.evaluation.wording import noise_of
 from abi.families.family import judged
@@ -88,7 +88,8 @@ def measure(
 
     clean = {name: function(found) for name, found in contenders.predict(test).items()}
     values = {name: float(f(ones)[0]) for name, f in clean.items()}
-    counts = list(resamples(len(test), asked.resamples, config.seed))
+    block = block_rows(len(test)) if attention.scores.problem.split.order else 1
+    counts = list(resamples(len(test), asked.resamples, config.seed, block))
     before = {name: _draws(f, counts) for name, f in clean.items()}
     perturbed = []
     for change in _changes(contenders, attention, train, test, config, vectors):

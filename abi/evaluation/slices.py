@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from abi.evaluation.bootstrap import estimate, resamples
+from abi.evaluation.bootstrap import block_rows, estimate, resamples
 from abi.frequency import ClassGroups
 from abi.metrics import Prediction, statistics
 from abi.outcomes import Slice, Trained
@@ -35,10 +35,11 @@ def slices(
 ) -> tuple[Slice, ...]:
     """The primary metric in the quarters of numeric features and the frequent values of others; not of texts and regions.
 
-    Groups with fewer rows than `evaluation.slice_rows`, or where the metric is not defined (one class), are left out.
+    Of rows in order of time neighbouring ones are resampled together. Groups with fewer rows than `evaluation.slice_rows`, or where the metric is not defined (one class), are left out.
     """
     assert test.target is not None
-    schema = trained.plan.attention.scores.problem.schema
+    problem = trained.plan.attention.scores.problem
+    schema, ordered = problem.schema, bool(problem.split.order)
     kinds: list[str] = [f.kind for f in schema.features]
     by_attention = np.argsort([-w for w in trained.attention], kind="stable")
     order = [i for i in by_attention if kinds[i] not in ("text", "embedding", "sequence", "region")]
@@ -52,7 +53,8 @@ def slices(
             value = float(function(np.ones((1, rows)))[0])
             if not np.isfinite(value):
                 continue
-            draws = np.concatenate([function(c) for c in resamples(rows, RESAMPLES, config.seed)])
+            block = block_rows(rows) if ordered else 1
+            draws = np.concatenate([function(c) for c in resamples(rows, RESAMPLES, config.seed, block)])
             found.append(Slice(feature=schema.features[i].name, group=group, rows=rows, metric=estimate(value, draws)))
     return tuple(found)
 

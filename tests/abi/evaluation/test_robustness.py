@@ -87,6 +87,24 @@ def test_a_rule_loses_what_its_feature_is_worth(toy: Any) -> None:
     assert not [p for p in found.perturbed if p.kind == "adversarial"]
 
 
+def test_rows_in_order_of_time_are_resampled_in_blocks(toy: Any) -> None:
+    table = toy.table("binary")
+    test = table.validation
+
+    def guess(rows: Columns) -> np.ndarray:
+        return Rule().predict(replace(rows, numeric=rows.numeric[:, ::-1]))
+
+    hits = guess(test).argmax(axis=1) == test.target
+    attention = toy.attention(table.problem, [0.9, 0.1, 0.5], 0.4)
+    problem = replace(table.problem, split=replace(table.problem.split, order="day"))
+    ordered = replace(attention, scores=replace(attention.scores, problem=problem))
+    contenders, config = Contenders(models={}, others={"model": guess}), toy.config(evaluation__resamples=200)
+    test = test.take(np.argsort(hits, kind="stable"))  # rows are like those beside them
+    one, other = (measure(contenders, a, table.train, test, config).clean["model"] for a in (attention, ordered))
+    assert one.value == other.value
+    assert other.high - other.low > 1.4 * (one.high - one.low)
+
+
 def test_few_rows_are_drawn_and_no_feature_need_be_missing(toy: Any) -> None:
     found, _, _ = _measured(toy, evaluation__robust_rows=20, evaluation__robust_features=0)
     assert found.rows == 20

@@ -43,6 +43,20 @@ def test_quarters_of_a_numeric_feature_by_hand(toy: Any, trained: Any) -> None:
     ]
 
 
+def test_rows_in_order_of_time_are_resampled_in_blocks(toy: Any, trained: Any) -> None:
+    rows = _rows([0.0] * 400, [0, 1] * 200)
+    errors = np.repeat([1.0, 2.0, 3.0, 4.0], 100)  # rows are like those beside them
+    attention = trained.plan.attention
+    problem = replace(attention.scores.problem, split=replace(attention.scores.problem.split, order="day"))
+    plan = replace(trained.plan, attention=replace(attention, scores=replace(attention.scores, problem=problem)))
+    plain = _slices(toy, trained, rows, errors, attention=(0.4, 0.6), evaluation__slices=1)
+    ordered = _slices(toy, replace(trained, plan=plan), rows, errors, attention=(0.4, 0.6), evaluation__slices=1)
+    assert len(plain) == len(ordered) == 2
+    for one, other in zip(plain, ordered, strict=True):
+        assert one.metric.value == other.metric.value
+        assert other.metric.high - other.metric.low > 1.5 * (one.metric.high - one.metric.low)
+
+
 def test_categories_by_frequency_and_missing_ones_last(toy: Any, trained: Any) -> None:
     rows = _rows([0.0] * 7, [0, 0, 1, 1, 1, -1, -1])
     found = _slices(toy, trained, rows, [1, 1, 2, 2, 2, 3, 3], attention=(0.4, 0.6), evaluation__slices=1)

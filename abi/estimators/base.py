@@ -53,6 +53,8 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
     n_iter_: int
     n_features_in_: int
     _names: tuple[str, ...]
+    _framed: bool = False
+    _metric: Any = "auto"
 
     def __init__(  # scikit-learn asks that any value be taken here, and judged in `fit`
         self,
@@ -111,6 +113,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         _expect_served(config)
         reader = read_memory(rows.append_column(name, target), name, config, least_rows=LEAST_ROWS)
         expect_metric(reader.problem.schema.task, config.evaluation.metric)
+        self._metric = self.metric
         outcome = retrain(reader, config, self._say)
         kept = outcome.kept
         self.model_, self.trained_, self.plan_, self.rounds_ = outcome.model, kept, kept.plan, outcome.rounds
@@ -176,6 +179,8 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
             X = pa.Table.from_batches([X])  # noqa: N806 - scikit-learn's name
         if framed:
             validate_data(self, X, reset=reset, skip_check_array=True)
+            if not reset:
+                self._expect_order(X)
         else:
             dimensions = len(getattr(X, "shape", ()))
             if dimensions > 2:  # noqa: PLR2004 - rows and columns
@@ -194,8 +199,17 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
             msg = f"Expected finite or missing values, got infinity in {listed(infinite)}: mend those rows or make them missing."
             raise DataError(msg)
         if reset:
-            self._names = tuple(table.column_names)
+            self._names, self._framed = tuple(table.column_names), framed
         return table
+
+    def _expect_order(self, X: object) -> None:  # noqa: N803 - scikit-learn's name
+        """Columns that are numbered have no names to scikit-learn, which compares those of text alone."""
+        if not isinstance(X, pd.DataFrame) or not self._framed or hasattr(self, "feature_names_in_"):
+            return
+        names = [str(name) for name in X.columns]
+        if names != list(self._names):
+            msg = f"Expected the columns {listed(self._names)} in that order, as they were fitted, got {listed(names)}: select them in that order."
+            raise DataError(msg)
 
     def _config(self, task: str) -> Config:
         """The parameters as settings of the core; nothing but them and the defaults is read.
@@ -253,7 +267,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
         """What a notebook shows: scikit-learn's own diagram until it is fitted, then what attention found."""
         if not hasattr(self, "plan_"):
             return str(super()._html_repr())
-        metric = primary_metric(self._schema.task, self.metric)
+        metric = primary_metric(self._schema.task, self._metric)
         return panel(repr(self), self.trained_, self.rounds_, self.attention_, metric)
 
     def __getstate__(self) -> dict[str, Any]:

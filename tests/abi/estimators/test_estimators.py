@@ -354,6 +354,30 @@ def test_the_kept_model_can_learn_from_all_rows_in_the_end(
     assert f"trained once more: {ROWS} rows" in again._repr_html_()
 
 
+def test_the_panel_names_the_metric_that_it_was_fitted_with(frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
+    model = _classifier(metric="accuracy").fit(frame, answer)
+    model.set_params(metric="log_loss")
+    for one in (model, pickle.loads(pickle.dumps(model))):
+        html = one._repr_html_()
+        assert "accuracy" in html
+        assert "log loss" not in html
+
+
+def test_numbered_columns_are_asked_for_in_the_order_of_the_fit(frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
+    table = frame[["size", "noise", "flag"]].set_axis([0, 1, 2], axis=1)
+    model = _classifier().fit(table, answer)
+    plain = model.predict_proba(table)
+    with pytest.raises(
+        DataError, match="Expected the columns '0', '1', '2' in that order, as they were fitted, got '1', "
+    ):
+        model.predict(table[[1, 0, 2]])
+    with pytest.raises(DataError, match="got '0', '1', '3'"):
+        model.predict(table.set_axis([0, 1, 3], axis=1))
+    np.testing.assert_array_equal(model.predict_proba(table[[1, 0, 2]][[0, 1, 2]]), plain)
+    array = _regressor().fit(table[[0, 1]].fillna(0).to_numpy(), answer == "yes")
+    assert len(array.predict(table[[0, 1]])) == ROWS  # which has no names to hold columns against
+
+
 def test_the_panel_shows_attention_and_escapes_names(frame: pd.DataFrame, answer: pd.Series[Any]) -> None:
     evil = "<script>alert(1)</script>"
     model = _classifier(latency="1s").fit(frame.rename(columns={"noise": evil}), answer)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ class Job:
     target: str
     test: str | None
     name: str | None
-    workspace: str
+    workspace: str | None
     config: str | None
     settings: dict[str, Any] | None
 
@@ -51,7 +52,8 @@ class Job:
         """Workspace, name and settings."""
         loaded = load_config(Path(self.config) if self.config else None, self.settings)
         name = model_name(self.name or loaded.name, self.data)
-        return Call.of(Workspace.open(Path(self.workspace)), name, loaded)
+        folder = self.workspace or os.environ.get("ABI_WORKSPACE") or ".abi"
+        return Call.of(Workspace.open(Path(folder)), name, loaded)
 
 
 @flow(name="watch", validate_parameters=False)  # type: ignore[untyped-decorator]  # Prefect's types are not read
@@ -60,7 +62,7 @@ def watch(
     target: str,
     test: str | None = None,
     name: str | None = None,
-    workspace: str = ".abi",
+    workspace: str | None = None,
     config: str | None = None,
     settings: dict[str, Any] | None = None,
     since: str | None = None,
@@ -73,7 +75,7 @@ def watch(
         target: column to predict.
         test: file with held-out rows.
         name: of the registered model; the data file's where None.
-        workspace: folder for everything that is kept.
+        workspace: folder for everything that is kept; $ABI_WORKSPACE or ./.abi where None.
         config: settings file.
         settings: dotted settings that go before it.
         since: cron times before this one (ISO 8601) do not count.
@@ -93,7 +95,7 @@ def retrain_table(
     target: str,
     test: str | None = None,
     name: str | None = None,
-    workspace: str = ".abi",
+    workspace: str | None = None,
     config: str | None = None,
     settings: dict[str, Any] | None = None,
     force: bool = False,
@@ -105,7 +107,7 @@ def retrain_table(
         target: column to predict.
         test: file with held-out rows.
         name: of the registered model; the data file's where None.
-        workspace: folder for everything that is kept.
+        workspace: folder for everything that is kept; $ABI_WORKSPACE or ./.abi where None.
         config: settings file.
         settings: dotted settings that go before it.
         force: train although it failed too often.

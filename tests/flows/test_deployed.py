@@ -63,6 +63,15 @@ def test_a_model_without_a_name_has_the_one_that_abi_run_gives_it(tmp_path, file
     assert job.call().name == expected
 
 
+def test_without_a_folder_the_workspace_is_the_environment_s(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = module.Job(data="shop.csv", target="label", test=None, name=None, workspace=None, config=None, settings=None)
+    monkeypatch.setenv("ABI_WORKSPACE", str(tmp_path / "elsewhere"))
+    assert job.call().ws.root == tmp_path / "elsewhere"
+    monkeypatch.delenv("ABI_WORKSPACE")
+    assert job.call().ws.root == tmp_path / ".abi"
+
+
 @pytest.fixture(autouse=True)
 def plain_stages(monkeypatch):
     def stages(call, request):

@@ -18,7 +18,7 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
     Fields:
         run_id: MLflow run.
         status: "completed", or "reused" where nothing was trained because the same run was there already.
-        task: binary, multiclass or regression.
+        task: binary, multiclass, multilabel or regression.
         primary: name of the metric that decides.
         metrics: metric -> value on held-out rows.
         intervals: metric -> [low, high], 95% bootstrap.
@@ -40,11 +40,13 @@ def result_document(report: Report, recorded: Recorded, page: Path) -> dict[str,
             where one family alone was trained.
         plan: id, features (feature -> width), trees (feature -> bins and contribution), predicted and measured cost, and beside
             them the forecast (step time, energy, the device's roof) and the resources that training took.
+        rounds: how many plans were trained.
         model: name, version, uri.
         snapshot: md5, sha256 and rows of the training file.
         checks: how many passed, warned and failed.
         macs: multiply-accumulates of one row: `model`, `control` (the even split) and their `ratio`; null where they are not
             counted (there are no pictures).
+        evaluation: id of the evaluation.
         refit: what the kept model learned from in the end, where it was trained once more: rows, epochs, train_time_s, and the
             artifact that validation rows had judged; null where it was not.
         tuned: per encoder that was to be tuned rows, epochs, weights trained, validation loss before and after, seconds, and which

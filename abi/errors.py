@@ -132,9 +132,17 @@ class AuditBroken(AbiError):
 
 
 class ArtifactRefused(AbiError):
-    """A model's files are unsigned, changed, incomplete, too many, pickled, or signed by another key."""
+    """A model's files are unsigned, changed, incomplete, too many, pickled, or signed by another key.
+
+    Attributes:
+        untrusted: whether they are signed, by a key that is not trusted here.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, *, untrusted: bool = False) -> None:
+        super().__init__(message)
+        self.untrusted = untrusted
 
 
 def listed(names: list[str] | tuple[str, ...], limit: int = SHOWN) -> str:

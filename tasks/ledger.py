@@ -6,6 +6,7 @@ What a transaction appends is there in full or not at all, and an operation has 
 from __future__ import annotations
 
 import contextlib
+import functools
 import uuid
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -85,6 +86,15 @@ class Ledger:
     def engine(self) -> Engine:
         """SQLAlchemy's."""
         return self.database.engine
+
+    @functools.cached_property
+    def id(self) -> str:
+        """What tells it from other ledgers, whoever opens it: its first entry says so."""
+        first = self.at(1)
+        if first is None:
+            msg = f"Expected the ledger at {self.database.place} to begin with a key, found none: `abi audit verify` says what is missing."
+            raise AuditBroken(msg, 1)
+        return str(first.detail.get("ledger") or first.detail["id"])
 
     def append(self, *drafts: Draft) -> tuple[Entry, ...]:
         """Enter decisions, in one transaction; one whose operation is there is answered with the entry that is.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 OPERATION = "abi.operation_id"
 MODEL = "abi.model"
+LEDGER = "abi.ledger"
+"""Tag of the ledger that a run and its version are of; earlier releases put none."""
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
 
 
@@ -108,6 +110,11 @@ class RunStore:
         self.client.finalize_logged_model(logged.model_id, "READY")
         self.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
         return str(logged.model_id)
+
+
+def may_be_of(ledger: str | None, tags: Mapping[str, str]) -> bool:
+    """Whether a run or version with these tags can be that ledger's; None asks for any."""
+    return ledger is None or tags.get(LEDGER) in (None, ledger)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from tasks.decisions import flow_run, open_ledger
 from tasks.gates import examine
 from tasks.ledger import Ledger
 from tasks.model_registry import QUARANTINED, STATE, Version, find_version
-from tasks.registration import project, reconciled
+from tasks.registration import held_by_others, is_ours, project, reconciled
 from tasks.stage import Call
 from tasks.tracking import Tracking
 
@@ -173,6 +173,11 @@ def _promotable(ledger: Ledger, tracking: Tracking, model: str, number: int | No
         msg = f"Expected a challenger of {model!r}, found none: name a version with --version, or run `abi run` first."
         raise UsageError(msg)
     version = find_version(tracking, model, number)
+    others = held_by_others(ledger, tracking, model)
+    if others or not is_ours(ledger, version):
+        got = next((f"{alias} on version {n}" for alias, n in others.items()), f"version {number}")
+        msg = f"Expected versions and aliases of {model!r} of this workspace's ledger, got {got} of another one: promote with that ledger (audit.url) or train under another --name; where it is gone for good, delete its aliases in MLflow."
+        raise UsageError(msg)
     entry = None if version.operation is None else ledger.find(f"registration:{version.operation}")
     if version.tags.get(STATE) == QUARANTINED:
         msg = f"Expected a version that may be promoted, got {number} of {model!r}, which is in quarantine: train it again."

@@ -2,6 +2,7 @@
 
 The order is: MLflow's run, model and version (`tasks.tracking`), the artifact fetched and verified, the ledger's entry, the
 aliases. Only what has an entry can be promoted. Whatever stops in between is mended, or put in quarantine, by `reconcile`.
+Several ledgers may record in one MLflow: runs, versions and aliases of another one are left alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from abi.problem import Checks
 from abi.values import Value
 from tasks import model_registry
 from tasks.decisions import flow_run, ids, open_ledger, outcome
-from tasks.model_registry import QUARANTINED, STATE, Version
+from tasks.ledger import Ledger
+from tasks.mlflow_runs import LEDGER, may_be_of
+from tasks.model_registry import ALIASES, QUARANTINED, STATE, Version
 from tasks.patience import insist
 from tasks.progress import say
 from tasks.records import Record, Recorded
@@ -43,10 +46,11 @@ def register(call: Call, record: Record) -> Recorded:
         ArtifactRefused: what MLflow stored is not what was sent; the version is in quarantine.
     """
     config = call.settings.tracking
+    tagged = replace(record, tags={**record.tags, LEDGER: open_ledger(call).id})
 
     def once() -> Recorded:
         tracking = connect(call)
-        recorded = tracking.record(record)
+        recorded = tracking.record(tagged)
         version = model_registry.find_version(tracking, recorded.name, recorded.version)
         enter(call, tracking, version)
         project(call, tracking, version.name)
@@ -72,6 +76,8 @@ def enter(call: Call, tracking: Tracking, version: Version) -> Entry:
                 tracking.fetch(version.uri, folder / "model")
             contents = _contents(tracking, version)
         except ArtifactRefused as refused:
+            if _may_be_anothers(version, refused):
+                raise
             quarantine(call, tracking, version, str(refused))
             raise
         draft = Draft(
@@ -84,6 +90,11 @@ def enter(call: Call, tracking: Tracking, version: Version) -> Entry:
         )
         entry = ledger.change(draft, lambda now: replace(now, challenger=version.number))
     return entry
+
+
+def _may_be_anothers(version: Version, refused: ArtifactRefused) -> bool:
+    """Whether a refused version is perhaps in order for another ledger: an earlier release tagged none."""
+    return refused.untrusted and LEDGER not in version.tags
 
 
 def _contents(tracking: Tracking, version: Version) -> dict[str, Any]:
@@ -156,9 +167,17 @@ def _without(aliases: Aliases, number: int) -> Aliases:
 
 
 def project(call: Call, tracking: Tracking, model: str) -> None:
-    """Let MLflow's aliases say what the ledger says now; who comes last looks again, so the newest decision stays."""
+    """Let MLflow's aliases say what the ledger says now; who comes last looks again, so the newest decision stays.
+
+    Where another ledger holds one of them, all stay as they are.
+    """
     ledger = open_ledger(call)
     while True:
+        others = held_by_others(ledger, tracking, model)
+        if others:
+            said = ", ".join(f"{alias} on version {number}" for alias, number in others.items())
+            say(f"registry  aliases of {model!r} in MLflow are another ledger's ({said}) and stay as they are")
+            return
         wanted = ledger.aliases(model)
         gone = model_registry.point(tracking, model, wanted)
         if ledger.aliases(model).seq == wanted.seq:
@@ -168,16 +187,36 @@ def project(call: Call, tracking: Tracking, model: str) -> None:
         say(f"registry  version {version} of {model!r}, {alias} by the ledger, is not in MLflow any more{remedy}")
 
 
+def held_by_others(ledger: Ledger, tracking: Tracking, model: str) -> dict[str, int]:
+    """Aliases in MLflow that stand for a version of another ledger."""
+    ours, found = ledger.aliases(model), tracking.aliases(model)
+    there = {alias: int(found[alias]) for alias in ALIASES if alias in found}
+    moved = {alias: number for alias, number in there.items() if number != getattr(ours, alias)}
+    if not moved:
+        return {}
+    known = {version.number: version for version in model_registry.versions(tracking, model)}
+    return {alias: n for alias, n in moved.items() if n in known and not is_ours(ledger, known[n])}
+
+
+def is_ours(ledger: Ledger, version: Version) -> bool:
+    """Whether a version is not another ledger's; one that an earlier release made is of the ledger that has it entered."""
+    if version.operation is None or LEDGER in version.tags:
+        return may_be_of(ledger.id, version.tags)
+    names = f"registration:{version.operation}", f"quarantine:{version.name}:{version.number}"
+    entries = [ledger.find(name) for name in names]
+    return any(entry is not None and entry.detail["version"] == version.number for entry in entries)
+
+
 def reconcile(call: Call, tracking: Tracking, model: str) -> Mapping[str, list[int]]:
     """Mend what was left half-done of a model: runs, versions, aliases. Gives what was done, by verb.
 
     A version without an entry is verified, and entered or put in quarantine; of several for one operation the one that
     has an entry stays, or else the first; runs that nobody is at work on any more are marked as failed; aliases follow
-    the ledger.
+    the ledger. What other ledgers recorded is none of its business.
     """
     ledger = open_ledger(call)
-    done: dict[str, list[int]] = {"entered": [], "removed": [], "quarantined": []}
-    found = model_registry.versions(tracking, model)
+    done: dict[str, list[int]] = {"entered": [], "removed": [], "quarantined": [], "left": []}
+    found = [v for v in model_registry.versions(tracking, model) if may_be_of(ledger.id, v.tags)]
     there = {version.number for version in found}
     entered = [e.detail for e in ledger.entries(kinds=("registration",), model=model) if e.detail["version"] in there]
     kept: dict[str, int] = {detail["operation_id"]: detail["version"] for detail in entered}
@@ -194,7 +233,8 @@ def reconcile(call: Call, tracking: Tracking, model: str) -> Mapping[str, list[i
         project(call, tracking, model)
     for verb, numbers in done.items():
         if numbers and verb != "quarantined":  # that has been said
-            say(f"registry  {verb} version {', '.join(map(str, numbers))} of {model!r}, which a stopped run had left")
+            why = "which no key that is trusted here signed" if verb == "left" else "which a stopped run had left"
+            say(f"registry  {verb} version {', '.join(map(str, numbers))} of {model!r}, {why}")
     return done
 
 
@@ -208,6 +248,8 @@ def _settle(call: Call, tracking: Tracking, version: Version, kept: int) -> str:
     except (ArtifactRefused, TrackingError) as error:
         if isinstance(error, TrackingError) and error.transient:
             raise
+        if isinstance(error, ArtifactRefused) and _may_be_anothers(version, error):
+            return "left"
         if not isinstance(error, ArtifactRefused):  # what it recorded cannot be read
             quarantine(call, tracking, version, str(error))
         return "quarantined"
@@ -216,10 +258,10 @@ def _settle(call: Call, tracking: Tracking, version: Version, kept: int) -> str:
 
 def _end_runs(call: Call, tracking: Tracking, model: str) -> None:
     ledger = open_ledger(call)
-    for operation in tracking.open_operations(model):
+    for operation in tracking.open_operations(model, ledger.id):
         with ledger.lease(f"record:{operation}", seconds=LEASE_S) as mine:
             if mine and ledger.find(f"registration:{operation}") is None:
-                tracking.fail(operation, "it stopped before its model was registered")
+                tracking.fail(operation, "it stopped before its model was registered", ledger.id)
 
 
 def mend(call: Call) -> None:

@@ -15,6 +15,7 @@ from abi.sections import without_passwords
 from tasks.adapted_version import register_adapted
 from tasks.adapting import COLD, operation_of
 from tasks.decisions import open_ledger
+from tasks.mlflow_runs import LEDGER
 from tasks.patience import insist
 from tasks.progress import say
 from tasks.records import Dataset, Round, RunRecord
@@ -56,7 +57,13 @@ def record_stream(call: Call, data_name: str, snapshot: str, adapted: str, leave
         dataset=Dataset(snapshot=held, name=data_name, target=found.target),
         params=without_passwords({**call.settings.recorded(), "adapt": call.settings.adapt.model_dump(mode="json")}),
         metrics=_metrics(found),
-        tags={"abi.kind": "stream", "abi.snapshot": held.train.sha256, "abi.code": code_id(), "abi.start": found.start},
+        tags={
+            "abi.kind": "stream",
+            "abi.snapshot": held.train.sha256,
+            "abi.code": code_id(),
+            "abi.start": found.start,
+            LEDGER: open_ledger(call).id,
+        },
         rounds=(_course(found),),
         documents={"values/adapted.json": document(found), "values/attention.json": document(found.attention)},
         files={"report.html": page},

@@ -24,7 +24,7 @@ from abi.data.scratch import scratch_folder
 from abi.errors import ArtifactRefused, TrackingError, UsageError, clip, listed
 from abi.operations import SigningConfig
 from tasks.mlflow_answers import answering, environment
-from tasks.mlflow_runs import MODEL, OPERATION, RunStore
+from tasks.mlflow_runs import LEDGER, MODEL, OPERATION, RunStore, may_be_of
 from tasks.records import VALUE_LENGTH, Record, Recorded, RunRecord
 from tasks.signing import TRUSTED, Signing
 from tasks.workspace import Workspace, disk_errors
@@ -83,13 +83,13 @@ class Tracking:
             place = ws.mlartifacts.as_uri() if uri == embedded else None
             return cls(ws, uri, client, _experiment(client, config.experiment, place), Signing(ws, signing))
 
-    def find(self, operation_id: str) -> Recorded | None:
-        """The record of that operation, or None where none was completed."""
+    def find(self, operation_id: str, ledger: str | None = None) -> Recorded | None:
+        """The record of that operation, or None where none was completed; `ledger` passes over those of others."""
         with answering(self.uri):
-            versions = self.client.search_model_versions(f"tags.`{OPERATION}` = '{operation_id}'")
+            versions = self._versions(operation_id, ledger)
         if not versions:
             return None
-        first = min(versions, key=lambda version: int(version.version))
+        first = versions[0]
         return Recorded(
             run_id=str(first.run_id),
             name=first.name,
@@ -97,13 +97,19 @@ class Tracking:
             uri=f"models:/{first.name}/{first.version}",
         )
 
+    def _versions(self, operation_id: str, ledger: str | None) -> list[ModelVersion]:
+        """The versions of an operation, the lowest first."""
+        found = self.client.search_model_versions(f"tags.`{OPERATION}` = '{operation_id}'")
+        return sorted((v for v in found if may_be_of(ledger, v.tags)), key=lambda version: int(version.version))
+
     def record(self, record: Record) -> Recorded:
         """Store everything, then register the model; an operation that has a version already is answered with that.
 
         Raises:
             TrackingError: MLflow does not answer, or refuses; nothing is registered then.
         """
-        found = self.find(record.operation_id)
+        ledger = record.tags.get(LEDGER)
+        found = self.find(record.operation_id, ledger)
         if found is not None:
             with answering(self.uri):
                 run = self.client.get_run(found.run_id)
@@ -112,7 +118,7 @@ class Tracking:
                 if REASON in run.data.tags:
                     self.client.delete_tag(found.run_id, REASON)
             return found
-        self.fail(record.operation_id, "replaced: it stopped before its model was registered")
+        self.fail(record.operation_id, "replaced: it stopped before its model was registered", ledger)
         try:
             with answering(self.uri):
                 store = RunStore(self.ws, self.client, self.experiment_id, self.signing)
@@ -120,10 +126,10 @@ class Tracking:
                 model_id = store.model(record, run_id)
                 recorded = self._register(record, run_id, model_id)
                 self.client.set_terminated(run_id)
-            self.fail(record.operation_id, "replaced: the reply that named it was lost")
+            self.fail(record.operation_id, "replaced: the reply that named it was lost", ledger)
         except BaseException as error:
             with contextlib.suppress(Exception):
-                self.fail(record.operation_id, clip(str(error) or type(error).__name__, VALUE_LENGTH))
+                self.fail(record.operation_id, clip(str(error) or type(error).__name__, VALUE_LENGTH), ledger)
             raise
         return recorded
 
@@ -135,20 +141,20 @@ class Tracking:
         """
         query = f"tags.`{OPERATION}` = '{record.operation_id}' and attributes.status = 'FINISHED'"
         with answering(self.uri):
-            found = self.client.search_runs([self.experiment_id], query, max_results=1)
-            if found:
-                return str(found[0].info.run_id)
-        self.fail(record.operation_id, "replaced: it stopped before everything was stored")
+            for run in self.client.search_runs([self.experiment_id], query):
+                if may_be_of(record.tags.get(LEDGER), run.data.tags):
+                    return str(run.info.run_id)
+        self.fail(record.operation_id, "replaced: it stopped before everything was stored", record.tags.get(LEDGER))
         with answering(self.uri):
             run_id = RunStore(self.ws, self.client, self.experiment_id, self.signing).run(record)
             self.client.set_terminated(run_id)
         return run_id
 
-    def fail(self, operation_id: str, reason: str) -> None:
-        """Mark the open runs of an operation, and the rounds in them, as failed."""
+    def fail(self, operation_id: str, reason: str, ledger: str | None = None) -> None:
+        """Mark the open runs of an operation, and the rounds in them, as failed; `ledger` passes over those of others."""
         with answering(self.uri):
             for run in self.client.search_runs([self.experiment_id], f"tags.`{OPERATION}` = '{operation_id}'"):
-                if run.info.status == "RUNNING":
+                if run.info.status == "RUNNING" and may_be_of(ledger, run.data.tags):
                     children = self.client.search_runs(
                         [self.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
                     )
@@ -167,11 +173,12 @@ class Tracking:
             if logged.status == LoggedModelStatus.PENDING:
                 self.client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
 
-    def open_operations(self, model: str) -> list[str]:
-        """Operations of a model whose run is neither finished nor failed."""
+    def open_operations(self, model: str, ledger: str | None = None) -> list[str]:
+        """Operations of a model whose run is neither finished nor failed; `ledger` passes over those of others."""
         with answering(self.uri):
             query = f"attributes.status = 'RUNNING' and tags.`{MODEL}` = '{model}'"
-            return [run.data.tags[OPERATION] for run in self.client.search_runs([self.experiment_id], query)]
+            found = self.client.search_runs([self.experiment_id], query)
+            return [run.data.tags[OPERATION] for run in found if may_be_of(ledger, run.data.tags)]
 
     def attach(self, run_id: str, path: Path) -> None:
         """Put a file beside what the run recorded, in place of one of that name."""
@@ -278,7 +285,7 @@ class Tracking:
                 msg = f"Expected {uri} as it was recorded, got files that are refused. {error}".replace(
                     f" in {folder}", ""
                 )
-                raise ArtifactRefused(msg) from None
+                raise ArtifactRefused(msg, untrusted=error.untrusted) from None
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
@@ -385,16 +392,15 @@ class Tracking:
                     description=record.description or None,
                 )
         except MlflowException:
-            if self.find(record.operation_id) is None:  # the reply alone was lost where there is one
+            if self.find(record.operation_id, record.tags.get(LEDGER)) is None:  # else the reply alone was lost
                 raise
-        return self._only(record.operation_id)
+        return self._only(record.operation_id, record.tags.get(LEDGER))
 
-    def _only(self, operation_id: str) -> Recorded:
+    def _only(self, operation_id: str, ledger: str | None) -> Recorded:
         """The lowest version of an operation; those of others that registered at the same moment go."""
-        versions = self.client.search_model_versions(f"tags.`{OPERATION}` = '{operation_id}'")
-        for late in sorted(versions, key=lambda version: int(version.version))[1:]:
+        for late in self._versions(operation_id, ledger)[1:]:
             self.client.delete_model_version(late.name, late.version)
-        found = self.find(operation_id)
+        found = self.find(operation_id, ledger)
         assert found is not None, operation_id
         return found
 

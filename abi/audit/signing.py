@@ -116,7 +116,7 @@ def verify(folder: Path, trusted: Mapping[str, bytes], name: str | None = None) 
     if claim.key not in trusted:
         have = ", ".join(key[:12] for key in trusted) or "none"
         msg = f"Expected {SIGNATURE} in {folder} by a trusted key ({have}), got key {claim.key[:12]}: name its public key in signing.public_key if you trust it, or remove the folder and run again."
-        raise ArtifactRefused(msg)
+        raise ArtifactRefused(msg, untrusted=True)
     if set(claim.files) != set(found):
         msg = f"Expected in {folder} the files that were signed, got others: {_difference(set(claim.files), set(found))}; {_AGAIN}."
         raise ArtifactRefused(msg)

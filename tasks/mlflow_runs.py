@@ -25,6 +25,8 @@ OPERATION = "abi.operation_id"
 MODEL = "abi.model"
 LEDGER = "abi.ledger"
 """Tag of the ledger that a run and its version are of; earlier releases put none."""
+STATE = "abi.state"
+QUARANTINED = "quarantined"
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
 
 

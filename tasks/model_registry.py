@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from abi.audit.entry import Aliases
 from abi.errors import UsageError
 from tasks.mlflow_answers import answering
-from tasks.mlflow_runs import OPERATION
+from tasks.mlflow_runs import OPERATION, QUARANTINED, STATE
 from tasks.tracking import Tracking
 
-STATE = "abi.state"
-QUARANTINED = "quarantined"
 ALIASES = ("champion", "challenger", "previous")
 
 
@@ -30,6 +28,11 @@ class Version:
     def uri(self) -> str:
         """What MLflow loads."""
         return f"models:/{self.name}/{self.number}"
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether nobody may use it."""
+        return self.tags.get(STATE) == QUARANTINED
 
 
 def versions(tracking: Tracking, model: str) -> list[Version]:

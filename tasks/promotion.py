@@ -17,7 +17,7 @@ from abi.evaluation.gates import GateResult, Gates
 from tasks.decisions import flow_run, open_ledger
 from tasks.gates import examine
 from tasks.ledger import Ledger
-from tasks.model_registry import QUARANTINED, STATE, Version, find_version
+from tasks.model_registry import Version, find_version
 from tasks.registration import held_by_others, is_ours, project, reconciled
 from tasks.stage import Call
 from tasks.tracking import Tracking
@@ -179,8 +179,8 @@ def _promotable(ledger: Ledger, tracking: Tracking, model: str, number: int | No
         msg = f"Expected versions and aliases of {model!r} of this workspace's ledger, got {got} of another one: promote with that ledger (audit.url) or train under another --name; where it is gone for good, delete its aliases in MLflow."
         raise UsageError(msg)
     entry = None if version.operation is None else ledger.find(f"registration:{version.operation}")
-    if version.tags.get(STATE) == QUARANTINED:
-        msg = f"Expected a version that may be promoted, got {number} of {model!r}, which is in quarantine: train it again."
+    if version.quarantined:
+        msg = f"Expected a version that may be promoted, got {number} of {model!r}, which is in quarantine: train it again with `abi run`."
         raise UsageError(msg)
     if entry is None or entry.detail["version"] != number:
         msg = f"Expected a version that `abi run` registered, got {number} of {model!r}, which the ledger does not know: train it with `abi run`."

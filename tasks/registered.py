@@ -14,7 +14,7 @@ from abi.families.family import MODEL, Model
 from abi.families.stored import HISTORY, Predictor, load_predictor
 from abi.outcomes import Conditions, Evaluation, Trained
 from tasks import model_registry
-from tasks.model_registry import ALIASES, QUARANTINED, STATE
+from tasks.model_registry import ALIASES
 from tasks.models import has_files, load_model
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def resolve(call: Call, tracking: Tracking, reference: str) -> Recorded:
             msg = f"Expected a version number or an alias that {name!r} has ({have}), got {which!r}: `abi leaderboard` lists the versions of this workspace's models."
             raise UsageError(msg)
         return tracking.version(name, version=known[which])
-    there = [v.number for v in model_registry.versions(tracking, name) if v.tags.get(STATE) != QUARANTINED]
+    there = [v.number for v in model_registry.versions(tracking, name) if not v.quarantined]
     if "champion" not in known and not there:
         msg = f"Expected a version of {name!r} that may be used, got none: train one with `abi run`."
         raise UsageError(msg)

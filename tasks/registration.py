@@ -22,8 +22,8 @@ from abi.values import Value
 from tasks import model_registry
 from tasks.decisions import flow_run, ids, open_ledger, outcome
 from tasks.ledger import Ledger
-from tasks.mlflow_runs import LEDGER, may_be_of
-from tasks.model_registry import ALIASES, QUARANTINED, STATE, Version
+from tasks.mlflow_runs import LEDGER, QUARANTINED, STATE, may_be_of
+from tasks.model_registry import ALIASES, Version
 from tasks.patience import insist
 from tasks.progress import say
 from tasks.records import Record, Recorded
@@ -68,6 +68,9 @@ def enter(call: Call, tracking: Tracking, version: Version) -> Entry:
     """
     ledger = open_ledger(call)
     assert version.operation is not None
+    if is_barred(ledger, version):
+        msg = f"Expected a version that may be used, got {version.number} of {version.name!r}, which is in quarantine: train it again with `abi run`."
+        raise ArtifactRefused(msg)
     operation = f"registration:{version.operation}"
     entry = ledger.find(operation)
     if entry is None:
@@ -90,6 +93,12 @@ def enter(call: Call, tracking: Tracking, version: Version) -> Entry:
         )
         entry = ledger.change(draft, lambda now: replace(now, challenger=version.number))
     return entry
+
+
+def is_barred(ledger: Ledger, version: Version) -> bool:
+    """Whether a version is in quarantine, by its tag or by the ledger alone."""
+    entry = ledger.find(f"quarantine:{version.name}:{version.number}")
+    return version.quarantined or (entry is not None and entry.mlflow_run == version.run_id)
 
 
 def _may_be_anothers(version: Version, refused: ArtifactRefused) -> bool:
@@ -202,9 +211,8 @@ def is_ours(ledger: Ledger, version: Version) -> bool:
     """Whether a version is not another ledger's; one that an earlier release made is of the ledger that has it entered."""
     if version.operation is None or LEDGER in version.tags:
         return may_be_of(ledger.id, version.tags)
-    names = f"registration:{version.operation}", f"quarantine:{version.name}:{version.number}"
-    entries = [ledger.find(name) for name in names]
-    return any(entry is not None and entry.detail["version"] == version.number for entry in entries)
+    entry = ledger.find(f"registration:{version.operation}")
+    return entry is not None and entry.detail["version"] == version.number
 
 
 def reconcile(call: Call, tracking: Tracking, model: str) -> Mapping[str, list[int]]:
@@ -217,17 +225,19 @@ def reconcile(call: Call, tracking: Tracking, model: str) -> Mapping[str, list[i
     ledger = open_ledger(call)
     done: dict[str, list[int]] = {"entered": [], "removed": [], "quarantined": [], "left": []}
     found = [v for v in model_registry.versions(tracking, model) if may_be_of(ledger.id, v.tags)]
-    there = {version.number for version in found}
+    there = {version.number for version in found if not version.quarantined}
     entered = [e.detail for e in ledger.entries(kinds=("registration",), model=model) if e.detail["version"] in there]
     kept: dict[str, int] = {detail["operation_id"]: detail["version"] for detail in entered}
     for version in found:
-        if version.operation is None or version.tags.get(STATE) == QUARANTINED:
+        if version.operation is None or version.quarantined:
             continue
-        if kept.get(version.operation) != version.number:
+        if kept.get(version.operation) != version.number and not is_barred(ledger, version):
             with ledger.lease(f"record:{version.operation}", seconds=LEASE_S) as mine:
                 if mine:  # else its run is still at work
                     verb = _settle(call, tracking, version, kept.setdefault(version.operation, version.number))
                     done[verb].append(version.number)
+                    if verb in ("quarantined", "left"):  # another one of its operation may be in order
+                        del kept[version.operation]
     _end_runs(call, tracking, model)
     if ledger.aliases(model).seq:
         project(call, tracking, model)

@@ -24,7 +24,7 @@ from abi.data.scratch import scratch_folder
 from abi.errors import ArtifactRefused, TrackingError, UsageError, clip, listed
 from abi.operations import SigningConfig
 from tasks.mlflow_answers import answering, environment
-from tasks.mlflow_runs import LEDGER, MODEL, OPERATION, RunStore, may_be_of
+from tasks.mlflow_runs import LEDGER, MODEL, OPERATION, QUARANTINED, STATE, RunStore, may_be_of
 from tasks.records import VALUE_LENGTH, Record, Recorded, RunRecord
 from tasks.signing import TRUSTED, Signing
 from tasks.workspace import Workspace, disk_errors
@@ -84,7 +84,12 @@ class Tracking:
             return cls(ws, uri, client, _experiment(client, config.experiment, place), Signing(ws, signing))
 
     def find(self, operation_id: str, ledger: str | None = None) -> Recorded | None:
-        """The record of that operation, or None where none was completed; `ledger` passes over those of others."""
+        """The record of that operation, or None where none was completed, or all are in quarantine.
+
+        Args:
+            operation_id: names the operation.
+            ledger: passes over what other ledgers recorded; None takes any.
+        """
         with answering(self.uri):
             versions = self._versions(operation_id, ledger)
         if not versions:
@@ -98,9 +103,10 @@ class Tracking:
         )
 
     def _versions(self, operation_id: str, ledger: str | None) -> list[ModelVersion]:
-        """The versions of an operation, the lowest first."""
+        """The versions of an operation that are not in quarantine, the lowest first."""
         found = self.client.search_model_versions(f"tags.`{OPERATION}` = '{operation_id}'")
-        return sorted((v for v in found if may_be_of(ledger, v.tags)), key=lambda version: int(version.version))
+        usable = [v for v in found if v.tags.get(STATE) != QUARANTINED and may_be_of(ledger, v.tags)]
+        return sorted(usable, key=lambda version: int(version.version))
 
     def record(self, record: Record) -> Recorded:
         """Store everything, then register the model; an operation that has a version already is answered with that.

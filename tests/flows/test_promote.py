@@ -23,7 +23,8 @@ from tasks import orchestration
 from tasks.decisions import open_ledger
 from tasks.gates import EVALUATION, FEWEST, compare
 from tasks.ledger import Ledger
-from tasks.model_registry import STATE, find_version, mark
+from tasks.mlflow_runs import STATE
+from tasks.model_registry import find_version, mark
 from tasks.promotion import before, promote, promoted, rolled_back
 from tasks.registered import read_predictor
 from tasks.registration import connect, reconcile

@@ -23,11 +23,11 @@ from abi.outcomes import Evaluation
 from abi.problem import Checks
 from abi.types import Estimate
 from tasks.decisions import open_ledger
-from tasks.mlflow_runs import LEDGER, OPERATION
-from tasks.model_registry import STATE, versions
+from tasks.mlflow_runs import LEDGER, OPERATION, STATE
+from tasks.model_registry import versions
 from tasks.promotion import promote, promoted, rollback
 from tasks.records import Dataset, Record
-from tasks.registration import connect, reconcile, register
+from tasks.registration import connect, enter, reconcile, register
 from tasks.stage import Call
 from tasks.tracking import REASON
 from tasks.workspace import Workspace
@@ -164,3 +164,39 @@ def test_a_version_of_this_ledger_with_another_key_is_in_quarantine(call: Call, 
     with pytest.raises(ArtifactRefused, match="by a trusted key"):
         register(call, record("a"))
     assert states(call) == {1: "quarantined"}
+
+
+def damage(call: Call, version: int) -> None:
+    """Change a stored file of a version."""
+    client = connect(call).client
+    folder = Path(str(client.get_model_version_download_uri("shop", str(version))).removeprefix("file://"))
+    (folder / "artifacts" / "model" / "model.json").write_text("{}")
+
+
+def test_what_is_in_quarantine_is_trained_again_as_a_new_version(call: Call, record: MakeRecord) -> None:
+    tracking, ledger = connect(call), open_ledger(call)
+    tracking.record(replace(record("a"), tags={LEDGER: ledger.id}))
+    damage(call, 1)
+    with pytest.raises(ArtifactRefused, match="as signed, got other content"):
+        register(call, record("a"))
+    with pytest.raises(UsageError, match="which is in quarantine: train it again with `abi run`"):
+        promote(call, 1)
+    (refused,) = versions(tracking, "shop")
+    with pytest.raises(ArtifactRefused, match="which is in quarantine"):
+        enter(call, tracking, refused)
+    assert ledger.aliases("shop").challenger is None
+    assert register(call, record("a")).version == 2
+    assert register(call, record("a")).version == 2
+    assert (states(call), aliases(call)) == ({1: "quarantined", 2: None}, {"challenger": 2})
+    reconcile(call, tracking, "shop")
+    assert states(call) == {1: "quarantined", 2: None}
+
+
+def test_a_sound_version_beside_a_damaged_one_of_its_operation_stays(call: Call, record: MakeRecord) -> None:
+    tracking, ledger = connect(call), open_ledger(call)
+    for number in (1, 2):  # the second by somebody who did not see the first
+        tracking.record(replace(record("a"), tags={LEDGER: ledger.id if number == 1 else "another"}))
+    tracking.client.set_model_version_tag("shop", "2", LEDGER, ledger.id)
+    damage(call, 1)
+    assert reconcile(call, tracking, "shop") == {"entered": [2], "removed": [], "quarantined": [1], "left": []}
+    assert aliases(call) == {"challenger": 2}

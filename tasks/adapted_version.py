@@ -25,7 +25,7 @@ from tasks.models import load_model
 from tasks.progress import say
 from tasks.recording import EXAMPLE_ROWS, SERVING, public_version
 from tasks.records import Record, RunRecord
-from tasks.registration import mend, reconciled, register
+from tasks.registration import newest, reconciled, register, registered
 from tasks.snapshot import fetch_snapshot
 
 if TYPE_CHECKING:
@@ -37,15 +37,13 @@ if TYPE_CHECKING:
 
 def register_adapted(call: Call, run: RunRecord, found: Adapted, snapshot: Snapshot) -> Entry:
     """The ledger's entry of the version; the operation that has one already is answered with that."""
-    ledger, operation = open_ledger(call), f"registration:{run.operation_id}"
-    entry = ledger.find(operation)
+    entry = registered(call, run.operation_id)
     if entry is not None:
-        mend(call)
         say(f"record    already there: {entry.detail['uri']}")
         return entry
     reconciled(call)
     register(call, _record(call, run, found, snapshot))
-    entry = ledger.find(operation)
+    entry = newest(open_ledger(call), call.name, run.operation_id)
     assert entry is not None
     say(f"record    registered: {entry.detail['uri']}")
     return entry

@@ -18,7 +18,7 @@ from tasks.decisions import flow_run, open_ledger
 from tasks.gates import examine
 from tasks.ledger import Ledger
 from tasks.model_registry import Version, find_version
-from tasks.registration import held_by_others, is_ours, project, reconciled
+from tasks.registration import entry_of, held_by_others, is_ours, project, reconciled
 from tasks.stage import Call
 from tasks.tracking import Tracking
 
@@ -68,7 +68,7 @@ def promote(
     ledger, tracking = open_ledger(call), reconciled(call)
     aliases = ledger.aliases(call.name)
     candidate = _promotable(ledger, tracking, call.name, aliases.challenger if version is None else version)
-    registered = ledger.find(f"registration:{candidate.operation}")
+    registered = entry_of(ledger, candidate)
     assert registered is not None
     if candidate.number == aliases.champion:
         msg = f"Expected a version that is not champion yet, got {candidate.number}, which is: nothing is to be done."
@@ -111,7 +111,7 @@ def rollback(call: Call, reason: str) -> Entry:
     back = _promotable(ledger, tracking, call.name, aliases.previous)
     with tempfile.TemporaryDirectory() as place:
         tracking.fetch(back.uri, Path(place) / "model")
-    registered = ledger.find(f"registration:{back.operation}")
+    registered = entry_of(ledger, back)
     assert registered is not None
     detail = {"version": back.number, "rolled_back": aliases.champion, "reason": reason}
     entry = ledger.change(
@@ -178,11 +178,10 @@ def _promotable(ledger: Ledger, tracking: Tracking, model: str, number: int | No
         got = next((f"{alias} on version {n}" for alias, n in others.items()), f"version {number}")
         msg = f"Expected versions and aliases of {model!r} of this workspace's ledger, got {got} of another one: promote with that ledger (audit.url) or train under another --name; where it is gone for good, delete its aliases in MLflow."
         raise UsageError(msg)
-    entry = None if version.operation is None else ledger.find(f"registration:{version.operation}")
     if version.quarantined:
         msg = f"Expected a version that may be promoted, got {number} of {model!r}, which is in quarantine: train it again with `abi run`."
         raise UsageError(msg)
-    if entry is None or entry.detail["version"] != number:
+    if entry_of(ledger, version) is None:
         msg = f"Expected a version that `abi run` registered, got {number} of {model!r}, which the ledger does not know: train it with `abi run`."
         raise UsageError(msg)
     return version

@@ -36,7 +36,6 @@ from abi.types import Cost
 from abi.values import Value
 from tasks import residuals
 from tasks.data import load_rows, open_reader
-from tasks.decisions import open_ledger
 from tasks.devices import cluster
 from tasks.fresh_process import frame_of, plain_rows
 from tasks.models import load_model, load_predictor_of
@@ -45,7 +44,7 @@ from tasks.planning import machine
 from tasks.progress import say
 from tasks.records import Dataset, Record, Recorded, Round
 from tasks.reference import make_reference
-from tasks.registration import connect, mend, reconciled, register
+from tasks.registration import connect, reconciled, register, registered
 from tasks.result import macs, result_document
 from tasks.stage import Call, Stage, code_id, versions
 from tasks.validation import docs_folder
@@ -72,9 +71,9 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
     rounds = [find(ws.get(one), Move) for one in moves]
     operation = hashlib.sha256(f"{evaluation}:{checks}:{call.name}:{config.digest()}".encode()).hexdigest()[:32]
     folder = ws.runs / operation[:16]
-    entry = open_ledger(call).find(f"registration:{operation}")
-    if entry is not None and (folder / "run.json").is_file() and (folder / "report.html").is_file():
-        mend(call)
+    written = (folder / "run.json").is_file() and (folder / "report.html").is_file()
+    entry = registered(call, operation) if written else None
+    if entry is not None:
         say(f"record    already there: {entry.detail['uri']}")
         return str(folder)
     reconciled(call)

@@ -7,6 +7,7 @@ Several ledgers may record in one MLflow: runs, versions and aliases of another 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -71,28 +72,60 @@ def enter(call: Call, tracking: Tracking, version: Version) -> Entry:
     if is_barred(ledger, version):
         msg = f"Expected a version that may be used, got {version.number} of {version.name!r}, which is in quarantine: train it again with `abi run`."
         raise ArtifactRefused(msg)
-    operation = f"registration:{version.operation}"
-    entry = ledger.find(operation)
-    if entry is None:
-        try:
-            with scratch_folder(call.ws.root) as folder:
-                tracking.fetch(version.uri, folder / "model")
-            contents = _contents(tracking, version)
-        except ArtifactRefused as refused:
-            if _may_be_anothers(version, refused):
-                raise
-            quarantine(call, tracking, version, str(refused))
+    for operation in _operations(version):
+        entry = ledger.find(operation)
+        if entry is None:
+            break
+        if _names(entry, version) or is_there(tracking, entry):
+            return entry
+    try:
+        with scratch_folder(call.ws.root) as folder:
+            tracking.fetch(version.uri, folder / "model")
+        contents = _contents(tracking, version)
+    except ArtifactRefused as refused:
+        if _may_be_anothers(version, refused):
             raise
-        draft = Draft(
-            kind="registration",
-            model=version.name,
-            operation=operation,
-            flow_run=flow_run(),
-            mlflow_run=version.run_id,
-            **contents,
-        )
-        entry = ledger.change(draft, lambda now: replace(now, challenger=version.number))
-    return entry
+        quarantine(call, tracking, version, str(refused))
+        raise
+    draft = Draft(
+        kind="registration",
+        model=version.name,
+        operation=operation,
+        flow_run=flow_run(),
+        mlflow_run=version.run_id,
+        **contents,
+    )
+    return ledger.change(draft, lambda now: replace(now, challenger=version.number))
+
+
+def _operations(version: Version) -> tuple[str, str]:
+    """What the entry of a version is named, and what it is where MLflow has lost the version that was entered before."""
+    first = f"registration:{version.operation}"
+    return first, f"{first}:{version.run_id}"
+
+
+def _names(entry: Entry, version: Version) -> bool:
+    return (entry.detail["version"], entry.mlflow_run) == (version.number, version.run_id)
+
+
+def entry_of(ledger: Ledger, version: Version) -> Entry | None:
+    """The registration of that very version."""
+    found = [] if version.operation is None else [ledger.find(operation) for operation in _operations(version)]
+    return next((entry for entry in found if entry is not None and _names(entry, version)), None)
+
+
+def newest(ledger: Ledger, model: str, operation: str) -> Entry | None:
+    """The last registration of an operation; only where MLflow has lost a version are there several."""
+    if ledger.find(f"registration:{operation}") is None:
+        return None
+    entries = ledger.entries(kinds=("registration",), model=model)
+    return [entry for entry in entries if entry.detail["operation_id"] == operation][-1]
+
+
+def is_there(tracking: Tracking, entry: Entry) -> bool:
+    """Whether MLflow has the version of a registration, and not in quarantine."""
+    known = model_registry.versions(tracking, entry.model)
+    return any(_names(entry, version) and not version.quarantined for version in known)
 
 
 def is_barred(ledger: Ledger, version: Version) -> bool:
@@ -211,8 +244,7 @@ def is_ours(ledger: Ledger, version: Version) -> bool:
     """Whether a version is not another ledger's; one that an earlier release made is of the ledger that has it entered."""
     if version.operation is None or LEDGER in version.tags:
         return may_be_of(ledger.id, version.tags)
-    entry = ledger.find(f"registration:{version.operation}")
-    return entry is not None and entry.detail["version"] == version.number
+    return entry_of(ledger, version) is not None
 
 
 def reconcile(call: Call, tracking: Tracking, model: str) -> Mapping[str, list[int]]:
@@ -225,8 +257,9 @@ def reconcile(call: Call, tracking: Tracking, model: str) -> Mapping[str, list[i
     ledger = open_ledger(call)
     done: dict[str, list[int]] = {"entered": [], "removed": [], "quarantined": [], "left": []}
     found = [v for v in model_registry.versions(tracking, model) if may_be_of(ledger.id, v.tags)]
-    there = {version.number for version in found if not version.quarantined}
-    entered = [e.detail for e in ledger.entries(kinds=("registration",), model=model) if e.detail["version"] in there]
+    there = {(version.number, version.run_id) for version in found if not version.quarantined}
+    registrations = ledger.entries(kinds=("registration",), model=model)
+    entered = [e.detail for e in registrations if (e.detail["version"], e.mlflow_run) in there]
     kept: dict[str, int] = {detail["operation_id"]: detail["version"] for detail in entered}
     for version in found:
         if version.operation is None or version.quarantined:
@@ -274,12 +307,25 @@ def _end_runs(call: Call, tracking: Tracking, model: str) -> None:
                 tracking.fail(operation, "it stopped before its model was registered", ledger.id)
 
 
-def mend(call: Call) -> None:
-    """Mend what stopped processes left behind, if MLflow answers now: who asks for a finished run does not wait for it."""
+def registered(call: Call, operation: str) -> Entry | None:
+    """The registration of an operation, where its version can be used; of what MLflow does not say it is believed.
+
+    What stopped processes left behind is mended, if MLflow answers now: who asks for a finished run does not wait for it.
+    """
+    ledger, tracking = open_ledger(call), None
+    if ledger.find(f"registration:{operation}") is None:
+        return None
     try:
-        reconcile(call, connect(call), call.name)
+        tracking = connect(call)
+        reconcile(call, tracking, call.name)
     except AbiError as error:
         say(f"registry  what a stopped run left could not be mended: {error}")
+    entry = newest(ledger, call.name, operation)
+    assert entry is not None
+    with contextlib.suppress(TrackingError):
+        if tracking is not None and not is_there(tracking, entry):
+            return None
+    return entry
 
 
 def reconciled(call: Call) -> Tracking:

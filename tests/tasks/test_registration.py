@@ -27,7 +27,7 @@ from tasks.mlflow_runs import LEDGER, OPERATION, STATE
 from tasks.model_registry import versions
 from tasks.promotion import promote, promoted, rollback
 from tasks.records import Dataset, Record
-from tasks.registration import connect, enter, reconcile, register
+from tasks.registration import connect, enter, reconcile, register, registered
 from tasks.stage import Call
 from tasks.tracking import REASON
 from tasks.workspace import Workspace
@@ -190,6 +190,37 @@ def test_what_is_in_quarantine_is_trained_again_as_a_new_version(call: Call, rec
     assert (states(call), aliases(call)) == ({1: "quarantined", 2: None}, {"challenger": 2})
     reconcile(call, tracking, "shop")
     assert states(call) == {1: "quarantined", 2: None}
+
+
+def test_a_version_that_was_deleted_in_mlflow_is_followed_by_one_that_can_be_promoted(
+    call: Call, record: MakeRecord
+) -> None:
+    tracking, ledger = connect(call), open_ledger(call)
+    register(call, record("a"))
+    assert registered(call, "a") == ledger.last("registration", "shop")
+    assert registered(call, "b") is None
+    tracking.client.delete_model_version("shop", "1")
+    assert registered(call, "a") is None
+    assert register(call, record("a")).version == 2
+    assert register(call, record("a")).version == 2
+    entries = list(ledger.entries(kinds=("registration",), model="shop"))
+    assert [entry.detail["version"] for entry in entries] == [1, 2]
+    assert registered(call, "a") == entries[1]
+    assert (ledger.aliases("shop").challenger, aliases(call)) == (2, {"challenger": 2})
+    gates = ("champion", "signal", "uniform", "baseline", "slices", "calibration", "movement")
+    off = {**dict.fromkeys(f"gates.{gate}" for gate in gates), "gates.signal": False, "gates.loads": False}
+    made = promote(replace(call, config=load_config(None, off, ambient=False).model_dump_json()), 2)
+    assert (made.entry is not None, aliases(call)) == (True, {"champion": 2})
+    assert reconcile(call, tracking, "shop") == {"entered": [], "removed": [], "quarantined": [], "left": []}
+
+
+def test_a_finished_run_is_believed_to_be_there_where_mlflow_does_not_answer(
+    call: Call, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(call, record("a"))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    gone = load_config(None, {"tracking.uri": "http://127.0.0.1:9"}, ambient=False)
+    assert registered(replace(call, config=gone.model_dump_json()), "a") == open_ledger(call).find("registration:a")
 
 
 def test_a_sound_version_beside_a_damaged_one_of_its_operation_stays(call: Call, record: MakeRecord) -> None:

@@ -94,6 +94,8 @@ def rollback(*, model: str | None = None, reason: str, common: Common = Common()
         print(
             f"Version {detail['version']} of {entry.model!r} is champion again, in place of {detail['rolled_back']} (entry {entry.seq} of the ledger)."
         )
+        if "passed_over" in detail:
+            print(f"  passed over, as MLflow has no more: version {', '.join(map(str, detail['passed_over']))}")
         for name in ("attention", "plan"):
             print(f"  {name:9} {entry.values[name]}")
 

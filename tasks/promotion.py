@@ -17,7 +17,8 @@ from abi.evaluation.gates import GateResult, Gates
 from tasks.decisions import flow_run, open_ledger
 from tasks.gates import examine
 from tasks.ledger import Ledger
-from tasks.model_registry import Version, find_version
+from tasks.model_registry import Version, find_version, versions
+from tasks.progress import say
 from tasks.registration import entry_of, held_by_others, is_ours, project, reconciled
 from tasks.stage import Call
 from tasks.tracking import Tracking
@@ -96,6 +97,8 @@ def promote(
 def rollback(call: Call, reason: str) -> Entry:
     """Put the champion before back: its model, and with it the attention and plan that the entry names.
 
+    Champions that MLflow has no more are passed over; the entry names them.
+
     Raises:
         UsageError: there is no champion before, or no reason.
         ArtifactRefused: the files of that version are not what was signed; the champion stays.
@@ -108,15 +111,26 @@ def rollback(call: Call, reason: str) -> Entry:
     if aliases.previous is None:
         msg = f"Expected a champion of {call.name!r} before the present one ({aliases.champion or 'none'}), found none: there is nothing to go back to."
         raise UsageError(msg)
-    back = _promotable(ledger, tracking, call.name, aliases.previous)
+    there = {version.number for version in versions(tracking, call.name)}
+    way = [n for n in (aliases.previous, *earlier(ledger, call.name, aliases.previous)) if n != aliases.champion]
+    number = next((n for n in way if n in there), None)
+    passed_over = way if number is None else way[: way.index(number)]
+    gone = ", ".join(map(str, passed_over))
+    if number is None:
+        msg = f"Expected a champion of {call.name!r} before the present one ({aliases.champion or 'none'}) that MLflow still has, got {f'only version {gone}, deleted there' if gone else 'none'}: promote another version."
+        raise UsageError(msg)
+    back = _promotable(ledger, tracking, call.name, number)
     with tempfile.TemporaryDirectory() as place:
         tracking.fetch(back.uri, Path(place) / "model")
     registered = entry_of(ledger, back)
     assert registered is not None
-    detail = {"version": back.number, "rolled_back": aliases.champion, "reason": reason}
+    detail: dict[str, object] = {"version": back.number, "rolled_back": aliases.champion, "reason": reason}
+    if passed_over:
+        say(f"registry  version {gone} of {call.name!r}, champion before, is not in MLflow any more: passed over")
+        detail["passed_over"] = passed_over
     entry = ledger.change(
         _draft("rollback", call, registered, detail),
-        lambda now: rolled_back(now, before(ledger, call.name, back.number)),
+        lambda now: rolled_back(now, back.number, before(ledger, call.name, back.number)),
         expected=aliases.champion_seq,
     )
     follow(call, tracking, entry)
@@ -129,13 +143,18 @@ def promoted(now: Aliases, version: int) -> Aliases:
     return replace(now, champion=version, previous=now.champion, challenger=challenger)
 
 
-def rolled_back(now: Aliases, earlier: int | None) -> Aliases:
-    """The aliases once the previous champion is back; `earlier` is the champion before that one."""
-    return replace(now, champion=now.previous, previous=earlier)
+def rolled_back(now: Aliases, version: int, previous: int | None) -> Aliases:
+    """The aliases once an earlier champion is back; `previous` is the champion before that one."""
+    return replace(now, champion=version, previous=previous)
 
 
 def before(ledger: Ledger, model: str, version: int) -> int | None:
-    """The champion to go back to from `version`, which is gone back to now: promotions put one on top, ways back take it off."""
+    """The champion to go back to from `version`, which is gone back to now."""
+    return next(iter(earlier(ledger, model, version)), None)
+
+
+def earlier(ledger: Ledger, model: str, version: int) -> list[int]:
+    """The champions before `version`, the last first: promotions put one on top, ways back take it off."""
     champions = list[int]()
     for entry in ledger.entries(kinds=("promotion", "rollback"), model=model):
         if entry.kind == "promotion":
@@ -145,7 +164,7 @@ def before(ledger: Ledger, model: str, version: int) -> int | None:
     _drop_to(champions, version)
     del champions[-1:]
     barred = {entry.detail["version"] for entry in ledger.entries(kinds=("quarantine",), model=model)} | {version}
-    return next((number for number in reversed(champions) if number not in barred), None)
+    return [number for number in dict.fromkeys(reversed(champions)) if number not in barred]
 
 
 def _drop_to(champions: list[int], version: int) -> None:

@@ -192,7 +192,7 @@ def test_the_way_back_goes_through_each_promotion_once(tmp_path: Path) -> None:
         assert to is not None
         earlier = before(ledger, "walked", to)
         ledger.change(
-            Draft(kind="rollback", model="walked", detail={"version": to}), lambda now: rolled_back(now, earlier)
+            Draft(kind="rollback", model="walked", detail={"version": to}), lambda now: rolled_back(now, to, earlier)
         )
         now = ledger.aliases("walked")
         return now.champion, now.previous

@@ -125,8 +125,9 @@ def test_another_ledger_in_the_same_mlflow_leaves_versions_and_aliases_alone(
     for version in (None, 1):
         with pytest.raises(UsageError, match=r"got champion on version 1 of another one: promote with that ledger"):
             promote(other, version)
-    for _ in range(2):  # so that there is one to go back to
-        make_champion(other, 2)
+    register(other, record("c"))
+    for version in (2, 3):  # so that there is one to go back to
+        make_champion(other, version)
     assert aliases(call) == {"champion": 1}
     with pytest.raises(UsageError, match=r"this workspace's ledger, got champion on version 1 of another one"):
         rollback(other, "worse")
@@ -212,6 +213,28 @@ def test_a_version_that_was_deleted_in_mlflow_is_followed_by_one_that_can_be_pro
     made = promote(replace(call, config=load_config(None, off, ambient=False).model_dump_json()), 2)
     assert (made.entry is not None, aliases(call)) == (True, {"champion": 2})
     assert reconcile(call, tracking, "shop") == {"entered": [], "removed": [], "quarantined": [], "left": []}
+
+
+def test_the_way_back_passes_over_champions_that_were_deleted_in_mlflow(
+    call: Call, record: MakeRecord, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracking = connect(call)
+    for number, operation in enumerate("abcd", 1):
+        register(call, record(operation))
+        make_champion(call, number)
+    for deleted in (2, 3):
+        tracking.client.delete_model_version("shop", str(deleted))
+    entry = rollback(call, "worse")
+    assert (entry.detail["version"], entry.detail["rolled_back"], entry.detail["passed_over"]) == (1, 4, [3, 2])
+    assert "version 3, 2 of 'shop', champion before, is not in MLflow any more" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert aliases(call) == {"champion": 1}
+    assert open_ledger(call).aliases("shop").previous is None
+    make_champion(call, 4)
+    tracking.client.delete_model_version("shop", "1")
+    with pytest.raises(UsageError, match=r"that MLflow still has, got only version 1, deleted there: promote another"):
+        rollback(call, "worse")
 
 
 def test_a_finished_run_is_believed_to_be_there_where_mlflow_does_not_answer(

@@ -22,7 +22,7 @@ from tasks.ledger_checkpoints import keep, read_kept
 from tasks.ledger_database import Database
 from tasks.ledger_keys import FIRST_PUBLIC, find_signer, settle, trusted_keys
 from tasks.ledger_lease import Lease
-from tasks.ledger_tables import OPERATION_LENGTH, entries, head, metadata
+from tasks.ledger_tables import OPERATION_LENGTH, checkpoints, entries, head, metadata
 from tasks.ledger_transaction import (
     KeyChanged,
     Signing,
@@ -42,6 +42,7 @@ T = TypeVar("T")
 LARGEST = 2**63 - 1
 ADVISORY = 0x41424921
 UNREADABLE = ("malformed", "not a database")
+TABLES = entries, checkpoints, head
 
 
 @dataclass(eq=False)
@@ -219,6 +220,7 @@ class Ledger:
             self.demand()
         trusted = trusted_keys(self.ws, keys)
         try:
+            self._demand_tables()
             if not self.exists():
                 return verify((), trusted, head=None, kept=marks)
             found = self.whole(
@@ -246,6 +248,14 @@ class Ledger:
         """Whether there is one; nothing is made by asking."""
         return not self.database.is_missing and self.database.read(lambda c: inspect(c).has_table(entries.name))
 
+    def _demand_tables(self) -> None:
+        """Stop where some of the tables are there and others are not: they are made together."""
+        if not self.database.is_missing:
+            missing = self.database.read(_missing_tables)
+            if 0 < len(missing) < len(TABLES):
+                msg = f"Expected the tables of the ledger at {self.database.place} as they were made, got no {' and no '.join(missing)}: restore them from a backup."
+                raise AuditBroken(msg)
+
     def demand(self) -> None:
         """Stop where there is no ledger yet.
 
@@ -261,8 +271,9 @@ class Ledger:
         """Whether there is one; a new one in place of one that this workspace has seen would hide what that held.
 
         Raises:
-            AuditBroken: there is none, though this workspace has had one.
+            AuditBroken: there is none, though this workspace has had one; or it lacks a table.
         """
+        self._demand_tables()
         pinned = self.ws.keys / FIRST_PUBLIC
         seen = pinned.is_file()  # looked at first: it is written after the ledger, by whoever begins it just now
         there = self.exists()
@@ -294,6 +305,9 @@ class Ledger:
         metadata.create_all(connection)
         if connection.execute(select(head.c.id)).first() is not None:
             return None
+        if any(connection.execute(select(table).limit(1)).first() is not None for table in (entries, checkpoints)):
+            msg = f"Expected the signed end of the ledger at {self.database.place} behind its entries, got none: `abi audit verify` says what is missing; restore it from a backup."
+            raise AuditBroken(msg)
         signer = signing.signer
         sealed = signer.seal(Head(seq=0, hash=GENESIS, checkpoint=GENESIS))
         connection.execute(head.insert().values(id=1, seq=0, **vars(sealed)))
@@ -326,6 +340,11 @@ class Ledger:
                 self.signing = settle(self)
         keep(self.ws, self.place, at.head, at.checkpoints)
         return result
+
+
+def _missing_tables(connection: Connection) -> list[str]:
+    there = inspect(connection)
+    return [table.name for table in TABLES if not there.has_table(table.name)]
 
 
 def _is_there(connection: Connection) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -109,6 +111,36 @@ def test_damage_in_the_file_is_no_traceback(ws, draft):
                 read()
             assert caught.value.entry == 2
         found.engine.dispose()
+
+
+@pytest.mark.parametrize("table", ["ledger_entries", "ledger_checkpoints", "ledger_head"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_table_that_was_dropped_is_broken_and_none_is_made_in_its_place(ws, draft, table, kept):
+    ledger = Ledger.open(ws, AuditConfig())
+    ledger.append(draft(1))
+    ledger.engine.dispose()
+    if not kept:  # as where only the database is looked at
+        (ws.keys / "ledger.pub.pem").unlink()
+        shutil.rmtree(ledger.place)
+    with contextlib.closing(sqlite3.connect(ws.ledger_db)) as connection:
+        connection.execute(f"DROP TABLE {table}")
+    for attempt in (Ledger.open, lambda *given: Ledger.look(*given).verify()):
+        with pytest.raises(AuditBroken, match=f"as they were made, got no {table}: restore them from a backup"):
+            attempt(ws, AuditConfig())
+    with contextlib.closing(sqlite3.connect(ws.ledger_db)) as connection:
+        assert not connection.execute(f"SELECT 1 FROM sqlite_master WHERE name = '{table}'").fetchall()
+
+
+def test_no_new_end_is_signed_behind_entries_that_have_none(ws, draft):
+    ledger = Ledger.open(ws, AuditConfig())
+    ledger.append(draft(1))
+    ledger.engine.dispose()
+    with contextlib.closing(sqlite3.connect(ws.ledger_db)) as connection, connection:
+        connection.execute("DELETE FROM ledger_head")
+    with pytest.raises(AuditBroken, match=r"Expected the signed end of the ledger at .* behind its entries, got none"):
+        Ledger.open(ws, AuditConfig())
+    with pytest.raises(AuditBroken, match="Expected the signed end of the ledger, found none"):
+        Ledger.look(ws, AuditConfig()).verify()
 
 
 def test_a_ledger_that_is_gone_is_missed_by_what_was_kept(ws, draft):

@@ -75,10 +75,13 @@ def verify(
 
 
 class _Walk:
-    """The state on the way through the chain: `keys` sign from here on, `seen` are all that ever did."""
+    """The state on the way through the chain.
+
+    `keys` sign from here on, `seen` are all that ever did, `retired` has the entry that ended each of the others.
+    """
 
     def __init__(self, keys: dict[str, Ed25519PublicKey]) -> None:
-        self.keys, self.seen = keys, dict(keys)
+        self.keys, self.seen, self.retired = keys, dict(keys), dict[str, int]()
         self.number, self.previous = 0, GENESIS
         self.operations: dict[str, int] = {}
         self.champions: dict[str, int] = {}
@@ -128,8 +131,10 @@ class _Walk:
         if key_id(added) != detail.get("id"):
             raise _broken(number, "brings a key under another one's name")
         self.keys[detail["id"]] = self.seen[detail["id"]] = added
+        self.retired.pop(detail["id"], None)
         for retired in detail.get("retired", []):
             self.keys.pop(retired, None)
+            self.retired[retired] = number
 
 
 def _misplaced(number: int, place: object) -> AuditBroken:
@@ -160,8 +165,12 @@ def _chain_of_checkpoints(checkpoints: Sequence[Sealed], walk: _Walk) -> list[di
 def _read_mark(sealed: Sealed, walk: _Walk, what: str, after: int | None = None) -> dict[str, Any]:
     if sealed.intact and signed_by(sealed, walk.seen):
         mark: dict[str, Any] = json.loads(sealed.payload)
-        if mark.keys() in (CHECKPOINT, HEAD):
-            return mark
+        if mark.keys() in (CHECKPOINT, HEAD) and isinstance(mark["seq"], int):
+            ended = walk.retired.get(sealed.key, mark["seq"])
+            if mark["seq"] <= ended:
+                return mark
+            msg = f"Expected {what} (of entry {mark['seq']}) signed by a key that held there, got {sealed.key}, which entry {ended} retired: entries from {after or ended + 1} on may be missing. Restore them from an export or backup."
+            raise AuditBroken(msg, after or ended + 1)
     if sealed.intact and sealed.key not in walk.seen and _claimed(sealed) > walk.number:
         first = walk.number + 1
         msg = f"Expected {what} signed by a key of the ledger, got key {sealed.key}: entries from {first} on are missing, with the one that brought it, or it was forged. Restore them from an export or backup."

@@ -45,6 +45,7 @@ def verify(lines: list[str], public_pem: bytes) -> tuple[int, int]:
     trusted: dict[str, Any] = {key_id(key): key}
     seen = dict(trusted)  # retired keys still sign what they signed
     hashes, marks, operations, champions = ["0" * 64], ["0" * 64], set[str](), dict[str, int]()
+    retired = dict[str, int]()  # by the entry of that number
     number, ends = 0, list[dict[str, Any]]()
     for text in lines:
         try:
@@ -68,11 +69,14 @@ def verify(lines: list[str], public_pem: bytes) -> tuple[int, int]:
                 if entry["kind"] == "key":
                     added = load_pem_public_key(entry["detail"]["public_key"].encode())
                     trusted[key_id(added)] = seen[key_id(added)] = added
+                    retired |= dict.fromkeys(entry["detail"].get("retired", []), number)
                     trusted = {name: k for name, k in trusted.items() if name not in entry["detail"].get("retired", [])}
                 hashes.append(line["hash"])
                 continue
             what = f"checkpoint {len(marks)}" if line["type"] == "checkpoint" else "the end"
             mark = opened(line, seen, f"{what} (entries from {number + 1} on may be missing)")
+            if mark["seq"] > retired.get(line["key"], mark["seq"]):
+                fail(f"{what} is signed by a key that was retired: entries from {number + 1} on may be missing")
             if mark["seq"] > number:
                 fail(f"entry {number + 1} is missing: the ledger was signed as far as {mark['seq']}")
             if hashes[mark["seq"]] != mark["hash"]:

@@ -9,12 +9,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from abi.audit import verify_export
 from abi.audit.chain import Row, verify
-from abi.audit.entry import GENESIS, Entry, Head, Sealed
+from abi.audit.entry import GENESIS, Checkpoint, Entry, Head, Sealed
 from abi.audit.keys import Signer
 from abi.errors import AuditBroken
 
@@ -191,6 +192,45 @@ def test_what_its_own_signer_may_not_write(entries, said):
     rows, signer, head = _ledger(*entries)
     with pytest.raises(AuditBroken, match=said):
         verify(rows, {signer.id: signer.private.public_key()}, head=head)
+
+
+@pytest.mark.parametrize("kind", ["head", "checkpoint", "kept"])
+def test_a_retired_key_signs_nothing_past_the_entry_that_retired_it(kind, capsys):
+    old, new = Signer.new(), Signer.new()
+    rotation = {"id": new.id, "public_key": new.public_pem().decode(), "retired": [old.id]}
+    previous, rows = GENESIS, []
+    for seq, (kind_of, detail, signer) in enumerate(
+        (("scores", {}, old), ("key", rotation, old), ("scores", {}, new)), 1
+    ):
+        entry = Entry(
+            kind=kind_of, model="", detail=detail, operation=str(seq), seq=seq, previous=previous, time="t", actor="a"
+        )
+        rows.append(Row(signer.seal(entry)))
+        previous = rows[-1].sealed.hash
+    keys, pem = {old.id: old.private.public_key()}, old.public_pem()
+
+    def ledger(signer: Signer, seq: int) -> SimpleNamespace:
+        held, sealed = rows[: seq if kind == "head" else 3], rows[seq - 1].sealed.hash
+        mark = signer.seal(Checkpoint(number=1, previous=GENESIS, seq=seq, hash=sealed, time="t"))
+        marks = (mark,) if kind == "checkpoint" else ()
+        last = marks[0].hash if marks else GENESIS
+        head = Head(seq=len(held), hash=held[-1].sealed.hash, checkpoint=last)
+        kept = (signer.seal(Head(seq=seq, hash=sealed, checkpoint=last)),) if kind == "kept" else ()
+        end = (signer if kind == "head" else new).seal(head)
+        return SimpleNamespace(rows=held, checkpoints=marks, kept=kept, head=end)
+
+    def check(one: SimpleNamespace) -> int:
+        return verify(one.rows, keys, head=one.head, checkpoints=one.checkpoints, kept=one.kept).entries
+
+    for signer, seq in ((old, 2), (new, 3)):  # the rotation itself is the old key's last word
+        whole = ledger(signer, seq)
+        assert check(whole) == verify_export.verify(_lines(whole), pem)[0] == len(whole.rows)
+    with pytest.raises(AuditBroken, match=f"got {old.id}, which entry 2 retired"):
+        check(ledger(old, 3))
+    if kind != "kept":
+        with pytest.raises(SystemExit):
+            verify_export.verify(_lines(ledger(old, 3)), pem)
+        assert "is signed by a key that was retired" in capsys.readouterr().out
 
 
 def test_a_promotion_of_another_model_replaces_nothing():

@@ -22,8 +22,11 @@ def promote_with_gates(call: Call, version: int) -> str:
 
 
 def pending(call: Call, version: int) -> bool:
-    """Whether a scheduled version was not judged yet: the run ended between its training and its gates."""
+    """Whether a scheduled version was not judged to its end: the run ended between its training and its promotion."""
     if call.settings.schedule.promote == "never":
         return False
-    judged = open_ledger(call).entries(kinds=("gates", "promotion", "quarantine"), model=call.name)
+    entries = open_ledger(call).entries(kinds=("gates", "promotion", "quarantine"), model=call.name)
+    judged = (
+        e for e in entries if e.kind != "gates" or not e.detail["passed"]
+    )  # a kill may follow gates that it passed
     return all(entry.detail.get("version") != version for entry in judged)

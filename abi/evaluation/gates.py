@@ -161,7 +161,9 @@ def _slices(facts: Facts, config: GatesConfig) -> Judgement:
     allowed = config.slices * abs(overall)
     floor = overall + allowed if lower else overall - allowed
     expected = f"{evaluation.primary} of every slice {'below' if lower else 'above'} {floor:.4g}, interval considered"
-    below = [s for s in evaluation.slices if (s.metric.low > floor if lower else s.metric.high < floor)]
+    if not math.isfinite(overall) and evaluation.slices:
+        return "failed", expected, f"no figure: the {evaluation.primary} of all rows is not defined"
+    below = [s for s in evaluation.slices if not (s.metric.low <= floor if lower else s.metric.high >= floor)]
     if below:
         worst = (max if lower else min)(below, key=lambda s: s.metric.value)
         more = f", and {len(below) - 1} more" if len(below) > 1 else ""

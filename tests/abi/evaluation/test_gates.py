@@ -219,6 +219,19 @@ def test_what_was_waived_does_not_stand_in_the_way() -> None:
     assert replace(gates, results=(replace(failed, waived=True),)).failed == ()
 
 
+@pytest.mark.parametrize("primary", ["roc_auc", "log_loss"])
+def test_what_is_no_number_passes_no_gate_of_slices(facts: Facts, primary: str) -> None:
+    metrics, nan = {primary: estimate(0.9)}, math.nan
+    measured = changed(facts, primary=primary, metrics=metrics, slices=(slice_(0.9),))
+    assert status(measured, "slices") == "passed"
+    assert status(changed(measured, slices=(slice_(0.9), slice_(nan))), "slices") == "failed"
+    assert status(changed(measured, slices=(slice_(0.9, nan),)), "slices") == "failed"
+    (found,) = (
+        r for r in judge(changed(measured, metrics={primary: estimate(nan)}), GatesConfig()) if r.name == "slices"
+    )
+    assert (found.status, found.got) == ("failed", f"no figure: the {primary} of all rows is not defined")
+
+
 def test_along_a_stream_gates_without_a_figure_say_so(facts: Facts) -> None:
     ahead, behind = gain(0.02, 0.02, "accuracy"), gain(-0.2, -0.2, "accuracy")
     along = Along(champion=3, begin=0, adaptations=2, gain=ahead, baseline=behind)

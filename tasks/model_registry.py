@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ from abi.audit.entry import Aliases
 from abi.errors import UsageError
 from tasks.mlflow_answers import answering
 from tasks.mlflow_runs import OPERATION, QUARANTINED, STATE
-from tasks.tracking import Tracking
+from tasks.tracking import Tracking, every
 
 ALIASES = ("champion", "challenger", "previous")
 
@@ -38,7 +39,7 @@ class Version:
 def versions(tracking: Tracking, model: str) -> list[Version]:
     """All versions of a model, oldest first."""
     with answering(tracking.uri):
-        found = tracking.client.search_model_versions(f"name = '{model}'", max_results=10_000)
+        found = every(functools.partial(tracking.client.search_model_versions, f"name = '{model}'"))
         made = [
             Version(
                 name=v.name,

@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,7 +184,7 @@ class Tracking:
         """Operations of a model whose run is neither finished nor failed; `ledger` passes over those of others."""
         with answering(self.uri):
             query = f"attributes.status = 'RUNNING' and tags.`{MODEL}` = '{model}'"
-            found = self.client.search_runs([self.experiment_id], query)
+            found = every(functools.partial(self.client.search_runs, [self.experiment_id], query))
             return [run.data.tags[OPERATION] for run in found if may_be_of(ledger, run.data.tags)]
 
     def attach(self, run_id: str, path: Path) -> None:
@@ -234,7 +235,7 @@ class Tracking:
     def recorded(self, beginning: str) -> list[Recorded]:
         """The registered versions whose run id begins so, one for each run."""
         with answering(self.uri):
-            found = [v for v in self.client.search_model_versions() if str(v.run_id).startswith(beginning)]
+            found = [v for v in every(self.client.search_model_versions) if str(v.run_id).startswith(beginning)]
         runs = {str(v.run_id): v for v in sorted(found, key=lambda v: -int(v.version))}
         return [
             Recorded(run_id=run_id, name=v.name, version=int(v.version), uri=f"models:/{v.name}/{v.version}")
@@ -349,7 +350,7 @@ class Tracking:
     def models(self) -> list[str]:
         """Names of the registered models."""
         with answering(self.uri):
-            return sorted(model.name for model in self.client.search_registered_models())
+            return sorted(model.name for model in every(self.client.search_registered_models))
 
     def _source(self, uri: str) -> tuple[str, str | None]:
         """Where the files of a model lie, and the operation that they are tagged with."""
@@ -409,6 +410,17 @@ class Tracking:
         found = self.find(operation_id, ledger)
         assert found is not None, operation_id
         return found
+
+
+def every(search: Callable[..., Any]) -> Iterator[Any]:
+    """All that a search of MLflow's finds, page by page."""
+    token = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def prepare() -> None:

@@ -18,6 +18,7 @@ from abi.audit.model_files import list_files
 from abi.config import TrackingConfig
 from abi.errors import ArtifactRefused, TrackingError, UsageError, WorkspaceError
 from abi.problem import DataFile, Snapshot
+from tasks import model_registry
 from tasks.mlflow_runs import OPERATION
 from tasks.records import Dataset, Record, Recorded, Round, flatten, mlflow_key
 from tasks.tracking import REASON, Tracking
@@ -328,6 +329,21 @@ def test_a_lost_reply_and_a_second_recorder_make_no_second_version(
         assert tracking.record(other).version == 1
     assert versions(tracking, record) == [1]
     assert versions(tracking, other) == [1]
+
+
+def test_more_models_and_versions_than_mlflow_gives_at_once_are_all_seen(
+    tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = tracking.record(make(tmp_path, "first", name="a first model", rounds=[]))
+    for number in range(101):  # MLflow gives 100 at once
+        tracking.client.create_registered_model(f"one of many {number:03}")
+    assert {f"one of many {number:03}" for number in range(101)} | {recorded.name} <= set(tracking.models())
+    real = tracking.client.search_model_versions
+    for _ in range(2):
+        tracking.client.create_model_version(recorded.name, source=str(tmp_path))
+    monkeypatch.setattr(tracking.client, "search_model_versions", lambda *q, **rest: real(*q, max_results=1, **rest))
+    assert tracking.recorded(recorded.run_id[:8]) == [recorded]
+    assert [version.number for version in model_registry.versions(tracking, recorded.name)] == [1, 2, 3]
 
 
 def test_two_first_uses_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,13 +72,33 @@ Watts = Annotated[float, _unit(_bare(1.0, parse_power)), _written(1.0, "W")]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
+LOGIN = re.compile(r"([a-z][a-z\d+.-]*://[^/:@?#\s]*):(\S*)@", re.IGNORECASE)
+PORT = re.compile(r"\d{1,5}[/?#]")
+ASKED = re.compile(r"([?&;][\w.-]*(?:password|passwd|pwd|passphrase|secret|token)=)[^&\s]+", re.IGNORECASE)
+
+
+def masked(text: str) -> str:
+    """The text with ``***`` in place of each password in a URL, before the host or as an argument.
+
+    A password may have any character but blanks; the last @ ends it, and one too many is hidden rather than too few.
+    """
+    return ASKED.sub(r"\1***", LOGIN.sub(_hidden, text))
+
+
+def _hidden(login: re.Match[str]) -> str:
+    """Of a web address that names a port and has an @ further on, nothing."""
+    if login[1].lower().startswith("http") and PORT.match(login[2]):
+        return login[0]
+    return f"{login[1]}:***@"
+
+
 def without_passwords(plain: object) -> Any:
-    """JSON with ``***`` in place of each password in a URL: what may be recorded and shown."""
+    """JSON whose texts are `masked`: what may be recorded and shown."""
     if isinstance(plain, dict):
         return {key: without_passwords(value) for key, value in plain.items()}
     if isinstance(plain, list):
         return [without_passwords(value) for value in plain]
-    return re.sub(r"(://[^/:@\s]*):[^/\s]*@", r"\1:***@", plain) if isinstance(plain, str) else plain
+    return masked(plain) if isinstance(plain, str) else plain
 
 
 def numbers_alone(cls: type[BaseModel], value: object, info: Any) -> object:  # pydantic's, which beartype cannot check

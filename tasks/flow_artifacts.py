@@ -10,6 +10,7 @@ from typing import Any
 
 from abi.outcomes import Evaluation
 from abi.report.summary import verdict
+from abi.sections import masked
 from tasks.decisions import flow_run
 from tasks.outputs import read_report
 from tasks.progress import say
@@ -70,9 +71,10 @@ def told(result: dict[str, Any], evaluation: Evaluation, tracking_uri: str) -> s
 
 def run_link(tracking_uri: str, run_id: str) -> str:
     """A link where MLflow is a server; the run's id and its store elsewhere."""
-    if tracking_uri.startswith("http"):
-        return f"[{run_id}]({tracking_uri.rstrip('/')}/#/runs/{run_id})"
-    return f"`{run_id}` in `{tracking_uri}`"
+    place = masked(tracking_uri)
+    if place.startswith("http"):
+        return f"[{run_id}]({place.rstrip('/')}/#/runs/{run_id})"
+    return f"`{run_id}` in `{place}`"
 
 
 def attention_rows(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from abi.errors import LedgerError, UsageError, WorkspaceError, clip
+from abi.sections import masked
 from tasks.progress import say
 from tasks.workspace import disk_errors
 
@@ -69,7 +70,7 @@ class Database:
     @property
     def place(self) -> str:
         """The URL without its password."""
-        return self.engine.url.render_as_string(hide_password=True)
+        return masked(self.engine.url.render_as_string(hide_password=True))
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """One transaction; done again where its answer was lost, so what it writes is written under its operation.
@@ -141,7 +142,7 @@ class Database:
 
 def _said(error: SQLAlchemyError) -> str:
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-    return clip(lines[0].rstrip("."), 300) if lines else type(error).__name__
+    return clip(masked(lines[0].rstrip(".")), 300) if lines else type(error).__name__
 
 
 def _is_full(error: SQLAlchemyError) -> bool:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 
 from abi.errors import TrackingError, WorkspaceError, clip
+from abi.sections import masked
 from tasks.workspace import FULL, disk_errors
 
 SERVER_TROUBLE = 500
@@ -18,9 +19,10 @@ LOGIN = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
 @contextlib.contextmanager
 def answering(uri: str) -> Iterator[None]:
-    """Say in one sentence that MLflow did not answer or refused."""
+    """Say in one sentence, without the URI's password, that MLflow did not answer or refused."""
+    shown = masked(uri)
     try:
-        with disk_errors(uri), warnings.catch_warnings():
+        with disk_errors(shown), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow's advice is for who writes model code
             yield
     except Exception as error:
@@ -34,7 +36,7 @@ def answering(uri: str) -> Iterator[None]:
         said = _said(error)
         known = "authenticated" not in said and " 401 " not in said
         remedy = "tracking.uri or MLFLOW_TRACKING_URI, or start the server" if known else LOGIN
-        msg = f"Expected MLflow at {uri} to answer, got: {said}. Check {remedy}, then run again."
+        msg = f"Expected MLflow at {shown} to answer, got: {said}. Check {remedy}, then run again."
         raise TrackingError(msg, transient=_transient(error)) from error
 
 
@@ -47,7 +49,7 @@ def _said(error: Exception) -> str:
     if "Read timed out" in text:
         return "no answer in time"
     said = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-    return clip(said.rstrip("."), 300)
+    return clip(masked(said.rstrip(".")), 300)
 
 
 def _is_full(error: BaseException | None, uri: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from abi.errors import UsageError, WorkspaceError
+from abi.sections import masked
 from tasks.with_parent import COMMAND
 from tasks.workspace import disk_errors
 
@@ -46,7 +47,7 @@ def connected(otherwise: str = "") -> Iterator[SyncPrefectClient]:
             yield client
     except (HTTPError, PrefectException, RuntimeError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
-        msg = f"Expected the Prefect server at {url} to answer, got: {said[0]}. Start it with `prefect server start`, or set PREFECT_API_URL to the one that runs."
+        msg = f"Expected the Prefect server at {masked(url)} to answer, got: {masked(said[0])}. Start it with `prefect server start`, or set PREFECT_API_URL to the one that runs."
         raise WorkspaceError(msg) from error
 
 

@@ -30,7 +30,7 @@ from abi.report.content import Round as ReportRound
 from abi.report.exhibits import Exhibits
 from abi.report.page import draw, render
 from abi.report.summary import verdict
-from abi.sections import without_passwords
+from abi.sections import masked, without_passwords
 from abi.training.rounds import best_round
 from abi.types import Cost
 from abi.values import Value
@@ -105,6 +105,11 @@ def record(call: Call, data_name: str, checks: str, evaluation: str, control: st
     return str(folder)
 
 
+def command_line() -> str:
+    """The words of this process, without passwords."""
+    return shlex.join(["abi", *map(masked, sys.argv[1:])])
+
+
 def conditions(call: Call, evaluation: Evaluation) -> Conditions:
     """What the run's decisions rest on beside the data."""
     problem = evaluation.trained.plan.attention.scores.problem
@@ -155,7 +160,7 @@ def compose(
             "code": code_id(),
             "settings": call.settings.digest(),
             "seed": str(call.settings.seed),
-            "command": shlex.join(["abi", *sys.argv[1:]]),
+            "command": command_line(),
             "Python": platform.python_version(),
             **versions(),
             "hardware": f"{platform.machine()}, {evaluation.trained.plan.execution.threads} threads, {evaluation.trained.plan.execution.device}",

@@ -28,6 +28,7 @@ from abi.data.table import Table, open_table
 from abi.errors import DataError, WorkspaceError, clip
 from abi.problem import DataFile, Snapshot
 from abi.reading import DataConfig
+from abi.sections import masked
 from tasks.workspace import Workspace, disk_errors
 
 QUIET = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
@@ -265,5 +266,5 @@ def _dvc(ws: Workspace, url: str, *commands: Sequence[str]) -> None:
         said = (errors or lines or [f"exit code {ran.returncode}"])[-1]
         command = ran.stdout.rpartition(_STARTED)[2].partition("\n")[0] or commands[0][0]
         way = "fetch the data from" if command == "pull" else "store the data in"
-        msg = f"Expected `dvc {command}` to {way} {url}, got: {clip(said, 300)}. Free space or mend the remote (tracking.remote), then run again."
+        msg = f"Expected `dvc {command}` to {way} {masked(url)}, got: {clip(masked(said), 300)}. Free space or mend the remote (tracking.remote), then run again."
         raise WorkspaceError(msg)

@@ -24,6 +24,7 @@ from abi.audit.model_files import copy_files
 from abi.data.scratch import scratch_folder
 from abi.errors import ArtifactRefused, TrackingError, UsageError, clip, listed
 from abi.operations import SigningConfig
+from abi.sections import masked
 from tasks.mlflow_answers import answering, environment
 from tasks.mlflow_runs import LEDGER, MODEL, OPERATION, QUARANTINED, STATE, RunStore, may_be_of
 from tasks.records import VALUE_LENGTH, Record, Recorded, RunRecord
@@ -83,6 +84,11 @@ class Tracking:
             client = mlflow.MlflowClient(tracking_uri=uri)
             place = ws.mlartifacts.as_uri() if uri == embedded else None
             return cls(ws, uri, client, _experiment(client, config.experiment, place), Signing(ws, signing))
+
+    @property
+    def place(self) -> str:
+        """The URI without its password."""
+        return masked(self.uri)
 
     def find(self, operation_id: str, ledger: str | None = None) -> Recorded | None:
         """The record of that operation, or None where none was completed, or all are in quarantine.
@@ -215,9 +221,9 @@ class Tracking:
         except MlflowException as error:
             there = self.client.list_artifacts(run_id, str(Path(name).parent) if "/" in name else None)
             if name not in {file.path for file in there}:
-                msg = f"Expected {name} among what run {run_id} recorded in MLflow at {self.uri}, got none: restore MLflow's artifacts, or train again with `abi run`."
+                msg = f"Expected {name} among what run {run_id} recorded in MLflow at {self.place}, got none: restore MLflow's artifacts, or train again with `abi run`."
                 raise TrackingError(msg) from error
-            msg = f"Expected MLflow at {self.uri} to send {name} of run {run_id} whole, got less: see that its artifact store answers, then run again."
+            msg = f"Expected MLflow at {self.place} to send {name} of run {run_id} whole, got less: see that its artifact store answers, then run again."
             raise TrackingError(msg, transient=True) from error
 
     def run_of(self, name: str, version: int) -> str | None:
@@ -309,10 +315,10 @@ class Tracking:
         if found is None:
             known = self.models()
             if name not in known:
-                msg = f"Expected a registered model at {self.uri}, got {name!r}: {f'choose among {listed(known)}, or ' if known else ''}train one with `abi run`."
+                msg = f"Expected a registered model at {self.place}, got {name!r}: {f'choose among {listed(known)}, or ' if known else ''}train one with `abi run`."
                 raise UsageError(msg)
             what = f"version {version}" if version is not None else f"alias {alias!r}"
-            msg = f"Expected a registered model {name!r} with {what} at {self.uri}, found none: `abi leaderboard` lists its versions, `abi promote` makes a champion."
+            msg = f"Expected a registered model {name!r} with {what} at {self.place}, found none: `abi leaderboard` lists its versions, `abi promote` makes a champion."
             raise UsageError(msg)
         number = int(found.version)
         return Recorded(run_id=str(found.run_id), name=name, version=number, uri=f"models:/{name}/{number}")
@@ -344,7 +350,7 @@ class Tracking:
             except MlflowException as error:
                 if error.error_code not in MISSING:
                     raise
-                msg = f"Expected the registered model {name!r}, whose versions the ledger records, at {self.uri}, found none: restore MLflow's database from a backup, or name where it is with tracking.uri."
+                msg = f"Expected the registered model {name!r}, whose versions the ledger records, at {self.place}, found none: restore MLflow's database from a backup, or name where it is with tracking.uri."
                 raise TrackingError(msg) from None
 
     def models(self) -> list[str]:

@@ -12,6 +12,12 @@ from abi.sections import without_passwords
         ("https://:token@mlflow/x", "https://:***@mlflow/x"),
         ("postgresql+psycopg://abi@db/abi", "postgresql+psycopg://abi@db/abi"),
         ("http://db:5000/a@b", "http://db:5000/a@b"),
+        ("postgresql+psycopg://abi:pa/ss@host/db", "postgresql+psycopg://abi:***@host/db"),
+        ("postgresql://abi:12/34?#@host/db", "postgresql://abi:***@host/db"),
+        ("https://abi:pa/ss@host:80/x", "https://abi:***@host:80/x"),
+        ("postgresql://host/db?user=u&password=secret", "postgresql://host/db?user=u&password=***"),
+        ("s3://bucket/a?sslpassword=p/q&Token=t&n=1", "s3://bucket/a?sslpassword=***&Token=***&n=1"),
+        ("got http://u:p@h/x: no answer", "got http://u:***@h/x: no answer"),
         ("sqlite:////a/b:c@d.db", "sqlite:////a/b:c@d.db"),
     ],
 )

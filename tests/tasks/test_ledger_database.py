@@ -15,6 +15,7 @@ from abi.audit.entry import Draft
 from abi.errors import AuditBroken, LedgerError, UsageError, WorkspaceError
 from abi.operations import AuditConfig
 from tasks.ledger import Ledger
+from tasks.ledger_database import Database
 from tasks.workspace import Workspace
 
 HOLD = """
@@ -193,6 +194,15 @@ def test_a_url_that_cannot_be_used_is_one_sentence_at_once(ws, url, error, said)
     with pytest.raises(error, match=said) as caught:
         Ledger.open(ws, AuditConfig(url=url))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg://abi:only/mine@h/db", "postgresql+psycopg://h/db?user=abi&password=mine"]
+)
+def test_the_ledgers_place_is_told_without_its_password(url):
+    place = Database.open(url, 0.0).place
+    assert "mine" not in place
+    assert "***" in place
 
 
 def test_a_wrong_password_or_database_is_not_waited_for(ws, postgres_url):

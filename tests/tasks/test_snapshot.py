@@ -53,6 +53,15 @@ def remote_object(folder: Path, file: DataFile) -> Path:
     return folder / "files" / "md5" / file.md5[:2] / file.md5[2:]
 
 
+def test_a_remote_that_fails_is_told_without_its_password(tmp_path: Path, data: Path) -> None:
+    remote = "http://ann:only/mine@127.0.0.1:9/store"
+    with pytest.raises(
+        WorkspaceError, match=r"to store the data in http://ann:\*\*\*@127\.0\.0\.1:9/store, got"
+    ) as caught:
+        take_snapshot(Workspace.open(tmp_path / "ws"), data / "train.csv", None, remote)
+    assert "mine" not in str(caught.value)
+
+
 def test_twice_is_one_snapshot_and_the_second_asks_dvc_nothing(tmp_path: Path, data: Path, commands: list[str]) -> None:
     ws = Workspace.open(tmp_path / "ws")
     first = take_snapshot(ws, data / "train.csv", data / "test.csv")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -372,6 +373,23 @@ def test_an_unreachable_server_is_one_sentence(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"Expected MLflow at http://127\.0\.0\.1:9 to answer"):
         Tracking.open(Workspace.open(tmp_path / "ws"), TrackingConfig())
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://ann:only/mine@127.0.0.1:9", "http://127.0.0.1:9/x?user=ann&password=only-mine"]
+)
+def test_the_password_in_mlflows_uri_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises((TrackingError, UsageError), match=r"Expected MLflow at .*\*\*\*") as caught:
+        Tracking.open(Workspace.open(tmp_path / "ws"), TrackingConfig(uri=uri))
+    assert "mine" not in str(caught.value)
+
+
+def test_a_model_that_is_missing_is_told_without_the_password(tracking: Tracking) -> None:
+    secret = replace(tracking, uri="http://ann:only/mine@mlflow")
+    for ask in (lambda: secret.version("none"), lambda: secret.aliases("none")):
+        with pytest.raises((TrackingError, UsageError), match=r"at http://ann:\*\*\*@mlflow, "):
+            ask()
 
 
 def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from tasks.workspace import disk_errors
 
 T = TypeVar("T")
 BUSY_MS = 60_000
+MOST_PORT = 65_535
+WRONG_PORT = f"a port that is no number from 1 to {MOST_PORT:,}"
 FIRST_S, LONGEST_S = 0.1, 5.0
 TOLD_S = 10.0
 """Who waits for less is told nothing but the outcome."""
@@ -47,10 +49,14 @@ class Database:
             postgres = named.get_backend_name() == "postgresql"
             if not postgres and named.get_backend_name() != "sqlite":
                 raise ArgumentError(named.get_backend_name())
+            if named.port is not None and not 0 < named.port <= MOST_PORT:
+                raise ValueError(named.port)
             liveness = {k: v for k, v in LIVENESS.items() if postgres and k not in named.query}
             engine = create_engine(named, pool_pre_ping=True, connect_args=liveness)
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            msg = f"Expected audit.url as sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE (pip install 'abi-instrument[postgres]'), got: {clip(str(error), 200)}"
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
+            # what int() says of a port may quote the password
+            said = WRONG_PORT if isinstance(error, ValueError) else masked(str(error))
+            msg = f"Expected audit.url as sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE (pip install 'abi-instrument[postgres]'), got: {clip(said, 200)}"
             raise UsageError(msg) from None
         if not postgres:
             event.listen(engine, "connect", _prepare_sqlite)

@@ -187,6 +187,9 @@ def test_a_full_disk_is_said_and_nothing_entered(ws, draft):
     [
         ("nothing", UsageError, "Expected audit.url as sqlite"),
         ("oracle+none://x/y", UsageError, "Expected audit.url as sqlite"),
+        ("postgresql+psycopg://abi:mine@h:port/db", UsageError, "got: a port that is no number from 1 to 65,535"),
+        ("postgresql+psycopg://abi:only@h:mine@h/db", UsageError, "got: a port that is no number from 1 to 65,535"),
+        ("postgresql+psycopg://abi:mine@h:70000/db", UsageError, "got: a port that is no number from 1 to 65,535"),
         ("sqlite:////no/such/folder/ledger.db", LedgerError, "got: unable to open database file"),
     ],
 )
@@ -194,6 +197,7 @@ def test_a_url_that_cannot_be_used_is_one_sentence_at_once(ws, url, error, said)
     with pytest.raises(error, match=said) as caught:
         Ledger.open(ws, AuditConfig(url=url))
     assert "\n" not in str(caught.value)
+    assert "mine" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,10 @@ class Alone:
         """The shortage that counts, where there is one."""
         return short
 
+    def either(self, flags: list[bool]) -> list[bool]:
+        """For each flag, whether any process has it."""
+        return flags
+
     def decided(self, decide: Callable[[], T]) -> T:
         """What the first process decides."""
         return decide()
@@ -54,6 +58,12 @@ class Peers(Alone):
         found = [one for one in told if one is not None]
         rooms = [one.room_bytes for one in found if one.room_bytes is not None]
         return Shortage(said=found[0].said, room_bytes=min(rooms) if rooms else None)
+
+    def either(self, flags: list[bool]) -> list[bool]:
+        """As many flags in each process."""
+        counts = torch.tensor(flags, dtype=torch.int32)
+        distributed.all_reduce(counts, group=self.group)
+        return [bool(count) for count in counts.tolist()]
 
     def decided(self, decide: Callable[[], T]) -> T:
         """What the first process decides, or the error that it raises."""

@@ -7,7 +7,8 @@ A step that runs out of memory leaves weights and optimizer as they were, and is
 (`abi.execution.revision`). Processes agree on it before gradients go over the link, where a process that failed would leave
 the others waiting. So three places are not mended, and end the process with a sentence, upon which torchrun ends the others:
 FSDP, in whose every layer processes wait for one another; the optimizer's own step, which may have moved a part of the
-weights; and that backward pass of DDP which sends gradients. The first steps of a configuration send theirs after it.
+weights; and that backward pass of DDP which sends gradients. The first steps of a configuration send theirs after it,
+and so do all where those left a parameter without gradient somewhere, for which DDP would wait.
 With a journal the way that takes less is kept there, and the next start (`torchrun --max-restarts`) begins with it.
 """
 
@@ -75,6 +76,8 @@ class Runner:
     """Buffers that a step changes, as running means; not known before one was done."""
     _steps: int = 0
     """Done in this configuration."""
+    _partly: bool = False
+    """Whether some step left a parameter without gradient in some process: DDP's reducer would wait for it."""
 
     def step(self, arguments: Mapping[str, Tensor]) -> float:
         """One optimizer step on a global batch; gives its mean loss, the same in every process.
@@ -158,6 +161,7 @@ class Runner:
         if unsent is not None:
             with self._not_mended("the backward pass that sends gradients to the other processes"):
                 unsent.backward()  # type: ignore[no-untyped-call]
+            self._expect_all_sent()
         elif chosen.parallel == "ddp":
             self._send()
         return total
@@ -165,15 +169,35 @@ class Runner:
     @property
     def _sends(self) -> bool:
         """Whether the last backward pass of a step hands gradients to DDP, which sends them while it computes the others."""
-        return self.configuration.parallel == "ddp" and self._steps >= FIRST
+        return self.configuration.parallel == "ddp" and self._steps >= FIRST and not self._partly
 
     def _send(self) -> None:
-        """The mean of all processes' gradients, where DDP did not take it."""
-        for parameter in self.module.parameters():
-            if parameter.grad is not None:
-                whole = parameter.grad.contiguous()
-                distributed.all_reduce(whole)
-                parameter.grad.copy_(whole / self.configuration.devices)
+        """The mean of all processes' gradients, where DDP did not take it; zeros of a process that has none, as of rows without any."""
+        trained = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
+        there = [parameter.grad is not None for parameter in trained]
+        anywhere = self.peers.either([*there, *(not has for has in there)])
+        self._partly = self._partly or any(anywhere[len(trained) :])
+        for parameter, sent in zip(trained, anywhere, strict=False):
+            if not sent:
+                continue
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            whole = parameter.grad.contiguous()
+            distributed.all_reduce(whole)
+            parameter.grad.copy_(whole / self.configuration.devices)
+
+    def _expect_all_sent(self) -> None:
+        """See that DDP sent all gradients.
+
+        Raises:
+            UsageError: it waits for some that this step does not have, though the first steps had them.
+        """
+        assert isinstance(self.module, DistributedDataParallel)
+        try:
+            self.module._check_reducer_finalized()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        except RuntimeError as error:
+            msg = "Expected gradients of the same parameters in each step under DDP, got a micro-batch that leaves out some that the first steps had: let every forward pass use them, or run it on one device."
+            raise UsageError(msg) from error
 
     def evaluate(self, arguments: Mapping[str, Tensor]) -> Any:
         """The module's output without gradients, in the arithmetic of training.

@@ -27,13 +27,20 @@ ALONE = {"devices": 1, "parallel": "none", "arithmetic": "float32", "checkpointi
          "accumulation": 1, "workers": 0}  # fmt: skip
 
 
-def losses(devices: int, ways: list[dict[str, Any]], port: int) -> list[list[float]]:
-    asked = [(way["optimizer"], {**ALONE, **{k: v for k, v in way.items() if k != "optimizer"}}) for way in ways]
+def run(devices: int, ways: list[dict[str, Any]], port: int) -> subprocess.CompletedProcess[str]:
+    asked = [
+        (way["optimizer"], way.get("module", "build"), {**ALONE, **{k: v for k, v in way.items() if k not in {"optimizer", "module"}}})
+        for way in ways
+    ]  # fmt: skip
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(devices))
-    done = subprocess.run(
+    return subprocess.run(
         [*torchrun, "--master-port", str(port), str(SCRIPT), json.dumps(asked)],
         capture_output=True, text=True, timeout=240, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+def losses(devices: int, ways: list[dict[str, Any]], port: int) -> list[list[float]]:
+    done = run(devices, ways, port)
     assert done.returncode == 0, done.stderr[-3000:]
     found: list[list[float]] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
@@ -63,6 +70,22 @@ def test_however_it_is_cut_the_loss_is_that_of_one_process(free_port: Any) -> No
         assert seen == pytest.approx(alone[optimizer], rel=2e-5)
     for seen in alone.values():
         assert seen[0] != pytest.approx(seen[-1], rel=1e-4)  # it learned something
+
+
+def test_parameters_that_only_some_rows_or_none_use_are_trained_as_by_one_process(free_port: Any) -> None:
+    """One layer nothing uses, another the first row of each step alone, which is the first process's."""
+    way = {"optimizer": "sgd", "module": "partly"}
+    (whole,) = losses(1, [way], free_port())
+    two = {**way, "devices": 2, "parallel": "ddp"}
+    cuts = [{"micro_batch": 12}, {"micro_batch": 4, "accumulation": 3}]
+    for found in losses(2, [{**two, **cut} for cut in cuts], free_port()):
+        assert found == pytest.approx(whole, rel=2e-5)
+
+
+def test_parameters_that_a_later_step_leaves_out_are_a_sentence(free_port: Any) -> None:
+    done = run(2, [{"optimizer": "sgd", "module": "late", "devices": 2, "parallel": "ddp", "micro_batch": 12}], free_port())  # fmt: skip
+    assert done.returncode != 0
+    assert "UsageError: Expected gradients of the same parameters in each step under DDP, got a micro-batch" in done.stderr  # fmt: skip
 
 
 def tiny() -> nn.Module:

@@ -24,7 +24,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD, Adafactor
@@ -211,13 +211,11 @@ class Runner:
 
     @contextlib.contextmanager
     def _sending(self, last: bool) -> Iterator[None]:
-        """Gradients go over the link once, with the last micro-batch."""
+        """DDP's gradients go over the link once, with the last micro-batch; FSDP keeps its share of each one's alone, as planned."""
         if isinstance(self.module, DistributedDataParallel) and not (last and self._sends):
             with self.module.no_sync():
                 yield
             return
-        if isinstance(self.module, FSDPModule):
-            self.module.set_requires_gradient_sync(last)
         yield
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:

@@ -115,6 +115,23 @@ def test_shards_are_refused_to_an_optimizer_of_whole_matrices(free_port: Any, mo
     assert not torch.distributed.is_initialized()
 
 
+def test_fsdp_keeps_shards_of_gradients_between_micro_batches(free_port: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that memory is what was planned: whole gradients would wait for the last micro-batch where they are not sent."""
+    for name, value in {"WORLD_SIZE": 1, "RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}.items():
+        monkeypatch.setenv(name, str(value))
+    seen: list[bool] = []
+
+    def loss(output: Any, arguments: dict[str, Any]) -> torch.Tensor:
+        seen.append(all(p.grad is not None for group in runner.optimizer.param_groups for p in group["params"]))
+        return output.square().mean()
+
+    training = Training(build=tiny, batch=parse_batch("input=f32[B,2]"), loss=loss, optimizer="sgd")
+    chosen = Configuration(**{**ALONE, "parallel": "fsdp", "micro_batch": 8, "accumulation": 3})
+    with running(training, chosen) as runner:
+        runner.step({"input": torch.ones(24, 2)})
+    assert seen == [False, True, True]
+
+
 def wide() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(256, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 1))

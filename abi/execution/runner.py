@@ -302,6 +302,8 @@ def running(
         msg = f"Expected {configuration.devices} processes, one for each device of the plan, got {world}: run it with `torchrun --nproc-per-node {configuration.devices}`."
         raise UsageError(msg)
     place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if device == "cuda" else torch.device(device)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)  # FSDP shards onto the current one
     group = configuration.parallel != "none" and not distributed.is_initialized()
     if group:
         _meet("nccl" if place.type == "cuda" else "gloo")

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -130,6 +131,23 @@ def test_fsdp_keeps_shards_of_gradients_between_micro_batches(free_port: Any, mo
     with running(training, chosen) as runner:
         runner.step({"input": torch.ones(24, 2)})
     assert seen == [False, True, True]
+
+
+class Placed(Exception):
+    """It was said which device is this process's."""
+
+
+def test_each_process_takes_the_gpu_of_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FSDP shards onto the current device, which is the first one until it is said."""
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    place = mock.Mock(side_effect=Placed)
+    monkeypatch.setattr(torch.cuda, "set_device", place)
+    training = Training(build=tiny, batch=parse_batch("input=f32[B,2]"))
+    chosen = Configuration(**{**ALONE, "devices": 2, "parallel": "fsdp", "micro_batch": 12})
+    with pytest.raises(Placed), running(training, chosen, "cuda"):
+        pass
+    place.assert_called_once_with(torch.device("cuda", 1))
 
 
 def wide() -> nn.Module:

@@ -21,7 +21,7 @@ Revise = Callable[[Configuration, Shortage], Revision]
 
 @dataclass
 class Reviser:
-    """Solves the plan's question again; where there is no plan, halves the micro-batch.
+    """Solves the plan's question again; where there is no plan, or no trace of what ran out, halves the micro-batch.
 
     FSDP follows FSDP alone: else weights and the optimizer's state would have to be cut apart where memory has just run out.
     """
@@ -40,12 +40,14 @@ class Reviser:
             return halved(failed, short)
         if not self._asked:
             self._asked.append(question_of(self.plan, self._checkpointed(failed), sharded=failed.parallel == "fsdp"))
+        if failed.checkpointing not in {footprint.checkpointing for footprint in self._asked[0].footprints}:
+            return halved(failed, short)
         return revised(self._asked[0], failed, short)
 
     def _checkpointed(self, failed: Configuration) -> tuple[Footprint, ...]:
         """The footprint with activation checkpointing: a plan carries its own alone, and most fit without."""
         assert self.plan is not None
-        if failed.checkpointing or self.plan.footprint.method != "traced":
+        if self.plan.footprint.checkpointing or self.plan.footprint.method != "traced":
             return ()
         device = self.plan.cluster.device
         device = replace(device, rates={failed.arithmetic: device.rates[failed.arithmetic]})

@@ -16,6 +16,8 @@ import pytest
 import torch
 
 from abi.errors import PlanInfeasible, UsageError
+from abi.execution.journal import Journal
+from abi.execution.revision import Revision
 from abi.execution.runner import running
 from tests.abi.execution.short_of_memory import SAID, Short, batches, planned, ran, training
 
@@ -199,6 +201,18 @@ def test_a_journal_is_of_one_plan(tmp_path: Path) -> None:
         running(training(), planned(1, 192), journal=path),
     ):
         pass
+
+
+@pytest.mark.parametrize(("method", "rows"), [("traced", [384, 192, 128]), ("measured", [384, 192, 96])])
+def test_a_start_that_checkpoints_by_its_journal_runs_out_again(method: str, rows: list[int], tmp_path: Path) -> None:
+    """The plan has no trace with checkpointing, as it was chosen without; one is made, or the micro-batch halved."""
+    plan, path = planned(1, 384), tmp_path / "revisions.json"
+    plan = replace(plan, footprint=replace(plan.footprint, method=method))
+    old = plan.configuration
+    Journal(path, plan.id).add(Revision(old=old, new=replace(old, checkpointing=True), reason="by hand"))
+    with running(training().changed(build=Narrow), plan, journal=path) as runner:
+        runner.step({"input": batches()[0]})
+    assert [(r.new.micro_batch, r.new.checkpointing) for r in runner.revisions] == [(size, True) for size in rows]
 
 
 SCARCE = """

@@ -21,6 +21,14 @@ EVALUATE: Final[PhaseName] = "evaluate"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What the limits of time, energy and cost hold beside training, on one device: validations, for which the others wait."""
+
+    seconds: float = 0.0
+    energy_j: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Question:
     """All that a decision depends on.
 
@@ -39,6 +47,7 @@ class Question:
         apart: whether evaluation has a batch of its own; else it takes the rows of a micro-batch, and counts with training.
         sharded: whether FSDP may be used: a module whose weights are read beside the layers that own them cannot be, nor with an
             optimizer that reads whole matrices.
+        beside: what limits hold beside training.
     """
 
     footprints: tuple[Footprint, ...]
@@ -53,6 +62,7 @@ class Question:
     resident_bytes: int | None = None
     apart: bool = True
     sharded: bool = True
+    beside: Beside = Beside()
 
     @property
     def memory_limit(self) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from abi.errors import UsageError
+from abi.execution import energy
 from abi.execution.columns import Columns, Numbers
 from abi.execution.costing import Question
 from abi.execution.types import Limits
@@ -65,14 +66,17 @@ class Demand:
 def demands(question: Question, columns: Columns) -> dict[str, Demand]:
     """Every limit that there is: the two memories always, the others where the user set them."""
     limits, wider = question.limits, columns.train_bound_s / columns.train_s
+    beside, device = question.beside, question.cluster.device
+    beside_j = energy.beside_j(device, columns.devices, beside.energy_j, beside.seconds)
+    beside_price = energy.price(device, columns.devices, beside.seconds)
     found = {
         "memory": Demand(np.maximum(columns.memory_bound, columns.evaluation_bound), question.memory_limit),
         "host_memory": Demand(columns.host_bytes, question.host_limit),
     }
     asked = {
-        "train_time": columns.train_bound_s,
-        "energy": columns.energy_j * wider,
-        "cost": columns.price * wider,
+        "train_time": columns.train_bound_s + beside.seconds * wider,
+        "energy": (columns.energy_j + beside_j) * wider,
+        "cost": (columns.price + beside_price) * wider,
         "latency": columns.latency_s * wider,
     }
     for name, values in asked.items():

@@ -27,8 +27,14 @@ def energy_j(device: Device, devices: int, busy_share: Numbers, time_s: Numbers)
     return joules
 
 
-def price(device: Device, devices: int, time_s: Numbers) -> Numbers:
+def price(device: Device, devices: int | Numbers, time_s: float | Numbers) -> Numbers:
     """In the currency of the device's price; NaN where it has none."""
     per_hour = math.nan if device.price_per_hour is None else device.price_per_hour
-    paid: Numbers = per_hour * time_s / HOUR_S * devices
+    paid: Numbers = np.asarray(per_hour * time_s / HOUR_S * devices)
     return paid
+
+
+def beside_j(device: Device, devices: Numbers, own_j: float, time_s: float) -> Numbers:
+    """Joules of all devices while one of them takes `own_j` and the others wait for it."""
+    joules: Numbers = own_j + (devices - 1) * device.idle_w * time_s
+    return joules

@@ -19,10 +19,10 @@ import numpy as np
 from abi.conformal import LEAST
 from abi.devices.device import Cluster, Device
 from abi.errors import PlanInfeasible
-from abi.execution.costing import Question
+from abi.execution import energy
+from abi.execution.costing import Beside, Question
 from abi.execution.decide import decide
 from abi.execution.demands import SAID, demands, show_price
-from abi.execution.energy import HOUR_S
 from abi.execution.explain import NOTHING_BINDS
 from abi.execution.learned import Learned
 from abi.execution.roofline import phase_of, phase_time
@@ -63,6 +63,8 @@ LARGER: Final = (
 DIGITS: Final = 6
 SMALLER_IMAGES: Final = 3
 """The first of `abi.planning.machine.RULES` by which images at half their size take less of the predicted time."""
+WHOLE_LIMITS: Final = 4
+"""The first by which limits hold validation at its bound, on all devices: before, training had what it leaves of them."""
 LEAST_LEFT: Final = 0.01
 """Of a limit, where validation alone would take more."""
 
@@ -169,7 +171,7 @@ class _Kept:
 class _Asked:
     question: Question
     tracer: Tracer
-    validation_s: float
+    validation: Beside
 
 
 def _question(
@@ -201,10 +203,12 @@ def _question(
         execution.epochs * max(part)
         for part in zip(*(_validation(f, device, validation_rows, chunk) for f in footprints), strict=True)
     )
+    validation, whole = Beside(seconds=seconds, energy_j=joules), (machine.rules or 0) >= WHOLE_LIMITS
     question = Question(
         footprints=footprints,
         cluster=replace(cluster, device=device),
-        limits=_limits(envelope, device, seconds, joules),
+        limits=_limits(envelope, device, Beside() if whole else validation),
+        beside=validation if whole else Beside(),
         # in plain steps' worth of work, which is what was traced
         job=Job(
             global_batch=execution.batch_rows,
@@ -217,7 +221,7 @@ def _question(
         apart=False,  # validation takes the rows of a micro-batch at a time
         sharded=False,
     )
-    return _Asked(question, tracer, seconds)
+    return _Asked(question, tracer, validation)
 
 
 def _saved(whole: tuple[Footprint, ...], smaller: tuple[Footprint, ...], device: Device, rows: int) -> float:
@@ -272,17 +276,19 @@ def _validation(footprint: Footprint, device: Device, rows: int, chunk: int) -> 
     return seconds, device.idle_w * seconds + (device.power_w - device.idle_w) * busy
 
 
-def _limits(envelope: Envelope, device: Device, seconds: float, joules: float) -> Limits:
-    """What validation leaves of the envelope."""
+def _limits(envelope: Envelope, device: Device, validation: Beside, *, devices: int = 1, wider: float = 1.0) -> Limits:
+    """What validation leaves of the envelope, at its bound, while so many devices wait."""
 
     def left(limit: float | None, taken: float) -> float | None:
-        return None if limit is None else max(limit - taken, LEAST_LEFT * limit)
+        return None if limit is None else max(limit - taken * wider, LEAST_LEFT * limit)
 
+    seconds, count = validation.seconds, np.array([float(devices)])
+    paid = 0.0 if device.price_per_hour is None else float(energy.price(device, count, seconds)[0])
     return Limits(
         memory_bytes=envelope.memory_bytes,
         train_time_s=left(envelope.train_time_s, seconds),
-        energy_j=left(envelope.energy_j, joules),
-        cost=left(envelope.cost, seconds * (device.price_per_hour or 0.0) / HOUR_S),
+        energy_j=left(envelope.energy_j, float(energy.beside_j(device, count, validation.energy_j, seconds)[0])),
+        cost=left(envelope.cost, paid),
         latency_s=envelope.latency_s,
     )
 
@@ -329,15 +335,18 @@ def _again(over: Mapping[str, float]) -> str:
 def _with(
     plan: Plan, envelope: Envelope, found: ExecutionPlan, asked: _Asked, machine: Machine, said: list[str]
 ) -> Plan:
-    choice, run = found.configuration, found.predicted
+    choice, run, validation = found.configuration, found.predicted, asked.validation
+    wider, limits = run.train_bound_s / run.train_s, found.limits
+    if asked.question.beside == validation:
+        limits = _limits(envelope, found.cluster.device, validation, devices=choice.devices, wider=wider)
     answer = OnDevices(
         cluster=replace(found.cluster, device=machine.cluster.device),  # type: ignore[union-attr]  # it is there
-        limits=found.limits,
+        limits=limits,
         job=found.job,
         configuration=choice,
         predicted=run,
         resident_bytes=asked.question.resident_bytes or 0,
-        validation_s=six_digits(asked.validation_s),
+        validation_s=six_digits(validation.seconds),
         reasons=tuple(r for r in found.reasons if r != NOTHING_BINDS),  # of how it runs; widths may be bound
         sensitivities=found.sensitivities,
         alternatives=found.alternatives,
@@ -358,17 +367,16 @@ def _with(
     )
     if not machine.source:  # measured constants say more of time than figures do
         return made
-    wider = run.train_bound_s / run.train_s
     predicted = Cost(
         parameters=plan.predicted.parameters,
         memory_bytes=run.memory_bytes,
-        train_time_s=six_digits(run.train_s + asked.validation_s),
+        train_time_s=six_digits(run.train_s + validation.seconds),
         latency_s=six_digits(run.latency_s),
     )
     bound = replace(
         predicted,
         memory_bytes=run.memory_bound,
-        train_time_s=six_digits((run.train_s + asked.validation_s) * wider),
+        train_time_s=six_digits((run.train_s + validation.seconds) * wider),
         latency_s=six_digits(run.latency_s * wider),
     )
     return replace(made, predicted=predicted, bound=bound)

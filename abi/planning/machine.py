@@ -19,9 +19,10 @@ from abi.planning.margins import Margin
 from abi.types import Family
 from abi.values import Late, Value
 
-RULES: Final = 3
+RULES: Final = 4
 """Since the second a network is planned once more where its trace leaves room (`abi.planning.wider`), since the third what
-images at half their size save is traced too (`abi.planning.execution`)."""
+images at half their size save is traced too, since the fourth limits hold validation at its bound and on all devices
+(`abi.planning.execution`)."""
 LIBRARY_BYTES = 65 * 2**20
 """Of cuBLAS on an H200, where nothing is known of the GPU; less before it."""
 

@@ -77,6 +77,8 @@ def refused(error: PlanInfeasible, near: Sequence[Nearest]) -> PlanInfeasible:
     if not near:
         return error
     head = str(error).partition(" The smallest that would do: ")[0]
+    traced, named, _ = head.partition(": the nearest that fit are ")
+    head = f"{traced}." if named else head
     ways = "; ".join(f"{n.text} ({described(n.plan)})" for n in near)
     return PlanInfeasible(f"{head} The nearest that fit: {ways}.", error.parameters, tuple(near))
 

@@ -19,7 +19,7 @@ class OnDevices(Value):
 
     Attributes:
         cluster: the devices that may be used.
-        limits: what training may take of them; time, energy and cost are less what validation takes.
+        limits: what training may take of them; time, energy and cost are less what validation takes at its bound.
         job: rows and steps, which stay.
         configuration: the choice.
         predicted: what it takes, validation aside.

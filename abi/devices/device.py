@@ -61,6 +61,11 @@ class Device(Value):
     step_s: float = 0.0
 
     @property
+    def single(self) -> bool:
+        """Whether a process uses one of it at most: a machine's processor, or a slice of a GPU."""
+        return self.kind == "cpu" or "-MIG-" in self.name
+
+    @property
     def calibrated(self) -> bool:
         """Whether `abi calibrate` measured its figures, but for those that a user's settings give."""
         return "measured, torch" in self.source

@@ -122,7 +122,7 @@ def _relax(question: Question, columns: Columns, row: int, more: int) -> Nearest
 
 
 def _more_devices(question: Question, fits: Fits) -> list[Nearest]:
-    for times in MORE_DEVICES:
+    for times in () if question.cluster.device.single else MORE_DEVICES:
         count = question.cluster.count * times
         if count > MOST:
             break

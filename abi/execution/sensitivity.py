@@ -83,6 +83,8 @@ def _gain(found: Found, row: int, other: Found) -> str:
 
 def _more_devices(found: Found) -> dict[str, str]:
     question = found.question
+    if question.cluster.device.single:
+        return {}
     for count in range(question.cluster.count + 1, MOST_DEVICES + 1):
         try:
             other = search(question.with_devices(count))

@@ -31,6 +31,11 @@ def changed(question: Question, texts: Sequence[str]) -> Question:
             if count > MOST_DEVICES:
                 msg = f"Expected gpus of at most {MOST_DEVICES} in one machine, got {text!r}: ask for fewer."
                 raise UsageError(msg)
+            device = question.cluster.device
+            if count > 1 and device.single:
+                what = "processor, whose cores count as one device" if device.kind == "cpu" else "slice of a GPU"
+                msg = f"Expected gpus=1 of {device.name}, got {text!r}: a process uses one {what}; leave it out."
+                raise UsageError(msg)
             question = question.with_devices(count)
         else:
             question = replace(question, job=replace(question.job, **{name: _count(name, text)}))

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from abi.errors import UsageError
+from abi.errors import PlanInfeasible, UsageError
 from abi.execution.decide import decide
 from abi.execution.demands import parse_limit, parse_limits, show_limit, write_limit
+from abi.execution.search import search
+from abi.execution.sensitivity import sensitivities
 from abi.execution.types import Limits
 from abi.execution.what_if import changed, difference
 
@@ -31,6 +34,19 @@ def test_less_memory_leaves_the_device_as_it_is(made: Any) -> None:
     question = changed(made.question(), ["memory=500MiB"])
     assert question.memory_limit == 500 * 2**20
     assert question.cluster == made.question().cluster
+
+
+@pytest.mark.parametrize("device", [{"kind": "cpu"}, {"name": "H200-MIG-3g.71gb"}])
+def test_more_of_what_a_process_uses_one_of_are_neither_offered_nor_taken(made: Any, device: dict[str, str]) -> None:
+    question = made.question(device=device)
+    assert changed(question, ["gpus=1"]) == question
+    with pytest.raises(UsageError, match=r"^Expected gpus=1 of .*, got '2': a process uses one (processor|slice)"):
+        changed(question, ["gpus=2"])
+    assert "gpus" in sensitivities(search(made.question()))
+    assert "gpus" not in sensitivities(search(question))
+    with pytest.raises(PlanInfeasible, match=r"nearest that fit are") as error:
+        decide(replace(question, limits=Limits(train_time_s=0.5)), module="toy", versions={})
+    assert not any(near.question.cluster.count > 1 for near in error.value.nearest)
 
 
 def test_the_difference_in_a_sentence(made: Any) -> None:

@@ -1,21 +1,28 @@
 """Run something in a process of its own, with limits of time and memory, so that a user's module takes nothing else down.
 
-The process is a fresh one (spawn). What it prints is not shown.
+The process is a fresh one (spawn), which on Linux ends with the one that started it, however that ends. What it prints is
+not shown.
 """
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
+import signal
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Final
 
 import psutil
 
 from abi.errors import AbiError, clip
 from abi.execution.module import said
+
+SET_PARENT_DEATH_SIGNAL: Final = 1
+"""Of prctl(2)."""
 
 
 class NotPassed(Exception):
@@ -65,6 +72,7 @@ def aside(run: Callable[..., Any], *args: Any, time_limit_s: float, memory_limit
 
 def _child(run: Callable[..., Any], args: tuple[Any, ...], limit: int | None, answer: Connection) -> None:
     """In the process: run, and send what it gives, an error of the user's, or what went wrong."""
+    _end_with_parent()
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
@@ -76,6 +84,16 @@ def _child(run: Callable[..., Any], args: tuple[Any, ...], limit: int | None, an
         answer.send(error)
     except (Exception, SystemExit) as error:
         answer.send(Ended(said(error)))
+
+
+def _end_with_parent() -> None:
+    """Whoever started this process may be ended from outside, as by the limit of time in `abi.execution.apart`."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:  # it ended before
+        os._exit(1)
 
 
 def _limit_memory(limit: int) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from abi.errors import PlanInfeasible, UsageError
 from abi.execution.apart import apart
+from abi.execution.aside import aside
 
 
 @pytest.fixture
@@ -64,3 +70,33 @@ def test_what_never_ends_is_ended() -> None:
 def test_an_answer_that_cannot_be_sent_is_no_silence() -> None:
     with pytest.raises(UsageError, match="got an end of its process with code 1"):
         apart(lambda: lambda: 0, "it")
+
+
+STAYS = """
+import os, pathlib, time
+pathlib.Path({path!r}).write_text(str(os.getpid()))
+time.sleep(120)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is run in a copy")
+@pytest.mark.usefixtures("copied")
+def test_what_the_copy_started_ends_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "process"
+
+    def end() -> None:
+        while not (path.is_file() and path.read_text()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)  # as a limit of time does
+
+    def run() -> None:
+        threading.Thread(target=end, daemon=True).start()
+        aside(exec, STAYS.format(path=str(path)), time_limit_s=120.0)
+
+    with pytest.raises(UsageError, match="a crash of its process"):
+        apart(run, "it", time_limit_s=60.0)
+    process = int(path.read_text())
+    ends = time.monotonic() + 20
+    while psutil.pid_exists(process) and psutil.Process(process).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < ends
+        time.sleep(0.05)

@@ -104,23 +104,24 @@ def _settled(question: Question, traces: Traces) -> _Settled:
     A winner that a GPU's allocator would refuse, for all that it does not lie above its line, makes way as well, and so does
     one beside which not one row can be evaluated.
     """
-    room = question.memory_limit - question.cluster.device.context_bytes - question.kept_bytes
-    seen: set[tuple[int, int]] = set()
+    whole = question.memory_limit - question.cluster.device.context_bytes - question.kept_bytes
+    seen: dict[tuple[int, int, int], Peak] = {}
     while True:
         found = search(question)
         if not len(found.order):
             return _Settled(found)
         best = int(found.order[0])
         number, rows = int(found.columns.footprint[best]), int(found.columns.micro_batch[best])
-        footprint = question.footprints[number]
+        footprint, chosen = question.footprints[number], found.configuration(best)
+        buckets = footprint.gradient_bytes if chosen.parallel == "ddp" else 0
+        waiting = footprint.gradient_bytes if chosen.accumulation > 1 else 0  # of earlier micro-batches
+        room, left = whole - buckets, whole - buckets - waiting
         shift, above = 0, 0.0
-        if traces.step is not None and (number, rows) not in seen:
-            seen.add((number, rows))
-            waiting = (
-                footprint.gradient_bytes if found.columns.accumulation[best] > 1 else 0
-            )  # of earlier micro-batches
-            peak = traces.step(footprint, rows, room - waiting)
-            shift, above = _beside(peak, _line(footprint, rows, question.step_phases), room - waiting)
+        if traces.step is not None:
+            key = number, rows, left
+            if key not in seen:
+                seen[key] = traces.step(footprint, rows, left)
+            shift, above = _beside(seen[key], _line(footprint, rows, question.step_phases), left)
         if above <= footprint.margin:
             passes, more, above = _evaluated(found, room, traces.evaluation) if question.apart else (None, 0, 0.0)
             if not above:

@@ -89,6 +89,44 @@ def test_the_prediction_is_the_trace_of_the_winner(made: Any) -> None:
     assert after.predicted.memory_bytes == before.predicted.memory_bytes - 3 * MIB
 
 
+def test_a_trace_above_its_line_stays_the_prediction_where_there_is_room(made: Any) -> None:
+    question = made.question(device={"memory_bytes": 8000 * MIB})
+    before, asked = plan(question), list[int]()
+    line = before.predicted.memory_bytes - before.cluster.device.context_bytes
+
+    def trace(footprint: Footprint, rows: int, _: int) -> Peak:
+        asked.append(rows)
+        return Peak(1.3 * line)  # a tenth is its margin
+
+    after = plan(question, trace=trace)
+    assert after.configuration == before.configuration
+    assert after.footprint.margin == pytest.approx(0.3)
+    assert after.predicted.memory_bytes == pytest.approx(before.predicted.memory_bytes + 0.3 * line, abs=1)
+    assert len(asked) == 1
+
+
+def test_a_trace_has_no_room_where_ddp_s_buckets_and_earlier_gradients_lie(made: Any) -> None:
+    question = made.question(2, Limits(memory_bytes=300 * MIB), sharded=False)
+    room = 300 * MIB - question.cluster.device.context_bytes - question.kept_bytes
+    given: list[int] = []
+    evaluated: list[int] = []
+
+    def trace(_: Footprint, rows: int, bytes_: int) -> Peak:
+        given.append(bytes_)
+        return Peak(0.0)
+
+    def trace_evaluation(_: Footprint, rows: int, step_rows: int, bytes_: int) -> Peak:
+        evaluated.append(bytes_)
+        return Peak(0.0)
+
+    found = plan(question, trace=trace, trace_evaluation=trace_evaluation)
+    assert found.configuration.parallel == "ddp"
+    assert found.configuration.accumulation > 1
+    gradients = found.footprint.gradient_bytes
+    assert given == [room - 2 * gradients]
+    assert set(evaluated) == {room - gradients}
+
+
 def test_nothing_fits(made: Any) -> None:
     with pytest.raises(PlanInfeasible) as error:
         plan(made.question(1, Limits(memory_bytes=120 * MIB)))

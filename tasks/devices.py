@@ -42,7 +42,7 @@ def cluster(ws: Workspace, config: Config, asked: str) -> Cluster:
     # the settings go before what was measured, and memory is as it is now
     device = replace(known.device, price_per_hour=wanted.device.price_per_hour, memory_bytes=wanted.device.memory_bytes)
     for name in reversed(names[: names.index(like) + 1]):
-        device = laid_over(device, config.devices, name)
+        device = laid_over(device, config.devices, name, expected=known.expected)
     if like != names[0]:
         device = replace(device, name=wanted.device.name, source=f"of {like}: {device.source}")
     return replace(wanted, device=device)

@@ -226,8 +226,12 @@ def lineage(name: str, own: Own) -> tuple[str, ...]:
     return tuple(found)
 
 
-def laid_over(device: Device, own: Own, *names: str) -> Device:
-    """`device` with what the settings say of it under one of `names`."""
+def laid_over(device: Device, own: Own, *names: str, expected: Device | None = None) -> Device:
+    """`device` with what the settings say of it under one of `names`.
+
+    Where it was measured, its figures are those that it reaches, and theirs are peaks: of these the share counts that was
+    `expected` of it before, unless they say which.
+    """
     mine = next((at for at in own if key(at) in map(key, names)), None)
     if mine is None:
         return device
@@ -235,7 +239,12 @@ def laid_over(device: Device, own: Own, *names: str) -> Device:
     said = _said(fields)
     figures = {attribute: said[name] for name, attribute in ATTRIBUTES.items() if name in said}
     if "rates" in figures:
-        figures["rates"] = {**device.rates, **figures["rates"]}
+        peak = figures["rates"]
+        if expected is not None and device.reached_rate == 1 and "reached_rate" not in said:
+            peak = {name: expected.reached_rate * rate for name, rate in peak.items()}
+        figures["rates"] = {**device.rates, **peak}
+    if "bandwidth" in figures and expected is not None and device.reached_bandwidth == 1:
+        figures["bandwidth"] *= 1 if "reached_bandwidth" in said else expected.reached_bandwidth
     return replace(device, **figures)
 
 

@@ -55,6 +55,22 @@ def test_the_settings_go_before_what_was_measured(ws: Workspace) -> None:
     assert rates == {"bfloat16": 100e12, "float32": 30.3e12 / 2, "tf32": 30e12}
 
 
+def test_peaks_of_the_settings_are_reached_as_far_as_was_expected_of_a_measured_card(ws: Workspace) -> None:
+    known = find("L4")
+    measured = calibration(replace(known, reached_rate=1.0, reached_bandwidth=1.0))
+    keep(ws, replace(measured, expected=known))
+    plain = {"like": "L4", "rates": {"bfloat16": "100TFLOPS"}, "bandwidth": "1TB/s"}
+    peak, said = (
+        cluster(ws, load_config(settings={"devices": {"ours": entry}}), "ours").device
+        for entry in (plain, {**plain, "reached_rate": 0.8, "reached_bandwidth": 0.6})
+    )
+    # seven tenths are typical of GPUs
+    assert peak.rates == pytest.approx({"bfloat16": 70e12, "float32": 30.3e12 / 2, "tf32": 30e12})
+    assert peak.bandwidth == pytest.approx(0.9e12)
+    assert (said.rates["bfloat16"], said.reached_rate) == (100e12, 0.8)
+    assert (said.bandwidth, said.reached_bandwidth) == (1e12, 0.6)
+
+
 def test_an_own_entry_takes_what_was_measured_of_the_card_that_it_is_like(ws: Workspace) -> None:
     keep(ws, calibration(find("L4")))
     own = {"ours": {"like": "near", "rates": {"tf32": "50TFLOPS"}}, "near": {"like": "L4", "price_per_hour": 0.8}}

@@ -123,6 +123,16 @@ def optimizer_of(spec: str | MakeOptimizer, module: nn.Module) -> Optimizer:
     return optimizer
 
 
+def shards(spec: str | MakeOptimizer) -> bool:
+    """Whether an optimizer can train shards of a weight, as FSDP has it do; a function is asked for one of a small weight."""
+    if isinstance(spec, str):
+        return spec not in UNSHARDED
+    try:
+        return not isinstance(spec([nn.Parameter(torch.zeros(2, 2))]), Adafactor)
+    except Exception:
+        return True
+
+
 def default_loss(output: Any, arguments: dict[str, Any]) -> Tensor:  # noqa: ARG001 - a loss of the user's takes both
     """The output where it is one number, its `loss` where it has one, else the mean square of all its tensors.
 

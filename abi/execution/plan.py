@@ -17,7 +17,7 @@ from abi.execution.decide import decide
 from abi.execution.demands import parse_limits
 from abi.execution.learned import Learned
 from abi.execution.loader import TYPICAL, WorkerRate
-from abi.execution.module import UNSHARDED, Build, Loss, MakeOptimizer, default_loss, load_optimizer
+from abi.execution.module import Build, Loss, MakeOptimizer, default_loss, load_optimizer, shards
 from abi.execution.search import expect_job
 from abi.execution.step import Training
 from abi.execution.tracer import Tracer, memory_matters
@@ -160,6 +160,6 @@ def pose(
         footprints=tracer.footprints(checkpointing=False),
         unit_bytes=unit_bytes,
         checkpoints=checkpoints,
-        sharded=optimizer not in UNSHARDED,
+        sharded=shards(optimizer),
     )
     return Posed(question, module_name, tracer)

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from torch import nn
+from torch.optim import SGD, Adafactor
 
+from abi.devices.request import parse
 from abi.errors import PlanInfeasible, UsageError
 from abi.execution.batch import parse_batch
 from abi.execution.footprint import bound_bytes, peak_bytes
-from abi.execution.module import default_loss
+from abi.execution.module import default_loss, shards
 from abi.execution.plan import Posed, plan_module, pose
 from abi.execution.search import search
 from abi.execution.sharding import Sharing, line_bytes
@@ -145,6 +148,25 @@ def test_an_optimizer_of_whole_matrices_is_never_sharded() -> None:
     }
     assert "fsdp" in tried["adamw"]
     assert "fsdp" not in tried["adafactor"]
+
+
+def test_a_function_that_makes_such_an_optimizer_is_found_out() -> None:
+    """Else FSDP could be planned, which the runner refuses for it."""
+    asked = partial(
+        pose,
+        stack,
+        BATCH,
+        Limits(),
+        parse("4xL4"),
+        Job(global_batch=256, steps=10, row_bytes=BATCH.row_bytes),
+        loss=default_loss,
+        objective="throughput",
+        module_name="stack",
+    )
+    assert not asked(optimizer=Adafactor).question.sharded
+    assert asked(optimizer=lambda parameters: SGD(parameters, lr=0.1)).question.sharded
+    assert not shards("adafactor")
+    assert shards(lambda parameters: SGD(parameters[2:3], lr=0.1))  # it cannot be asked
 
 
 def test_what_fsdp_gathers_is_a_block_and_half_of_the_rest() -> None:

@@ -45,8 +45,9 @@ def expect_objective(objective: str, device: Device) -> None:
     if objective == "energy" and device.power_w <= 0:
         msg = f"Expected the power of {device.name} to rank by energy, got none: set devices.{device.name}.power."
         raise UsageError(msg)
-    if objective == "cost" and device.price_per_hour is None:
-        msg = f"Expected a price per hour of {device.name} to rank by cost, got none: set devices.{device.name}.price_per_hour."
+    if objective == "cost" and not device.price_per_hour:
+        got = "none" if device.price_per_hour is None else "0, at which all ways cost the same"
+        msg = f"Expected a price per hour of {device.name} to rank by cost, got {got}: set devices.{device.name}.price_per_hour."
         raise UsageError(msg)
 
 

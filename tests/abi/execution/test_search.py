@@ -243,6 +243,15 @@ def test_an_objective_that_is_none(made: Any) -> None:
         expect_objective("speed", made.device())
 
 
+@pytest.mark.parametrize(("price", "got"), [(None, "none"), (0.0, "0, at which all ways cost the same")])
+def test_without_a_price_nothing_can_be_ranked_by_cost(made: Any, price: float | None, got: str) -> None:
+    with pytest.raises(
+        UsageError,
+        match=rf"^Expected a price per hour of Round to rank by cost, got {got}: set devices\.Round\.price_per_hour\.$",
+    ):
+        search(made.question(device={"price_per_hour": price}, objective="cost"))
+
+
 def test_rows_that_lie_on_each_device_need_no_workers_and_take_its_memory(made: Any) -> None:
     usual, resident = (search(made.question(count=2, resident_bytes=b)) for b in (None, 7 * made.mib))
     assert (resident.columns.workers == 0).all()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from abi.devices.device import Device
 from abi.errors import UsageError
 from abi.execution import energy
 from abi.execution.columns import Columns, Numbers
@@ -70,7 +71,7 @@ def demands(question: Question, columns: Columns) -> dict[str, Demand]:
     beside_j = energy.beside_j(device, columns.devices, beside.energy_j, beside.seconds)
     beside_price = energy.price(device, columns.devices, beside.seconds)
     found = {
-        "memory": Demand(np.maximum(columns.memory_bound, columns.evaluation_bound), question.memory_limit),
+        "memory": Demand(_memory_bytes(device, columns), question.memory_limit),
         "host_memory": Demand(columns.host_bytes, question.host_limit),
     }
     asked = {
@@ -84,6 +85,16 @@ def demands(question: Question, columns: Columns) -> dict[str, Demand]:
         if limit is not None:
             found[name] = Demand(values, limit)
     return found
+
+
+def _memory_bytes(device: Device, columns: Columns) -> Numbers:
+    """Of one device; a processor's is the host's, so that batches on their way count where it cannot hold them too."""
+    asked: Numbers = np.maximum(columns.memory_bound, columns.evaluation_bound)
+    if device.kind != "cpu":
+        return asked
+    both = asked + columns.host_bytes
+    counted: Numbers = np.where(both > device.memory_bytes, both, asked)
+    return counted
 
 
 def with_limit(question: Question, name: str, value: float | int) -> Question:

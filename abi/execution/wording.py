@@ -70,7 +70,9 @@ def broken(found: Found, row: int) -> str:
             asked, limit = (show_limit(name, value) for value in (float(demand.asked[row]), demand.limit))
             if asked == limit:
                 asked = f"slightly more than {asked}"
-            row_alone = name == "memory" and found.columns.memory_bound[row] <= demand.limit
+            row_alone = name == "memory" and (
+                found.columns.memory_bound[row] <= demand.limit < found.columns.evaluation_bound[row]
+            )
             what = f"{SAID[name]} to evaluate one row" if row_alone else SAID[name]
             said.append(f"needs {asked} of {what}, the limit is {limit}")
     return "; ".join(said)

@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 
 from abi.errors import UsageError
 from abi.execution.costing import Question
+from abi.execution.demands import demands, with_limit
 from abi.execution.goodput import expect_objective
 from abi.execution.loader import WorkerRate
 from abi.execution.roofline import MODELS
 from abi.execution.search import divisors, search, undominated
 from abi.execution.types import Footprint, Job, Limits
+from abi.execution.wording import broken
+from abi.units import show_bytes
 
 INF = math.inf
 
@@ -250,6 +253,19 @@ def test_without_a_price_nothing_can_be_ranked_by_cost(made: Any, price: float |
         match=rf"^Expected a price per hour of Round to rank by cost, got {got}: set devices\.Round\.price_per_hour\.$",
     ):
         search(made.question(device={"price_per_hour": price}, objective="cost"))
+
+
+def test_a_processor_holds_tensors_and_batches_on_their_way_together(made: Any) -> None:
+    """Where either fits alone and both do not, the configuration is out; where both do, memory is counted as before."""
+    found = search(made.question(job=Job(global_batch=48, steps=100, row_bytes=4 * made.mib), device={"kind": "cpu"}))
+    columns, room = found.columns, found.question.cluster.device.memory_bytes
+    alone = np.maximum(columns.memory_bound, columns.evaluation_bound)
+    both = alone + columns.host_bytes
+    assert set(found.order.tolist()) == set(np.flatnonzero(both <= room).tolist())
+    assert (demands(found.question, columns)["memory"].asked == np.where(both > room, both, alone)).all()
+    row = int(np.flatnonzero((alone <= room) & (both > room))[0])
+    assert broken(found, row).startswith(f"needs {show_bytes(both[row])} of device memory, the limit is")
+    assert row in search(with_limit(found.question, "memory", int(both[row]))).order
 
 
 def test_rows_that_lie_on_each_device_need_no_workers_and_take_its_memory(made: Any) -> None:

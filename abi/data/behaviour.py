@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float64, Int8, Int64
 
 from abi.data import text as spelled
 from abi.data.history import Events, History, places, recall, remember, to_days
-from abi.data.order import times_of
+from abi.data.order import ROWS, times_of
+from abi.data.split import ROLES
 from abi.errors import UsageError, clip, listed
 from abi.problem import Behaviour, Derivation, Schema, ValueSet
 
@@ -103,7 +104,10 @@ def behaviour_columns(
         events = _events(derivation, columns, target, users, items)
         found = _as_of(asked, events, roles, users, items)
     else:
-        events = _events(derivation, columns, target, history.users, history.items)
+        after = (
+            _last_day(history) if (roles == ROLES.index("test")).all() else -1.0
+        )  # else the table begins with its training rows
+        events = _events(derivation, columns, target, history.users, history.items, after)
         found = recall(history, events)
     unknown = np.isnan(target) & np.isin(roles, (0, 1))  # no history counts these rows either
     user, item = _codes_of(columns[asked.user]), _codes_of(columns[asked.item])
@@ -204,6 +208,7 @@ def _events(
     target: Float64[np.ndarray, " rows"],
     users: Sequence[str],
     items: Sequence[str],
+    after: float = -1.0,
 ) -> Events:
     asked = derivation.behaviour
     assert asked is not None
@@ -212,11 +217,12 @@ def _events(
     year = np.full(rows, np.nan)
     if asked.titles:
         year = _years(columns[asked.titles]).fill_null(np.nan).to_numpy(zero_copy_only=False)
-    days = (
-        to_days(times_of(columns[derivation.order]))
-        if derivation.order in columns
-        else np.arange(rows, dtype=np.float64)
-    )
+    if derivation.order in columns:
+        days = to_days(times_of(columns[derivation.order]))
+    elif derivation.order == ROWS:  # a row is a day, behind the last one known
+        days = after + 1 + np.arange(rows, dtype=np.float64)
+    else:
+        days = np.full(rows, np.nan)
     return Events(
         user=_codes(columns[asked.user], users),
         item=_codes(columns[asked.item], items),
@@ -225,6 +231,10 @@ def _events(
         values=np.column_stack(values) if values else np.empty((rows, 0), bool),
         year=year,
     )
+
+
+def _last_day(history: History) -> float:
+    return max(*history.user_last, *history.item_last, -1.0)
 
 
 def _ids(column: pa.Array) -> tuple[str, ...]:

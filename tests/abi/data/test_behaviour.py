@@ -142,6 +142,33 @@ def test_what_a_model_takes_along_says_the_same_of_new_rows() -> None:
         derive_rows(problem.schema, new)
 
 
+def test_new_rows_without_times_go_on_behind_the_last_known_one() -> None:
+    frame = ratings().drop(columns="when")
+    asked = load_config(settings={"data.roles": {"user": "who", "item": "what"}, "data.order": "rows"}, ambient=False)
+    reader = read_memory(frame[:500], "stars", asked, frame[500:].reset_index(drop=True))
+    schema = reader.problem.schema
+    known = final_history(reader.problem, stored(reader.train))
+    assert isinstance(reader.test, DerivedTable)
+    names = [f.column for f in schema.features if "@" in f.column]
+    assert {"who@since", "what@since", "what@age", "title@age"} <= set(names)
+    expected = pa.Table.from_batches([b for _, b in reader.test.batches(names)]).to_pandas()
+    rows = derive_rows(schema, frame[500:].drop(columns="stars"), known)
+    assert isinstance(rows, pd.DataFrame)
+    pd.testing.assert_frame_equal(rows[names].reset_index(drop=True), expected, check_dtype=False)
+    table = derive_new(schema, reader.test.base, known)
+    pd.testing.assert_frame_equal(pa.Table.from_batches([b for _, b in table.batches(names)]).to_pandas(), expected)
+
+
+def test_new_rows_that_lack_the_column_of_times_have_none() -> None:
+    frame = ratings()
+    reader = read_memory(frame, "stars", settings())
+    known = final_history(reader.problem, stored(reader.train))
+    made = derive_rows(reader.problem.schema, frame[:10].drop(columns=["stars", "when"]), known)
+    for name in ("who@seen", "who@since", "what@since", "what@age", "title@age"):
+        assert np.isnan(np.asarray(made[name], float)).all(), name
+    assert not np.isnan(np.asarray(made["what@mean"], float)).any()
+
+
 def test_sets_years_and_ids() -> None:
     frame = ratings()
     reader = read_memory(frame, "stars", settings())

@@ -97,17 +97,18 @@ def _plain(picture: Any) -> Any:
     """Grey or colours, 8 bits; what is transparent is white."""
     from PIL import Image  # noqa: PLC0415 - tables do not need it
 
-    if picture.mode in ("L", "RGB"):
-        return picture
-    if picture.mode == "1":
-        return picture.convert("L")
+    clear = picture.info.get("transparency")
     if picture.mode[0] in "IF":
-        return Image.fromarray(_narrow(np.asarray(picture)))
-    if picture.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in picture.info:
-        grey = picture.mode in ("LA", "La")
+        values = np.asarray(picture)
+        narrow = _narrow(values)
+        return Image.fromarray(narrow if clear is None else np.where(values == clear, np.uint8(_PAPER[0]), narrow))
+    if picture.mode in ("LA", "La", "RGBA", "RGBa", "PA") or clear is not None:
+        grey = picture.mode in ("1", "L", "LA", "La")
         seen = Image.alpha_composite(Image.new("RGBA", picture.size, _PAPER), picture.convert("RGBA"))
         return seen.convert("L" if grey else "RGB")
-    return picture.convert("RGB")
+    if picture.mode in ("L", "RGB"):
+        return picture
+    return picture.convert("L" if picture.mode == "1" else "RGB")
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:

@@ -74,6 +74,19 @@ def test_what_is_transparent_is_white() -> None:
     assert decode(encoded(grey), 1, 1, 2).tolist() == [[[255, 40]]]
 
 
+@pytest.mark.parametrize(
+    ("mode", "pixels", "clear"),
+    [("L", [7, 40], 7), ("RGB", [(1, 2, 3), (40, 40, 40)], (1, 2, 3)), ("1", [0, 255], 0), ("I;16", [7, 40 * 257], 7)],
+)
+def test_a_colour_that_is_named_as_transparent_is_white(mode: str, pixels: list[object], clear: object) -> None:
+    picture = Image.new(mode, (2, 1))
+    for x, pixel in enumerate(pixels):
+        picture.putpixel((x, 0), pixel)  # type: ignore[arg-type]
+    data = encoded(picture, transparency=clear)
+    assert examine(data).channels == (3 if mode == "RGB" else 1)
+    assert decode(data, 1, 1, 2).tolist() == [[[255, 255 if mode == "1" else 40]]]
+
+
 def test_palettes_masks_and_inks_are_read() -> None:
     picture = Image.fromarray(COLOURS)
     palette = encoded(picture.convert("P", palette=Image.Palette.ADAPTIVE))

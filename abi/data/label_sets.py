@@ -62,7 +62,8 @@ def read_sets(
     """
     text = as_text(array) if is_list(array.type) else array
     encoded = (strings(text) if is_text(text.type) else labels(text).dictionary_decode()).dictionary_encode()
-    sets = tuple(_parsed(value, separator) for value in encoded.dictionary.to_pylist())
+    values = encoded.dictionary.to_pylist()
+    sets = _sets_of_lists(values) if separator is None else tuple(_parts(value, separator) for value in values)
     codes = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
     return codes, sets
 
@@ -85,16 +86,30 @@ def count_labels(array: pa.Array, separator: str | None) -> Counter[str]:
     return counts
 
 
-def _parsed(value: str | None, separator: str | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if separator is None:
-        try:
-            names = json.loads(value)
-        except ValueError:
-            names = None
-        if not isinstance(names, list):
-            msg = f"Expected lists of labels, as in the training data, got {clip(value)!r}: write them alike."
-            raise DataError(msg)
-        return tuple(names)
-    return tuple(sorted({part.strip() for part in value.split(separator)} - {""}))
+def _parts(value: str | None, separator: str) -> tuple[str, ...]:
+    return () if value is None else tuple(sorted({part.strip() for part in value.split(separator)} - {""}))
+
+
+def _sets_of_lists(values: Sequence[str | None]) -> tuple[tuple[str, ...], ...]:
+    """Lists in JSON; labels that are not text are spelled as `labels` does."""
+    lists = [[] if value is None else _listed(value) for value in values]
+    texts = list({name for names in lists for name in names if isinstance(name, str)})
+    numbers = list({name for names in lists for name in names if isinstance(name, float)})
+    spelled: dict[str | float, str | None] = {
+        **dict(zip(texts, labels(pa.array(texts, pa.string())).dictionary_decode().to_pylist(), strict=True)),
+        **dict(zip(numbers, labels(pa.array(numbers, pa.float64())).dictionary_decode().to_pylist(), strict=True)),
+    }
+    found = ({spelled[name] if isinstance(name, str | float) else str(name) for name in names} for names in lists)
+    return tuple(tuple(sorted(name for name in names if name is not None)) for names in found)
+
+
+def _listed(value: str) -> list[str | float | int]:
+    """Labels of a list in JSON, without nulls."""
+    try:
+        names = json.loads(value)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or any(isinstance(name, list | dict) for name in names):
+        msg = f"Expected lists of labels, as in the training data, got {clip(value)!r}: write them alike."
+        raise DataError(msg)
+    return [name for name in names if name is not None]

@@ -55,6 +55,18 @@ def test_text_with_a_separator_is_the_same_sets() -> None:
     assert count_labels(pa.array(["a|b", "b | a ", "|", None, "c|c"]), "|") == {"a": 2, "b": 2, "c": 1}
 
 
+def test_lists_in_json_are_spelled_as_lists_are() -> None:
+    texts = ["[2, 1, 1.0]", "[null]", '["1", 10, "1.0"]', '[true, "TRUE", " b ", "NA"]', "[1.5, NaN]"]
+    _, sets = read_sets(pa.array(texts), None)
+    assert sets == (("1", "2"), (), ("1", "10"), ("True", "b"), ("1.5",))
+
+
+@pytest.mark.parametrize("text", ['["1", ["2"]]', '[{"a": 1}]', "1", "a"])
+def test_what_is_no_list_of_labels_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="Expected lists of labels, as in the training data"):
+        read_sets(pa.array([text]), None)
+
+
 def _schema(separator: str | None = None) -> Schema:
     return Schema(
         target="y", task="multilabel", classes=("a", "b", "c"), features=(), set_aside=(), separator=separator

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Float64
+
 from abi.types import ScoreBlend
 from abi.values import Floats, Late, Value
 
@@ -17,11 +20,28 @@ class Fine(Value):
     """The finer cells of a numeric feature, for two-sample tests: cell i holds ends[i-1] < x <= ends[i].
 
     `rows` are counts, `means` the mean value of each cell; the last cell, which has no end, holds what is above.
+    Where single precision would put rows into other cells, `ends_left` and `means_left` are what it leaves of them.
     """
 
     ends: Floats
     rows: Floats
     means: Floats
+    ends_left: Late[Floats] = ()
+    means_left: Late[Floats] = ()
+
+    @property
+    def exact_ends(self) -> Float64[np.ndarray, " ends"]:
+        """The ends as they were chosen."""
+        return _exact(self.ends, self.ends_left)
+
+    @property
+    def exact_means(self) -> Float64[np.ndarray, " cells"]:
+        """The mean values as they were counted."""
+        return _exact(self.means, self.means_left)
+
+
+def _exact(single: tuple[float, ...], left: tuple[float, ...]) -> Float64[np.ndarray, " values"]:
+    return np.array(single, np.float64) + (np.array(left, np.float64) if left else 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

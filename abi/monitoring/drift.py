@@ -157,7 +157,7 @@ def _numeric(before: Distribution, now: Tally) -> tuple[float, list[float], floa
 def wasserstein(before: Distribution, now: Tally) -> float | None:
     """Distance of the cells' means in standard deviations of the reference; None where that is 0 or nothing is there."""
     assert before.fine is not None
-    rows, means = np.array(before.fine.rows), np.array(before.fine.means)
+    rows, means = np.array(before.fine.rows), before.fine.exact_means
     if not rows.any() or not now.fine.any():
         return None
     centre = np.average(means, weights=rows)

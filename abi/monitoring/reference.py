@@ -33,6 +33,8 @@ VALUES: Final = 50
 TERMS: Final = 50
 SAMPLE_ROWS: Final = 65_536
 TEXTS: Final = 8_192
+MOVED: Final = 0.01
+"""Share of the rows that rounding may put on the other side of a fine cell's end."""
 _SEED: Final = 0xD1F7
 _LARGEST: Final = float(np.finfo(np.float32).max)
 
@@ -131,7 +133,8 @@ def describe(
     if fine is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
             means = np.where(found.fine > 0, found.sums / found.fine, 0.0)
-        fine = replace(fine, rows=_single(found.fine.astype(np.float64)), means=_single(means))
+        left = _left(means) if fine.ends_left else ()
+        fine = replace(fine, rows=_single(found.fine.astype(np.float64)), means=_single(means), means_left=left)
     complete = made.kind != "category" or int(found.counts[-2]) == 0
     return replace(
         made,
@@ -150,8 +153,18 @@ def numeric_cells(name: str, values: Values) -> Distribution:
         kind="numeric",
         counts=(),
         edges=tuple(coarse.tolist()),
-        fine=Fine(ends=tuple(sorted(set(_single(fine)))), rows=(), means=()),
+        fine=_fine_cells(fine, values),
     )
+
+
+def _fine_cells(ends: Float[np.ndarray, " ends"], values: Values) -> Fine:
+    """The cells with these ends, in more than single precision where that would move rows from one cell to another."""
+    rounded = np.array(_single(ends))
+    known = np.sort(values[~np.isnan(values)])
+    moved = [np.searchsorted(known, one, side="right") for one in (ends, rounded)]
+    if len(ends) and np.abs(moved[0] - moved[1]).max() > MOVED * len(known):
+        return Fine(ends=tuple(rounded.tolist()), rows=(), means=(), ends_left=_left(ends))
+    return Fine(ends=tuple(sorted(set(rounded.tolist()))), rows=(), means=())
 
 
 def category_cells(name: str, column: Codes) -> Distribution:
@@ -201,6 +214,13 @@ def _sample(row_numbers: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " pick
         return np.arange(len(row_numbers))
     hashes = splitmix64(row_numbers, _SEED)
     return np.flatnonzero(hashes < np.partition(hashes, SAMPLE_ROWS)[SAMPLE_ROWS])
+
+
+def _left(values: Float[np.ndarray, " values"]) -> tuple[float, ...]:
+    """What single precision leaves, rounded up, so that no value is above its own end."""
+    left = np.clip(values - np.array(_single(values)), -_LARGEST / 2, _LARGEST / 2)
+    found = left.astype(np.float32)
+    return _single(np.where(found < left, np.nextafter(found, np.float32(np.inf)), found))
 
 
 def _single(values: Float[np.ndarray, " values"]) -> tuple[float, ...]:

@@ -69,7 +69,7 @@ def tally_numeric(reference: Distribution, values: Values) -> Tally:
         return Tally(counts, NONE, np.empty(0), NONE)
     size = len(reference.fine.ends) + 1
     known = values[~missing]
-    fine = np.searchsorted(np.array(reference.fine.ends), known)
+    fine = np.searchsorted(reference.fine.exact_ends, known)
     finite = np.where(np.isfinite(known), known, 0.0)
     rows = np.bincount(fine, minlength=size).astype(np.int64)
     sums = np.bincount(fine, finite, minlength=size).astype(np.float64)  # of no rows it is whole numbers

@@ -11,6 +11,7 @@ import pytest
 from abi.data.columns import Codes
 from abi.monitored import Reference
 from abi.monitoring import reference as module
+from abi.monitoring.drift import kolmogorov_smirnov, wasserstein
 from abi.monitoring.reference import CELLS, describe, describe_predictions, refer
 from abi.monitoring.tables import lines
 from abi.monitoring.tally import columns_of, tally
@@ -62,6 +63,33 @@ def test_numbers_that_single_precision_does_not_hold():
     assert found.rows == 200
     assert tally(found, values).counts.tolist() == list(found.counts)
     assert tally(found, values).fine.tolist() == list(found.fine.rows)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e9])
+def test_fine_cells_hold_numbers_with_a_large_offset_apart(offset):
+    random = np.random.default_rng(0)
+    found = made("numeric", offset + random.uniform(0, 60, 2000))
+    assert type(found).from_json(found.to_json()) == found
+    now = tally(found, offset + random.uniform(30, 60, 2000))
+    assert found.fine is not None
+    assert bool(found.fine.ends_left) == (offset > 0)
+    statistic, _ = kolmogorov_smirnov(np.array(found.fine.rows).astype(np.int64), now.fine)
+    assert statistic == pytest.approx(0.5, abs=0.03)
+    assert wasserstein(found, now) == pytest.approx(15 / (60 / 12**0.5), rel=0.05)
+
+
+def test_two_numbers_whose_single_precision_is_smaller_have_a_cell_each():
+    found = made("numeric", np.array([0.7] * 6 + [0.9] * 4))  # 0.7 is rounded down, so that it would lie above itself
+    assert found.fine is not None
+    assert found.fine.rows == (6.0, 4.0)
+    assert found.fine.exact_means == pytest.approx([0.7, 0.9], abs=1e-14)
+
+
+def test_references_recorded_before_read_as_they_are():
+    found = made("numeric", np.arange(10.0))
+    assert found.fine is not None
+    assert "_left" not in found.to_json()
+    assert found.fine.exact_ends.tolist() == list(found.fine.ends)
 
 
 def test_category_cells_by_hand(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from typing import Any, Literal
 
 import numpy as np
@@ -47,9 +48,18 @@ def strings(array: pa.Array) -> pa.Array:
 
 
 def tidy(text: pa.Array) -> pa.Array:
-    """Trimmed, with the usual spellings of a missing value as nulls."""
-    text = pc.utf8_trim_whitespace(text)
+    """Trimmed and composed (NFC), with the usual spellings of a missing value as nulls."""
+    text = pc.utf8_trim_whitespace(_composed(text))
     return pc.if_else(pc.is_in(text, pa.array(MISSING)), pa.scalar(None, pa.string()), text)
+
+
+def _composed(text: pa.Array) -> pa.Array:
+    """Letters and their marks as one character where there is one (NFC); arrow's own `utf8_normalize` takes them apart."""
+    other = pc.invert(pc.string_is_ascii(text)).fill_null(False)
+    values = text.filter(other).to_pylist()
+    if all(unicodedata.is_normalized("NFC", value) for value in values):
+        return text
+    return pc.replace_with_mask(text, other, pa.array([unicodedata.normalize("NFC", v) for v in values], text.type))
 
 
 def leading_zero(text: pa.Array) -> bool:

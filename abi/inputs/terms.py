@@ -20,7 +20,7 @@ from jaxtyping import Float32, Int, Int64
 from scipy.sparse import csr_array
 
 from abi.data.mentions import MARK
-from abi.data.words import WORD, words_in
+from abi.data.words import words_in
 
 PIECES: Final = (3, 4, 5)
 """Characters of a piece."""
@@ -201,8 +201,3 @@ def bags_of(
 def narrow(x: csr_array) -> csr_array:
     """With 32-bit indices: liblinear reads no other."""
     return csr_array((x.data, x.indices.astype(np.int32), x.indptr.astype(np.int32)), shape=x.shape)
-
-
-def spans(text: str) -> list[tuple[str, int, int]]:
-    """The words and marks of a text as terms, each with where it starts and ends."""
-    return [(found[0].lower(), *found.span()) for found in WORD.finditer(text)]

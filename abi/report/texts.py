@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from abi.data.words import spans
 from abi.families.artifact import Model as NetworkModel
-from abi.inputs.terms import group_of, located, spans
+from abi.inputs.terms import group_of, located
 from abi.inputs.text import TextEncoder
 from abi.metrics import HALF, at_half
 from abi.report.exhibits import TextExample

@@ -13,9 +13,10 @@ import torch
 from abi.attention.fit import fit
 from abi.config import load_config
 from abi.data.memory import read_memory
+from abi.data.words import spans
 from abi.families.decision import Decision
 from abi.families.family import judged
-from abi.inputs.terms import located, spans, terms_in
+from abi.inputs.terms import located, terms_in
 from abi.outcomes import Retrieval
 from abi.planning.family import plan_family
 from abi.report.collect import collect

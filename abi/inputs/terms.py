@@ -30,6 +30,8 @@ REACH: Final = 3
 """Places between two words whose order is told."""
 PIECE: Final = "~"
 """What a piece begins with; the ends of its word are `_`."""
+KEPT: Final = 32
+"""Letters of the longest words whose pieces are kept from one text to the next."""
 _BEFORE, _AFTER = f"{MARK}<", f"{MARK}>"
 GROUPS: Final = 3
 
@@ -85,13 +87,19 @@ def _runs(words: Sequence[str], places: range) -> Iterator[tuple[str, tuple[int,
     yield from ((f"{words[i]} {words[j]}", (i, j)) for i, j in pairwise(places))
 
 
-@functools.lru_cache(maxsize=2**16)
 def pieces_of(word: str) -> tuple[str, ...]:
     """Its runs of characters, with the word's ends; none of punctuation."""
+    return _kept_pieces(word) if len(word) <= KEPT else _pieces(word)
+
+
+def _pieces(word: str) -> tuple[str, ...]:
     if not word[0].isalnum():
         return ()
     whole = f"_{word}_"
     return tuple(PIECE + whole[i : i + n] for n in PIECES for i in range(len(whole) - n + 1))
+
+
+_kept_pieces = functools.lru_cache(maxsize=2**16)(_pieces)
 
 
 def group_of(term: str) -> int:

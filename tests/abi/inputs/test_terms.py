@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from abi.inputs.terms import bags_of, count_terms, inverse_frequency, weigh
+from abi.inputs.terms import PIECES, _kept_pieces, bags_of, count_terms, inverse_frequency, pieces_of, weigh
 
 
 def test_terms_are_words_marks_and_pairs_of_neighbours() -> None:
@@ -22,6 +22,13 @@ def test_a_known_vocabulary_gives_the_order_and_unknown_terms_are_left_out() -> 
     counts, terms = count_terms(["b a b", "c"], ["b", "a", "a b"])
     assert terms == ("b", "a", "a b")
     assert counts.toarray().tolist() == [[2, 1, 1], [0, 0, 0]]
+
+
+def test_pieces_of_long_words_are_not_kept() -> None:
+    before = _kept_pieces.cache_info().currsize
+    long = "abcdefghij" * 200
+    assert len(pieces_of(long)) == sum(len(long) + 2 - n + 1 for n in PIECES)
+    assert _kept_pieces.cache_info().currsize == before
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", " \n "]])

@@ -104,9 +104,8 @@ def behaviour_columns(
         events = _events(derivation, columns, target, users, items)
         found = _as_of(asked, events, roles, users, items)
     else:
-        after = (
-            _last_day(history) if (roles == ROLES.index("test")).all() else -1.0
-        )  # else the table begins with its training rows
+        new = (roles == ROLES.index("test")).all()  # else the table begins with its training rows
+        after = _last_day(history) if new else -1.0
         events = _events(derivation, columns, target, history.users, history.items, after)
         found = recall(history, events)
     unknown = np.isnan(target) & np.isin(roles, (0, 1))  # no history counts these rows either

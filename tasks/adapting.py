@@ -61,6 +61,8 @@ COLD: Final = "cold"
 NOTABLE: Final = 5
 SAY_S: Final = 10.0
 """Seconds between two lines on how far it is."""
+KEEP_S: Final = 5.0
+"""Seconds of work that a kill may cost: what is kept grows with the rows, so that each block is not worth it."""
 
 
 def take_stream(call: Call, data: str, test: str) -> str:
@@ -117,7 +119,7 @@ def find_start(call: Call, snapshot: str, target: str) -> str:
 
 
 def adapt(call: Call, snapshot: str, target: str, start: str) -> str:
-    """Snapshot, target, where it starts -> Adapted; goes on after the last finished block where it was stopped."""
+    """Snapshot, target, where it starts -> Adapted; goes on after the last block that was kept where it was stopped."""
     ws, config, held = call.ws, call.settings, find(call.ws.get(snapshot), Snapshot)
     operation = operation_of(call, snapshot, target, start)
     champion = None if start == COLD else find_champion(call, int(start))
@@ -173,11 +175,13 @@ def _still_there(ws: Workspace, adapted: str) -> bool:
 
 
 def _follow(run: Run, blocks: _Blocks) -> None:
-    """Block after block, each kept before the next."""
-    told = run.trail.seconds
+    """Block after block; where it stands is kept after the first, and from then on as often as a kill may cost seconds."""
+    told, kept = run.trail.seconds, -KEEP_S
     while not run.done:
         run.step()
-        blocks.save(pack(run))
+        if run.trail.seconds - kept >= KEEP_S:
+            blocks.save(pack(run))
+            kept = run.trail.seconds
         if run.trail.seconds - told >= SAY_S:
             told = run.trail.seconds
             say(f"adapt     row {run.row:,} of {run.stream.rows:,}, {show_seconds(told)}")
@@ -185,7 +189,7 @@ def _follow(run: Run, blocks: _Blocks) -> None:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Where a stream stands, after each block. A power failure may cost it; a kill does not."""
+    """Where a stream stands, every few blocks. A power failure may cost it; a kill does not."""
 
     call: Call
     name: str

@@ -1,4 +1,4 @@
-"""A run along a stream as bytes, after each block: what a killed one goes on from. safetensors and JSON, no pickle.
+"""A run along a stream as bytes, after some of its blocks: what a killed one goes on from. safetensors and JSON, no pickle.
 
 What follows from the stream and the settings is made again: encoded rows, references, the detector of errors (from the
 errors themselves), and random numbers, which every block draws from a seed of its own.

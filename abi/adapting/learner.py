@@ -51,7 +51,7 @@ class View:
     @classmethod
     def of(cls, stream: Stream, schema: Schema) -> View:
         """Encode all rows; what is learned from is chosen by row."""
-        said = change_labels(stream, stream.last())
+        said = change_labels(stream, stream.last)
         change = said if stream.numeric else np.select([said == STAYS[1], said == STAYS[0]], [1, 0], -1)
         target = places_in(stream, schema)
         return cls(schema, encoded(stream, schema), target, change, stream.places(schema))
@@ -136,7 +136,7 @@ class Learner:
     def predict(self, block: range) -> list[Prediction]:
         """What each expert says of the block's rows, over all classes of the stream."""
         stream, rows = self.stream, np.arange(block.start, block.stop)
-        last, classes = stream.last()[rows], len(stream.classes)
+        last, classes = stream.last[rows], len(stream.classes)
         arrived = stream.codes[stream.latest(block.start, self.config.adapt.history)]
         stay = 1.0 if stream.numeric else stay_share(arrived)
         found: list[Prediction] = [persistence(_filled(last, arrived), stay, self.known(), classes)]
@@ -285,8 +285,7 @@ class Learner:
         stream = self.stream
         if stream.numeric:
             return ()
-        seen = np.unique(stream.codes[stream.arrivals.rows[: stream.arrivals.until(row)]])
-        return tuple(stream.classes[c] for c in seen if c not in self.own.view.places)
+        return tuple(stream.classes[c] for c in stream.classes_until(row) if c not in self.own.view.places)
 
 
 @dataclass(frozen=True)

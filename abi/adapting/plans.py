@@ -186,7 +186,7 @@ class Planning:
         Raises:
             DataError: no row has a label that was known before it.
         """
-        labels = change_labels(stream, stream.last())
+        labels = change_labels(stream, stream.last)
         there = rows[~pd.isna(labels[rows])]
         if not len(there):
             msg = f"Expected labels that are known before later rows among the {len(rows):,} that are learned from, got none with adapt.label_delay {self.config.adapt.label_delay:,}: lower it, raise adapt.warmup, or leave 'change' out of adapt.experts."

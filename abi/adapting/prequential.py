@@ -30,7 +30,7 @@ def losses(stream: Stream, says: Shaped[np.ndarray, " rows"]) -> Float64[np.ndar
 
 def again(stream: Stream) -> Shaped[np.ndarray, " rows"]:
     """The last label once more; -1 or 0 before the first."""
-    return np.asarray(np.nan_to_num(stream.last()) if stream.numeric else stream.last())
+    return np.asarray(np.nan_to_num(stream.last) if stream.numeric else stream.last)
 
 
 def usual(stream: Stream) -> Shaped[np.ndarray, " rows"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
@@ -84,11 +85,22 @@ class Stream:
         place = {name: i for i, name in enumerate(self.classes)}
         return tuple(place.get(name, len(self.classes)) for name in schema.classes)
 
+    @functools.cached_property
     def last(self) -> Shaped[np.ndarray, " rows"]:
         """Per row, the label that arrived last, as `codes` has it; -1 or NaN where there is none yet."""
         place = self.arrivals.place(1)
         none = np.nan if self.numeric else -1
         return np.where(place >= 0, self.codes[np.maximum(place, 0)], none)
+
+    def classes_until(self, row: int) -> Int64[np.ndarray, " seen"]:
+        """Places of the classes of which a label has arrived before `row` is predicted."""
+        codes, first = self._first_arrivals
+        return codes[first < self.arrivals.until(row)]
+
+    @functools.cached_property
+    def _first_arrivals(self) -> tuple[Int64[np.ndarray, " seen"], Int64[np.ndarray, " seen"]]:
+        codes, first = np.unique(self.codes[self.arrivals.rows], return_index=True)
+        return codes, first.astype(np.int64)
 
     def reader(
         self,

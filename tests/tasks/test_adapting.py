@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from abi.adapted import Adapted
+from abi.adapting.run import Run
 from abi.audit.entry import Entry
 from abi.config import load_config
 from abi.documents import find
@@ -53,6 +54,7 @@ class Stopped(Exception):
 def test_a_stopped_stream_goes_on_and_each_decision_is_entered_once(call, file, monkeypatch):
     snapshot = adapting.take_stream(call, str(file), "")
     assert adapting.find_start(call, snapshot, "y") == "cold"
+    monkeypatch.setattr(adapting, "KEEP_S", 0.0)
     saved = adapting._Blocks.save
     kept = []
 
@@ -103,3 +105,35 @@ def test_a_stopped_stream_goes_on_and_each_decision_is_entered_once(call, file, 
     once_more = Path(stream_recording.record_stream(call, "shop.csv", snapshot, found.id))
     assert json.loads((once_more / "stream.json").read_bytes())["run_id"] == result["run_id"]
     assert open_ledger(call).verify().entries >= len(entries)
+
+
+def test_going_on_from_an_older_block_enters_nothing_twice_and_ends_the_same(call, file, monkeypatch):
+    snapshot = adapting.take_stream(call, str(file), "")
+    monkeypatch.setattr(adapting, "KEEP_S", 1e9)
+    saves, steps, step = [], [], Run.step
+    saved = adapting._Blocks.save
+    monkeypatch.setattr(adapting._Blocks, "save", lambda blocks, data: (saves.append(data), saved(blocks, data)))
+
+    def stopped(run):
+        if len(steps) == 5:
+            raise Stopped
+        steps.append(run.row)
+        step(run)
+
+    monkeypatch.setattr(Run, "step", stopped)
+    with pytest.raises(Stopped):
+        adapting.adapt(call, snapshot, "y", "cold")
+    assert len(saves) == 1  # after the first block
+    before = entered_of(call)
+    assert len(before) > 1
+    rows = []
+    monkeypatch.setattr(Run, "step", lambda run: (rows.append(run.row), step(run)))
+    found = find(call.ws.get(adapting.adapt(call, snapshot, "y", "cold")), Adapted)
+    assert rows[0] == steps[1]  # four blocks once more
+    assert len(saves) == 2
+    assert [e.detail["number"] for e in entered_of(call)] == list(range(len(found.adaptations)))
+    assert [e.values for e in entered_of(call)][: len(before)] == [e.values for e in before]
+    again = Call.of(call.ws, "shop", call.settings.model_copy(update={"seed": 0}))
+    whole = find(again.ws.get(adapting.adapt(again, snapshot, "y", "cold")), Adapted)
+    same = {"seconds": 0.0, "row_s": 0.0}
+    assert replace(whole, **same) == replace(found, **same)

@@ -39,6 +39,16 @@ def test_a_class_that_comes_late_is_learned_at_the_end_of_the_others(brook):
     assert places_in(stream, later)[400] == 2
 
 
+def test_labels_are_looked_through_once_for_the_last_and_the_new_ones(brook):
+    table = brook.flip()
+    table.loc[400:450, "y"] = "maybe"
+    stream, _ = brook.open(table, brook.config(adapt__label_delay=3))
+    assert stream.last is stream.last
+    for row in (3, 200, 402, 403, 404, 699):
+        seen = np.unique(stream.codes[stream.arrivals.rows[: stream.arrivals.until(row)]])
+        assert stream.classes_until(row).tolist() == seen.tolist()
+
+
 def test_rows_that_say_nothing_leave_what_was_known(brook):
     table = brook.flip()
     table.loc[300:500, "y"] = "no"

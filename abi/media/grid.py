@@ -8,6 +8,7 @@ are counted like any other category, in one pass that merges.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -34,7 +35,7 @@ PATCHES: Final = 16_384
 THREADS: Final = 2
 CHUNK_BYTES: Final = 2**28
 _BLOCK: Final = 2**22
-"""Pixels of patches that are compared with the centres at a time."""
+"""Pixels that are counted, or whose patches are compared with the centres, at a time."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def codebook(pictures: Pictures, grid: Grid) -> tuple[float, ...]:
     from sklearn.cluster import KMeans  # noqa: PLC0415 - scikit-learn takes a second to import
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
-    all_of = patches(pictures.pixels[pictures.there], grid).reshape(-1, patch_size(grid))
+    all_of = np.concatenate([patches(block, grid).reshape(-1, patch_size(grid)) for block in _known(pictures)])
     random = np.random.default_rng(0)
     some = all_of[np.sort(random.permutation(len(all_of))[:PATCHES])]
     distinct = np.unique(some, axis=0)
@@ -148,9 +149,23 @@ def codebook(pictures: Pictures, grid: Grid) -> tuple[float, ...]:
 
 def moments(pictures: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, deviation) of each channel over the rows that have a picture; a deviation is never 0."""
-    known = pictures.pixels[pictures.there].astype(np.float64)
-    mean, deviation = known.mean(axis=(0, 2, 3)), known.std(axis=(0, 2, 3))
+    levels, channels = np.arange(256.0), pictures.pixels.shape[1]
+    counts = np.zeros((channels, 256), np.int64)
+    for block in _known(pictures):
+        for channel in range(channels):
+            counts[channel] += np.bincount(block[:, channel].ravel(), minlength=256)
+    pixels = counts[0].sum()
+    mean = counts @ levels / pixels
+    deviation = np.sqrt((counts * (levels - mean[:, None]) ** 2).sum(axis=1) / pixels)
     return tuple(map(_rounded, mean)), tuple(_rounded(max(d, 1.0)) for d in deviation)
+
+
+def _known(pictures: Pictures) -> Iterator[UInt8[np.ndarray, "rows channels height width"]]:
+    """The pictures that are there, a few at a time."""
+    there = np.flatnonzero(pictures.there)
+    step = max(1, _BLOCK // math.prod(pictures.pixels.shape[1:]))
+    for start in range(0, len(there), step):
+        yield pictures.pixels[there[start : start + step]]
 
 
 def region_names(grid: Grid) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
 
+from abi.media import grid as module
 from abi.media.audio import band_edges
 from abi.media.grid import (
     Pictures,
@@ -98,6 +100,21 @@ def test_of_many_patches_the_centres_are_32_the_same_each_time() -> None:
     found = codes(pictures, Grid(**{**vars(made), "centres": centres}))
     exact = ((patches(pixels, made)[:, :, None] - np.array(centres).reshape(32, 16)) ** 2).sum(-1)
     assert (np.take_along_axis(exact, found[:, :, None], 2)[:, :, 0] <= exact.min(2) + 1e-4).all()
+
+
+def test_moments_take_little_more_memory_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 2**16)
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (64, 3, 64, 64)).astype(np.uint8) // np.array([1, 2, 7], np.uint8)[:, None, None]
+    there = random.random(64) < 0.8
+    tracemalloc.start()
+    mean, deviation = moments(Pictures(pixels, there))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    known = pixels[there].astype(np.float64)
+    assert mean == tuple(float(f"{x:.6g}") for x in known.mean(axis=(0, 2, 3)))
+    assert deviation == tuple(float(f"{x:.6g}") for x in known.std(axis=(0, 2, 3)))
+    assert peak < pixels.nbytes
 
 
 def test_moments_are_of_the_pictures_that_are_there() -> None:

@@ -101,12 +101,12 @@ def behaviour_columns(
     assert asked is not None
     if history is None:
         users, items = (_ids(columns[name]) for name in (asked.user, asked.item))
-        events = _events(derivation, columns, target, users, items)
+        events = _events(derivation, columns, target, places(users), places(items))
         found = _as_of(asked, events, roles, users, items)
     else:
         new = (roles == ROLES.index("test")).all()  # else the table begins with its training rows
-        after = _last_day(history) if new else -1.0
-        events = _events(derivation, columns, target, history.users, history.items, after)
+        after = history.last_day if new else -1.0
+        events = _events(derivation, columns, target, history.user_places, history.item_places, after)
         found = recall(history, events)
     unknown = np.isnan(target) & np.isin(roles, (0, 1))  # no history counts these rows either
     user, item = _codes_of(columns[asked.user]), _codes_of(columns[asked.item])
@@ -123,7 +123,9 @@ def history_of(
     asked = derivation.behaviour
     assert asked is not None
     users, items = (_ids(columns[name]) for name in (asked.user, asked.item))
-    return remember(_events(derivation, columns, target, users, items).take(np.flatnonzero(usable)), users, items)
+    return remember(
+        _events(derivation, columns, target, places(users), places(items)).take(np.flatnonzero(usable)), users, items
+    )
 
 
 def user_codes(table: Tabular, user: str, rows: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " rows"]:
@@ -205,8 +207,8 @@ def _events(
     derivation: Derivation,
     columns: Columns,
     target: Float64[np.ndarray, " rows"],
-    users: Sequence[str],
-    items: Sequence[str],
+    users: Mapping[str, int],
+    items: Mapping[str, int],
     after: float = -1.0,
 ) -> Events:
     asked = derivation.behaviour
@@ -232,10 +234,6 @@ def _events(
     )
 
 
-def _last_day(history: History) -> float:
-    return max(*history.user_last, *history.item_last, -1.0)
-
-
 def _ids(column: pa.Array) -> tuple[str, ...]:
     return tuple(spelled.labels(column).dictionary.to_pylist())
 
@@ -246,9 +244,8 @@ def _codes_of(column: pa.Array) -> Int64[np.ndarray, " rows"]:
     return codes.astype(np.int64)
 
 
-def _codes(column: pa.Array, known: Sequence[str]) -> Int64[np.ndarray, " rows"]:
+def _codes(column: pa.Array, place: Mapping[str, int]) -> Int64[np.ndarray, " rows"]:
     encoded = spelled.labels(column)
-    place = places(known)
     lookup = np.array([*(place.get(value, -1) for value in encoded.dictionary.to_pylist()), -1], np.int64)
     return np.asarray(lookup[encoded.indices.fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,13 @@ HALF_LIFE_DAYS: Final = 500.0
 DAY_S: Final = 86_400.0
 _LAST_SECOND: Final = 1e11
 YEARS: Final = (1940, 1960, 1970, 1980, 1990, 2000, 2005, 2010, 2015, 2020)
+
+FIGURES: Final = {
+    "user_": ("count", "mean", "last"),
+    "item_": ("count", "sum", "last", "first"),
+    "recent_": ("count", "sum"),
+}
+"""What is looked up of a user and of an item."""
 
 Numbers = Float64[np.ndarray, " rows"]
 
@@ -79,6 +87,31 @@ class History(Value):
     item_first: Floats
     content: Floats
     content_mean: Floats
+
+    @functools.cached_property
+    def user_places(self) -> Mapping[str, int]:
+        """User -> code."""
+        return places(self.users)
+
+    @functools.cached_property
+    def item_places(self) -> Mapping[str, int]:
+        """Item -> code."""
+        return places(self.items)
+
+    @functools.cached_property
+    def arrays(self) -> Mapping[str, Numbers]:
+        """The figures of users and items by code, with a 0 behind them for codes of -1."""
+        return {f"{p}{n}": np.append(getattr(self, f"{p}{n}"), 0.0) for p, names in FIGURES.items() for n in names}
+
+    @functools.cached_property
+    def value_means(self) -> Float64[np.ndarray, "users values"]:
+        """Each user's means of values."""
+        return np.array(self.user_values, np.float64).reshape(len(self.users), -1)
+
+    @functools.cached_property
+    def last_day(self) -> float:
+        """The latest day of a row; -1 of none."""
+        return float(max(self.arrays["user_last"].max(initial=-1.0), self.arrays["item_last"].max(initial=-1.0)))
 
 
 def remember(events: Events, users: Sequence[str], items: Sequence[str]) -> History | None:
@@ -192,7 +225,7 @@ def to_days(times: Numbers) -> Numbers:
 
 def _of_values(history: History, rows: Events, known: Bool[np.ndarray, " rows"]) -> Numbers:
     """The user's mean over the values that the row has."""
-    table = np.array(history.user_values).reshape(len(history.users), -1)
+    table = history.value_means
     count = rows.values.sum(axis=1)
     told = known & (count > 0)
     found = np.full(len(rows), np.nan)
@@ -202,12 +235,7 @@ def _of_values(history: History, rows: Events, known: Bool[np.ndarray, " rows"])
 
 def _looking(history: History, prefix: str, codes: Int64[np.ndarray, " rows"]) -> dict[str, Numbers]:
     """Each figure of that side for the rows; 0 for codes of -1."""
-    names = {
-        "user_": ("count", "mean", "last"),
-        "item_": ("count", "sum", "last", "first"),
-        "recent_": ("count", "sum"),
-    }
-    return {name: np.append(np.array(getattr(history, prefix + name)), 0.0)[codes] for name in names[prefix]}
+    return {name: history.arrays[prefix + name][codes] for name in FIGURES[prefix]}
 
 
 def _ridge(content: Float64[np.ndarray, "rows columns"], target: Numbers) -> tuple[np.ndarray, np.ndarray]:

@@ -226,6 +226,27 @@ def test_users_and_items_without_rows_are_not_kept() -> None:
     assert remember(events([(0, 0, 1, NAN)]), ["u"], ["i"]) is None
 
 
+def test_arrays_of_a_history_are_made_once_and_are_no_part_of_it() -> None:
+    rows = events([(1, 2, 1, 4), (0, 0, 2, 2), (1, 0, 3, 2)], values=2)
+    found = remember(rows, ["u", "v"], ["i", "j", "k"])
+    fresh = remember(rows, ["u", "v"], ["i", "j", "k"])
+    assert found is not None
+    assert fresh is not None
+    recall(found, rows)
+    made = (found.arrays, found.user_places, found.item_places, found.value_means)
+    recall(found, rows)
+    assert all(
+        one is other
+        for one, other in zip(
+            made, (found.arrays, found.user_places, found.item_places, found.value_means), strict=True
+        )
+    )
+    assert found == fresh
+    assert found.to_json() == fresh.to_json()
+    assert found.arrays["item_last"].tolist() == [3, -1, 1, 0]
+    assert found.last_day == 3
+
+
 def test_a_test_file_may_spell_ids_and_times_otherwise() -> None:
     frame = ratings()
     train, test = frame[:500], frame[500:].reset_index(drop=True)

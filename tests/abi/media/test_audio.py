@@ -142,6 +142,24 @@ def test_a_file_that_is_no_sound_is_told(data: bytes, said: str) -> None:
         decode(data, 8000, 1.0, 32, 64)
 
 
+@pytest.mark.parametrize("form", ["AIFF", "RF64", "AU"])
+def test_what_is_cut_off_is_told_of_other_headers_too(form: str) -> None:
+    whole = wav(tone(500), form=form)
+    assert examine(whole).milliseconds == 1000
+    for read in (examine, lambda data: decode(data, 8000, 1.0, 32, 64)):
+        with pytest.raises(Broken, match=r"is cut off: its header tells of 16,\d+ bytes, there are 5,000"):
+            read(whole[:5000])
+
+
+def test_damage_behind_what_is_used_breaks_a_sound_at_prediction_as_in_training() -> None:
+    far = tone(500, seconds=3)
+    far[-1] = np.nan
+    data = wav(far, subtype="FLOAT")
+    for read in (examine, lambda data: decode(data, 8000, 1.0, 32, 64)):
+        with pytest.raises(Broken, match="holds samples that are no numbers"):
+            read(data)
+
+
 def test_who_writes_into_a_pipe_does_not_know_the_length() -> None:
     whole = wav(tone(500))
     for told in (0, 2**31 - 1, 2**32 - 1):

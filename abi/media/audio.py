@@ -103,8 +103,11 @@ def log_mel(
     padded = np.zeros(int(starts[-1]) + window, np.float32)
     taken = samples[: min(len(padded) - window // 2, round(seconds * rate))]
     padded[window // 2 : window // 2 + len(taken)] = taken  # frames are centred
-    pieces = padded[starts[:, None] + np.arange(window)] * np.hanning(window).astype(np.float32)
-    power = np.abs(np.fft.rfft(pieces, size)) ** 2
+    shape, step = np.hanning(window).astype(np.float32), max(1, BLOCK // window)
+    power = np.empty((frames, size // 2 + 1), np.float32)
+    for first in range(0, frames, step):
+        pieces = padded[starts[first : first + step, None] + np.arange(window)] * shape
+        power[first : first + step] = np.abs(np.fft.rfft(pieces, size)) ** 2
     energy = power @ mel_filters(bands, size, rate).T
     loudest = float(energy.max())
     if loudest <= 0:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 import soundfile
 
+from abi.media import audio as module
 from abi.media.audio import band_edges, decode, examine, is_audio, log_mel, mel_filters, size_of
 from abi.media.broken import Broken, Found
 
@@ -158,6 +160,19 @@ def test_damage_behind_what_is_used_breaks_a_sound_at_prediction_as_in_training(
     for read in (examine, lambda data: decode(data, 8000, 1.0, 32, 64)):
         with pytest.raises(Broken, match="holds samples that are no numbers"):
             read(data)
+
+
+def test_spectrograms_are_the_same_frame_by_frame_and_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = np.random.default_rng(0).normal(size=30 * 8000).astype(np.float32)
+    at_once = log_mel(samples, 8000, 30.0, 32, 128)
+    monkeypatch.setattr(module, "BLOCK", 2**13)
+    tracemalloc.start()
+    by_frames = log_mel(samples, 8000, 30.0, 32, 128)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (by_frames == at_once).all()
+    # 128 x 2,049 bins in both precisions are 3 MB, the samples 1 MB; the windows' places alone were 4 MB
+    assert peak < 6_000_000
 
 
 def test_who_writes_into_a_pipe_does_not_know_the_length() -> None:

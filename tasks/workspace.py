@@ -172,7 +172,7 @@ class Workspace:
         return self.root / "mlartifacts"
 
     def write(self, path: Path, data: bytes, *, private: bool = False, durable: bool = True) -> None:
-        """Put `data` at `path`, in full or not at all.
+        """Put `data` at `path`, in full or not at all; a device or a pipe, as /dev/null, is written into and stays.
 
         Only its owner can read a `private` file. One that is not `durable` may be empty after a power failure.
 
@@ -181,6 +181,10 @@ class Workspace:
         """
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_char_device() or path.is_fifo():
+                with path.open("wb") as file:
+                    file.write(data)
+                return
             descriptor, new = scratch_file(path.parent)
             try:
                 with os.fdopen(descriptor, "wb") as file:

@@ -199,3 +199,15 @@ def test_a_run_removes_what_a_killed_one_left_half_written(tmp_path: Path) -> No
     assert left.read_bytes() == b"{}"
     with ws.lock():
         assert list((ws.runs / "one").iterdir()) == []
+
+
+def test_a_pipe_is_written_into_and_stays_as_a_device_does(tmp_path: Path) -> None:
+    ws, pipe = Workspace.open(tmp_path / "ws"), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR)  # or who writes would wait for a reader
+    try:
+        ws.write(pipe, b"told")
+        assert os.read(held, 100) == b"told"
+    finally:
+        os.close(held)
+    assert pipe.is_fifo()

@@ -12,10 +12,9 @@ import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from abi.adapting.stream import in_order
-from abi.data.derive import raw_columns
-from abi.data.duplicates import row_hashes
 from abi.data.memory import hold
 from abi.data.reader import Reader
+from abi.data.taught import grown_from
 from abi.errors import DataError, WorkspaceError, clip, listed
 from tasks.data import open_reader
 from tasks.progress import say
@@ -128,12 +127,7 @@ def _begins(one: StreamFile, known: DataFile, problem: Problem, fetch: Callable[
     if one.file.sha256 == known.sha256:
         return one.stored.rows
     earlier = fetch(known) if known.rows < one.stored.rows else None
-    if earlier is None:
-        return 0
-    used = {*raw_columns(problem.schema), problem.schema.target}
-    names = sorted(used & set(one.stored.names) & set(earlier.names))
-    theirs = row_hashes(earlier, names)
-    return len(theirs) if np.array_equal(row_hashes(one.stored, names)[: len(theirs)], theirs) else 0
+    return earlier.rows if earlier is not None and grown_from(one.stored, problem, earlier) else 0
 
 
 def _expect_alike(files: Sequence[StreamFile]) -> None:

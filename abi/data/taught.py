@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int8, Int64
+from jaxtyping import Bool, Float64, Int8, Int64, UInt64
 
 from abi.data.derive import raw_columns
 from abi.data.duplicates import row_hashes
@@ -38,12 +38,22 @@ def untaught(
         return np.ones(len(numbers), bool)
     own, theirs = row_hashes(table, names), row_hashes(earlier_table, names)
     learned = np.ones(len(theirs), bool) if followed else np.isin(_roles(earlier, earlier_table), _TAUGHT)
-    if len(theirs) <= len(own) and np.array_equal(own[: len(theirs)], theirs):
+    if _begins(own, theirs):
         known = np.append(learned, np.zeros(len(own) - len(theirs), bool))[numbers]
     else:
         known = np.isin(own[numbers], theirs[learned])
     fair: Bool[np.ndarray, " rows"] = ~known
     return fair
+
+
+def grown_from(table: Tabular, earlier: Problem, earlier_table: Tabular) -> bool:
+    """Whether a table begins with the rows of an earlier model's, in the columns that this model reads. A pass over both."""
+    names = _shared(table, earlier, earlier, earlier_table)
+    return bool(names) and _begins(row_hashes(table, names), row_hashes(earlier_table, names))
+
+
+def _begins(own: UInt64[np.ndarray, " rows"], theirs: UInt64[np.ndarray, " earlier"]) -> bool:
+    return len(theirs) <= len(own) and np.array_equal(own[: len(theirs)], theirs)
 
 
 def _shared(table: Tabular, problem: Problem, earlier: Problem, earlier_table: Tabular) -> Sequence[str]:

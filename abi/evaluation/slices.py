@@ -35,7 +35,8 @@ def slices(
 ) -> tuple[Slice, ...]:
     """The primary metric in the quarters of numeric features and the frequent values of others; not of texts and regions.
 
-    Of rows in order of time neighbouring ones are resampled together. Groups with fewer rows than `evaluation.slice_rows`, or where the metric is not defined (one class), are left out.
+    Of rows in order of time neighbouring ones are resampled together. Groups with fewer rows than `evaluation.slice_rows`, or
+    where the metric is not defined (one class), are left out.
     """
     assert test.target is not None
     problem = trained.plan.attention.scores.problem

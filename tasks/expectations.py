@@ -242,7 +242,9 @@ def observed(
         )
     elif share is not None:
         text = (
-            f"{_share(share / 100)} other values, such as {shown(list(dict.fromkeys(examples)))}" if examples else "all"
+            f"{_share(share / 100)} other values, such as {shown(list({str(example): example for example in examples}.values()))}"
+            if examples
+            else "all"
         )
     else:
         text = str(result.get("observed_value", "all" if passed else "it does not hold"))

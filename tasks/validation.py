@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from abi.errors import DataError, UsageError, clip
+from abi.errors import DataError, UsageError, clip, listed
 from abi.problem import Check, Checks
 from tasks.expectations import derive_suite, expected, observed
 from tasks.facts import File, gather
@@ -30,6 +30,8 @@ ENVIRONMENT = {"GX_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 ORDER = "abi"  # meta key that says which expectation of the file a result belongs to
 SHOWN = 3
 EXISTS = "column exists"
+FRAMES = tuple(f"{role} {kind}" for role in ("train", "test") for kind in ("rows", "facts", "labels"))
+"""What an expectation may name in meta.on."""
 
 
 def suite_file(ws: Workspace, name: str) -> Path:
@@ -121,14 +123,19 @@ def _built(suite: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
     for number, plain in enumerate(suite["expectations"]):
         try:
             meta = plain.get("meta") or {}
-            for frame in meta.get("on", ["train rows", "test rows"]):
+            on = meta.get("on", ["train rows", "test rows"])
+            on = [on] if isinstance(on, str) else list(on)
+            if strange := [str(frame) for frame in on if frame not in FRAMES]:
+                msg = f"meta.on names {listed(strange)}, which is none of {listed(FRAMES)}"
+                raise ValueError(msg)
+            for frame in on:
                 one = ExpectationConfiguration(
                     type=plain["type"],
                     kwargs=dict(plain.get("kwargs", {})),
                     meta={**meta, ORDER: number},
                     severity=plain.get("severity", "critical"),
                 )
-                frames[str(frame)].append(one.to_domain_obj())
+                frames[frame].append(one.to_domain_obj())
         except Exception as error:
             kind = plain.get("type") if isinstance(plain, dict) else plain
             said = " ".join(str(error).split())
@@ -156,7 +163,13 @@ def _run(
         for kind, data in file.frames.items():
             frame = f"{role} {kind}"
             if frames.get(frame):
-                for result in _validated(gx, context, source, frame, frames[frame], data):
+                try:
+                    results = _validated(gx, context, source, frame, frames[frame], data)
+                except Exception as error:
+                    said = " ".join(str(error).split())
+                    msg = f"Expected expectations on {frame} in {suite_file(ws, name)} whose results Great Expectations can give, got {type(error).__name__}: {clip(said, 200)}. Take out the one that was added last, or delete the file to have it derived anew."
+                    raise UsageError(msg) from error
+                for result in results:
                     checks.append(_check(result, role, kind, file))  # noqa: PERF401 - the outer loops stay readable
     if docs:
         _as_text(place)

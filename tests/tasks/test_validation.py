@@ -148,6 +148,10 @@ def test_an_edited_suite_is_used_and_a_critical_failure_stops(ws: Workspace, mak
         ('{"expectations": [{"type": "expect_magic", "kwargs": {}}]}', "number 1, 'expect_magic'"),
         ('{"expectations": [{"type": "expect_column_to_exist", "kwargs": {"colum": "a"}}]}', "number 1"),
         ('{"expectations": [7]}', "number 1"),
+        (
+            '{"expectations": [{"type": "expect_column_to_exist", "kwargs": {"column": "a"}, "meta": {"on": ["train row"]}}]}',
+            "meta.on names 'train row', which is none of 'train rows'",
+        ),
     ],
 )
 def test_a_suite_that_cannot_be_used_is_named(ws: Workspace, make: Make, text: str, words: str) -> None:
@@ -269,3 +273,42 @@ def test_regression_unicode_and_columns_named_as_facts(ws: Workspace, make: Make
     assert found(checks, "known values", "duplicate rows").observed == "all"
     assert found(checks, "range", "rows").observed == "all"
     assert suite_file(ws, "zahlen ø").is_file()
+
+
+def _with(ws: Workspace, reader: Reader, expectation: dict[str, object]) -> None:
+    validate(ws, reader, "people", QUICK)
+    path = suite_file(ws, "people")
+    suite = json.loads(path.read_bytes())
+    suite["expectations"].append(expectation)
+    path.write_text(json.dumps(suite))
+
+
+def test_a_frame_may_be_named_without_a_list(ws: Workspace, make: Make) -> None:
+    reader = make(frame())
+    impossible = {"column": "age", "min_value": 1000}
+    _with(ws, reader, {"type": "expect_column_min_to_be_between", "kwargs": impossible, "meta": {"on": "train rows"}})
+    assert failures(validate(ws, reader, "people", QUICK)) == {("column min to be between", "age", "critical")}
+
+
+def test_findings_over_several_columns_are_told(ws: Workspace, make: Make) -> None:
+    reader = make(frame())
+    columns = {"column_list": ["city", "member"]}
+    _with(ws, reader, {"type": "expect_compound_columns_to_be_unique", "kwargs": columns, "severity": "warning"})
+    (failed,) = validate(ws, reader, "people", QUICK).failed("warning")
+    assert "such as" in failed.observed
+
+
+def test_an_expectation_whose_result_cannot_be_told_names_the_suite(ws: Workspace, make: Make) -> None:
+    reader = make(frame())
+    ranges = {"quantiles": [0.5], "value_ranges": [[1000, 2000]]}
+    _with(
+        ws,
+        reader,
+        {
+            "type": "expect_column_quantile_values_to_be_between",
+            "kwargs": {"column": "height", "quantile_ranges": ranges},
+        },
+    )
+    with pytest.raises(UsageError, match="on train rows") as caught:
+        validate(ws, reader, "people", QUICK)
+    assert str(suite_file(ws, "people")) in str(caught.value)

@@ -141,7 +141,7 @@ class AttentionBalanced(BaseEstimator):  # type: ignore[misc] # scikit-learn has
             given = np.asarray(y)
         except ValueError:  # rows of several lengths, of which scikit-learn says so
             return
-        if given.dtype != object or not given.ndim:
+        if given.dtype != object or not given.ndim or not given.size:
             return
         gaps = int(pd.isna(given).reshape(len(given), -1).any(axis=1).sum())
         if gaps:

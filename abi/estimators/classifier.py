@@ -74,9 +74,9 @@ class AttentionBalancedClassifier(ClassifierMixin, AttentionBalanced):  # type: 
 
     def predict(self, X: Any) -> Shaped[np.ndarray, "rows ..."]:  # noqa: N803 - scikit-learn's name
         """The most probable class; of several labels per row zeros and ones by the model's thresholds, shape (rows, labels)."""
+        chance = self._predicted(X)
         if self._labels is not None:
-            return self._labels.taken(self._predicted(X), self._schema.classes, self.model_.thresholds)
-        chance = self.predict_proba(X)
+            return self._labels.taken(chance, self._schema.classes, self.model_.thresholds)
         return np.asarray(self.classes_[chance.argmax(axis=1)])
 
     def __sklearn_tags__(self) -> Tags:

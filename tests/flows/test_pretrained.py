@@ -36,6 +36,20 @@ def reviews(tmp_path: Path) -> Path:
     return tmp_path / "reviews.csv"
 
 
+@pytest.fixture
+def ordered(tmp_path: Path) -> Path:
+    """Reviews that both praise and blame; what comes last counts. To an encoder with random weights order tells little."""
+    random = np.random.default_rng(0)
+    last = random.choice(["good", "bad"], 240)
+    first = np.where(last == "good", "bad", "good")
+    between = [" ".join(random.choice(["film", "plot", "very", "a", "is"], 3)) for _ in last]
+    texts = [f"the {a} {words} {b}" for a, words, b in zip(first, between, last, strict=True)]
+    table = pd.DataFrame({"review": texts, "label": np.where(last == "good", "yes", "no")})
+    table.loc[:9, "review"] = None
+    table.to_csv(tmp_path / "reviews.csv", index=False)
+    return tmp_path / "reviews.csv"
+
+
 def _run(abi, data, ws, encoder, *more):
     flags = [word for setting in (*QUICK, *QUICK_TOO, *more) for word in ("--set", setting)]
     named = ["--set", "data.columns.review=text", "--set", f"data.encoders.review.path={encoder}"]
@@ -72,13 +86,13 @@ def test_an_embedded_encoder_needs_no_folder(abi, without_prefect, reviews, tiny
 TUNED = ('data.encoders.review.tune={"epochs": 8, "learning_rate": 0.01}', "data.validation=0.25")
 
 
-def test_a_tuned_encoder_is_used_kept_and_replayed(abi, command, without_prefect, reviews, tiny_bert, tmp_path):
+def test_a_tuned_encoder_is_used_kept_and_replayed(abi, command, without_prefect, ordered, tiny_bert, tmp_path):
     encoder = shutil.copytree(tiny_bert, tmp_path / "encoder")
     ws = tmp_path / "ws"
-    answer = _run(abi, reviews, ws, encoder, *TUNED)
+    answer = _run(abi, ordered, ws, encoder, *TUNED)
     assert answer.code == 0, answer.err
     (tuned,) = answer.json["tuned"]
-    table = pd.read_csv(reviews)
+    table = pd.read_csv(ordered)
     assert tuned["kept"]
     assert tuned["loss_after"] < tuned["loss_before"]
     assert (
@@ -93,13 +107,13 @@ def test_a_tuned_encoder_is_used_kept_and_replayed(abi, command, without_prefect
     ]
     replayed = abi("replay", "reviews/1", "--workspace", ws)
     assert replayed.code == 0, replayed.err
-    told = abi("predict", reviews, "--workspace", ws, "--version", 1)
+    told = abi("predict", ordered, "--workspace", ws, "--version", 1)
     robust = abi("eval", "--robust", "reviews/1", "--workspace", ws, "--json")  # by the settings of then
     assert robust.code == 0, robust.err
     assert robust.json["value"]["robustness"]["perturbed"]
     shutil.rmtree(ws / "encoders")
     shutil.rmtree(encoder)
-    assert command("predict", reviews, "--workspace", ws, "--version", 1).out == told.out  # the model carries it
+    assert command("predict", ordered, "--workspace", ws, "--version", 1).out == told.out  # the model carries it
     gone = abi("replay", "reviews/1", "--workspace", ws)
     assert gone.code == 1, gone.err
     assert "is not there" in gone.out
@@ -118,11 +132,11 @@ def test_an_encoder_that_tuning_does_not_help_stays(abi, without_prefect, review
     assert not (tmp_path / "ws" / "encoders").exists()
 
 
-def test_what_was_tuned_is_not_tuned_again(reviews, tiny_bert, tmp_path, monkeypatch):
+def test_what_was_tuned_is_not_tuned_again(ordered, tiny_bert, tmp_path, monkeypatch):
     encoder = {"path": str(tiny_bert), "tune": {"epochs": 8, "learning_rate": 0.01}}
     settings = {"data.columns": {"review": "text"}, "data.encoders.review": encoder, "data.validation": 0.25}
     call = Call.of(Workspace.open(tmp_path / "ws"), "reviews", load_config(settings=settings, ambient=False))
-    checks = validate(call, pose_problem(call, str(reviews), None, "label"))
+    checks = validate(call, pose_problem(call, str(ordered), None, "label"))
     first = finished(call, TUNE, (checks,))
     with monkeypatch.context() as patch:
         patch.setattr("tasks.tuning.tune_encoder", lambda *_, **__: pytest.fail("it was tuned again"))

@@ -12,8 +12,10 @@ import torch
 from abi.errors import clip
 
 SAID: Final = re.compile(
-    r"can't allocate memory|not enough memory|out of memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE
+    r"can't allocate memory|not enough memory|out of memory|CUBLAS_STATUS_ALLOC_FAILED|could not create a primitive$",
+    re.IGNORECASE,
 )
+"""The last is oneDNN's when it has no room for its own buffers: torch drops the status that says so."""
 LONGEST: Final = 200
 """Of what an allocator says, in characters."""
 

@@ -167,3 +167,5 @@ def test_records_of_before_are_read() -> None:
 def test_other_errors_are_no_lack_of_memory() -> None:
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_out_of_memory(KeyError("x"))
+    assert not is_out_of_memory(RuntimeError("could not create a primitive descriptor for the matmul primitive"))
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))

@@ -21,9 +21,9 @@ class Dropping:
         self._shrinker = Shrinker(network, capacity, cells, attention)
         self._pruner = Pruner(network, capacity, share)
 
-    def hold(self, network: Network) -> None:
+    def hold(self) -> None:
         """Take the gradients of dropped weights away, before they are added up or used."""
-        self._pruner.hold(network)
+        self._pruner.hold()
 
     def step(self, share: float, network: Network, average: Network | None, optimizer: torch.optim.Optimizer) -> bool:
         """Drop what is due when `share` of training is done; tells whether something was."""

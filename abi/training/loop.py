@@ -26,6 +26,7 @@ from abi.outcomes import Revision, TermWidth, Trained
 from abi.planning.limits import training_seconds
 from abi.planning.on_devices import device_count, on_devices
 from abi.training.alignment import end_alignment, present_rows
+from abi.training.average import MovingAverage
 from abi.training.balance import balance_of, leaning_of, losses_of
 from abi.training.checkpoint import Checkpoints, Progress, last_epoch, pack, restore_weights, unpack
 from abi.training.data import TrainingData
@@ -76,6 +77,7 @@ class _State:
 
     network: Network
     average: Network | None
+    moving: MovingAverage | None
     optimizer: torch.optim.Optimizer
     dropping: Dropping
     shuffle: torch.Generator
@@ -340,6 +342,7 @@ def _begun(
     return _State(
         network=network,
         average=average,
+        moving=None if average is None else MovingAverage(average, network, execution.average),
         optimizer=optimizer,
         dropping=dropping,
         shuffle=shuffle,
@@ -363,7 +366,8 @@ def _epoch(
         step(part, execution.learning_rate * schedule(progress.share))
         pace.step()
         _drop(state, progress.share, group)
-        _average(state.average, state.network, execution.average, progress.step)
+        if state.moving is not None:
+            state.moving.step(progress.step)
         watcher.step(progress.step, progress.step + pace.remaining)
         steps.tick()
         if pace.over:
@@ -377,6 +381,8 @@ def _drop(state: _State, share: float, group: Alone) -> None:
     if state.dropping.step(share, state.network, state.average, state.optimizer):
         group.align(state.network, state.optimizer)
         state.step.forget()
+        if state.moving is not None:
+            state.moving.forget()
 
 
 def _steps(data: TrainingData, execution: Execution) -> int:
@@ -395,15 +401,3 @@ def _stopped(progress: Progress, pace: Pace, execution: Execution, again: Again 
     if progress.best and progress.epoch - max(progress.best_epoch, small) >= execution.patience:
         return "early"
     return None
-
-
-def _average(average: Network | None, network: Network, decay: float, step: int) -> None:
-    """Exponential moving average of the weights (Polyak and Juditsky 1992), with a shorter memory at the start."""
-    if average is None:
-        return
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), share)
-        for kept, now in zip(average.buffers(), network.buffers(), strict=True):
-            if kept.is_floating_point():  # running means and variances of a picture's encoder
-                kept.copy_(now)

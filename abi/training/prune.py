@@ -47,17 +47,18 @@ class Pruner:
         self._texts = sum(f.entries for f in capacity.features)  # their cells go on their own
         self._start = sum(mask.numel() for name, mask in masks_of(network).items() if _ranked(name))
         self._stage = stage_at(share)
+        weights = dict(network.named_parameters())
+        self._masked = [(weights[name], mask) for name, mask in masks_of(network).items()]
 
     def done(self, network: Network) -> bool:
         """Whether the network is within its plan."""
         return self._limits is None or parameters(network) <= self._limits.parameters
 
-    def hold(self, network: Network) -> None:
+    def hold(self) -> None:
         """Take the gradients of dropped weights away, before they are added up or used."""
-        masks = masks_of(network)
-        for name, parameter in network.named_parameters():
-            if name in masks and parameter.grad is not None:
-                parameter.grad.mul_(masks[name])
+        for parameter, mask in self._masked:
+            if parameter.grad is not None:
+                parameter.grad.mul_(mask)
 
     def step(self, share: float, network: Network, average: Network | None, optimizer: torch.optim.Optimizer) -> bool:
         """Drop what is due when `share` of training is done; tells whether something was."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import torch
@@ -106,13 +107,15 @@ class Step:
     def _work(self, index: Tensor, rows: int, share: float = 1.0) -> None:
         """All that is done on the device."""
         network, parameters = self._network, self._parameters
-        self._optimizer.zero_grad(set_to_none=True)
+        for parameter in parameters:
+            parameter.grad = None
         loss, self._whole = self._group.add_up(parameters, *self._backward(index, share))
-        self._dropping.hold(network)
+        self._dropping.hold()
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
-        self._lost |= ~torch.isfinite(norm + self._whole)
-        if not self._lost.is_cuda:
-            self._expect_none_lost()
+        if self._lost.is_cuda:
+            self._lost |= ~torch.isfinite(norm + self._whole)
+        elif not math.isfinite(float(norm) + float(self._whole)):
+            raise TrainingDiverged(self._cause())
         nn.utils.clip_grads_with_norm_(parameters, CLIP, norm, foreach=True)
         self._decay.before_step(network, self._optimizer.param_groups[0]["lr"])
         self._optimizer.step()

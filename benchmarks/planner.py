@@ -35,6 +35,7 @@ os.environ |= {
     "DO_NOT_TRACK": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the commands and estimators have it
 
 import numpy as np
 import torch

@@ -38,7 +38,6 @@ from tasks.progress import say
 from tasks.snapshot import take_snapshot
 from tasks.stage import Call, Stage, code_id
 from tasks.streams import fetcher, joined, learned_rows, stream_files
-from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from abi.families.family import Model
@@ -160,8 +159,9 @@ def _kept(call: Call, run: Run, snapshot: Snapshot, found: Adapted) -> Adapted:
     return replace(found, evaluation=call.ws.put(ended.evaluation), reference=call.ws.put(ended.reference))
 
 
-def _still_there(ws: Workspace, adapted: str) -> bool:
+def _still_there(call: Call, adapted: str) -> bool:
     """Whether a finished stream's value is in the workspace, and its model."""
+    ws = call.ws
     if not ws.has(adapted):
         return False
     found = find(ws.get(adapted), Adapted)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,34 +14,40 @@ from abi.errors import ArtifactRefused, WorkspaceError
 from abi.families.family import MODEL, Model
 from abi.families.stored import Predictor, load, load_history
 from tasks.signing import Signing
-from tasks.vectors import encoder_files
+from tasks.vectors import encoder_files, is_of_encoders
 from tasks.workspace import disk_errors
 
 if TYPE_CHECKING:
+    from abi.audit.signing import Claim
     from tasks.stage import Call
     from tasks.workspace import Workspace
 
 
-def keep_model(call: Call, model: Model, artifact: str, beside: Mapping[str, bytes] | None = None) -> None:
+def keep_model(
+    call: Call, model: Model, artifact: str, beside: Mapping[str, bytes] | None = None, *, adopted: bool = False
+) -> None:
     """Keep a model's files under its artifact's hash, signed; a folder that is there is replaced unless it verifies.
 
-    The folder appears in one step, with its signature. `beside` are files that go with the model's own.
+    It is replaced, too, where it refers to its encoders otherwise than the settings do, unless the model was `adopted` and not
+    trained by them. The folder appears in one step, with its signature. `beside` are files that go with the model's own.
     """
     ws = call.ws
     signing, target = Signing(ws, call.settings.signing), ws.models / artifact
-    files = {**model.files(), **encoder_files(ws, call.settings, model.schema), **(beside or {})}
-    if _verifies(signing, target):
+    encoders = encoder_files(ws, call.settings, model.schema)
+    files = {**model.files(), **encoders, **(beside or {})}
+    claim = _verified(signing, target)
+    if claim is not None and (adopted or not encoders or _holds(claim, encoders)):
         return
     with disk_errors(target), scratch_folder(ws.models) as stage:
         folder = stage / artifact
         for name, data in files.items():
             ws.write(folder / name, data)
         signing.sign(folder, files)
-        _remove(target)
+        _move_away(target, stage / "before")
         try:
             folder.rename(target)
         except OSError:  # another process may have put the same model there at the same moment
-            if not _verifies(signing, target):
+            if _verified(signing, target) is None:
                 raise
 
 
@@ -73,16 +80,20 @@ def has_files(ws: Workspace, artifact: str) -> bool:
     return (folder / MODEL).is_file() and (folder / SIGNATURE).is_file()
 
 
-def _verifies(signing: Signing, folder: Path) -> bool:
+def _verified(signing: Signing, folder: Path) -> Claim | None:
     try:
-        signing.verify(folder, folder.name)
+        return signing.verify(folder, folder.name)
     except ArtifactRefused:
-        return False
-    return True
+        return None
 
 
-def _remove(path: Path) -> None:
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)
+def _holds(claim: Claim, encoders: Mapping[str, bytes]) -> bool:
+    """Whether just these files of encoders are among those that were signed."""
+    signed = {name: sha256 for name, sha256 in claim.files.items() if is_of_encoders(name)}
+    return signed == {name: hashlib.sha256(data).hexdigest() for name, data in encoders.items()}
+
+
+def _move_away(path: Path, to: Path) -> None:
+    """In one step, so that who reads it meanwhile misses it for a moment only."""
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(to)

@@ -64,7 +64,7 @@ def finished(call: Call, stage: Stage, inputs: tuple[str, ...]) -> str:
     ws, path = call.ws, call.ws.stages / stage.key(call, *inputs)
     with contextlib.suppress(OSError):
         result = path.read_text()
-        if result and stage.kept(ws, result):
+        if result and stage.kept(call, result):
             return result
     result = _work(call, stage, inputs)
     ws.write(path, result.encode())
@@ -124,8 +124,6 @@ def as_tasks(call: Call, clock: Clock) -> Run:
     from prefect import task
     from prefect.cache_policies import NO_CACHE
 
-    ws = call.ws
-
     def run(stage: Stage, *inputs: str) -> str:
         def work(inputs: tuple[str, ...]) -> str:
             return finished(call, stage, inputs)
@@ -142,7 +140,7 @@ def as_tasks(call: Call, clock: Clock) -> Run:
 
         def asked() -> str:
             result: str = wrapped(inputs)
-            if stage.cached and not stage.kept(ws, result):
+            if stage.cached and not stage.kept(call, result):
                 result = wrapped.with_options(refresh_cache=True)(inputs)
             return result
 

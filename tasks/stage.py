@@ -63,14 +63,14 @@ class Stage:
         sections: the settings it reads, as `section` or `section.key`.
         named: whether it reads the model's name.
         cached: whether a finished result is reused; False for stages that look at the world outside.
-        kept: tells from the result whether what it names is still in the workspace.
+        kept: tells from the result whether what it names is still in the workspace, as the settings want it.
     """
 
     function: Callable[..., str]
     sections: tuple[str, ...] = ()
     named: bool = False
     cached: bool = True
-    kept: Callable[[Workspace, str], bool] = field(default=lambda ws, value_id: ws.has(value_id))
+    kept: Callable[[Call, str], bool] = field(default=lambda call, value_id: call.ws.has(value_id))
 
     @property
     def name(self) -> str:

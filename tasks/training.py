@@ -31,7 +31,7 @@ from tasks.planning import even_plans
 from tasks.progress import say, watching
 from tasks.stage import Call, Stage
 from tasks.transfer import pairs_of, read_source
-from tasks.vectors import bare_encoders
+from tasks.vectors import bare_encoders, refers_as_asked
 from tasks.workspace import Workspace
 
 
@@ -206,11 +206,14 @@ def _again(call: Call, trained: Trained, title: str, start: Start | None = None)
     return found
 
 
-def has_model(ws: Workspace, value_id: str) -> bool:
-    """Whether the value and its model's files are still there."""
+def has_model(call: Call, value_id: str) -> bool:
+    """Whether the value and its model's files are still there, with its encoders where the settings name them now."""
+    ws = call.ws
     if not ws.has(value_id):
         return False
-    return has_files(ws, find(ws.get(value_id), Trained).artifact)
+    trained = find(ws.get(value_id), Trained)
+    schema = trained.plan.attention.scores.problem.schema
+    return has_files(ws, trained.artifact) and refers_as_asked(ws, call.settings, schema, ws.models / trained.artifact)
 
 
 _READ = ("training", "attention", "evaluation.metric", "seed")

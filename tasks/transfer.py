@@ -38,7 +38,7 @@ def adopt(call: Call, reference: str) -> str:
 def _taken_over(call: Call, reference: str) -> str:
     found = read_registered(call, reference)
     trained = found.evaluation.trained
-    keep_model(call, found.model, trained.artifact, found.beside)
+    keep_model(call, found.model, trained.artifact, found.beside, adopted=True)
     return call.ws.put(Source(uri=found.recorded.uri, trained=trained))
 
 

@@ -24,7 +24,6 @@ from tasks.progress import say
 from tasks.stage import Call, Stage
 from tasks.training import FileCheckpoints
 from tasks.vectors import keep_tuned, tuned_folder
-from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,8 +135,9 @@ def _files(call: Call, problem: Problem, feature: Feature, names: Sequence[str])
     return [found[name] for name in names]
 
 
-def is_kept(ws: Workspace, value_id: str) -> bool:
+def is_kept(call: Call, value_id: str) -> bool:
     """Whether the value and the folders of the tuned encoders are still there."""
+    ws = call.ws
     if not ws.has(value_id):
         return False
     tuned = find(ws.get(value_id), Checks).tuned

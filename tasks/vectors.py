@@ -120,18 +120,51 @@ def encoder_files(ws: Workspace, config: Config, schema: Schema) -> dict[str, by
     """
     from abi.inputs.pretrained import PLACES, embedded
 
-    named = config.data.encoders
-    used = {f.column: f.encoder for f in schema.features if f.encoder is not None and f.column in named}
-    places: dict[str, str] = {}
-    files: dict[str, bytes] = {}
-    for column, encoder in used.items():
-        settings = named[column]
-        tuned = tuned_folder(ws, encoder.sha256)  # the workspace may be cleaned, so a model takes it along
-        folder = tuned or settings.path.expanduser().resolve()
-        places[encoder.sha256] = str(folder)
-        if settings.embed or tuned is not None:
-            files |= {f"{embedded(encoder.sha256)}/{name}": (folder / name).read_bytes() for name in files_of(folder)}
-    return {PLACES: json.dumps(places, indent=1).encode(), **files} if used else {}
+    asked = _asked(ws, config, schema)
+    places = {sha256: str(folder) for sha256, (folder, _) in asked.items()}
+    files = {
+        f"{embedded(sha256)}/{name}": (folder / name).read_bytes()
+        for sha256, (folder, whole) in asked.items()
+        if whole
+        for name in files_of(folder)
+    }
+    return {PLACES: json.dumps(places, indent=1).encode(), **files} if asked else {}
+
+
+def is_of_encoders(name: str) -> bool:
+    """Whether that file of a saved model is one of `encoder_files`."""
+    from abi.inputs.pretrained import EMBEDDED, PLACES
+
+    return name == PLACES or name.startswith(f"{EMBEDDED}/")
+
+
+def refers_as_asked(ws: Workspace, config: Config, schema: Schema, model: Path) -> bool:
+    """Whether a saved model names its encoders where these settings do, and has those in it that they want to be embedded."""
+    from abi.inputs.pretrained import PLACES, embedded
+
+    asked = _asked(ws, config, schema)
+    if not asked or not (model / PLACES).is_file():
+        return True
+    try:
+        places = dict(json.loads((model / PLACES).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return False
+    return all(
+        places.get(sha256, str(folder)) == str(folder) and (model / embedded(sha256)).is_dir() == whole
+        for sha256, (folder, whole) in asked.items()
+    )
+
+
+def _asked(ws: Workspace, config: Config, schema: Schema) -> dict[str, tuple[Path, bool]]:
+    """SHA-256 of each encoder that the settings name -> (where it lies, whether a model takes it along)."""
+    found: dict[str, tuple[Path, bool]] = {}
+    for feature in schema.features:
+        settings = config.data.encoders.get(feature.column)
+        if feature.encoder is not None and settings is not None:
+            sha256 = feature.encoder.sha256
+            tuned = tuned_folder(ws, sha256)  # the workspace may be cleaned, so a model takes it along
+            found[sha256] = (tuned or settings.path.expanduser().resolve(), settings.embed or tuned is not None)
+    return found
 
 
 def _read(path: Path, dimensions: int) -> dict[bytes, Vector]:

@@ -29,6 +29,8 @@ BATCH_TOKENS: Final = 4096
 """Tokens, with padding, that go through the layers together."""
 PLACES: Final = "encoders.json"
 """In a model's folder: where each encoder lies, by its SHA-256."""
+EMBEDDED: Final = "encoders"
+"""In a model's folder: holds the encoders that were copied into it."""
 _TOKENIZED: Final = 4096
 _QUIET: Final = {**QUIET, "TOKENIZERS_PARALLELISM": "false"}
 
@@ -114,7 +116,7 @@ class Encoders:
 
 def embedded(sha256: str) -> str:
     """Where a model's folder holds the encoder, if it was copied into it."""
-    return f"encoders/{sha256[:16]}"
+    return f"{EMBEDDED}/{sha256[:16]}"
 
 
 def encoders_beside(model: Path, features: Sequence[Feature]) -> Encoders | None:

@@ -83,6 +83,19 @@ def test_an_embedded_encoder_needs_no_folder(abi, without_prefect, reviews, tiny
     assert told.code == 0, told.err
 
 
+def test_other_settings_of_an_encoder_reach_the_model_that_was_trained_before(
+    abi, without_prefect, reviews, tiny_bert, tmp_path
+):
+    first, second = (shutil.copytree(tiny_bert, tmp_path / name) for name in ("first", "second"))
+    ws = tmp_path / "ws"
+    assert _run(abi, reviews, ws, first).code == 0
+    told = abi("predict", reviews, "--workspace", ws, "--version", 1)
+    assert _run(abi, reviews, ws, second, "data.encoders.review.embed=true").code == 0
+    shutil.rmtree(first)
+    shutil.rmtree(second)
+    assert abi("predict", reviews, "--workspace", ws, "--version", 2).out == told.out  # it carries it
+
+
 TUNED = ('data.encoders.review.tune={"epochs": 8, "learning_rate": 0.01}', "data.validation=0.25")
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from abi.config import load_config
+from abi.config import Config, load_config
 from abi.data.encoder_folder import describe
 from abi.data.picture_encoder import describe_pictures
 from abi.inputs.pretrained import PLACES, encoders_beside, key_of
 from abi.problem import Feature, Schema
 from abi.reading import EncoderConfig
-from tasks.vectors import FileStore, encoder_files, encoders_of
+from tasks.vectors import FileStore, encoder_files, encoders_of, refers_as_asked
 from tasks.workspace import Workspace
 
 
@@ -74,6 +76,30 @@ def test_a_model_names_its_encoders_or_carries_them(ws: Workspace, tiny_bert: Pa
         assert inside is embed
         assert found(encoder, ["good film"]).shape == (1, 8)
     assert encoder_files(ws, load_config(ambient=False), Schema(**{**vars(schema), "features": ()})) == {}
+
+
+@pytest.mark.parametrize("embed", [False, True])
+def test_a_model_is_as_asked_until_the_settings_name_another_folder_or_want_it_embedded(
+    ws: Workspace, tiny_bert: Path, tmp_path: Path, embed: bool
+) -> None:
+    feature = Feature(
+        name="text:encoder", column="text", kind="embedding", distinct=5, missing_share=0.0,
+        encoder=describe(EncoderConfig(path=tiny_bert), "text"),
+    )  # fmt: skip
+    schema = Schema(target="label", task="binary", classes=("a", "b"), features=(feature,), set_aside=())
+    other = shutil.copytree(tiny_bert, tmp_path / "other")
+
+    def config(path: Path, embed: bool) -> Config:
+        return load_config(settings={"data.encoders.text": {"path": str(path), "embed": embed}}, ambient=False)
+
+    model = tmp_path / "model"
+    for name, data in encoder_files(ws, config(tiny_bert, embed), schema).items():
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_bytes(data)
+    assert refers_as_asked(ws, config(tiny_bert, embed), schema, model)
+    assert refers_as_asked(ws, load_config(ambient=False), schema, model)  # which name no encoder
+    assert not refers_as_asked(ws, config(other, embed), schema, model)
+    assert not refers_as_asked(ws, config(tiny_bert, not embed), schema, model)
 
 
 def test_an_image_encoder_is_named_or_carried_alike(ws: Workspace, tiny_resnet: Path, tmp_path: Path) -> None:

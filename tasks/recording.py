@@ -204,7 +204,8 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
     rows = plain_rows(_example(call, report))
     example = frame_of(rows)
     output = load_predictor_of(call, kept.artifact).predict(example)
-    docs = docs_folder(ws, call.name)
+    checks = report.checks
+    docs = docs_folder(ws, call.name, checks.problem, checks.suite_sha256, tuple(call.settings.data.columns))
     files = {"report.html": folder / "report.html", "tensorboard": ws.runs / "tensorboard" / kept.plan.id[:16]}
     if docs.is_dir():
         files["data_docs"] = docs

@@ -7,13 +7,13 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from abi.data.scratch import scratch_folder
 from abi.errors import DataError, UsageError, clip, listed
 from abi.problem import Check, Checks
 from tasks.expectations import derive_suite, expected, observed
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from abi.data.reader import Reader
+    from abi.problem import Problem
     from abi.reading import ChecksConfig
 
 ENVIRONMENT = {"GX_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
@@ -39,9 +40,12 @@ def suite_file(ws: Workspace, name: str) -> Path:
     return ws.suites / f"{name}.json"
 
 
-def docs_folder(ws: Workspace, name: str) -> Path:
-    """Where the Data Docs of the last validation are, where they were built."""
-    return ws.gx / name / "gx" / "uncommitted" / "data_docs" / "local_site"
+def docs_folder(ws: Workspace, name: str, problem: Problem, suite_sha256: str, decided: Collection[str] = ()) -> Path:
+    """Where the Data Docs of that validation are, where they were built; which encoders were tuned after it does not matter."""
+    features = [[feature.name, feature.kind] for feature in problem.schema.features]
+    posed = [problem.snapshot.id, problem.split.id, problem.schema.target, problem.schema.task, features]
+    checked = json.dumps([*posed, suite_sha256, sorted(decided)])
+    return ws.gx / name / hashlib.sha256(checked.encode()).hexdigest()[:32]
 
 
 def validate(ws: Workspace, reader: Reader, name: str, config: ChecksConfig, decided: Collection[str] = ()) -> Checks:
@@ -65,11 +69,15 @@ def validate(ws: Workspace, reader: Reader, name: str, config: ChecksConfig, dec
     suite = _read(data, path)
     meta = suite.get("meta", {})
     files = gather(reader, meta.get("columns", {}), bool(meta.get("wide")), decided)
-    with _quiet(), disk_errors(ws.gx):
-        results = _run(ws, name, _built(suite, path), files, config.data_docs)
+    suite_sha256 = hashlib.sha256(data).hexdigest()
+    site = docs_folder(ws, name, reader.problem, suite_sha256, decided) if config.data_docs else None
+    with _quiet(), disk_errors(ws.gx), scratch_folder(ws.gx) as scratch:
+        results = _run(path, _built(suite, path), files, None if site is None else scratch)
+        if site is not None:
+            _put_in_place(scratch, site)
     return Checks(
         problem=reader.problem,
-        suite_sha256=hashlib.sha256(data).hexdigest(),
+        suite_sha256=suite_sha256,
         results=tuple(check for _, check in sorted(results, key=lambda found: found[0])),
     )
 
@@ -145,17 +153,15 @@ def _built(suite: Mapping[str, Any], path: Path) -> dict[str, list[Any]]:
 
 
 def _run(
-    ws: Workspace, name: str, frames: Mapping[str, list[Any]], files: Mapping[str, File], docs: bool
+    path: Path, frames: Mapping[str, list[Any]], files: Mapping[str, File], place: Path | None
 ) -> list[tuple[tuple[int, str], Check]]:
+    """What came of each expectation of the suite in `path`; Data Docs are built in `place`, where there is one."""
     import great_expectations as gx
 
     logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.CRITICAL)  # its import sets INFO
-    place = ws.gx / name
-    if docs:
-        shutil.rmtree(place, ignore_errors=True)
-        context: Any = gx.get_context(mode="file", project_root_dir=str(place))
-    else:
-        context = gx.get_context(mode="ephemeral")
+    context: Any = (
+        gx.get_context(mode="ephemeral") if place is None else gx.get_context(mode="file", project_root_dir=str(place))
+    )
     context.variables.progress_bars = {"globally": False}
     source = context.data_sources.add_pandas("data")
     checks: list[tuple[tuple[int, str], Check]] = []
@@ -167,14 +173,26 @@ def _run(
                     results = _validated(gx, context, source, frame, frames[frame], data)
                 except Exception as error:
                     said = " ".join(str(error).split())
-                    msg = f"Expected expectations on {frame} in {suite_file(ws, name)} whose results Great Expectations can give, got {type(error).__name__}: {clip(said, 200)}. Take out the one that was added last, or delete the file to have it derived anew."
+                    msg = f"Expected expectations on {frame} in {path} whose results Great Expectations can give, got {type(error).__name__}: {clip(said, 200)}. Take out the one that was added last, or delete the file to have it derived anew."
                     raise UsageError(msg) from error
                 for result in results:
                     checks.append(_check(result, role, kind, file))  # noqa: PERF401 - the outer loops stay readable
-    if docs:
+    if place is not None:
         _as_text(place)
         context.build_data_docs()
     return checks
+
+
+def _put_in_place(built: Path, site: Path) -> None:
+    """Move the pages from where they were built; those of the same validation may be there, or come at the same moment."""
+    site.parent.mkdir(exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        site.rename(built / "before")
+    try:
+        (built / "gx" / "uncommitted" / "data_docs" / "local_site").rename(site)
+    except OSError:
+        if not site.is_dir():
+            raise
 
 
 def _as_text(place: Path) -> None:

@@ -263,7 +263,16 @@ class Workspace:
 
     def sweep(self) -> None:
         """Remove what killed processes left half-written; what others are writing stays."""
-        kept = (self.values, self.tables, self.snapshots, self.suites, self.models, self.checkpoints, self.stages)
+        kept = (
+            self.values,
+            self.tables,
+            self.snapshots,
+            self.suites,
+            self.gx,
+            self.models,
+            self.checkpoints,
+            self.stages,
+        )
         others = (
             self.root,
             self.encoders,

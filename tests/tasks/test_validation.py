@@ -4,6 +4,7 @@ import html
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from abi.data.infer import infer_schema
 from abi.data.reader import Reader
 from abi.errors import DataError, UsageError
-from abi.problem import Check, Checks, Problem, Snapshot, Split
+from abi.problem import Check, Checks, Pretrained, Problem, Snapshot, Split
 from abi.reading import ChecksConfig, DataConfig
 from tasks.snapshot import _read
 from tasks.validation import demand, docs_folder, suite_file, validate
@@ -73,6 +74,10 @@ def found(checks: Checks, name: str, column: str | None = None) -> Check:
     return next(c for c in checks.results if c.name == name and column in (None, c.column))
 
 
+def site(ws: Workspace, checks: Checks) -> Path:
+    return docs_folder(ws, "people", checks.problem, checks.suite_sha256)
+
+
 def failures(checks: Checks) -> set[tuple[str, str | None, str]]:
     return {(c.name, c.column, c.severity) for c in checks.results if c.status != "passed"}
 
@@ -91,12 +96,34 @@ def test_a_derived_suite_passes_on_its_own_data_and_documents_it(ws: Workspace, 
     assert found(checks, "missing values", "height").observed == "10% missing"
     assert found(checks, "known values", "city").expected == "at least 99% of the values among 'Bonn', 'Oslo', 'Rome'"
     assert found(checks, "rows").observed == "400"
-    pages = list(docs_folder(ws, "people").rglob("*.html"))
-    assert (docs_folder(ws, "people") / "index.html") in pages
+    pages = list(site(ws, checks).rglob("*.html"))
+    assert site(ws, checks) / "index.html" in pages
     assert any("train_rows" in str(page) for page in pages)
     again = validate(ws, reader, "people", QUICK)
     assert again == checks
     assert again.id == checks.id
+
+
+def test_the_documents_of_each_data_set_stay_beside_those_of_others(ws: Workspace, make: Make) -> None:
+    texts = ChecksConfig()
+    many, few = (validate(ws, make(frame(rows)), "people", texts) for rows in (400, 300))
+    assert site(ws, many) != site(ws, few)
+    first = sorted(site(ws, many).rglob("*.html"))
+    assert site(ws, many) / "index.html" in first
+    again = validate(ws, make(frame(300)), "people", texts)  # in place of those of the same data
+    assert site(ws, again) == site(ws, few)
+    assert sorted(ws.gx.iterdir()) == [ws.gx / "people"]
+    assert (site(ws, few) / "index.html").is_file()
+    assert sorted(site(ws, many).rglob("*.html")) == first
+
+
+def test_documents_are_those_of_the_data_though_encoders_were_tuned_afterwards(ws: Workspace, make: Make) -> None:
+    problem = make(frame()).problem
+    encoder = Pretrained.__new__(Pretrained)
+    first, *others = problem.schema.features
+    tuned = replace(problem, schema=replace(problem.schema, features=(replace(first, encoder=encoder), *others)))
+    assert docs_folder(ws, "people", tuned, "a") == docs_folder(ws, "people", problem, "a")
+    assert docs_folder(ws, "people", problem, "b") != docs_folder(ws, "people", problem, "a")
 
 
 def test_names_and_values_of_the_data_are_no_markup_in_the_documents(ws: Workspace, make: Make) -> None:
@@ -105,7 +132,7 @@ def test_names_and_values_of_the_data_are_no_markup_in_the_documents(ws: Workspa
     data["city"] = data["city"].astype(str).replace({"Bonn": image})
     checks = validate(ws, make(data), "people", ChecksConfig())
     assert found(checks, "missing values", script).status == "passed"
-    said = "".join(page.read_text() for page in docs_folder(ws, "people").rglob("*.html"))
+    said = "".join(page.read_text() for page in site(ws, checks).rglob("*.html"))
     assert html.escape(script) in said
     assert script not in said
     assert image not in said

@@ -2,12 +2,14 @@
 
 Importing this package sets what libraries read from the environment when they are first imported: telemetry off, and
 processor threads that sleep while they wait. Threads that spin make training up to twenty times slower as soon as anything
-else runs on the same cores, as Prefect's server does.
+else runs on the same cores, as Prefect's server does. And this machine's own addresses are asked directly where there is a
+proxy: it would look for them on its own machine, while our servers and their clients are on this one.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
@@ -17,5 +19,20 @@ ENVIRONMENT = {
     "GX_ANALYTICS_ENABLED": "false",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def beside_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """What names this machine's own addresses as those that no proxy is asked for; nothing where there is no proxy."""
+    known = {name.lower(): value for name, value in environment.items() if name.lower().endswith("_proxy")}
+    known |= {name: value for name, value in environment.items() if name in known}  # in lower case it counts
+    named = [host.strip() for host in known.pop("no_proxy", "").split(",") if host.strip()]
+    if not any(known.values()) or "*" in named:
+        return {}
+    direct = ",".join([*named, *(host for host in LOOPBACK if host not in named)])
+    return {"NO_PROXY": direct, "no_proxy": direct}
+
+
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
+os.environ.update(beside_proxy(os.environ))

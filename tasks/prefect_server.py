@@ -127,7 +127,8 @@ def await_server(server: subprocess.Popen[bytes], url: str, log: Path | None = N
     import httpx
 
     until = time.monotonic() + PATIENCE_S
-    with httpx.Client(timeout=5) as client:  # one for all questions: each reads the certificates of this machine
+    # one for all questions: each reads the certificates of this machine; a proxy has no business here
+    with httpx.Client(timeout=5, trust_env=False) as client:
         while time.monotonic() < until and server.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 if client.get(f"{url}/health").is_success:

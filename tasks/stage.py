@@ -7,6 +7,7 @@ over the same data, settings and code finds every stage finished.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -22,7 +23,11 @@ from abi.documents import find
 from abi.outcomes import Move
 from tasks.workspace import Workspace
 
-LIBRARIES = ("lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "tabm", "torch")
+LIBRARIES = (
+    "great-expectations", "lightgbm", "numpy", "pandas", "pillow", "pyarrow", "scikit-learn", "scipy", "soundfile", "tabm",
+    "timm", "tokenizers", "torch", "torchvision", "transformers",
+)  # fmt: skip
+"""Those that compute, check or read what is computed with; the ones of extras may not be there."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,12 @@ def code_id() -> str:
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Versions of the libraries that results depend on."""
-    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+    """Versions of the libraries that results depend on, as far as they are installed."""
+    found: dict[str, str] = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def continues(call: Call, move: str) -> bool:

@@ -74,15 +74,19 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 LOGIN = re.compile(r"([a-z][a-z\d+.-]*://[^/:@?#\s]*):(\S*)@", re.IGNORECASE)
 PORT = re.compile(r"\d{1,5}[/?#]")
-ASKED = re.compile(r"([?&;][\w.-]*(?:password|passwd|pwd|passphrase|secret|token)=)[^&\s]+", re.IGNORECASE)
+TOKEN = re.compile(r"(https?://)[^/:@?#\s]+@", re.IGNORECASE)
+"""What stands alone before the host of a web address is a token, if it is not a user's name."""
+_NAMES = r"(?:password|passwd|pwd|passphrase|secret|token|(?:access|account|api|secret)[_-]?key)"
+ASKED = re.compile(rf"((?:[?&;][\w.-]*|(?<![\w.-])[\w-]*){_NAMES}=)[^&\s]+", re.IGNORECASE)
+"""An argument of an address, or one by itself; of a setting's name, which has dots, the last part may be a column."""
 
 
 def masked(text: str) -> str:
-    """The text with ``***`` in place of each password in a URL, before the host or as an argument.
+    """The text with ``***`` in place of each password in a URL, before the host or as an argument, and of each ``api_key=``.
 
     A password may have any character but blanks; the last @ ends it, and one too many is hidden rather than too few.
     """
-    return ASKED.sub(r"\1***", LOGIN.sub(_hidden, text))
+    return ASKED.sub(r"\1***", TOKEN.sub(r"\1***@", LOGIN.sub(_hidden, text)))
 
 
 def _hidden(login: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from abi.config import Config, load_config
 from abi.errors import AbiError, UsageError
+from abi.sections import without_passwords
 from flows.session import emit, flag_settings, model_name, workspace_of
 from tasks import progress
 from tasks.workspace import Workspace
@@ -160,7 +161,8 @@ def _show(wanted: Wanted) -> None:
     from tasks import deployments
 
     name = None if wanted.name is None and wanted.data is None else _named(wanted)
-    found = [{**one, **_due_and_missed(one)} for one in deployments.show(name)]
+    known = [{**one, **_due_and_missed(one)} for one in deployments.show(name)]
+    found = [{**one, "parameters": without_passwords(one["parameters"])} for one in known]
     if wanted.common.json:
         emit({"schedules": found})
     elif not wanted.common.quiet:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from abi.errors import clip
+from abi.sections import masked
 from tasks.lineage_events import Known, run_event, without_secrets
 from tasks.progress import say
 from tasks.stage import Call
@@ -81,7 +82,7 @@ class _Sender:
             self._problem = f"no answer within {WAIT_S:.0f} s"
         if self._problem:
             shown = without_secrets(self._sink) if _is_url(self._sink) else self._sink
-            say(f"lineage   not told: expected {shown} to take run events, got {clip(self._problem, 200)}")
+            say(f"lineage   not told: expected {shown} to take run events, got {clip(masked(self._problem), 200)}")
 
     def _work(self) -> None:
         try:

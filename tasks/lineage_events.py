@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from abi.documents import find
 from abi.errors import AbiError
 from abi.problem import DataFile, Problem
+from abi.sections import masked
 from tasks.stage import Call, code_id
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ def _run_facets(known: Known, error: BaseException | None) -> dict[str, RunFacet
     }
     if error is not None:
         # a typed error is one whole sentence; a trace is for what nobody expected
-        trace = None if isinstance(error, AbiError) else "".join(traceback.format_exception(error))
-        message = str(error) or type(error).__name__
+        trace = None if isinstance(error, AbiError) else masked("".join(traceback.format_exception(error)))
+        message = masked(str(error)) or type(error).__name__
         facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(message, "PYTHON", trace)
     return facets
 

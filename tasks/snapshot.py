@@ -86,7 +86,7 @@ def _stored_under_dvc(ws: Workspace, paths: Sequence[Path], remote: str | None) 
             tracked = _tracked_md5(ws, name)
             assert tracked == sources[name][0].md5, f"DVC tracks {name} as {tracked}"
         for name in unpushed:
-            ws.write(_receipt(ws, name), f"{url}\n".encode())
+            ws.write(_receipt(ws, name), f"{url}\n".encode(), private=_is_secret(url))
     return Snapshot(files=tuple(files))
 
 
@@ -156,6 +156,11 @@ def _url(ws: Workspace, remote: str | None) -> str:
     if remote is None:
         return str(ws.dvc_remote)
     return remote if "://" in remote else str(Path(remote).expanduser().resolve())
+
+
+def _is_secret(url: str) -> bool:
+    """Whether it has a password, so that files with it are their owner's alone."""
+    return masked(url) != url
 
 
 def _tracked_md5(ws: Workspace, name: str) -> str | None:
@@ -246,8 +251,9 @@ def _dvc(ws: Workspace, url: str, *commands: Sequence[str]) -> None:
         "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n    autostage = false\n    remote = store\n"
         f'[cache]\n    dir = cache\n    type = "reflink,hardlink,copy"\n[\'remote "store"\']\n    url = {quoted}\n'
     ).encode()
-    if not (home / "config").is_file() or (home / "config").read_bytes() != config:
-        ws.write(home / "config", config)
+    place, private = home / "config", _is_secret(url)
+    if not place.is_file() or place.read_bytes() != config or (private and place.stat().st_mode & 0o077):
+        ws.write(place, config, private=private)
     (home / "tmp" / "rwlock").unlink(missing_ok=True)
     ran = subprocess.run(  # noqa: S603 - our own interpreter, names made of hashes
         [sys.executable, "-c", _IN_TURN, json.dumps(commands)],

@@ -230,3 +230,17 @@ def test_looks_by_a_worker(abi, server, client, worker, place, flags, frame, ver
 
 def _without_since(parameters):
     return {name: value for name, value in parameters.items() if name != "since"}
+
+
+def test_settings_are_shown_without_passwords_and_go_on_with_them(abi, tmp_path, monkeypatch):
+    settings = {"tracking.remote": "s3://bucket?secret_access_key=hush"}
+    parameters = {"config": None, "workspace": str(tmp_path / "ws"), "settings": settings}
+    monkeypatch.setattr("tasks.deployments.show", lambda name=None: [{"name": "idle", "parameters": parameters}])
+    read = []
+    monkeypatch.setattr(
+        "tasks.scheduling.next_and_missed",
+        lambda place, name, config: read.append(config.tracking.remote) or {"due": None, "missed": []},
+    )
+    (shown,) = abi("schedule", "--show", "--workspace", tmp_path / "ws", "--json").json["schedules"]
+    assert shown["parameters"]["settings"] == {"tracking.remote": "s3://bucket?secret_access_key=***"}
+    assert read == [settings["tracking.remote"]]

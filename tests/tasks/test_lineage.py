@@ -185,6 +185,16 @@ def test_a_run_that_does_not(call, tmp_path, error, state, traced):
     assert ("stackTrace" in said) == traced
 
 
+@pytest.mark.parametrize("kind", [DataError, ValueError])
+def test_what_went_wrong_is_told_without_passwords(call, tmp_path, kind):
+    file = tmp_path / "events.jsonl"
+    with pytest.raises(kind):
+        run(call(str(file)), tmp_path, kind("no answer of postgresql://abi:hush@db/x?api_key=hush"))
+    assert "postgresql://abi:***@db/x?api_key=***" in file.read_text()
+    assert "hush@" not in file.read_text()
+    assert "api_key=hush" not in file.read_text()
+
+
 def test_posted_in_order_with_a_key_and_once_more_where_the_server_stumbles(call, tmp_path, receive, monkeypatch):
     monkeypatch.setenv("OPENLINEAGE_API_KEY", "k3y")
     server = receive(statuses=(503,))

@@ -53,6 +53,22 @@ def remote_object(folder: Path, file: DataFile) -> Path:
     return folder / "files" / "md5" / file.md5[:2] / file.md5[2:]
 
 
+@pytest.mark.parametrize(("login", "mode"), [("ann:only@", 0o600), ("", 0o644)])
+def test_files_with_the_password_of_a_remote_are_their_owner_s_alone(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, login: str, mode: int
+) -> None:
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(module.subprocess, "run", run)
+    monkeypatch.setattr(module, "_tracked_md5", lambda ws, name: hashlib.md5(TRAIN).hexdigest())
+    monkeypatch.setattr(module, "_stored", lambda ws, file: False)
+    ws = Workspace.open(tmp_path / "ws")
+    take_snapshot(ws, data / "train.csv", remote=f"http://{login}127.0.0.1:9/store")
+    (receipt,) = ws.snapshots.glob("*.pushed")
+    assert [path.stat().st_mode & 0o777 for path in (receipt, ws.snapshots / ".dvc" / "config")] == [mode, mode]
+
+
 def test_a_remote_that_fails_is_told_without_its_password(tmp_path: Path, data: Path) -> None:
     remote = "http://ann:only/mine@127.0.0.1:9/store"
     with pytest.raises(

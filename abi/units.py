@@ -18,6 +18,9 @@ RATES = {"flops": 1.0, "mflops": 1e6, "gflops": 1e9, "tflops": 1e12, "pflops": 1
 WATTS = {"w": 1.0, "kw": 1e3}
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
+MICRO, GREEK_MU = "\u00b5", "\u03bc"
+"""The sign for a millionth, and the letter that many keyboards have for it; both look alike."""
+
 ROUNDS_UP = 0.9995
 """From this share of a unit on, three digits show a whole one."""
 
@@ -34,7 +37,7 @@ _QUANTITY = re.compile(r"\s*([0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)\s
 
 
 def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, example: str) -> float:
-    match = _QUANTITY.fullmatch(str(text))
+    match = _QUANTITY.fullmatch(str(text).replace(GREEK_MU, MICRO))
     if match is None or match[2].lower() not in units:
         written = _QUANTITY.fullmatch(str(text).strip().removeprefix("-"))
         below = written is not None and (str(text).strip().startswith("-") or float(written[1]) == 0)

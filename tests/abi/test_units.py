@@ -66,7 +66,16 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("3us", 3e-6), ("3µs", 3e-6), ("2ms", 0.002), ("1.5s", 1.5), ("10min", 600.0), ("2h", 7200.0), ("1d", 86_400.0)],
+    [
+        ("3us", 3e-6),
+        ("3\u00b5s", 3e-6),
+        ("3\u03bcs", 3e-6),
+        ("2ms", 0.002),
+        ("1.5s", 1.5),
+        ("10min", 600.0),
+        ("2h", 7200.0),
+        ("1d", 86_400.0),
+    ],
 )
 def test_times(text: str, seconds: float) -> None:
     assert parse_seconds(text) == pytest.approx(seconds, rel=1e-12)

@@ -6,9 +6,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from types import FrameType
 
 from abi.errors import UsageError
 
@@ -20,8 +19,7 @@ class _TimeUp(BaseException):
     """Not an Exception, so that ``except Exception`` in the user's code does not end it."""
 
 
-@contextmanager
-def within(limit_s: float, what: str) -> Iterator[None]:
+def within(limit_s: float, what: str) -> AbstractContextManager[None]:
     """Run a block of Python, and stop it where it does not end.
 
     Outside the main thread, and on systems without alarms, there is no limit.
@@ -34,28 +32,40 @@ def within(limit_s: float, what: str) -> Iterator[None]:
         UsageError: it took longer.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
+        return nullcontext()
+    return _Limit(limit_s, what)
 
-    def ring(*_: Any) -> None:
-        raise _TimeUp
 
-    def lost(unraisable: sys.UnraisableHookArgs) -> None:
-        if not issubclass(unraisable.exc_type, _TimeUp):
-            told(unraisable)
+class _Limit(AbstractContextManager[None]):
+    """Not made of a generator: an alarm may fall into the calls around one, where nothing would catch what it raises."""
 
-    told = sys.unraisablehook
-    began, handler = time.monotonic(), signal.signal(signal.SIGALRM, ring)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, limit_s, AGAIN_S)
-    sys.unraisablehook = lost
-    try:
-        yield
-    except _TimeUp:
-        msg = f"Expected {what} within {limit_s:g} s, got no end: see whether it loops for ever, or try a smaller one."
-        raise UsageError(msg) from None
-    finally:
+    def __init__(self, limit_s: float, what: str) -> None:
+        self._limit_s, self._what, self._over = limit_s, what, False
+
+    def __enter__(self) -> None:
+        self._told = sys.unraisablehook
+        self._began, self._handler = time.monotonic(), signal.signal(signal.SIGALRM, self._ring)
+        sys.unraisablehook = self._lost
+        self._left, self._interval = signal.setitimer(signal.ITIMER_REAL, self._limit_s, AGAIN_S)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
-        sys.unraisablehook = told
-        if left:
-            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-3), interval)
+        signal.signal(signal.SIGALRM, self._handler)
+        sys.unraisablehook = self._told
+        if self._left:
+            rest = self._left - (time.monotonic() - self._began)
+            signal.setitimer(signal.ITIMER_REAL, max(rest, 1e-3), self._interval)
+        if kind is not None and issubclass(kind, _TimeUp):
+            msg = f"Expected {self._what} within {self._limit_s:g} s, got no end: see whether it loops for ever, or try a smaller one."
+            raise UsageError(msg) from None
+
+    def _ring(self, _: int, at: FrameType | None) -> None:
+        """End the block, unless it has not begun or has ended already."""
+        around = (_Limit.__enter__.__code__, _Limit.__exit__.__code__)
+        if not self._over and (at is None or at.f_code not in around):
+            raise _TimeUp
+
+    def _lost(self, unraisable: sys.UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, _TimeUp):
+            self._told(unraisable)

@@ -74,3 +74,20 @@ def test_an_alarm_that_python_drops_is_rung_again_and_others_are_told(monkeypatc
     with pytest.raises(UsageError, match=r"^Expected a loop within 0\.2 s"):
         loop()
     assert told == [ValueError]
+
+
+def test_an_alarm_that_comes_as_the_block_ends_is_not_raised_outside_of_it(monkeypatch) -> None:
+    real, rung = signal.setitimer, []
+
+    def late(which: int, seconds: float, interval: float = 0.0) -> tuple[float, float]:
+        if seconds == 0:
+            rung.append(seconds)
+            signal.raise_signal(signal.SIGALRM)
+        return real(which, seconds, interval)
+
+    before = signal.getsignal(signal.SIGALRM)
+    monkeypatch.setattr(signal, "setitimer", late)
+    with within(5.0, "nothing"):
+        pass
+    assert rung == [0]
+    assert signal.getsignal(signal.SIGALRM) == before

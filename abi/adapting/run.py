@@ -116,6 +116,7 @@ class Run:
             self.learner.learn(range(last, self.row))
             if self.learner.due(self.row):
                 self.learner.grow(self.row)
+                self.trail.grown += 1
         self.trail.seconds += time.perf_counter() - clock
 
     def _predict(self, block: range) -> None:

@@ -166,3 +166,13 @@ def test_the_last_block_is_learned_from_before_the_end(brook):
     run.finish()
     assert run.learner.own.network.model.artifact != before
     assert (run.absorbed, run.blend.rows - seen) == (180, 1)  # all but the last row's label had been looked at
+
+
+@pytest.mark.parametrize("due", [False, True])
+def test_trees_that_are_grown_at_the_very_end_are_counted_too(brook, monkeypatch, due):
+    config = brook.config(adapt__experts=["trees"])
+    run = brook.finished(brook.flip(180, 180), config)
+    monkeypatch.setattr(run.learner, "due", lambda row: due)
+    before = run.trail.grown
+    run.finish()
+    assert run.trail.grown == before + due

@@ -9,6 +9,7 @@ import hashlib
 import math
 import os
 import re
+import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -166,6 +167,7 @@ class Config(BaseSettings):
         extra="forbid",
         env_prefix="ABI_",
         env_nested_delimiter="__",
+        env_parse_none_str="null",
         use_attribute_docstrings=True,
         pyproject_toml_table_header=("tool", "abi"),
     )
@@ -281,6 +283,9 @@ def load_config(
         read: Config = reader(**nested)
     except ValidationError as error:
         raise UsageError(_explain(error)) from None
+    except tomllib.TOMLDecodeError as error:
+        msg = f"Expected readable settings in pyproject.toml, got: {str(error).splitlines()[0]}."
+        raise UsageError(msg) from None
     except (ValueError, TypeError, OSError, yaml.YAMLError) as error:  # unreadable or odd YAML, odd environment
         msg = f"Expected readable settings in {chosen or 'the environment'}, got: {str(error).splitlines()[0]}."
         raise UsageError(msg) from None

@@ -352,3 +352,24 @@ def test_objectives_are_the_planner_s_and_the_usual_one_leaves_settings_as_they_
     assert get_args(field.annotation) == get_args(Objective)
     assert "objective" not in load_config().recorded()["training"]
     assert load_config(settings={"training.objective": "cost"}).recorded()["training"]["objective"] == "cost"
+
+
+def test_a_broken_pyproject_is_named_and_not_the_settings_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("[tool.abi\n")
+    (tmp_path / "abi.yaml").write_text("seed: 1\n")
+    with pytest.raises(UsageError, match=r"^Expected readable settings in pyproject\.toml, got: "):
+        load_config()
+
+
+def test_null_in_the_environment_is_none_as_in_yaml_where_a_setting_takes_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "abi.yaml").write_text("name: shop\nenvelope: {memory: 8GiB}\n")
+    monkeypatch.setenv("ABI_NAME", "null")
+    monkeypatch.setenv("ABI_ENVELOPE__MEMORY", "null")
+    config = load_config()
+    assert config.name is None
+    assert config.envelope.memory is None
+    monkeypatch.setenv("ABI_SEED", "null")
+    with pytest.raises(UsageError, match="'seed'"):
+        load_config()

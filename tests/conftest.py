@@ -43,7 +43,20 @@ BENCHMARKS = ROOT / "benchmarks"
 runtime_types.install("abi")  # before anything imports it
 
 
-HEAVY = ("chaos", "test_bad_input", "test_examples", "test_retrain", "test_prune", "test_run_media", "test_in_process")
+HEAVY = (
+    "chaos",
+    "test_bad_input",
+    "test_examples",
+    "test_servers",
+    "test_retrain",
+    "test_schedule",
+    "test_promote",
+    "test_pretrained",
+    "test_sequences",
+    "test_temporary_server",
+    "test_dvc",
+    "test_run_media",
+)
 """Files that take minutes; begun first, so that no process waits for one of them at the end."""
 
 
@@ -51,6 +64,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The heaviest files come first, the others as they were."""
     rank = {name: place for place, name in enumerate(HEAVY)}
     items.sort(key=lambda item: min(rank.get(n, len(HEAVY)) for n in (item.path.parent.name, item.path.stem)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: a good part of the time of these tests is waiting, for servers most of all."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_runtest_setup() -> None:

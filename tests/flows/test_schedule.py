@@ -70,7 +70,7 @@ def worker(server, place):
     yield start
     for process in started:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 @pytest.fixture

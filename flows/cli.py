@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -16,9 +17,11 @@ import tasks  # noqa: F401 - sets the environment before any library is imported
 from flows import adapting, auditing, explaining, keys, observing, planning, promoting, scheduling, serving
 from flows.common import Common
 from flows.plan_module import ModuleFlags
+from flows.words import sentence, with_stdin
 
 INTERRUPTED = 130
 AGAIN_S = 0.05
+UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 STOPPED = "Interrupted; finished stages are kept, and the same command goes on from there."
 
 app = App(
@@ -212,8 +215,9 @@ def init(*, force: Annotated[bool, Parameter(negative="")] = False, common: Comm
 def schema() -> None:
     """Print the JSON Schema of abi.yaml."""
     from abi.config import Config
+    from tasks.stdout import put
 
-    print(json.dumps(Config.model_json_schema(), indent=2))
+    put(json.dumps(Config.model_json_schema(), indent=2) + "\n")
 
 
 @config_app.command
@@ -260,45 +264,74 @@ for group in (adapting, promoting, auditing, explaining, scheduling, serving, ke
 
 def main() -> None:
     """Entry point: errors become one sentence and an exit code; SIGTERM leaves by the way of Ctrl-C."""
+    from tasks.stdout import prepare
+
     signal.signal(signal.SIGTERM, _interrupt)
     sys.unraisablehook = _once_more
+    prepare()
     sys.exit(execute(sys.argv[1:]))
 
 
-def execute(tokens: list[str]) -> int:  # noqa: PLR0911 - one for each way to end
+def execute(tokens: list[str]) -> int:
     """Run one command line and give its exit code."""
-    from abi.errors import AbiError, UsageError
+    from tasks.stdout import refusal
 
-    tokens = ["/dev/stdin" if word == "-" else word for word in tokens]  # cyclopts takes a lone - for an option
     try:
-        app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        code = _execute(tokens)
+    except BrokenPipeError:
+        code = 0
+    refused = refusal()
+    return code if refused is None else _refused(refused)
+
+
+def _execute(tokens: list[str]) -> int:
+    from abi.errors import AbiError, UsageError
+    from tasks.stdout import stdout_console
+
+    try:
+        app(
+            with_stdin(app, tokens),
+            console=stdout_console(no_color=False),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
     except CycloptsError as error:
-        return _fail(f"{error}".strip().replace("\n", " "), UsageError.exit_code)
+        return _fail(sentence(error), UsageError.exit_code)
     except AbiError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail(STOPPED, INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 0
     except Exception as error:
-        # pydantic, which is not imported here, wraps what strikes in its serialiser
-        if type(error).__name__ == "PydanticSerializationError" and "KeyboardInterrupt" in str(error):
-            return _fail(STOPPED, INTERRUPTED)
-        if {"-v", "--verbose"} & set(tokens):
-            raise
-        if isinstance(error, OSError) and error.strerror and error.filename is not None:
-            return _fail(
-                f"Expected to read or write {os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename}, got {error.strerror.lower()} (run again with -v for the traceback).",
-                1,
-            )
-        return _fail(
-            f"Unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'} (run again with -v for the traceback).",
-            1,
-        )
+        return _unexpected(error, verbose=bool({"-v", "--verbose"} & set(tokens)))
     return 0
+
+
+def _unexpected(error: Exception, *, verbose: bool) -> int:
+    from tasks.stdout import refusal
+
+    # pydantic, which is not imported here, wraps what strikes in its serialiser
+    if type(error).__name__ == "PydanticSerializationError" and "KeyboardInterrupt" in str(error):
+        return _fail(STOPPED, INTERRUPTED)
+    # an error with a file's name says it, and the workspace's writes have sentences of their own
+    if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITTEN:
+        return _refused(refusal() or os.strerror(error.errno).lower())
+    if verbose:
+        raise error
+    again = "(run again with -v for the traceback)."
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+        return _fail(f"Expected to read or write {name}, got {error.strerror.lower()} {again}", 1)
+    told = str(error).splitlines()[0] if str(error) else "no message"
+    return _fail(f"Unexpected {type(error).__name__}: {told} {again}", 1)
+
+
+def _refused(why: str) -> int:
+    return _fail(f"Expected room for the answer on standard output, got {why}: send it elsewhere.", 1)
 
 
 def _interrupt(*_: object) -> None:
@@ -317,6 +350,8 @@ def _once_more(lost: sys.UnraisableHookArgs) -> None:
     again.start()
 
 
-def _fail(sentence: str, code: int) -> int:
-    print(f"abi: {sentence}", file=sys.stderr)
+def _fail(told: str, code: int) -> int:
+    """One line, whatever the names in it are made of."""
+    line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in told)
+    print(f"abi: {line}", file=sys.stderr)
     return code

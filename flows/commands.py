@@ -19,7 +19,8 @@ from abi.sections import without_passwords
 from abi.types import Plan, Scores
 from abi.units import show_seconds
 from abi.values import Value
-from flows.session import STDIN, emit, open_call, print_value, read_plain, read_value, settings_of, workspace_of
+from flows.session import emit, open_call, print_value, read_plain, read_value, settings_of, workspace_of
+from flows.words import STDIN
 from tasks import progress
 from tasks.stage import Call, Clock
 from tasks.workspace import Workspace, disk_errors
@@ -104,7 +105,7 @@ def _answer(folder: Path, clock: Clock, started: float, out: Path | None, common
         emit(result)
     elif not common.quiet:
         from abi.report.summary import terminal_summary
-        from tasks.terminal import stdout_console
+        from tasks.stdout import stdout_console
 
         read = read_report(folder)
         stdout_console(no_color=common.no_color).print(terminal_summary(read, Path(result["report"])))

@@ -11,7 +11,8 @@ from abi.documents import KINDS, find, read_document
 from abi.errors import TrackingError, UsageError, clip, listed
 from abi.execution.types import ExecutionPlan
 from abi.types import Plan
-from flows.session import STDIN, read_plain
+from flows.session import read_plain
+from flows.words import STDIN
 from tasks.runs import is_reference, load_run, newest_run
 
 if TYPE_CHECKING:

@@ -23,11 +23,11 @@ def metrics(*, serve: int | None = None, host: str = "127.0.0.1", common: Common
         host: Address to answer on, with --serve.
         common: Flags that every command takes.
     """
-    import sys
     import threading
 
     from flows.session import emit, settings_of, workspace_of
     from tasks import progress, telemetry
+    from tasks.stdout import put
     from tasks.workspace import Workspace
 
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
@@ -43,4 +43,4 @@ def metrics(*, serve: int | None = None, host: str = "127.0.0.1", common: Common
         samples = [sample for family in registry.collect() for sample in family.samples]
         emit({"metrics": [{"name": s.name, "labels": s.labels, "value": s.value} for s in samples]})
     elif not common.quiet:
-        sys.stdout.write(telemetry.text(registry))
+        put(telemetry.text(registry))

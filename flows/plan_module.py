@@ -19,7 +19,7 @@ def whole(_: type, tokens: Sequence[Token]) -> int:
     """A whole number as it is written: 1.5 is not taken for 2."""
     text = tokens[0].value
     if not re.fullmatch(r"[+-]?\d{1,30}", text):
-        msg = f"Expected a whole number, got '{clip(text)}': write it in digits alone."
+        msg = f"Expected a whole number after {tokens[0].keyword}, got '{clip(text)}': write it in digits alone."
         raise ValueError(msg)
     return int(text)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +51,6 @@ def serve(
         progress.say(f"serve     {found.uri} at {url}/invocations; Ctrl-C ends it")
         if common.json:
             emit({"model": found.uri, "url": url, "pid": process.pid})
-            sys.stdout.flush()
         with contextlib.suppress(KeyboardInterrupt):
             wait(process)
 
@@ -78,6 +76,7 @@ def predict(
     """
     from flows.session import emit, settings_of
     from tasks.serving import as_csv, as_records, expect_writable, predict_table, write_table
+    from tasks.stdout import put
 
     expect_writable(out)
     tracking, found = _open(model, version, alias, common)
@@ -88,7 +87,7 @@ def predict(
         answer = {"out": str(out)} if out is not None else {"predictions": as_records(table)}
         emit({"model": found.uri, "rows": len(table), **answer})
     elif out is None:
-        sys.stdout.write(as_csv(table))
+        put(as_csv(table))
 
 
 def _open(model: str | None, version: int | None, alias: str, common: Common) -> tuple[Tracking, Recorded]:

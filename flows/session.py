@@ -14,14 +14,15 @@ from abi.config import Config, load_config
 from abi.documents import document, read_document
 from abi.errors import UsageError, clip
 from abi.values import Value
+from flows.words import STDIN
 from tasks import progress
 from tasks.stage import Call
+from tasks.stdout import put
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
     from flows.common import Common
 
-STDIN = "/dev/stdin"
 BUDGETS = ("parameters", "memory", "train_time", "run_time", "latency", "energy", "cost")
 DEFAULT_WORKSPACE = Path(".abi")
 
@@ -128,7 +129,7 @@ def _literal(text: str) -> object:
 def read_plain(source: str) -> object:
     """The JSON in a file or on stdin."""
     try:
-        text = sys.stdin.read() if source == STDIN else Path(source).read_text(encoding="utf-8")
+        text = sys.stdin.buffer.read().decode() if source == STDIN else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"Expected a JSON document that an `abi` stage printed at {source}, got: {getattr(error, 'strerror', None) or error}."
         raise UsageError(msg) from None
@@ -156,5 +157,4 @@ def print_value(value: Value, common: Common) -> None:
 
 def emit(plain: object) -> None:
     """Print one JSON document on stdout."""
-    json.dump(plain, sys.stdout, ensure_ascii=False, indent=1)
-    sys.stdout.write("\n")
+    put(json.dumps(plain, ensure_ascii=False, indent=1) + "\n")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from abi.execution.demands import show_price
 from abi.execution.wording import describe
 from abi.units import show_bytes, show_count, show_energy, show_seconds
-from tasks.terminal import print_table, stdout_console
+from tasks.stdout import stdout_console
+from tasks.terminal import print_table
 
 if TYPE_CHECKING:
     from rich.console import Console

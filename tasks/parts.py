@@ -9,7 +9,7 @@ from rich.table import Table
 
 from abi.types import Cost
 from abi.units import show_bytes, show_count, show_seconds
-from tasks.terminal import stdout_console
+from tasks.stdout import stdout_console
 
 SHOWN = 40
 Part = Table | str

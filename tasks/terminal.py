@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
@@ -24,20 +22,10 @@ from abi.robustness import Robustness
 from abi.types import Attention, FeatureCapacity, Plan, Scores
 from abi.units import show_bytes, show_count, show_seconds
 from abi.values import Value
+from tasks.stdout import stdout_console
 
 SHOWN = 40
 NARROW = 100
-
-
-class _Stdout(Console):
-    def on_broken_pipe(self) -> None:
-        """Whoever read has gone: what is printed goes nowhere, and the command ends with its own exit code, not with rich's 1."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def stdout_console(*, no_color: bool) -> Console:
-    """What results are printed with: names as they are, whatever colours or emoji they would spell."""
-    return _Stdout(no_color=no_color, highlight=False, emoji=False)
 
 
 def show(value: Value, *, no_color: bool = False) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from abi.errors import UsageError
 from abi.units import show_bytes, show_count, show_energy, show_seconds
 from tasks import progress
-from tasks.terminal import print_table, stdout_console
+from tasks.stdout import stdout_console
+from tasks.terminal import print_table
 
 if TYPE_CHECKING:
     from abi.config import Config

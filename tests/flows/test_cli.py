@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -34,12 +35,18 @@ print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["rnu", "x.csv"], '"run"'),
-        (["run", "x.csv", "--target", "y", "--bugdet", "memory=8GiB"], "--budget"),
+        (["rnu", "x.csv"], "got 'rnu': did you mean 'run'?"),
+        (["run", "x.csv", "--target", "y", "--bugdet", "memory=8GiB"], "got '--bugdet': did you mean '--budget'?"),
+        (["run", "x.csv", "--target", "y", "--zzzzzz"], "got '--zzzzzz': see `abi run --help`."),
+        (["run", "x.csv", "--tagret", "y"], "Expected --target and its value, got '--tagret'"),
+        (["run", "x.csv", "--target"], "Expected a value after --target, got none"),
+        (["-q", "run", "x.csv"], "got '-q': options stand behind it"),
+        (["run", "x.csv", "--target", "y", "--seed", "1", "--seed", "2"], "Expected --seed once"),
+        (["explain", "-"], "standard input only where a file is read"),
         (["run", "x.csv"], "--target"),
-        (["run"], "--data"),
+        (["run"], "Expected DATA, got none: add it; see `abi run --help`."),
         (["run", "x.csv", "y.csv", "--target", "y"], "y.csv"),
-        (["run", "x.csv", "--target", "y", "--seed", "soon"], "soon"),
+        (["run", "x.csv", "--target", "y", "--seed", "soon"], "Expected a whole number for --seed, got 'soon'"),
         (["run", "x.csv", "--target", "y", "--seed", "-1"], "seed"),
         (["run", "x.csv", "--target", "y", "--budget", "speed=9"], "latency="),
         (["run", "x.csv", "--target", "y", "--budget", "memory"], "'memory'"),
@@ -61,7 +68,7 @@ print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)
         (["run", "x.csv", "--target", "y", "--set", "attention.temperatures=[1,"], "attention.temperatures"),
         (["run", "x.csv", "--target", "y", "--name", "a/b"], "'a/b'"),
         (["run", "x.csv", "--target", "y", "--config", "none.yaml"], "abi init"),
-        (["config", "shwo"], '"show"'),
+        (["config", "shwo"], "`abi config`, got 'shwo': did you mean 'show'?"),
     ],
 )
 def test_a_wrong_command_line_is_one_sentence_and_exit_2(abi, tmp_path, monkeypatch, words, said):
@@ -170,6 +177,69 @@ def test_a_reader_that_stops_early_is_no_error(data, tmp_path):
     command = f"{sys.executable} -c 'from flows.cli import main; main()' config schema | head -n 1"
     ran = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "{\n", "")
+
+
+@pytest.mark.parametrize("words", ["--help", "run --help", "config show --json"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_gone_is_no_error(tmp_path, words, unbuffered):
+    """The reader's end is closed before a word is written."""
+    code = f"import sys; sys.stdin.read(); from flows.cli import main; sys.argv[1:] = {words.split()}; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": unbuffered},
+    ) as process:
+        process.stdout.close()
+        process.stdin.close()
+        said = process.stderr.read()
+        assert (process.wait(timeout=120), said) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is full")
+@pytest.mark.parametrize("words", ["--help", "config show", "keys show"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_no_room_for_the_answer_is_one_sentence(tmp_path, words, unbuffered):
+    kept = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-c", "from flows.cli import main; main()", *words.split()],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path, env=kept,
+        )  # fmt: skip
+    said = "abi: Expected room for the answer on standard output, got no space left on device: send it elsewhere.\n"
+    assert (ran.returncode, ran.stderr) == (1, said)
+
+
+def test_a_sign_that_standard_output_cannot_show_ends_no_command(command, tmp_path):
+    """Text for a person is told in plain letters; JSON stays UTF-8."""
+    shown = "import flows.commands as c, tasks.stdout as s; c.doctor = lambda _: print('0.5\u20130.7, \u22121, \u00e9')"
+    told = command("doctor", before=shown, PYTHONIOENCODING="ascii")
+    assert (told.code, told.out, told.err) == (0, "0.5-0.7, -1, \\xe9\n", "")
+    (tmp_path / "abi.yaml").write_text("name: caf\u00e9\n", encoding="utf-8")
+    answer = command("config", "show", "--json", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert (answer.code, answer.json["name"]) == (0, "caf\u00e9")
+
+
+def test_a_lone_dash_is_standard_input_only_where_a_file_is_read(abi, monkeypatch):
+    from flows import commands, promoting
+
+    asked = []
+    monkeypatch.setattr(commands, "score", lambda *words: asked.append(words[:2]))
+    monkeypatch.setattr(commands, "stage", lambda *words: asked.append(words[:2]))
+    monkeypatch.setattr(promoting, "_call", lambda model, _: asked.append(model) or sys.exit(0))
+    for words in (["score", "-", "--target", "-"], ["score", "-q", "-"], ["fit", "--json", "--", "-"]):
+        assert abi(*words).code == 0
+    assert abi("rollback", "--reason", "x", "--model", "-").code == 0
+    assert asked == [("/dev/stdin", "-"), ("/dev/stdin", None), ("fit", "/dev/stdin"), "-"]
+
+
+def test_a_newline_in_a_name_leaves_the_error_one_line(abi, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert abi("score", "no\nne.json").sentence.startswith(
+        "abi: Expected a JSON document that an `abi` stage printed at no\\nne.json, got"
+    )
 
 
 def test_an_error_of_ours_is_a_sentence_and_with_v_a_traceback(abi, monkeypatch):

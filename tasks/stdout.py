@@ -1,0 +1,75 @@
+"""Standard output: what results are printed with, whatever it can show, and whether or not anyone still reads it. Light."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import os
+import sys
+
+from rich.console import Console
+
+SHOWN_AS = {"\u2212": "-", "–": "-", "—": "-", "…": "...", "→": "->", "×": "x", "≤": "<=", "≥": ">="}
+_HANDLER = "abi.shown"
+
+
+class _Stdout(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read has gone: the command ends with its own exit code, not with rich's 1."""
+        to_nowhere()
+
+
+def stdout_console(*, no_color: bool) -> Console:
+    """What results are printed with: names as they are, whatever colours or emoji they would spell."""
+    return _Stdout(no_color=no_color, highlight=False, emoji=False)
+
+
+def prepare() -> None:
+    """See that a sign which standard output or standard error cannot show ends no command; and there is always one."""
+    codecs.register_error(_HANDLER, _shown)
+    if sys.stdout is None:  # closed by who called; the next file opened would take its number
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _shown(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A sign in plain letters where there are some, as a Python escape where not."""
+    if isinstance(error, UnicodeEncodeError) and error.object[error.start] in SHOWN_AS:
+        return SHOWN_AS[error.object[error.start]], error.start + 1
+    return codecs.backslashreplace_errors(error)
+
+
+def put(text: str) -> None:
+    """Write what another program reads: always UTF-8. It is flushed, so that what stops it is known here.
+
+    Whoever read may have gone: that is no error, and changes no exit code.
+    """
+    try:
+        sys.stdout.flush()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+        else:
+            sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        to_nowhere()
+
+
+def to_nowhere() -> None:
+    """Let what is still printed go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def refusal() -> str | None:
+    """Why standard output does not take what was printed; None where it does, or where its reader has gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        to_nowhere()
+    except OSError as error:
+        to_nowhere()
+        return (error.strerror or errno.errorcode.get(error.errno or 0, "an error")).lower()
+    return None

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from abi.types import Cost
 from abi.units import show_bytes, show_count, show_seconds
-from tasks.stdout import stdout_console
+from tasks.stdout import print_whole, stdout_console
 
 SHOWN = 40
 Part = Table | str
@@ -20,7 +20,7 @@ def show(parts: Sequence[Part], *, no_color: bool = False) -> None:
     console = stdout_console(no_color=no_color)
     for part in parts:
         if isinstance(part, Table):
-            console.print(part)
+            print_whole(stdout_console(no_color=no_color), part)
         else:
             console.print(part, markup=False, soft_wrap=True)
 

@@ -7,10 +7,17 @@ import errno
 import io
 import os
 import sys
+import textwrap
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 SHOWN_AS = {"\u2212": "-", "–": "-", "—": "-", "…": "...", "→": "->", "×": "x", "≤": "<=", "≥": ">="}
+FIGURE = 28  # columns that a figure, an interval or a pair of both take at most
+WORD = 14
+GAP = 2
 _HANDLER = "abi.shown"
 
 
@@ -23,6 +30,37 @@ class _Stdout(Console):
 def stdout_console(*, no_color: bool) -> Console:
     """What results are printed with: names as they are, whatever colours or emoji they would spell."""
     return _Stdout(no_color=no_color, highlight=False, emoji=False)
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table whose figures are never cut or broken: words give way, and where that is not enough, lines grow longer.
+
+    Figures are the columns that stand to the right, and those that are not to be wrapped.
+    """
+    gaps = GAP * (len(table.columns) - 1)
+    needed = sum(map(_least, table.columns)) + gaps
+    if sum(max(_widest(column), cell_len(str(column.header))) for column in table.columns) + gaps > console.width:
+        for column in table.columns:
+            if _is_whole(column):
+                column.header = textwrap.fill(str(column.header), max(_least(column), 1), break_long_words=False)
+                column.no_wrap = True
+    console.width = max(console.width, needed)
+    console.print(table, crop=False)
+
+
+def _is_whole(column: Column) -> bool:
+    return column.no_wrap or (column.justify == "right" and _widest(column) <= FIGURE)
+
+
+def _widest(column: Column) -> int:
+    return max((Text.from_markup(str(cell)).cell_len for cell in column.cells), default=0)
+
+
+def _least(column: Column) -> int:
+    """What a column takes at least: the whole of each figure, or the longest word of text up to some length."""
+    word = max((cell_len(word) for cell in column.cells for word in str(cell).split()), default=0)
+    heading = max((cell_len(word) for word in str(column.header).split()), default=0)
+    return max(_widest(column), heading) if _is_whole(column) else min(word, WORD)
 
 
 def prepare() -> None:

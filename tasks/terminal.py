@@ -22,7 +22,7 @@ from abi.robustness import Robustness
 from abi.types import Attention, FeatureCapacity, Plan, Scores
 from abi.units import show_bytes, show_count, show_seconds
 from abi.values import Value
-from tasks.stdout import stdout_console
+from tasks.stdout import print_whole, stdout_console
 
 SHOWN = 40
 NARROW = 100
@@ -33,7 +33,7 @@ def show(value: Value, *, no_color: bool = False) -> None:
     console = stdout_console(no_color=no_color)
     table, told = _VIEWS[type(value)](value)
     if table is not None:
-        console.print(table)
+        print_whole(console, table)
     for line in told:
         console.print(line, markup=False)
     if isinstance(value, Evaluation) and value.robustness is not None:
@@ -54,7 +54,7 @@ def print_table(
         table.add_column(name, justify="right" if i in numbers else "left", overflow="fold", no_wrap=i in whole)
     for row in rows:
         table.add_row(*map(escape, row))
-    stdout_console(no_color=no_color).print(table)
+    print_whole(stdout_console(no_color=no_color), table)
 
 
 def is_narrow() -> bool:

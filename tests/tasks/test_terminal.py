@@ -6,6 +6,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from tasks.terminal import print_table
+
 VERDICT = """
 import sys
 from tasks.terminal import print_table
@@ -29,3 +33,13 @@ def test_a_reader_that_has_gone_changes_no_exit_code() -> None:
         process.stdin.close()
         said = process.stderr.read()
         assert (process.wait(timeout=120), said) == (4, b"")
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60])
+def test_figures_are_never_cut_and_words_give_way(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = [("a feature with many words", "1.75 ms", "-0.0017", "champion"), ("short", "28.8k", "[0.91, 0.97]", "")]
+    print_table(["what it is", "per row", "vs the even split", "alias"], rows, numbers={1, 2}, whole={3})
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(figure in line for line in lines) for row in rows for figure in row[1:])
+    assert all(any(word in line for line in lines) for word in rows[0][0].split())

@@ -139,6 +139,9 @@ def score(source: str, target: str | None, test: Path | None, name: str | None, 
     if target is None and source.lower().endswith(DATA_ENDINGS):
         msg = f"Expected --target COLUMN beside the data file {source}: name the column to predict, or give what `abi check --json` printed."
         raise UsageError(msg)
+    if target is None and test is not None:
+        msg = f"Expected --test beside a data file with --target, got {source}, whose rows `abi check` has divided: leave --test out, or give it to `abi check`."
+        raise UsageError(msg)
     from tasks.scoring import score as score_stage
 
     ws, call = open_call(common, name, source, [])

@@ -20,7 +20,7 @@ class Common:
         set: A setting, as section.key=value; may be repeated.
         seed: Seed of the split and of every random choice.
         json: Print one JSON document on stdout, and nothing else there.
-        quiet: Say nothing on stderr but errors.
+        quiet: Say nothing on stderr but errors, and print no summary of what was done; what a command is asked for is still printed.
         verbose: Show tracebacks and the libraries' own logs.
         no_color: No colours.
     """

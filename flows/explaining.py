@@ -30,12 +30,16 @@ def replay(
     """
     from abi.audit import replay as rules
     from abi.audit.what_if import what_if as decide_again
+    from abi.errors import UsageError
     from flows.session import emit
     from tasks import stories
     from tasks.parts import show
     from tasks.replay import replay_run
     from tasks.runs import load_run
 
+    if what_if and retrain:
+        msg = "Expected --what-if or --retrain, got both: leave one out, as another setting is decided on from what was recorded."
+        raise UsageError(msg)
     ws, config = _open(common)
     record = load_run(ws, config, run)
     if what_if:
@@ -163,5 +167,5 @@ def _print(plain: object, parts: Any, common: Common) -> None:
 
     if common.json:
         emit(plain)
-    elif not common.quiet:
+    else:
         show(parts, no_color=common.no_color)

@@ -117,7 +117,7 @@ def leaderboard(*, model: str | None = None, common: Common = Common()) -> None:
     rows = rank(open_ledger(call), call.name)
     if common.json:
         emit({"model": call.name, "versions": rows})
-    elif not common.quiet:
+    else:
         same = len({(r["primary"], r["prequential"]) for r in rows}) == 1
         head = (
             "v",

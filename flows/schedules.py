@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tasks.deployments import Watch
 
 
+POOL = "abi"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """The flags."""
@@ -31,7 +34,7 @@ class Wanted:
     timezone: str | None
     every: str | None
     max_age: str | None
-    pool: str
+    pool: str | None
     common: Common
 
     def settings(self) -> dict[str, object]:
@@ -46,6 +49,7 @@ def run(wanted: Wanted, verbs: list[str]) -> None:
     if len(verbs) > 1:
         msg = f"Expected one of --{', --'.join(verbs)}, got {len(verbs)} at a time: name one."
         raise UsageError(msg)
+    _expect_used(wanted, verbs)
     common = wanted.common
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
     if not verbs or verbs == ["serve"]:
@@ -54,6 +58,24 @@ def run(wanted: Wanted, verbs: list[str]) -> None:
         _show(wanted)
     else:
         _change(wanted, verbs[0])
+
+
+def _expect_used(wanted: Wanted, verbs: list[str]) -> None:
+    """Refuse flags that what is asked for would pass over.
+
+    Raises:
+        UsageError: names the first.
+    """
+    unused: dict[str, object] = {"pool": wanted.pool}  # where it runs here
+    if verbs and verbs != ["serve"]:
+        unused |= {
+            "target": wanted.target, "test": wanted.test, "cron": wanted.cron, "timezone": wanted.timezone,
+            "every": wanted.every, "max-age": wanted.max_age,
+        }  # fmt: skip
+    given = next((flag for flag, value in unused.items() if value is not None), None)
+    if verbs and given is not None:
+        msg = f"Expected --{verbs[0]} without --{given}, which it does not use, got both: leave one out."
+        raise UsageError(msg)
 
 
 def _make(wanted: Wanted, *, serve: bool) -> None:
@@ -66,7 +88,7 @@ def _make(wanted: Wanted, *, serve: bool) -> None:
     if not serve:  # before the data is read
         with connected(" (or add --serve to run without one)"):
             pass
-    watch = _watch(wanted, config, settings, None if serve else wanted.pool)
+    watch = _watch(wanted, config, settings, None if serve else wanted.pool or POOL)
     if not serve:
         name = deployments.apply(watch)
         _answer(wanted, {"deployment": name, "cron": watch.cron, "poll_s": watch.poll_s, "pool": watch.pool},
@@ -165,7 +187,7 @@ def _show(wanted: Wanted) -> None:
     found = [{**one, "parameters": without_passwords(one["parameters"])} for one in known]
     if wanted.common.json:
         emit({"schedules": found})
-    elif not wanted.common.quiet:
+    else:
         from tasks.schedules_view import show_schedules
 
         show_schedules(found, no_color=wanted.common.no_color)

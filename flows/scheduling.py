@@ -55,7 +55,7 @@ def schedule(
     timezone: str | None = None,
     every: str | None = None,
     max_age: str | None = None,
-    pool: str = "abi",
+    pool: str | None = None,
     serve: Annotated[bool, Parameter(negative="")] = False,
     show: Annotated[bool, Parameter(negative="")] = False,
     pause: Annotated[bool, Parameter(negative="")] = False,
@@ -76,7 +76,7 @@ def schedule(
         timezone: Time zone of the cron expression (default: UTC).
         every: Time between two looks at the triggers, as 15min.
         max_age: Retrain when the champion is older, as 7d.
-        pool: Process work pool of the worker that runs it (`prefect worker start --pool abi`); made where it is missing.
+        pool: Process work pool of the worker that runs it (`prefect worker start --pool abi`; default: abi); made where it is missing.
         serve: Run it here and now, without a worker, and without a server where none is configured.
         show: List schedules with their last runs, next due times and missed ones.
         pause: Stop looking.

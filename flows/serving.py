@@ -27,7 +27,7 @@ def serve(
     *,
     model: str | None = None,
     version: int | None = None,
-    alias: str = CHAMPION,
+    alias: str | None = None,
     host: str = "127.0.0.1",
     port: int = 5001,
     common: Common = Common(),
@@ -36,8 +36,8 @@ def serve(
 
     Args:
         model: Registered model, or NAME/VERSION or NAME/ALIAS (default: the only one there is).
-        version: Its version (default: the one of the alias).
-        alias: An alias of the registry.
+        version: Its version, in place of an alias.
+        alias: An alias of the registry (default: champion).
         host: Address to listen at.
         port: Port to listen at.
         common: Flags that every command takes.
@@ -60,7 +60,7 @@ def predict(
     *,
     model: str | None = None,
     version: int | None = None,
-    alias: str = CHAMPION,
+    alias: str | None = None,
     out: Path | None = None,
     common: Common = Common(),
 ) -> None:
@@ -69,8 +69,8 @@ def predict(
     Args:
         data: CSV (also gzip) or Parquet file, or - for stdin.
         model: Registered model, or NAME/VERSION or NAME/ALIAS (default: the only one there is).
-        version: Its version (default: the one of the alias).
-        alias: An alias of the registry.
+        version: Its version, in place of an alias.
+        alias: An alias of the registry (default: champion).
         out: File to write, .csv or .parquet (default: CSV on stdout).
         common: Flags that every command takes.
     """
@@ -90,7 +90,7 @@ def predict(
         put(as_csv(table))
 
 
-def _open(model: str | None, version: int | None, alias: str, common: Common) -> tuple[Tracking, Recorded]:
+def _open(model: str | None, version: int | None, alias: str | None, common: Common) -> tuple[Tracking, Recorded]:
     from abi.errors import UsageError
     from flows.session import settings_of, workspace_of
     from tasks import progress
@@ -100,6 +100,9 @@ def _open(model: str | None, version: int | None, alias: str, common: Common) ->
     from tasks.tracking import Tracking
     from tasks.workspace import Workspace
 
+    if version is not None and alias is not None:
+        msg = f"Expected --version or --alias, got {version} and {alias!r}: keep one."
+        raise UsageError(msg)
     config = settings_of(common, [])
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
     ws = Workspace.open(workspace_of(common))
@@ -107,9 +110,9 @@ def _open(model: str | None, version: int | None, alias: str, common: Common) ->
     name = config.name if model is None else model
     if model is not None and {"/", "@"} & set(model):
         name, which = parted(model, tracking.models())
-        if which and (version is not None or alias != CHAMPION):
+        if which and (version is not None or alias is not None):
             other = f"--version {version}" if version is not None else f"--alias {alias}"
             msg = f"Expected one version, got {model!r} and {other}: keep one."
             raise UsageError(msg)
         version, alias = (int(which), alias) if which.isdecimal() else (version, which or alias)
-    return tracking, choose(tracking, ledger, name, version, alias)
+    return tracking, choose(tracking, ledger, name, version, alias or CHAMPION)

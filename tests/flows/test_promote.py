@@ -271,7 +271,9 @@ def test_the_leaderboard_ranks_versions(on: Callable[..., Answer]) -> None:
     assert values == sorted(values, reverse=True)
     assert {row["version"] for row in board["versions"]} == {1, 2, 3}
     assert json.dumps(board)
-    assert on("leaderboard").code == 0
+    shown = on("leaderboard")
+    assert (shown.code, shown.out.count("\n")) == (0, 4)
+    assert on("leaderboard", "-q").out == shown.out
     unknown = on("leaderboard", "--model", "other", "--json")
     assert (unknown.code, "Expected a registered model, got 'other'" in unknown.sentence) == (2, True)
 

@@ -176,6 +176,10 @@ def test_the_command(ws, config, ledger, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert sample(read(printed), "abi_ledger_entries") == 7
     assert config.telemetry.metrics.read_text() == printed
+    assert cli.execute([*words, "-q"]) == 0
+    assert capsys.readouterr().out == ""  # the file has it
+    assert cli.execute([*words[:3], "-q"]) == 0
+    assert capsys.readouterr().out == printed
     assert cli.execute([*words, "--json"]) == 0
     plain = json.loads(capsys.readouterr().out)["metrics"]
     assert {"name": "abi_champion_version", "labels": {"model": "shop"}, "value": 7} in plain

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from contextlib import nullcontext
@@ -218,7 +217,7 @@ def init(force: bool, common: Common) -> None:
     if path.exists() and not force:
         msg = f"Expected no {path} here, got one: edit it, or replace it with --force."
         raise UsageError(msg)
-    with disk_errors(path):
+    with disk_errors(path, "--config"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(commented(), encoding="utf-8")
     progress.say(f"wrote {path}")
@@ -251,8 +250,16 @@ def demo(write: Path | None, out: Path | None, common: Common) -> None:
     """`abi demo`."""
     from tasks.demo import SETTINGS, TARGET, write_table
 
-    ws = Workspace.open(workspace_of(common))
     if write is not None:
-        write_table(ws, write.resolve())
+        if out is not None:
+            msg = f"Expected --write or --out, got {write} and {out}: leave one out, as --write runs nothing."
+            raise UsageError(msg)
+        progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
+        write_table(write)
+        progress.say(f"wrote {write}")
+        if common.json:
+            emit({"data": str(write)})
         return
-    run(str(write_table(ws)), TARGET, None, None, [], False, out, replace(common, config=common.config or SETTINGS))
+    table = Workspace.open(workspace_of(common)).root / "demo" / "breast_cancer.csv"
+    write_table(table, "--workspace")
+    run(str(table), TARGET, None, None, [], False, out, replace(common, config=common.config or SETTINGS))

@@ -44,7 +44,7 @@ def side(ws: Workspace, config: Config, reference: str) -> Side:
         plan = value if isinstance(value, ExecutionPlan) else find(value, Plan)
         return Side(clip(Path(reference).name), plan, None)
     if not is_reference(reference):
-        msg = f"Expected a run (its id, NAME/VERSION or NAME/ALIAS) or a file that `abi plan --json` printed, got {clip(reference)!r}: there is no such file."
+        msg = f"Expected a run (its id, NAME/VERSION or NAME/ALIAS) or a file that `abi plan --json` printed, got {clip(reference)!r}: there is no such file; `abi run --json` prints run_id and model of a run."
         raise UsageError(msg)
     record = load_run(ws, config, reference)
     return Side(record.title, record.evaluation.trained.plan, record)

@@ -68,14 +68,14 @@ def export(ledger: Ledger, out: Path) -> dict[str, Any]:
 
     def write(whole: Whole) -> int:
         count = 0
-        with lines.open("w", encoding="utf-8") as file:
+        with disk_errors(out, "--out"), lines.open("w", encoding="utf-8") as file:  # within the ledger's own place
             for line in _lines(whole):
                 file.write(line)
                 count += 1
         return count
 
-    with disk_errors(out):
-        ledger.demand()
+    ledger.demand()
+    with disk_errors(out, "--out"):
         out.mkdir(parents=True, exist_ok=True)
         count = ledger.whole(write)
         pem.write_bytes(first_public(ledger))

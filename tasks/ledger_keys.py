@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 KEYS: tuple[Kind, ...] = ("key",)
 PRIVATE, NEXT, FIRST_PUBLIC = "ledger.pem", "ledger-next.pem", "ledger.pub.pem"
+MAKES = "`openssl genpkey -algorithm ed25519 -out FILE` makes"
+CONFIGURED = f"name one that is there ({MAKES} a private one), or leave audit.key away"
+OF_FILE = f"name one that is there with --key ({MAKES} one)"
+FROM_WHOM = "name the ledger's public key with --key, from whom you trust, or leave --key out for the one that this workspace saw first"
 
 
 def find_signer(ws: Workspace, config: AuditConfig) -> Signer:
@@ -105,7 +109,7 @@ def rotate(ledger: Ledger, key: Path | None = None) -> Entry:
     with ws.alone("keys"):  # who opens the ledger now must not take the next key for one of an interrupted rotation
         ledger.signing = _settle(ledger)
         ledger.signing.demand()
-        signer = Signer.new() if key is None else Signer.read(_bytes(key), str(key))
+        signer = Signer.new() if key is None else Signer.read(_bytes(key, OF_FILE), str(key))
         operation = f"key:{signer.id}"
         if ledger.find(operation) is not None:
             msg = f"Expected a key that is new to the ledger, got {signer.id}, which is not: make one with `openssl genpkey -algorithm ed25519 -out FILE`."
@@ -132,7 +136,7 @@ def trusted_keys(ws: Workspace, given: tuple[Path, ...] = ()) -> dict[str, Ed255
             f"Expected the ledger's first public key at {pinned}, found none: name it with --key, from whom you trust."
         )
         raise UsageError(msg)
-    keys = [read_public(_bytes(path), str(path)) for path in given or (pinned,)]
+    keys = [read_public(_bytes(path, FROM_WHOM), str(path)) for path in given or (pinned,)]
     return {key_id(key): key for key in keys}
 
 
@@ -145,7 +149,7 @@ def first_public(ledger: Ledger) -> bytes:
     return str(entries[0].detail["public_key"]).encode() if entries else b""
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, remedy: str = CONFIGURED) -> bytes:
     if path.is_dir():
         msg = f"Expected a key file at {path}, got a folder: name the file in it."
         raise UsageError(msg)
@@ -153,5 +157,5 @@ def _bytes(path: Path) -> bytes:
         with disk_errors(path):
             return path.read_bytes()
     except FileNotFoundError:
-        msg = f"Expected a key file at {path}, found none: name one that is there (`openssl genpkey -algorithm ed25519 -out FILE` makes a private one), or leave audit.key away."
+        msg = f"Expected a key file at {path}, found none: {remedy}."
         raise UsageError(msg) from None

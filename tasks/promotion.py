@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from abi.audit.entry import Aliases, Draft, Entry
-from abi.errors import GateFailed, TrackingError, UsageError
+from abi.errors import GateFailed, TrackingError, UsageError, clip, listed
 from abi.evaluation.gates import GateResult, Gates
 from tasks.decisions import flow_run, open_ledger
 from tasks.gates import examine
@@ -188,6 +188,10 @@ def follow(call: Call, tracking: Tracking, entry: Entry) -> None:
 
 
 def _promotable(ledger: Ledger, tracking: Tracking, model: str, number: int | None) -> Version:
+    known = sorted({*ledger.models(), *tracking.models()})
+    if model not in known:
+        msg = f"Expected a registered model, got {clip(model)!r}: {f'choose among {listed(known)}' if known else 'train one with `abi run`'}."
+        raise UsageError(msg)
     if number is None:
         msg = f"Expected a challenger of {model!r}, found none: name a version with --version, or run `abi run` first."
         raise UsageError(msg)

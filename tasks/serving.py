@@ -168,7 +168,7 @@ def write_table(ws: Workspace, table: pd.DataFrame, out: Path) -> None:
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
         data = buffer.getvalue()
-    ws.write(out.resolve(), data)
+    ws.write(out.resolve(), data, flag="--out")
 
 
 def as_csv(table: pd.DataFrame) -> str:

@@ -171,32 +171,11 @@ class Workspace:
         """MLflow's artifacts."""
         return self.root / "mlartifacts"
 
-    def write(self, path: Path, data: bytes, *, private: bool = False, durable: bool = True) -> None:
-        """Put `data` at `path`, in full or not at all; a device or a pipe, as /dev/null, is written into and stays.
-
-        Only its owner can read a `private` file. One that is not `durable` may be empty after a power failure.
-
-        Raises:
-            WorkspaceError: no space is left, or the place cannot be written.
-        """
-        with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_char_device() or path.is_fifo():
-                with path.open("wb") as file:
-                    file.write(data)
-                return
-            descriptor, new = scratch_file(path.parent)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    if durable:
-                        os.fsync(file.fileno())
-                    new.chmod(0o600 if private else 0o644)
-                    new.replace(path)
-            except BaseException:
-                new.unlink(missing_ok=True)
-                raise
+    def write(
+        self, path: Path, data: bytes, *, private: bool = False, durable: bool = True, flag: str = "--workspace"
+    ) -> None:
+        """As `write_whole`."""
+        write_whole(path, data, private=private, durable=durable, flag=flag)
 
     def put(self, value: Value) -> str:
         """Keep a value; returns its id."""
@@ -312,9 +291,40 @@ def _holder(path: Path) -> str:
         return "another run"
 
 
+def write_whole(
+    path: Path, data: bytes, *, private: bool = False, durable: bool = True, flag: str = "--workspace"
+) -> None:
+    """Put `data` at `path`, in full or not at all; a device or a pipe, as /dev/null, is written into and stays.
+
+    Only its owner can read a `private` file. One that is not `durable` may be empty after a power failure. `flag` is what
+    names the place.
+
+    Raises:
+        WorkspaceError: no space is left, or the place cannot be written.
+    """
+    with disk_errors(path, flag):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_char_device() or path.is_fifo():
+            with path.open("wb") as file:
+                file.write(data)
+            return
+        descriptor, new = scratch_file(path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+                new.chmod(0o600 if private else 0o644)
+                new.replace(path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+
+
 @contextlib.contextmanager
-def disk_errors(place: Path | str) -> Iterator[None]:
-    """Say a full or closed disk in one sentence.
+def disk_errors(place: Path | str, flag: str = "--workspace") -> Iterator[None]:
+    """Say a full or closed disk in one sentence; `flag` is what names the place.
 
     Raises:
         WorkspaceError: in place of the OSError.
@@ -324,9 +334,9 @@ def disk_errors(place: Path | str) -> Iterator[None]:
     except OSError as error:
         number = _number(error)
         if number in FULL:
-            msg = f"Expected room to write {place}, got no space left: free some or use another place with --workspace."
+            msg = f"Expected room to write {place}, got no space left: free some or use another place with {flag}."
         elif number in CLOSED:
-            msg = f"Expected a place that can be written at {place}, got {os.strerror(number or 0).lower()}: change that or use another place with --workspace."
+            msg = f"Expected a place that can be written at {place}, got {os.strerror(number or 0).lower()}: change that or use another place with {flag}."
         else:
             raise
         raise WorkspaceError(msg) from error

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 import subprocess
@@ -130,6 +131,23 @@ def test_an_export_is_verified_without_this_software(abi, place, tmp_path):
     said = abi("audit", "export", "--workspace", place.root, "--out", out).out
     assert "verify with: python" in said
     assert run().returncode == 0
+
+
+def test_a_place_or_key_that_cannot_be_used_says_what_to_name(abi, place, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    answer = abi("audit", "export", "--workspace", place.root, "--out", tmp_path / "file" / "x")
+    assert (answer.code, "another place with --out." in answer.sentence) == (1, True)
+    monkeypatch.setattr("tasks.audit._lines", _full)  # while the ledger is read, whose own place is another
+    answer = abi("audit", "export", "--workspace", place.root, "--out", tmp_path / "full")
+    assert answer.code == 1
+    assert f"room to write {tmp_path / 'full'}, got no space left: free some or use another place with --out." in answer.sentence  # fmt: skip
+    answer = abi("audit", "verify", "--workspace", place.root, "--key", tmp_path / "none")
+    assert (answer.code, "name the ledger's public key with --key" in answer.sentence) == (2, True)
+    assert "private" not in answer.sentence
+
+
+def _full(_: object) -> list[str]:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_key_is_rotated(abi, place):

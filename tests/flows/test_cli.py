@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -113,6 +114,22 @@ def test_init_writes_the_defaults_and_never_over_a_file(abi, tmp_path, monkeypat
     assert abi("config", "show").json["seed"] == 7
     assert abi("init", "--force", "--json").json == {"config": "abi.yaml"}
     assert Path("abi.yaml").read_text() == text
+
+
+def test_the_demo_s_table_is_written_as_its_name_says(abi, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert abi("demo", "--write", "new/t.csv", "--json").json == {"data": "new/t.csv"}
+    assert abi("demo", "--write", "t.csv.gz").err == "wrote t.csv.gz\n"
+    packed = Path("t.csv.gz").read_bytes()
+    assert gzip.decompress(packed) == Path("new/t.csv").read_bytes()
+    assert abi("demo", "--write", "t.csv.gz", "-q").err == ""
+    assert Path("t.csv.gz").read_bytes() == packed
+    for words, said in ((["t.parquet"], "as a .csv or .csv.gz file"), (["t.csv", "--out", "o"], "--write or --out")):
+        answer = abi("demo", "--write", *words)
+        assert (answer.code, said in answer.sentence) == (2, True)
+    closed = abi("demo", "--write", "t.csv.gz/t.csv")
+    assert (closed.code, "with --write." in closed.sentence) == (1, True)
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "t.csv.gz"}
 
 
 def test_init_where_no_file_can_be_written(abi, tmp_path):

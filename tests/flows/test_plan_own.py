@@ -178,7 +178,7 @@ def test_what_is_no_plan_is_refused(abi, fitted):
     assert "Expected a value that holds Plan, got Attention" in answer.sentence
     answer = abi("diff", fitted / "none.json", fitted / "a.json", "--workspace", fitted / "ws")
     assert answer.code == 2
-    assert "there is no such file" in answer.sentence
+    assert "there is no such file; `abi run --json` prints" in answer.sentence
 
 
 def test_what_if_takes_other_numbers_of_devices_energy_and_cost(plan):

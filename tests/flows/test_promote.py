@@ -253,6 +253,7 @@ def test_what_may_not_be_promoted_says_why(on: Callable[..., Answer], call: Call
     assert unknown.code == 2
     assert "Expected a challenger of 'other', found none" in unknown.sentence
     assert "Expected a model name" in on("promote", "--model", "").sentence
+    assert "Expected a registered model, got 'zz': choose among 'shop'" in on("promote", "--model", "zz").sentence
     assert "Expected a registered version 0 of 'shop'" in on("promote", "--version", 0).sentence
 
 

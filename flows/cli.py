@@ -189,7 +189,7 @@ def report(source: str, *, out: Path | None = None, common: Common = Common()) -
     """Write the HTML report of a run, or of an evaluation.
 
     Args:
-        source: A run id, what `abi run --json` or `abi eval --json` printed (a file, or - for stdin).
+        source: A run id, NAME/VERSION or NAME/ALIAS, or what `abi run --json` or `abi eval --json` printed (a file, or - for stdin).
         out: File to write (default: report.html in this folder).
         common: Flags that every command takes.
     """

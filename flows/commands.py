@@ -47,7 +47,7 @@ def run(
 
     ws, call = open_call(common, name, data, budget, gpus)
     if out is not None:
-        with disk_errors(out):
+        with disk_errors(out, "--out"):
             out.mkdir(parents=True, exist_ok=True)
     # the server of a flow starts while the rest is imported
     with ws.lock(timeout_s=0), nullcontext() if dry_run else orchestration.in_prefect(ws) as run_flow:
@@ -192,10 +192,11 @@ def _verb(name: str) -> tuple[type[Value], Any]:
 def report(source: str, out: Path | None, common: Common) -> None:
     """`abi report`."""
     from tasks.outputs import find_run, report_of_evaluation, write_report
+    from tasks.runs import is_reference, run_id_of
 
     ws, call = open_call(common, None, source, [])
-    if re.fullmatch(r"[0-9a-f]{8,64}", source) and not Path(source).exists():
-        made = find_run(ws, source)
+    if is_reference(source) and not Path(source).exists():
+        made = find_run(ws, run_id_of(ws, call.settings, source))
     else:
         plain = read_plain(source)
         if isinstance(plain, dict) and "run_id" in plain:

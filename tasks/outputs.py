@@ -28,25 +28,25 @@ def read_report(folder: Path) -> Report:
 
 
 def find_run(ws: Workspace, run_id: str) -> Report:
-    """The report of the run with that MLflow run id (or its beginning).
+    """The report of the run with that MLflow run id.
 
     Raises:
-        UsageError: there is none, or several.
+        UsageError: this workspace has none.
     """
     found = [
         path.parent
         for path in sorted(ws.runs.glob("*/run.json"))
-        if str(json.loads(path.read_bytes())["run_id"]).startswith(run_id)
+        if str(json.loads(path.read_bytes())["run_id"]) == run_id
     ]
-    if len(found) != 1:
-        msg = f"Expected one run {run_id!r} in {ws.root}, got {len(found)}: take the run_id that `abi run --json` printed, or name its --workspace."
+    if not found:
+        msg = f"Expected the report of run {run_id} in {ws.root}, found none: name the --workspace that it was recorded in, or take report.html of that run in MLflow."
         raise UsageError(msg)
     return read_report(found[0])
 
 
 def write_report(ws: Workspace, report: Report, path: Path) -> Path:
     """Render it to `path`."""
-    ws.write(path.resolve(), render(report).encode())
+    ws.write(path.resolve(), render(report).encode(), flag="--out")
     return path
 
 
@@ -54,7 +54,7 @@ def write_outputs(folder: Path, result: dict[str, Any], out: Path) -> None:
     """`metrics.json`, `run.json`, `report.html` and `plots/*.csv` for ``dvc metrics`` and ``dvc plots``."""
     report = read_report(folder)
     kept = report.evaluation.trained
-    with disk_errors(out):
+    with disk_errors(out, "--out"):
         plots = out / "plots"
         plots.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / "report.html", out / "report.html")

@@ -69,6 +69,16 @@ def load_run(ws: Workspace, config: Config, reference: str) -> RunRecord:
     )
 
 
+def run_id_of(ws: Workspace, config: Config, reference: str) -> str:
+    """The whole id of the run that `load_run` would read.
+
+    Raises:
+        UsageError: no such run, or several.
+        TrackingError: MLflow does not answer.
+    """
+    return _find(ws, config, reference).run_id
+
+
 def is_reference(text: str) -> bool:
     """Whether a run may be called so."""
     return bool(VERSION.fullmatch(text) or RUN_ID.fullmatch(text))

@@ -119,6 +119,17 @@ def test_a_run_is_found_by_its_id_too_and_each_decision_has_a_line(abi, recorded
     assert newest["settings"] == {}
 
 
+def test_the_report_of_a_run_that_is_called_by_its_version(abi, recorded, tmp_path):
+    _, plain = _run_json(recorded, "network")
+    whole = Path(plain["report"]).read_text()
+    for name in (plain["run_id"], plain["run_id"][:6], "network/1", "models:/network@challenger", "network/challenger"):
+        answer = abi("report", name, "--workspace", recorded, "--out", tmp_path / "page.html")
+        assert answer.code == 0, answer.err
+        assert (tmp_path / "page.html").read_text() == whole
+    answer = abi("report", "network/7", "--workspace", recorded)
+    assert (answer.code, "Expected one run 'network/7' in" in answer.sentence) == (2, True)
+
+
 def test_what_no_run_is_called(abi, recorded):
     for words, said in (
         (["replay", "auto/7"], "Expected one run 'auto/7' in"),

@@ -147,11 +147,13 @@ def rotate(*, key: Path | None = None, common: Common = Common()) -> None:
 
 
 def _ledger(common: Common, *, writes: bool = False) -> Ledger:
-    from flows.session import settings_of, workspace_of
+    from flows.session import look, settings_of, workspace_of
     from tasks import progress
     from tasks.ledger import Ledger
     from tasks.workspace import Workspace
 
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
-    connect = Ledger.open if writes else Ledger.look
-    return connect(Workspace.open(workspace_of(common)), settings_of(common, []).audit)
+    config = settings_of(common, [])
+    if writes:
+        return Ledger.open(Workspace.open(workspace_of(common)), config.audit)
+    return Ledger.look(look(common, config), config.audit)

@@ -166,7 +166,7 @@ def evaluate(source: str, robust: bool, common: Common) -> None:
         return
     from tasks.robustness import of_registered
 
-    _, call = open_call(common, None, source, [])
+    _, call = open_call(common, None, source, [], reading=True)
     print_value(of_registered(call, source), common)
 
 
@@ -194,8 +194,9 @@ def report(source: str, out: Path | None, common: Common) -> None:
     from tasks.outputs import find_run, report_of_evaluation, write_report
     from tasks.runs import is_reference, run_id_of
 
-    ws, call = open_call(common, None, source, [])
-    if is_reference(source) and not Path(source).exists():
+    of_run = is_reference(source) and not Path(source).exists()
+    ws, call = open_call(common, None, source, [], reading=of_run)
+    if of_run:
         made = find_run(ws, run_id_of(ws, call.settings, source))
     else:
         plain = read_plain(source)

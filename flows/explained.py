@@ -33,13 +33,18 @@ class Side:
     run: RunRecord | None
 
 
+def is_file(reference: str) -> bool:
+    """Whether a plan is read from there."""
+    return reference == STDIN or Path(reference).is_file()
+
+
 def side(ws: Workspace, config: Config, reference: str) -> Side:
     """The plan that a file, or a run, is or was made from.
 
     Raises:
         UsageError: there is neither such a file nor such a run.
     """
-    if reference == STDIN or Path(reference).is_file():
+    if is_file(reference):
         value = read_document(read_plain(reference), COMPARED)
         plan = value if isinstance(value, ExecutionPlan) else find(value, Plan)
         return Side(clip(Path(reference).name), plan, None)

@@ -111,10 +111,10 @@ def diff(before: str, after: str, *, common: Common = Common()) -> None:
     from abi.execution.types import ExecutionPlan
     from abi.planning.compare import compare as compare_plans
     from abi.types import Plan
-    from flows.explained import side
+    from flows.explained import is_file, side
     from tasks import plan_stories, stories
 
-    ws, config = _open(common)
+    ws, config = _open(common, files=is_file(before) and is_file(after))
     one, other = side(ws, config, before), side(ws, config, after)
     if one.run is not None and other.run is not None:
         found = compare(one.run, other.run)
@@ -139,11 +139,16 @@ def register(app: App) -> None:
         app.command(command)
 
 
-def _open(common: Common) -> Any:
-    from flows.session import open_call
+def _open(common: Common, *, files: bool = False) -> Any:
+    """Workspace and settings; of `files` alone none has to be there."""
+    from flows.session import expect_alone, look, settings_of, workspace_of
+    from tasks import progress
+    from tasks.workspace import Workspace
 
-    ws, call = open_call(common, "audit", "", [])
-    return ws, call.settings
+    expect_alone()
+    config = settings_of(common, [])
+    progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
+    return Workspace.at(workspace_of(common)) if files else look(common, config), config
 
 
 def _settings(items: list[str]) -> dict[str, str]:

@@ -55,7 +55,7 @@ def rotate(*, revoke: Annotated[bool, Parameter(negative="")] = False, common: C
     from flows.session import emit, settings_of
     from tasks.ledger import Ledger
 
-    signing = _signing(common)
+    signing = _signing(common, writes=True)
     ledger = Ledger.open(signing.ws, settings_of(common, []).audit)
     before, new = signing.rotate(revoke=revoke)
     changed = {"before": before, "new": new, "revoked": revoke and before is not None}
@@ -67,12 +67,13 @@ def rotate(*, revoke: Annotated[bool, Parameter(negative="")] = False, common: C
         print(f"models are now signed with {new[:12]}{fate}")
 
 
-def _signing(common: Common) -> Signing:
-    from flows.session import settings_of, workspace_of
+def _signing(common: Common, *, writes: bool = False) -> Signing:
+    from flows.session import look, settings_of, workspace_of
     from tasks import progress
     from tasks.signing import Signing
     from tasks.workspace import Workspace
 
     config = settings_of(common, [])
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
-    return Signing(Workspace.open(workspace_of(common)), config.signing)
+    ws = Workspace.open(workspace_of(common)) if writes else look(common, config)
+    return Signing(ws, config.signing)

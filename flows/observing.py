@@ -28,16 +28,16 @@ def metrics(*, serve: int | None = None, host: str | None = None, common: Common
     import threading
 
     from abi.errors import UsageError
-    from flows.session import emit, settings_of, workspace_of
+    from flows.session import emit, look, settings_of
     from tasks import progress, telemetry
     from tasks.stdout import put
-    from tasks.workspace import Workspace
 
     if host is not None and serve is None:
         msg = f"Expected --serve PORT beside --host {host}, got none: add it, or leave --host out."
         raise UsageError(msg)
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
-    ws, config = Workspace.open(workspace_of(common)), settings_of(common, [])
+    config = settings_of(common, [])
+    ws = look(common, config)
     registry = telemetry.registry(ws, config)
     if serve is not None:
         host = LOCAL if host is None else host

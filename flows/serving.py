@@ -92,20 +92,19 @@ def predict(
 
 def _open(model: str | None, version: int | None, alias: str | None, common: Common) -> tuple[Tracking, Recorded]:
     from abi.errors import UsageError
-    from flows.session import settings_of, workspace_of
+    from flows.session import look, settings_of
     from tasks import progress
     from tasks.ledger import Ledger
     from tasks.registered import parted
     from tasks.serving import choose
     from tasks.tracking import Tracking
-    from tasks.workspace import Workspace
 
     if version is not None and alias is not None:
         msg = f"Expected --version or --alias, got {version} and {alias!r}: keep one."
         raise UsageError(msg)
     config = settings_of(common, [])
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
-    ws = Workspace.open(workspace_of(common))
+    ws = look(common, config)
     tracking, ledger = Tracking.open(ws, config.tracking, config.signing), Ledger.look(ws, config.audit)
     name = config.name if model is None else model
     if model is not None and {"/", "@"} & set(model):

@@ -32,6 +32,17 @@ def workspace_of(common: Common) -> Path:
     return common.workspace or DEFAULT_WORKSPACE
 
 
+def look(common: Common, config: Config) -> Workspace:
+    """The workspace for a command that only reads; none is made, but a place for what is fetched from servers.
+
+    Raises:
+        UsageError: there is none, and the settings name no ledger and no MLflow elsewhere.
+    """
+    elsewhere = config.audit.url or config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    there = Workspace.open if elsewhere else Workspace.look
+    return there(workspace_of(common))
+
+
 def open_call(
     common: Common,
     name: str | None,
@@ -39,16 +50,19 @@ def open_call(
     budget: list[str],
     gpus: str | None = None,
     named: Mapping[str, object] | None = None,
+    *,
+    reading: bool = False,
 ) -> tuple[Workspace, Call]:
     """Workspace and call; sets up what a person sees. `named` are other settings that flags of this command name.
 
     Raises:
-        UsageError: a setting is unknown or out of bounds, or torchrun started this process among others.
+        UsageError: a setting is unknown or out of bounds, torchrun started this process among others, or there is no workspace
+            where the command is `reading`.
     """
     expect_alone()
     config = settings_of(common, budget, gpus, named)
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
-    ws = Workspace.open(workspace_of(common))
+    ws = look(common, config) if reading else Workspace.open(workspace_of(common))
     return ws, Call.of(ws, model_name(config.name if name is None else name, source), config)
 
 

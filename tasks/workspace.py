@@ -61,14 +61,35 @@ class Workspace:
     root: Path
 
     @classmethod
+    def at(cls, root: Path) -> Workspace:
+        """The workspace there, whether it has been made or not."""
+        return cls(Path(os.path.realpath(Path(root).expanduser())))
+
+    @classmethod
+    def look(cls, root: Path) -> Workspace:
+        """The workspace to read from: nothing is made or written.
+
+        Raises:
+            UsageError: there is no such folder.
+            WorkspaceError: it is a file, or may not be looked at.
+        """
+        workspace = cls.at(root)
+        with disk_errors(workspace.root):
+            there = workspace.root.exists()
+        if not there:
+            msg = f"Expected a workspace at {workspace.root}, found none: `abi run` makes one, or name another with --workspace."
+            raise UsageError(msg)
+        return workspace if workspace.root.is_dir() else cls.open(root)
+
+    @classmethod
     def open(cls, root: Path) -> Workspace:
         """Make the folders where they are missing and see that they can be written.
 
         Raises:
             WorkspaceError: a file stands in the way, or the place is full, read-only or not ours.
         """
-        root = Path(os.path.realpath(Path(root).expanduser()))
-        workspace = cls(root)
+        workspace = cls.at(root)
+        root = workspace.root
         with disk_errors(root):
             try:
                 for name in FOLDERS:

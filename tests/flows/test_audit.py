@@ -160,11 +160,32 @@ def test_a_key_is_rotated(abi, place):
 @pytest.mark.parametrize("words", [["ls"], ["show", "1"], ["verify"], ["export"]])
 def test_where_there_is_no_ledger_none_is_made(abi, tmp_path, words, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "w").mkdir()
     answer = abi("audit", *words, "--workspace", tmp_path / "w")
     assert answer.code == 2
     assert "Expected a ledger at" in answer.sentence
-    assert not (tmp_path / "w" / "ledger.db").exists()
-    assert not (tmp_path / "ledger-export").exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["w"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "ls"], ["audit", "show", "1"], ["audit", "verify"], ["audit", "export"], ["keys", "show"], ["metrics"],
+        ["leaderboard"], ["explain", "size"], ["explain", "a/1"], ["replay", "a/1"], ["diff", "a/1", "a/2"],
+        ["report", "a/1"], ["eval", "a/1"], ["predict", "x.csv"], ["serve"],
+    ],
+)  # fmt: skip
+def test_where_there_is_no_workspace_reading_makes_none(abi, tmp_path, words, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = abi(*words)
+    assert answer.code == 2
+    assert f"Expected a workspace at {tmp_path / '.abi'}, found none: `abi run` makes one" in answer.sentence
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_ledger_elsewhere_is_read_without_a_workspace(abi, place, tmp_path):
+    where = ("--set", f"audit.url=sqlite:///{place.ledger_db}")
+    assert len(abi("audit", "ls", "--workspace", tmp_path / "w", "--json", *where).json["entries"]) == 6
 
 
 def test_reading_begins_no_ledger(abi, tmp_path):

@@ -312,6 +312,7 @@ def test_what_neither_a_run_nor_a_feature_is_called(abi, recorded, tmp_path):
         answer = abi("explain", *words, "--workspace", recorded)
         assert answer.code == 2, words
         assert said in answer.sentence
+    (tmp_path / "empty").mkdir()
     answer = abi("explain", "size", "--workspace", tmp_path / "empty")
     assert answer.code == 2
     assert "Expected a run in" in answer.sentence

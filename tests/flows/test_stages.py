@@ -141,7 +141,8 @@ def test_what_is_no_value_is_refused(abi, flags, tmp_path, text):
         assert answer.sentence
 
 
-def test_a_run_that_is_not_there(abi, flags):
+def test_a_run_that_is_not_there(abi, flags, tmp_path):
+    (tmp_path / "ws").mkdir()
     answer = abi("report", "0123456789abcdef", *flags)
     assert answer.code == 2
     assert "run_id" in answer.sentence

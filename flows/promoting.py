@@ -101,20 +101,24 @@ def rollback(*, model: str | None = None, reason: str, common: Common = Common()
 
 
 def leaderboard(*, model: str | None = None, common: Common = Common()) -> None:
-    """The versions of a model side by side, the best first.
+    """The versions of a model side by side, the best first; last those that are in quarantine, or gone from MLflow.
 
     Args:
         model: Name of the registered model; may be left out where the workspace has one.
         common: Flags that every command takes.
     """
     from abi.units import show_count, show_seconds
-    from flows.session import emit
-    from tasks.decisions import open_ledger
+    from flows.session import emit, open_call
+    from tasks.decisions import only_model
     from tasks.leaderboard import leaderboard as rank
+    from tasks.ledger import Ledger
     from tasks.terminal import print_table
 
-    call = _call(model, common)
-    rows = rank(open_ledger(call), call.name)
+    ws, call = open_call(common, model, "model", [], reading=True)
+    ledger = Ledger.look(ws, call.settings.audit)
+    ledger.demand()
+    call = call if model is not None else only_model(call, ledger)
+    rows = rank(ledger, call)
     if common.json:
         emit({"model": call.name, "versions": rows})
     else:

@@ -36,15 +36,15 @@ def open_ledger(call: Call) -> Ledger:
     return _open(call.ws, call.settings.audit)
 
 
-def only_model(call: Call) -> Call:
-    """The same for the model that the settings name, or else for the only one that the ledger knows.
+def only_model(call: Call, ledger: Ledger | None = None) -> Call:
+    """The same for the model that the settings name, or else for the only one that the ledger (default: the call's) knows.
 
     Raises:
         UsageError: there is none, or several.
     """
     name = call.settings.name
     if name is None:
-        models = open_ledger(call).models()
+        models = (ledger or open_ledger(call)).models()
         if len(models) != 1:
             found = f"{len(models)} ({listed(models)})" if models else "none"
             msg = (

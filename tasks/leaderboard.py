@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 from abi.audit.entry import Aliases, Entry
-from abi.errors import UsageError
+from abi.errors import TrackingError, UsageError
 from abi.metrics import LOWER_IS_BETTER
 from tasks.ledger import Ledger
+from tasks.progress import say
+
+if TYPE_CHECKING:
+    from tasks.stage import Call
+
+LAST = ("quarantined", "gone")
 
 
-def leaderboard(ledger: Ledger, model: str) -> list[dict[str, Any]]:
-    """One row per registered version, the best primary metric first; versions in quarantine last.
+def kept(call: Call) -> set[int] | None:
+    """Numbers of the model's versions that MLflow has; None where it cannot be asked, which is said."""
+    from tasks.model_registry import versions
+    from tasks.registration import connect
+
+    elsewhere = call.settings.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not elsewhere and not call.ws.mlflow_db.exists():
+        say(f"mlflow    there is no {call.ws.mlflow_db}: whether versions are gone is not known")
+        return None
+    try:
+        return {version.number for version in versions(connect(call), call.name)}
+    except TrackingError as error:
+        say(f"mlflow    whether versions are gone is not known: {error}")
+        return None
+
+
+def leaderboard(ledger: Ledger, call: Call) -> list[dict[str, Any]]:
+    """One row per registered version, the best primary metric first; last those in quarantine, then those gone from MLflow.
 
     Figures of versions that were tested on other rows (another `snapshot`) are not strictly comparable. Prequential ones, of
     versions that followed a stream, are no held-out ones at all, and come after these.
@@ -19,22 +43,36 @@ def leaderboard(ledger: Ledger, model: str) -> list[dict[str, Any]]:
     Raises:
         UsageError: the ledger knows no version of that model.
     """
-    aliases = ledger.aliases(model)
-    gates = {e.detail["version"]: e for e in ledger.entries(kinds=("gates",), model=model)}
-    bad = {e.detail["version"] for e in ledger.entries(kinds=("quarantine",), model=model)}
-    rows = [_row(e, aliases, gates.get(e.detail["version"]), bad) for e in ledger.entries(kinds=("registration",), model=model)]  # fmt: skip
-    if not rows:
+    model = call.name
+    registered = list(ledger.entries(kinds=("registration",), model=model))
+    if not registered:
         msg = f"Expected a registered model, got {model!r}, of which the ledger knows no version: train one with `abi run`, or name another with --model."
         raise UsageError(msg)
+    gates = {e.detail["version"]: e for e in ledger.entries(kinds=("gates",), model=model)}
+    bad = {e.detail["version"] for e in ledger.entries(kinds=("quarantine",), model=model)}
+    aliases, there = ledger.aliases(model), kept(call)
+    rows = [_row(e, aliases, gates.get(e.detail["version"]), bad, there) for e in registered]
     return sorted(
-        rows, key=lambda row: (row["state"] == "quarantined", row["prequential"], _rank(row), -row["version"])
+        rows,
+        key=lambda row: (
+            row["state"] in LAST,
+            row["state"] == LAST[-1],
+            row["prequential"],
+            _rank(row),
+            -row["version"],
+        ),
     )
 
 
-def _row(entry: Entry, aliases: Aliases, gates: Entry | None, bad: set[int]) -> dict[str, Any]:
+def _row(
+    entry: Entry, aliases: Aliases, gates: Entry | None, bad: set[int], there: Collection[int] | None
+) -> dict[str, Any]:
     detail, number = entry.detail, entry.detail["version"]
     names = [name for name in ("champion", "challenger", "previous") if getattr(aliases, name) == number]
-    state = "quarantined" if number in bad else "" if gates is None else "passed" if gates.detail["passed"] else "failed"  # fmt: skip
+    if there is not None and number not in there:
+        state = "gone"
+    else:
+        state = "quarantined" if number in bad else "" if gates is None else "passed" if gates.detail["passed"] else "failed"  # fmt: skip
     return {
         "version": number,
         "aliases": names,

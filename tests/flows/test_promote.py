@@ -251,9 +251,8 @@ def test_what_may_not_be_promoted_says_why(on: Callable[..., Answer], call: Call
     assert "which is in quarantine" in on("promote", "--version", 2).sentence
     unknown = on("promote", "--model", "other")
     assert unknown.code == 2
-    assert "Expected a challenger of 'other', found none" in unknown.sentence
+    assert "Expected a registered model, got 'other': choose among 'shop'." in unknown.sentence
     assert "Expected a model name" in on("promote", "--model", "").sentence
-    assert "Expected a registered model, got 'zz': choose among 'shop'" in on("promote", "--model", "zz").sentence
     assert "Expected a registered version 0 of 'shop'" in on("promote", "--version", 0).sentence
 
 
@@ -289,6 +288,11 @@ def test_a_champion_that_was_deleted_in_mlflow_is_told_and_stands_in_nobodys_way
     assert champion is not None
     other = next(number for number in (3, 2, 1) if number != champion)
     tracking.client.delete_model_version("shop", str(champion))
+    board = on("leaderboard", "--json").json["versions"]
+    assert [row["version"] for row in board if row["state"] == "gone"] == [board[-1]["version"]] == [champion]
+    away = on("leaderboard", "--json", *flags("tracking.uri=http://127.0.0.1:9"))
+    assert "gone" not in {row["state"] for row in away.json["versions"]}
+    assert "mlflow    whether versions are gone is not known: Expected MLflow at http://127.0.0.1:9" in away.err
     refused = on("promote", "--version", other, *flags(*LAX))
     assert refused.code == 4
     said = (

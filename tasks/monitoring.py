@@ -129,7 +129,7 @@ def monitor(call: Call, data: str, model: str | None = None, out: Path | None = 
         (*champion.notes, *notes),
     )
     folder = out or ws.root / "monitoring" / f"{now:%Y%m%dT%H%M%S.%fZ}"
-    _write(call, folder, drift, _named(champion, tallies, predictions))
+    _write(call, folder, drift, _named(champion, tallies, predictions), flag="--workspace" if out is None else "--out")
     ledger.append(_draft(drift, ws.put(drift)))
     say(f"monitor   {drift.rows} rows against {call.name} {drift.version}; tables in {folder}")
     return drift
@@ -285,7 +285,7 @@ def _named(champion: Champion, tallies: Sequence[Tally], predictions: Tally | No
     return found
 
 
-def _write(call: Call, folder: Path, drift: Drift, tables: list[tuple[Distribution, Tally]]) -> None:
+def _write(call: Call, folder: Path, drift: Drift, tables: list[tuple[Distribution, Tally]], *, flag: str) -> None:
     """`drift.json`, and one CSV per feature."""
     for number, (distribution, counts) in enumerate(tables, 1):
         text = io.StringIO()
@@ -296,8 +296,8 @@ def _write(call: Call, folder: Path, drift: Drift, tables: list[tuple[Distributi
             shares = f"{line.share_before:.6g}", f"{line.share_now:.6g}"
             writer.writerow((line.cell, line.rows_before, line.rows_now, *shares, part))
         slug = re.sub(r"[^\w.-]+", "_", distribution.feature)[:NAME_LENGTH]
-        call.ws.write(folder / f"{number:03d}-{slug}.csv", text.getvalue().encode())
-    call.ws.write(folder / "drift.json", json.dumps(document(drift), ensure_ascii=False, indent=1).encode())
+        call.ws.write(folder / f"{number:03d}-{slug}.csv", text.getvalue().encode(), flag=flag)
+    call.ws.write(folder / "drift.json", json.dumps(document(drift), ensure_ascii=False, indent=1).encode(), flag=flag)
 
 
 def _draft(drift: Drift, drift_id: str) -> Draft:

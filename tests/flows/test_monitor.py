@@ -83,6 +83,9 @@ def test_the_rows_that_it_was_trained_on_and_others_like_them_are_no_drift(look,
 
 
 def test_rows_that_moved_are_drift_with_a_table_for_each_feature(look, ledger, tmp_path):
+    (tmp_path / "file").touch()
+    closed = look("moved.csv", "--out", tmp_path / "file" / "out")
+    assert (closed.code, "another place with --out." in closed.sentence) == (1, True)
     answer = look("moved.csv", "--out", tmp_path / "out", "--json")
     assert answer.code == 4
     assert "drift: 2 features with" in answer.err

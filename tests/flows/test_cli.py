@@ -228,6 +228,7 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path, words, unbuffered):
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_no_room_for_the_answer_is_one_sentence(tmp_path, words, unbuffered):
     kept = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONUNBUFFERED": unbuffered}
+    (tmp_path / ".abi").mkdir()
     with Path("/dev/full").open("w") as full:
         ran = subprocess.run(
             [sys.executable, "-c", "from flows.cli import main; main()", *words.split()],

@@ -91,6 +91,7 @@ def test_what_cannot_be_predicted_is_one_sentence(abi, workspace, tmp_path):
     for port in (0, 70_000):
         beyond = abi("serve", "--workspace", ws, "--port", port)
         assert (beyond.code, f"got {port}: choose another" in beyond.sentence) == (2, True)
+    (tmp_path / "empty").mkdir()
     assert "Expected --model NAME" in abi("predict", data, "--workspace", tmp_path / "empty").sentence
 
 

@@ -1,9 +1,7 @@
 """ABI, the Attention Balance Instrument: capacity goes where the data pays for it, and every decision can be shown.
 
 As a library: `AttentionBalancedClassifier` and `AttentionBalancedRegressor`, which are imported when they are asked for.
-Where torch is not there by then, its threads are told to sleep while they wait, as those of the commands do (`tasks`):
-beside other programs on the same cores threads that spin take up to thirty times as long. `OMP_WAIT_POLICY` and
-`GOMP_SPINCOUNT` of the environment stand.
+Where torch is not there by then, its threads are told how to wait, as those of the commands are (`abi.waiting`).
 """
 
 from __future__ import annotations
@@ -12,6 +10,8 @@ import importlib
 import os
 import sys
 from typing import TYPE_CHECKING
+
+from abi.waiting import waiting
 
 if TYPE_CHECKING:
     from abi.estimators.classifier import AttentionBalancedClassifier
@@ -30,8 +30,8 @@ def __getattr__(name: str) -> type:
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    if "torch" not in sys.modules and "GOMP_SPINCOUNT" not in os.environ:  # OpenMP reads it once
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "torch" not in sys.modules:
+        os.environ.update(waiting(os.environ))
     found: type = getattr(importlib.import_module(_HOMES[name]), name)
     return found
 

@@ -34,7 +34,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from abi.waiting import waiting
+
+os.environ.update(waiting(os.environ))
 
 from balance_arms import Arms, Point, Trial, Trials, even_size, least_even_size, torch_threads
 from balance_chart import draw

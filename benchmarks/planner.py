@@ -29,13 +29,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from abi.waiting import waiting
+
 os.environ |= {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the commands and estimators have it
+os.environ.update(waiting(os.environ))  # as the commands and estimators do
 
 import numpy as np
 import torch

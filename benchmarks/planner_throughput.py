@@ -48,11 +48,12 @@ CASES: Final[dict[str, dict[str, Any]]] = {
 
 def throughput() -> dict[str, Any]:
     """Rows per second of the plan, of the loop by hand, and of the defaults (float32, batches of 256), by case."""
-    return {name: _throughput(name, settings) for name, settings in CASES.items()}
+    return {name: _throughput(name) for name in CASES}
 
 
-def _throughput(name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    settings = {"training.family": "network", "training.epochs": EPOCHS} | settings
+def planned(name: str, epochs: int = EPOCHS) -> tuple[Plan, Columns, Columns, Config]:
+    """Plan, rows to train on and to validate on, and settings of a case."""
+    settings = {"training.family": "network", "training.epochs": epochs} | CASES[name]
     config = load_config(settings=settings, ambient=False)
     reader = read_memory(table(ROWS[name]), "y", config)
     rows, validation = reader.load("train"), reader.load("validation")
@@ -63,7 +64,12 @@ def _throughput(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     plan = plan_family(
         attention, config.envelope.limits(), config, machine, train_rows=len(rows), validation_rows=len(validation)
     )
-    plan = replace(plan, execution=replace(plan.execution, patience=EPOCHS))
+    plan = replace(plan, execution=replace(plan.execution, patience=epochs))
+    return plan, rows, validation, config
+
+
+def _throughput(name: str) -> dict[str, Any]:
+    plan, rows, validation, config = planned(name)
     plain = replace(plan, execution=replace(plan.execution, precision="float32", batch_rows=256, steps=EPOCHS * -(-len(rows) // 256)))  # fmt: skip
     taken: dict[str, list[float]] = {"plan": [], "by_hand": [], "defaults": [], "defaults_by_hand": []}
     for _ in range(TURNS):

@@ -1,9 +1,8 @@
 """Tasks: one file per stage, the only place of I/O; exactly one file each speaks to MLflow, DVC and Great Expectations.
 
 Importing this package sets what libraries read from the environment when they are first imported: telemetry off, and
-processor threads that sleep while they wait. Threads that spin make training up to twenty times slower as soon as anything
-else runs on the same cores, as Prefect's server does. And this machine's own addresses are asked directly where there is a
-proxy: it would look for them on its own machine, while our servers and their clients are on this one.
+how processor threads wait for one another (`abi.waiting`). And this machine's own addresses are asked directly where there
+is a proxy: it would look for them on its own machine, while our servers and their clients are on this one.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from abi.waiting import waiting
+
 ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
-    "OMP_WAIT_POLICY": "PASSIVE",
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -35,4 +35,5 @@ def beside_proxy(environment: Mapping[str, str]) -> dict[str, str]:
 
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
+os.environ.update(waiting(os.environ))
 os.environ.update(beside_proxy(os.environ))

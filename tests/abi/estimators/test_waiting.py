@@ -1,4 +1,4 @@
-"""Threads of an estimator's training sleep while they wait, unless the environment or the program has decided already."""
+"""Threads of an estimator's training sleep when they have waited for a moment, unless the environment or the program has decided already."""
 
 from __future__ import annotations
 
@@ -31,3 +31,4 @@ def test_the_first_estimator_decides_how_threads_wait(
         monkeypatch.delitem(sys.modules, "torch")
     assert abi.AttentionBalancedClassifier is abi.estimators.classifier.AttentionBalancedClassifier
     assert os.environ.get("OMP_WAIT_POLICY") == policy
+    assert os.environ.get("GOMP_SPINCOUNT") == ("5000" if policy == "PASSIVE" else given.get("GOMP_SPINCOUNT"))

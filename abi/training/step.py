@@ -22,6 +22,8 @@ from abi.types import Plan
 from abi.units import show_count
 
 CLIP: Final = 1.0
+SMALL: Final = 1e-6
+"""Added to the norm by torch before it divides by it."""
 LOOK: Final = 64
 """Steps after which it is looked whether a loss or gradient was lost, where looking means to wait for a GPU."""
 
@@ -116,7 +118,8 @@ class Step:
             self._lost |= ~torch.isfinite(norm + self._whole)
         elif not math.isfinite(float(norm) + float(self._whole)):
             raise TrainingDiverged(self._cause())
-        nn.utils.clip_grads_with_norm_(parameters, CLIP, norm, foreach=True)
+        if self._lost.is_cuda or float(norm) + SMALL > CLIP:  # else it would multiply by one
+            nn.utils.clip_grads_with_norm_(parameters, CLIP, norm, foreach=True)
         self._decay.before_step(network, self._optimizer.param_groups[0]["lr"])
         self._optimizer.step()
         self._losses += loss * (rows / self._data.train.rows)

@@ -1,9 +1,9 @@
 """How threads of a processor wait for one another: OpenMP reads it from the environment once, when it is loaded.
 
 libgomp's threads spin up to 300,000 times before they sleep. As soon as another program wants one of their cores, each
-wait then takes what the kernel gives that program: a step of a small network took 340 to 390 ms in place of 9. Threads that
-sleep at once need to be woken for every operator, 17 ms. Those that spin 5,000 times, about a tenth of a millisecond, had
-11 ms alone and 22 beside another program (two cores, `benchmarks/waiting.py`).
+wait may take what the kernel gives that program: a step of a small network then took 340 ms in place of 10. Threads that
+sleep at once have to be woken for every operator, 17 ms. Those that spin 5,000 times, about a tenth of a millisecond, took
+10.5 ms alone and 24.5 beside one busy program (two cores, `benchmarks/waiting.py`).
 """
 
 from __future__ import annotations

@@ -66,12 +66,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: min(rank.get(n, len(HEAVY)) for n in (item.path.parent.name, item.path.stem)))
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One process more than cores: a good part of the time of these tests is waiting, for servers most of all."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_runtest_setup() -> None:
     """Types are checked anew."""
     runtime_types.begin_test()

@@ -31,7 +31,7 @@ from typing import Any
 import pytest
 import runtime_types
 
-import tasks  # noqa: F401  # before torch: it says that threads sleep while they wait, as in a run
+import tasks  # noqa: F401  # before torch: it says how threads wait for one another, as in a run
 
 DEBIAN = Path("/usr/lib/postgresql")
 PASSWORD = "only-for-this-test-run"

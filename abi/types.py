@@ -42,9 +42,10 @@ class FeatureScore(Value):
     """One feature's importance and its terms, each in [0, 1].
 
     `low` and `high` bound the score (95%, delete-a-group jackknife); `null` is the relevance that a shuffled target
-    reaches (its 95% point), `p_value` how often a shuffled target does as well. `curve` is what a trained model showed: the
-    share of the feature's effect that its best 1, 2, .. dimensions had; `share` the feature's part of the model's own
-    importance, on the simplex; `ablation` what its shuffling adds to the validation loss.
+    reaches (its 95% point), `p_value` how often a shuffled target does as well. `beside` is the p-value of what a feature that
+    tells nothing alone tells beside those that do, None for these; it carries signal by one or the other. `curve` is what a
+    trained model showed: the share of the feature's effect that its best 1, 2, .. dimensions had; `share` the feature's part of
+    the model's own importance, on the simplex; `ablation` what its shuffling adds to the validation loss.
     """
 
     feature: str
@@ -61,6 +62,12 @@ class FeatureScore(Value):
     curve: tuple[float, ...] = ()
     share: Late[float | None] = None
     ablation: Late[Estimate | None] = None
+    beside: Late[float | None] = None
+
+    @property
+    def only_beside(self) -> bool:
+        """Whether it tells something beside other features alone."""
+        return self.carries_signal and self.beside is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -250,7 +250,11 @@ class Arms:
         if self.text:
             few = _terms(scores, share, lambda t: np.array(t.scores))
             return (yield from self._planned(name, fit(few, None, config), budget, "even"))
-        ranked = sorted(range(len(scores.features)), key=lambda i: -scores.features[i].score)
+        # of those without a score, first what carries signal beside others
+        ranked = sorted(
+            range(len(scores.features)),
+            key=lambda i: (-scores.features[i].score, not scores.features[i].carries_signal),
+        )
         kept = sorted(ranked[: max(1, round(share * len(ranked)))])
         problem, columns = _subset(scores, kept)
         return (yield from self._planned(name, fit(problem, None, config), budget, "even", changed, columns=columns))

@@ -16,8 +16,10 @@ def score(call: Call, checks: str) -> str:
     tail = call.settings.attention.tail > 0
     scores = score_features(open_reader(call, problem), call.settings.scoring, tail=tail)
     carrying = sum(f.carries_signal for f in scores.features)
+    beside = sum(f.only_beside for f in scores.features)
     say(
         f"score     {carrying} of {len(scores.features)} features tell more about {problem.schema.target!r} than a shuffled target"
+        + (f", {beside} of them only beside the others" if beside else "")
     )
     if tail:
         told = sum(bool(selection.features) for selection in scores.tail)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from abi.audit.explain import Event, Explanation, RoundStory
     from abi.audit.what_if import WhatIf
     from abi.planning.steps import NextStep
-    from abi.types import FeatureCapacity
+    from abi.types import FeatureCapacity, FeatureScore
     from tasks.replay import Replayed
 
 ID = 12
@@ -68,7 +68,7 @@ def of_explanation(told: Explanation) -> list[Part]:
         f"data       {f.kind}{column}, {plural(f.distinct, 'distinct value')}, {percent(f.missing_share)} missing",
         f"score      {number(s.score, 3)} ({number(s.low, 3)} to {number(s.high, 3)}), rank {told.score_rank} of {told.features}: "
         f"relevance {number(s.relevance, 3)}, discrimination {number(s.discrimination, 3)}, redundancy {number(s.redundancy, 3)}, complexity {number(s.complexity, 3)}",
-        f"           a shuffled target reaches a relevance of {number(s.null, 3)} (p = {number(s.p_value, 3)}): it {'carries signal' if s.carries_signal else 'tells no more than that'}",
+        f"           a shuffled target reaches a relevance of {number(s.null, 3)} (p = {number(s.p_value, 3)}): {_signal(s)}",
         f"split      {_split(told)}",
     ]
     parts += [f"  tried    {_trial(t)}" for t in told.trials]
@@ -233,6 +233,13 @@ def _split(told: Explanation) -> str:
     if not told.trials:
         return f"{split_name(chosen)}; there was nothing to try"
     return f"{split_name(chosen)}, chosen from {plural(len(told.trials), 'trial')} on validation rows"
+
+
+def _signal(score: FeatureScore) -> str:
+    """Whether the feature carries signal, and by which test."""
+    if score.only_beside and score.beside is not None:
+        return f"alone it tells no more than that, but it does beside the others (p = {number(score.beside, 3)})"
+    return "it carries signal" if score.carries_signal else "it tells no more than that"
 
 
 def _trial(trial: Trial) -> str:

@@ -19,7 +19,7 @@ from abi.report.robust import lines, names, steadiness
 from abi.report.summary import ranking_sentence, verdict
 from abi.report.wording import alignment_sentence, blend_sentence, metric_name, refit_sentence, split_name
 from abi.robustness import Robustness
-from abi.types import Attention, FeatureCapacity, Plan, Scores
+from abi.types import Attention, FeatureCapacity, FeatureScore, Plan, Scores
 from abi.units import show_bytes, show_count, show_seconds
 from abi.values import Value
 from tasks.stdout import print_whole, stdout_console
@@ -91,6 +91,10 @@ def _checks(value: Checks) -> tuple[Table | None, list[str]]:
     ]
 
 
+def _signal(score: FeatureScore) -> str:
+    return "beside others" if score.only_beside else "yes" if score.carries_signal else "none"
+
+
 def _scores(value: Scores) -> tuple[Table | None, list[str]]:
     table = _table("feature", "score", "95% interval", "relevance", "discrimination", "complexity", "signal")
     order = {f.feature: f for f in sorted(value.features, key=lambda f: -f.score)}
@@ -104,7 +108,7 @@ def _scores(value: Scores) -> tuple[Table | None, list[str]]:
             f"{f.score:.3f}",
             f"{f.low:.3f}–{f.high:.3f}",
             *terms,
-            ("yes" if signals else "none") if group.alone else f"{signals} of {len(members)}",
+            _signal(f) if group.alone else f"{signals} of {len(members)}",
         )
     told = [
         f"{clip(group.name)}: {group.counted}, the best is {group.short(members[0])}, whose figures these are"

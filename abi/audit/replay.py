@@ -130,7 +130,9 @@ def _of_data(run: RunRecord, tables: Tables, encoding: Encoding | None) -> Itera
         train, test = opened()
         config = _planner(run).config
         reader = replace(open_problem(run.problem, train, test), vectors=vectors(config))
-        return score(reader, config.scoring, tail=config.attention.tail > 0)
+        # before features were tested beside one another, none has a p-value of that
+        together = any(f.beside is not None for f in run.scores.features)
+        return score(reader, config.scoring, tail=config.attention.tail > 0, together=together)
 
     yield "schema", run.problem, schema
     yield "scores", run.scores, scores

@@ -102,6 +102,7 @@ def scores(report: Report) -> dict[str, Any]:
         "lines": len(groups),
         "count": len(order),
         "silent": sum(not f.carries_signal for f in order),
+        "beside": sum(f.only_beside for f in order),
         "source": kept.source,
         "round": kept.round,
         "data_rows": kept.rows,
@@ -169,6 +170,7 @@ def _score(feature: FeatureScore, axis: Axis, from_data: dict[str, float]) -> di
         "whisker": axis.span(feature.low, feature.high),
         "before": None if before is None else axis.at(before),
         "silent": not feature.carries_signal,
+        "beside": feature.only_beside,
         "null": round(100 * min(max(feature.null, 0.0), 1.0), 1),
         "terms": [
             {"name": term, "value": number(getattr(feature, term), 2), "fill": Axis(0, 1).at(getattr(feature, term))}
@@ -209,7 +211,7 @@ def _listing(report: Report, order: list[FeatureScore]) -> dict[str, Any]:
     written = 0
     for f in order:
         terms = (f"{getattr(f, term):.3g}" for term in _TERMS)
-        signal = "yes" if f.carries_signal else "no"
+        signal = "beside others" if f.only_beside else "yes" if f.carries_signal else "no"
         figures = (f"{value:.3g}" for value in (f.score, f.low, f.high))
         weight, size = weights.get(f.feature, 0.0), sizes.get(f.feature, 0)
         writer.writerow([clean(f.feature), *figures, *terms, f"{f.p_value:.2g}", signal, f"{weight:.3g}", size])

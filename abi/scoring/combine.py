@@ -23,7 +23,8 @@ PerFeature: TypeAlias = Float64[np.ndarray, " features"]
 class Terms:
     """Terms of all features: per view where they come from counts, per feature where one number holds for all views.
 
-    Relevance and discrimination may be below 0 by chance, which a score takes for 0 and an interval needs.
+    Relevance and discrimination may be below 0 by chance, which a score takes for 0 and an interval needs. `carries` says of
+    which features something is told alone, `beside` is the p-value of what others add beside these (NaN: not tested).
     """
 
     relevance: Float64[np.ndarray, "views features"]
@@ -33,10 +34,13 @@ class Terms:
     null: Float64[np.ndarray, " features"]
     p_value: Float64[np.ndarray, " features"]
     carries: Bool[np.ndarray, " features"]
+    beside: Float64[np.ndarray, " features"] | None = None
 
-    def with_redundancy(self, shares: Float64[np.ndarray, " features"]) -> Terms:
-        """The same with redundancy filled in."""
-        return replace(self, redundancy=shares)
+    def compared(
+        self, redundancy: Float64[np.ndarray, " features"], beside: Float64[np.ndarray, " features"] | None
+    ) -> Terms:
+        """The same with what features were compared with each other for."""
+        return replace(self, redundancy=redundancy, beside=beside)
 
 
 def combine(terms: Terms, config: ScoringConfig) -> PerFeature:

@@ -58,7 +58,7 @@ class Counts:
 def empty(bins: Bins, groups: int) -> Counts:
     """Counts of no rows: the neutral element of `merge`."""
     tables = tuple(np.zeros((f.size, groups, bins.target.size), np.int32) for f in bins.features)
-    return Counts(0, tables, samples.empty(len(tables)))
+    return Counts(0, tables, samples.empty(len(tables), 1 if bins.target.labels is None else len(bins.target.labels)))
 
 
 def merge(first: Counts, second: Counts) -> Counts:
@@ -146,7 +146,9 @@ class Counter:
             with ThreadPoolExecutor(THREADS) as pool:
                 list(pool.map(lambda job: job(), jobs))
         chosen = samples.candidates(self.counts.sample, columns.row_numbers)
-        sample = samples.of_rows(columns.row_numbers[chosen], self._codes(columns, chosen))
+        assert columns.target is not None
+        targets = self.bins.target.of_rows(columns.target[chosen])
+        sample = samples.of_rows(columns.row_numbers[chosen], self._codes(columns, chosen), targets)
         merged = samples.merge(self.counts.sample, sample)
         self.counts = Counts(self.counts.rows + len(columns), self.counts.tables, merged)
 

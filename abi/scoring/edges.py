@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int32, Int64
+from jaxtyping import Float64, Int16, Int32, Int64
 
 from abi.cores import cores
 from abi.data.columns import AnyTarget
@@ -123,6 +123,11 @@ class Target:
             return None, classes
         present = np.flatnonzero(classes >= 0).astype(np.int64)
         return present, classes[present]
+
+    def of_rows(self, values: AnyTarget) -> Int16[np.ndarray, "targets rows"]:
+        """The class of each row, or for each label that is told apart whether it has it."""
+        told = self.codes(values)[None] if self.labels is None else values[:, self.labels].T
+        return told.astype(np.int16)
 
     def tables(self, table: Grouped) -> list[Int32[np.ndarray, ...]]:
         """Counts of classes as they are, or those of each label: rows without it, and with it."""

@@ -8,6 +8,7 @@ from scipy.special import xlogy
 
 FEATURES = 256
 """Only so many of the best features are compared with each other, so that time stays linear in the columns."""
+ROWS = 2048
 LEVELS = 8
 
 
@@ -25,19 +26,19 @@ def redundancy(
     values, so categories and numbers compare. All pairs come from one matrix product of indicator columns.
 
     Args:
-        sample: bin of each feature in the rows of the mergeable sample.
+        sample: bin of each feature in the rows of the mergeable sample, of which the first `ROWS` are compared.
         order: features from the most relevant to the least.
 
     References:
         Linfoot, "An informational measure of correlation", Information and Control, 1957.
     """
     result = np.zeros(len(sample))
-    chosen = order[:FEATURES]
+    chosen, sample = order[:FEATURES], sample[:, :ROWS]
     rows = sample.shape[1]
     if rows == 0 or len(chosen) < 2:  # noqa: PLR2004 - a pair
         return result
     shape = (len(chosen), LEVELS)
-    flags = np.concatenate([_indicators(sample[feature]) for feature in chosen])
+    flags = np.concatenate([indicators(sample[feature]) for feature in chosen])
     pairs = (flags @ flags.T).astype(np.intp).reshape(*shape, *shape).transpose(0, 2, 1, 3)
     own = np.einsum("iikk->ik", pairs)
     used = (own > 0).sum(axis=1)
@@ -53,7 +54,7 @@ def redundancy(
     return result
 
 
-def _indicators(codes: Int16[np.ndarray, " rows"]) -> Float32[np.ndarray, "levels rows"]:
+def indicators(codes: Int16[np.ndarray, " rows"]) -> Float32[np.ndarray, "levels rows"]:
     """One row per level; neighbouring bins are joined to levels of about equal size, larger bins keep one each."""
     times = np.bincount(codes)
     used = np.flatnonzero(times)

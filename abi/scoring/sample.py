@@ -9,7 +9,7 @@ from jaxtyping import Int16, Int64, UInt64
 
 from abi.data.split import splitmix64
 
-ROWS = 2048
+ROWS = 8192
 CELLS = 2**23
 """Most cells of a sample; very wide tables have fewer rows in it."""
 
@@ -21,11 +21,13 @@ class Sample:
     """The rows with the smallest hashes of those counted, in order of their hash.
 
     The hash is one-to-one on row numbers, so the sample of two shards together is the smallest of both, whatever the
-    order of merging: the sample of one pass over all rows.
+    order of merging: the sample of one pass over all rows. `codes` are the bins of the features; `targets` the class of the
+    target, or for each label that is told apart whether the row has it.
     """
 
     hashes: UInt64[np.ndarray, " rows"]
     codes: Int16[np.ndarray, "features rows"]
+    targets: Int16[np.ndarray, "targets rows"]
 
 
 def limit(features: int) -> int:
@@ -33,9 +35,9 @@ def limit(features: int) -> int:
     return max(512, min(ROWS, CELLS // max(1, features)))
 
 
-def empty(features: int) -> Sample:
+def empty(features: int, targets: int) -> Sample:
     """The sample of no rows."""
-    return Sample(np.empty(0, np.uint64), np.empty((features, 0), np.int16))
+    return Sample(np.empty(0, np.uint64), np.empty((features, 0), np.int16), np.empty((targets, 0), np.int16))
 
 
 def candidates(sample: Sample, row_numbers: Int64[np.ndarray, " rows"]) -> Int64[np.ndarray, " chosen"]:
@@ -48,9 +50,13 @@ def candidates(sample: Sample, row_numbers: Int64[np.ndarray, " rows"]) -> Int64
     return below[np.argsort(hashes[below])]
 
 
-def of_rows(row_numbers: Int64[np.ndarray, " rows"], codes: Int16[np.ndarray, "features rows"]) -> Sample:
+def of_rows(
+    row_numbers: Int64[np.ndarray, " rows"],
+    codes: Int16[np.ndarray, "features rows"],
+    targets: Int16[np.ndarray, "targets rows"],
+) -> Sample:
     """The sample of rows that `candidates` chose."""
-    return Sample(splitmix64(row_numbers, _SEED), codes)
+    return Sample(splitmix64(row_numbers, _SEED), codes, targets)
 
 
 def merge(first: Sample, second: Sample) -> Sample:
@@ -59,4 +65,7 @@ def merge(first: Sample, second: Sample) -> Sample:
         return first if len(first.hashes) else second
     hashes = np.concatenate([first.hashes, second.hashes])
     order = np.argsort(hashes)[: limit(len(first.codes))]
-    return Sample(hashes[order], np.concatenate([first.codes, second.codes], axis=1)[:, order])
+    codes, targets = (
+        np.concatenate([getattr(first, name), getattr(second, name)], axis=1)[:, order] for name in ("codes", "targets")
+    )
+    return Sample(hashes[order], codes, targets)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 from scipy import stats
 
 from abi.scoring.combine import combine, interval
 from abi.scoring.counts import count
 from abi.scoring.edges import CLASSES, find_bins
+from abi.scoring.null import discoveries
 from abi.scoring.selection import MANY_CLASSES, expect_classes, select_features, with_terms
 from abi.scoring.statistics import terms_of
 from abi.scoring.terms import chunked, count_texts, score_text
@@ -25,13 +27,19 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 DIGITS = 9
 """Significant digits kept, so that a score is the same bytes whichever processor added up its last bit."""
+BESIDE_DIGITS = 4
+"""The same of what comes out of a regression, whose sums lose more of them."""
 
 
-def score(reader: Reader, config: ScoringConfig, *, terms: bool = True, tail: bool = False) -> Scores:
+def score(
+    reader: Reader, config: ScoringConfig, *, terms: bool = True, tail: bool = False, together: bool = True
+) -> Scores:
     """Score the features of `reader.problem` on its training rows, and the terms of its texts where `terms`.
 
     The sample fixes the bins, then one pass counts. Time is linear in rows and columns; memory does not grow with rows. With
     `tail` the same counts also say what tells each class of the tail (`abi.scoring.selection`); more classes are told apart then.
+    Unless `together` is unset, a feature that tells nothing alone carries signal where it does beside those that do
+    (`abi.scoring.beside`); runs that were recorded before that was asked are scored without.
 
     Raises:
         UsageError: the tail is asked for, and the target has no classes.
@@ -39,7 +47,7 @@ def score(reader: Reader, config: ScoringConfig, *, terms: bool = True, tail: bo
     if tail:
         expect_classes(reader.problem.schema)
     bins = bins_for(reader, config, tail=tail)
-    scores = from_counts(count(reader, bins, config), bins, reader.problem, config, tail=tail)
+    scores = from_counts(count(reader, bins, config), bins, reader.problem, config, tail=tail, together=together)
     if not terms:
         return scores
     counted = count_texts(reader, bins.target, chunked(config), config.pieces)
@@ -52,7 +60,15 @@ def bins_for(reader: Reader, config: ScoringConfig, *, tail: bool) -> Bins:
     return find_bins(reader, config, MANY_CLASSES if tail else CLASSES)
 
 
-def from_counts(counts: Counts, bins: Bins, problem: Problem, config: ScoringConfig, *, tail: bool = False) -> Scores:
+def from_counts(
+    counts: Counts,
+    bins: Bins,
+    problem: Problem,
+    config: ScoringConfig,
+    *,
+    tail: bool = False,
+    together: bool = True,
+) -> Scores:
     """Scores from the merged counts of all shards; with `tail` also what is selected for each class of it.
 
     `low` and `high` are t(G - 1) standard errors of a feature's terms away, with the jackknife over the G groups
@@ -62,7 +78,11 @@ def from_counts(counts: Counts, bins: Bins, problem: Problem, config: ScoringCon
     features = problem.schema.features
     if not features:
         return Scores(problem=problem, source="data", rows=counts.rows, features=())
-    found = terms_of(counts, bins, config, problem.split.seed)
+    found = terms_of(counts, bins, config, problem.split.seed, together=together)
+    beside = np.full(len(features), np.nan) if found.beside is None else found.beside
+    tested = np.isfinite(beside)
+    carries = found.carries.copy()
+    carries[tested] = discoveries(beside[tested], config.significance)
     combined = combine(found, config)
     low, high = interval(found, config, float(stats.t.ppf((1 + CONFIDENCE) / 2, config.groups - 1)))
     return Scores(
@@ -81,7 +101,8 @@ def from_counts(counts: Counts, bins: Bins, problem: Problem, config: ScoringCon
                 high=_rounded(high[i]),
                 null=_rounded(found.null[i]),
                 p_value=_rounded(found.p_value[i]),
-                carries_signal=bool(found.carries[i]),
+                carries_signal=bool(carries[i]),
+                beside=_rounded(beside[i], BESIDE_DIGITS) if tested[i] else None,
             )
             for i, feature in enumerate(features)
         ),
@@ -94,5 +115,5 @@ def leaks(scores: Scores, limit: float) -> tuple[str, ...]:
     return tuple(f.feature for f in scores.features if max(f.relevance, f.discrimination) >= limit)
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+def _rounded(value: float, digits: int = DIGITS) -> float:
+    return float(f"{value:.{digits}g}")

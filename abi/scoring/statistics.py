@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64
 
+from abi.scoring.beside import beside
 from abi.scoring.combine import Terms
 from abi.scoring.complexity import cardinality, curvature
 from abi.scoring.counts import views
@@ -28,14 +29,15 @@ _CELLS = 2**20
 _DIGITS = 9
 
 
-def terms_of(counts: Counts, bins: Bins, config: ScoringConfig, seed: int) -> Terms:
-    """All terms, with redundancy filled in.
+def terms_of(counts: Counts, bins: Bins, config: ScoringConfig, seed: int, *, together: bool = True) -> Terms:
+    """All terms.
 
     Args:
         counts: of all shards.
         bins: that they were counted in.
         config: shuffles and the false discovery rate.
         seed: of the draws behind the null.
+        together: test features that tell nothing alone beside those that do.
     """
     features = len(bins.features)
     terms = np.zeros((3, config.groups + 1, features))
@@ -50,7 +52,8 @@ def terms_of(counts: Counts, bins: Bins, config: ScoringConfig, seed: int) -> Te
     carries = discoveries(p_values, config.significance)
     found = Terms(terms[0], terms[1], terms[2], np.zeros(features), points, p_values, carries)
     order = np.argsort(-found.relevance[0].clip(0.0).round(_DIGITS), kind="stable")
-    return found.with_redundancy(redundancy(counts.sample.codes, order))
+    beside_p = beside(counts.sample, bins, order, carries) if together else None
+    return found.compared(redundancy(counts.sample.codes, order), beside_p)
 
 
 _Found = tuple[

@@ -99,7 +99,7 @@ def blended_scores(scores: Scores, blend: ScoringConfig) -> Vector:
         redundancy=row("redundancy"),
         null=row("null"),
         p_value=row("p_value"),
-        carries=np.array([f.carries_signal for f in features]),
+        carries=np.array([f.carries_signal and not f.only_beside for f in features]),
     )
     return combine(terms, blend)
 

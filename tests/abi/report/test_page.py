@@ -228,6 +228,18 @@ def test_zero_signal_is_said(make_report):
     assert page.text.count("no signal") == 3
 
 
+def test_a_feature_that_tells_something_beside_others_alone_is_marked(make_report):
+    report = make_report({"a": 0.8, "b": 0.0}, rounds=1)
+    first, second = report.plan.attention.scores.features
+    features = (first, replace(second, carries_signal=True, beside=0.001))
+    attention = replace(report.plan.attention, scores=replace(report.plan.attention.scores, features=features))
+    trained = replace(report.evaluation.trained, plan=replace(report.plan, attention=attention))
+    page = Page(render(replace(report, evaluation=replace(report.evaluation, trained=trained))))
+    assert page.text.count("beside others") == 1 + 1  # the tag, and the list's column
+    assert "1 tells nothing alone, but something beside the others." in page.text
+    assert "no signal" not in page.text
+
+
 def test_without_controls_checks_curves_and_limits(make_report):
     report = make_report(rounds=1)
     trained = replace(report.evaluation.trained, history=(), plan=replace(report.plan, envelope=Envelope()))

@@ -1,0 +1,146 @@
+"""What a feature tells beside the others that it does not tell alone.
+
+A feature may say nothing about the target by itself and yet improve what the others say of it: lines of comment in code of a
+given length, age beside income. Statistics call it a suppressor (Conger 1974), and a filter that looks at one feature at a
+time takes it for noise. Here each feature that carries no signal alone is held against a regression of the target on those
+that do, by the partial F-test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from scipy import stats
+
+from abi.scoring.edges import Bins, NumericBins
+from abi.scoring.redundancy import FEATURES, indicators
+from abi.scoring.sample import Sample
+
+ROWS_PER_COLUMN: Final = 4
+"""The regression has no more columns than the sample's rows over this,"""
+COLUMNS: Final = 512
+"""and no more than this, so that it takes no longer than the pass."""
+OWN: Final = 1e-6
+"""Least share of a feature's variance that the others must leave, for a test of it; less is rounding."""
+_BATCH: Final = 128
+"""Features that are tested together."""
+
+_Columns: TypeAlias = Float64[np.ndarray, "rows columns"]
+_Axes: TypeAlias = Float64[np.ndarray, "rows axes"]
+
+
+def beside(
+    sample: Sample, bins: Bins, order: Int64[np.ndarray, " ranked"], carries: Bool[np.ndarray, " features"]
+) -> Float64[np.ndarray, " features"]:
+    """p-values of what each feature that does not carry signal alone adds to those that do; NaN where nothing was tested.
+
+    With r what a least-squares regression on the features that carry signal leaves of the target, and x~ what it leaves of
+    the feature's q columns, over n rows of the mergeable sample:
+
+        F = (|P r|^2 / q) / ((|r|^2 - |P r|^2) / (n - k - q)),   P the projection on x~, k the columns of the others
+
+    A number is one column, the median of its bin, so that no outlier rules; a category one for each of its coarse levels
+    but one. The target has an axis per class, or one of bin means; the least p-value counts, times the number of axes
+    (Bonferroni). Only linear effects are seen, since a suppressor's is.
+
+    Only the best `FEATURES` that carry signal are regressed on, and each tested feature is held against these alone, so
+    that time stays linear in the columns.
+
+    Args:
+        sample: rows with the bin of each feature, and their targets.
+        bins: that they were counted in.
+        order: features from the most relevant to the least.
+        carries: which of them carry signal alone.
+
+    References:
+        Conger, "A revised definition for suppressor variables", Educational and Psychological Measurement, 1974.
+    """
+    found = np.full(len(carries), np.nan)
+    tested = np.flatnonzero(~carries)
+    target = _target(sample, bins)
+    others = _basis(sample, bins, [int(i) for i in order[carries[order]][:FEATURES]])
+    if others is None or not len(tested) or not target.size:
+        return found
+    left = target - others @ (others.T @ target)
+    for chosen, columns, widths in _batches(sample, bins, tested):
+        own = columns - others @ (others.T @ columns)
+        some = (own**2).sum(axis=0) > OWN * (columns**2).sum(axis=0)
+        first = np.cumsum(widths) - widths
+        for feature, start, width in zip(chosen, first, widths, strict=True):
+            mine = own[:, start : start + width][:, some[start : start + width]]
+            found[feature] = _p_value(mine, left, others.shape[1])
+    return found
+
+
+def _p_value(own: _Columns, left: _Axes, others: int) -> float:
+    """Of the F-test, over all axes of the target; 1 where the feature has nothing of its own."""
+    directions = _orthonormal(own)
+    degrees = directions.shape[1]
+    freedom = len(left) - others - degrees
+    if not degrees or freedom < 1:
+        return 1.0
+    told, whole = ((directions.T @ left) ** 2).sum(axis=0), (left**2).sum(axis=0)
+    rest = np.maximum(whole - told, np.finfo(float).tiny)
+    best = float(((told / degrees) / (rest / freedom)).max())
+    return float(min(1.0, left.shape[1] * stats.f.sf(best, degrees, freedom)))
+
+
+def _target(sample: Sample, bins: Bins) -> _Axes:
+    """An axis per class, of two classes one; bin means of a number; an axis per label. Those without variance are left out."""
+    if bins.target.labels is not None:
+        axes = sample.targets.T.astype(np.float64)
+    else:
+        axes = bins.target.coordinates[sample.targets[0]]
+        axes = axes[:, 1:] if axes.shape[1] == 2 else axes  # noqa: PLR2004 - two classes are one axis
+    return axes[:, np.ptp(axes, axis=0) > 0] if len(axes) else axes
+
+
+def _basis(sample: Sample, bins: Bins, features: list[int]) -> _Columns | None:
+    """An orthonormal basis of a constant and these features' columns, the first that are few enough for the rows; None without any."""
+    rows = sample.codes.shape[1]
+    columns = [np.full((rows, 1), 1.0)]
+    room = min(COLUMNS, rows // ROWS_PER_COLUMN) - 1
+    for feature in features:
+        mine = _columns(sample, bins, feature)
+        if mine.shape[1] > room:
+            break
+        room -= mine.shape[1]
+        columns.append(mine)
+    return None if len(columns) == 1 else _orthonormal(np.concatenate(columns, axis=1))
+
+
+def _batches(
+    sample: Sample, bins: Bins, features: Int64[np.ndarray, " tested"]
+) -> Iterator[tuple[list[int], _Columns, list[int]]]:
+    """(features, their columns side by side, how many each has)."""
+    for start in range(0, len(features), _BATCH):
+        chosen = features[start : start + _BATCH].tolist()
+        columns = [_columns(sample, bins, feature) for feature in chosen]
+        yield chosen, np.concatenate(columns, axis=1), [c.shape[1] for c in columns]
+
+
+def _columns(sample: Sample, bins: Bins, feature: int) -> _Columns:
+    """Columns of mean 0 and variance 1: the middle of a number's bin, or a category's coarse levels; none of a constant."""
+    codes, kind = sample.codes[feature], bins.features[feature]
+    if isinstance(kind, NumericBins):
+        values = kind.levels[codes]
+        known = np.isfinite(values)
+        values = values / np.abs(values[known]).max(initial=np.finfo(float).tiny)
+        columns = np.where(known, values, values[known].mean() if known.any() else 0.0)[:, None]
+    else:
+        columns = indicators(codes).T.astype(np.float64)
+    columns = columns - columns.mean(axis=0)
+    spread = columns.std(axis=0)
+    return np.asarray(columns[:, spread > OWN] / spread[spread > OWN])
+
+
+def _orthonormal(columns: _Columns) -> Float64[np.ndarray, "rows directions"]:
+    """A basis of the space of these columns; directions with next to none of their variance are left out."""
+    if not columns.shape[1]:
+        return columns
+    values, vectors = np.linalg.eigh(columns.T @ columns)
+    kept = values > OWN * max(values[-1], np.finfo(float).tiny)
+    return np.asarray(columns @ (vectors[:, kept] / np.sqrt(values[kept])))

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from scipy import stats
+from scipy.special import fdtrc
 
 from abi.scoring.edges import Bins, NumericBins
 from abi.scoring.redundancy import FEATURES, indicators
@@ -28,7 +28,7 @@ OWN: Final = 1e-6
 _BATCH: Final = 128
 """Features that are tested together."""
 
-_Columns: TypeAlias = Float64[np.ndarray, "rows columns"]
+_Columns: TypeAlias = Float64[np.ndarray, "columns rows"]
 _Axes: TypeAlias = Float64[np.ndarray, "rows axes"]
 
 
@@ -65,27 +65,41 @@ def beside(
     if others is None or not len(tested) or not target.size:
         return found
     left = target - others @ (others.T @ target)
+    whole = (left**2).sum(axis=0)
     for chosen, columns, widths in _batches(sample, bins, tested):
-        own = columns - others @ (others.T @ columns)
-        some = (own**2).sum(axis=0) > OWN * (columns**2).sum(axis=0)
-        first = np.cumsum(widths) - widths
-        for feature, start, width in zip(chosen, first, widths, strict=True):
-            mine = own[:, start : start + width][:, some[start : start + width]]
-            found[feature] = _p_value(mine, left, others.shape[1])
+        held, told = columns @ others, columns @ left
+        ends = np.cumsum(widths)
+        for feature, end, width in zip(chosen, ends.tolist(), widths, strict=True):
+            mine = slice(end - width, end)
+            own = columns[mine] @ columns[mine].T - held[mine] @ held[mine].T
+            found[feature] = _p_value(own, told[mine], whole, len(left) - others.shape[1])
     return found
 
 
-def _p_value(own: _Columns, left: _Axes, others: int) -> float:
-    """Of the F-test, over all axes of the target; 1 where the feature has nothing of its own."""
-    directions = _orthonormal(own)
-    degrees = directions.shape[1]
-    freedom = len(left) - others - degrees
+def _p_value(
+    own: Float64[np.ndarray, "columns columns"],
+    told: Float64[np.ndarray, "columns axes"],
+    whole: Float64[np.ndarray, " axes"],
+    freedom: int,
+) -> float:
+    """Of the F-test, over all axes of the target; 1 where the feature has nothing of its own.
+
+    Args:
+        own: products x~'x~ of what the others leave of the feature's columns.
+        told: products x~'r with what they leave of the target.
+        whole: |r|^2.
+        freedom: rows less columns of the others.
+    """
+    values, vectors = np.linalg.eigh(own)
+    kept = values > OWN * len(own) * (freedom + 1)
+    degrees = int(kept.sum())
+    freedom -= degrees
     if not degrees or freedom < 1:
         return 1.0
-    told, whole = ((directions.T @ left) ** 2).sum(axis=0), (left**2).sum(axis=0)
-    rest = np.maximum(whole - told, np.finfo(float).tiny)
-    best = float(((told / degrees) / (rest / freedom)).max())
-    return float(min(1.0, left.shape[1] * stats.f.sf(best, degrees, freedom)))
+    explained = ((vectors[:, kept].T @ told) ** 2 / values[kept, None]).sum(axis=0)
+    rest = np.maximum(whole - explained, np.finfo(float).tiny)
+    best = ((explained / degrees) / (rest / freedom)).max()
+    return float(min(1.0, len(whole) * fdtrc(degrees, freedom, best)))
 
 
 def _target(sample: Sample, bins: Bins) -> _Axes:
@@ -98,18 +112,18 @@ def _target(sample: Sample, bins: Bins) -> _Axes:
     return axes[:, np.ptp(axes, axis=0) > 0] if len(axes) else axes
 
 
-def _basis(sample: Sample, bins: Bins, features: list[int]) -> _Columns | None:
+def _basis(sample: Sample, bins: Bins, features: list[int]) -> Float64[np.ndarray, "rows directions"] | None:
     """An orthonormal basis of a constant and these features' columns, the first that are few enough for the rows; None without any."""
     rows = sample.codes.shape[1]
-    columns = [np.full((rows, 1), 1.0)]
+    columns = [np.full((1, rows), 1.0)]
     room = min(COLUMNS, rows // ROWS_PER_COLUMN) - 1
     for feature in features:
         mine = _columns(sample, bins, feature)
-        if mine.shape[1] > room:
+        if len(mine) > room:
             break
-        room -= mine.shape[1]
+        room -= len(mine)
         columns.append(mine)
-    return None if len(columns) == 1 else _orthonormal(np.concatenate(columns, axis=1))
+    return None if len(columns) == 1 else _orthonormal(np.concatenate(columns))
 
 
 def _batches(
@@ -119,7 +133,7 @@ def _batches(
     for start in range(0, len(features), _BATCH):
         chosen = features[start : start + _BATCH].tolist()
         columns = [_columns(sample, bins, feature) for feature in chosen]
-        yield chosen, np.concatenate(columns, axis=1), [c.shape[1] for c in columns]
+        yield chosen, np.concatenate(columns), [len(mine) for mine in columns]
 
 
 def _columns(sample: Sample, bins: Bins, feature: int) -> _Columns:
@@ -129,18 +143,17 @@ def _columns(sample: Sample, bins: Bins, feature: int) -> _Columns:
         values = kind.levels[codes]
         known = np.isfinite(values)
         values = values / np.abs(values[known]).max(initial=np.finfo(float).tiny)
-        columns = np.where(known, values, values[known].mean() if known.any() else 0.0)[:, None]
+        columns = np.where(known, values, values[known].mean() if known.any() else 0.0)[None]
     else:
-        columns = indicators(codes).T.astype(np.float64)
-    columns = columns - columns.mean(axis=0)
-    spread = columns.std(axis=0)
-    return np.asarray(columns[:, spread > OWN] / spread[spread > OWN])
+        columns = indicators(codes).astype(np.float64)
+    columns -= columns.mean(axis=1, keepdims=True)
+    spread = columns.std(axis=1, keepdims=True)
+    some = spread[:, 0] > OWN
+    return columns[some] / spread[some]
 
 
 def _orthonormal(columns: _Columns) -> Float64[np.ndarray, "rows directions"]:
     """A basis of the space of these columns; directions with next to none of their variance are left out."""
-    if not columns.shape[1]:
-        return columns
-    values, vectors = np.linalg.eigh(columns.T @ columns)
-    kept = values > OWN * max(values[-1], np.finfo(float).tiny)
-    return np.asarray(columns @ (vectors[:, kept] / np.sqrt(values[kept])))
+    values, vectors = np.linalg.eigh(columns @ columns.T)
+    kept = values > OWN * values[-1]
+    return np.asarray(columns.T @ (vectors[:, kept] / np.sqrt(values[kept])))

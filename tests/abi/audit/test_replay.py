@@ -103,9 +103,12 @@ def _without_beside(run: RunRecord) -> RunRecord:
     first = run.moves[0]
     attention = first.trained.plan.attention
     features = tuple(
-        replace(f, beside=None, carries_signal=f.carries_signal and not f.only_beside) for f in attention.scores.features
+        replace(f, beside=None, carries_signal=f.carries_signal and not f.only_beside)
+        for f in attention.scores.features
     )
-    plan = replace(first.trained.plan, attention=replace(attention, scores=replace(attention.scores, features=features)))
+    plan = replace(
+        first.trained.plan, attention=replace(attention, scores=replace(attention.scores, features=features))
+    )
     return replace(run, moves=(replace(first, trained=replace(first.trained, plan=plan)), *run.moves[1:]))
 
 

@@ -149,7 +149,7 @@ def _columns(sample: Sample, bins: Bins, feature: int) -> _Columns:
     columns -= columns.mean(axis=1, keepdims=True)
     spread = columns.std(axis=1, keepdims=True)
     some = spread[:, 0] > OWN
-    return columns[some] / spread[some]
+    return np.asarray(columns[some] / spread[some])
 
 
 def _orthonormal(columns: _Columns) -> Float64[np.ndarray, "rows directions"]:

@@ -97,7 +97,7 @@ def _signal(score: FeatureScore) -> str:
 
 def _scores(value: Scores) -> tuple[Table | None, list[str]]:
     table = _table("feature", "score", "95% interval", "relevance", "discrimination", "complexity", "signal")
-    order = {f.feature: f for f in sorted(value.features, key=lambda f: -f.score)}
+    order = {f.feature: f for f in sorted(value.features, key=lambda f: (-f.score, not f.carries_signal))}
     groups = by_group(value.problem.schema, order)
     for group, members in list(groups.items())[:SHOWN]:
         f = order[members[0]]

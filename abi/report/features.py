@@ -87,7 +87,7 @@ def scores(report: Report) -> dict[str, Any]:
     from_data = (
         {f.feature: f.score for f in first.features} if kept.source == "model" and first.source == "data" else {}
     )
-    order = sorted(kept.features, key=lambda f: -f.score)
+    order = sorted(kept.features, key=lambda f: (-f.score, not f.carries_signal))
     axis = Axis.upto([v for f in order for v in (f.high, from_data.get(f.feature, 0.0))])
     by_name = {f.feature: f for f in order}
     groups = by_group(report.checks.problem.schema, by_name)
@@ -231,7 +231,11 @@ def attention(report: Report) -> dict[str, Any]:
     count = len(kept.weights)
     by_name = {w.feature: w for w in kept.weights}
     sizes = {name: w.weight for name, w in by_name.items()}
-    groups = sorted(by_group(report.checks.problem.schema, by_name), key=lambda g: (-g.total(sizes), -g.total(after)))
+    nothing = {f.feature for f in report.plan.capacity.features if not f.width}
+    groups = sorted(
+        by_group(report.checks.problem.schema, by_name),
+        key=lambda g: (-g.total(sizes), nothing.issuperset(g.members), -g.total(after)),
+    )
     axis = Axis.upto(
         [
             v
@@ -250,6 +254,7 @@ def attention(report: Report) -> dict[str, Any]:
             {
                 "name": clean(group.name),
                 "members": group.counted,
+                "empty": nothing.issuperset(group.members),
                 "value": percent(weight),
                 "interval": f"{percent(own.low)} to {percent(own.high)}"
                 if own is not None and own.low < own.high

@@ -240,6 +240,17 @@ def test_a_feature_that_tells_something_beside_others_alone_is_marked(make_repor
     assert "no signal" not in page.text
 
 
+def test_a_feature_that_gets_nothing_is_marked_and_comes_last(make_report):
+    report = make_report({"first": 0.5, "second": 0.5, "third": 0.5}, rounds=1, temperature=None)
+    first, *others = report.plan.capacity.features
+    capacity = replace(report.plan.capacity, features=(replace(first, width=0), *others))
+    trained = replace(report.evaluation.trained, plan=replace(report.plan, capacity=capacity))
+    page = Page(render(replace(report, evaluation=replace(report.evaluation, trained=trained))))
+    assert page.text.count("no width") == 1
+    section = page.text[page.text.index("how the scores became weights") :]
+    assert section.index("second") < section.index("third") < section.index("first no width")
+
+
 def test_without_controls_checks_curves_and_limits(make_report):
     report = make_report(rounds=1)
     trained = replace(report.evaluation.trained, history=(), plan=replace(report.plan, envelope=Envelope()))

@@ -25,6 +25,8 @@ OPERATION = "abi.operation_id"
 MODEL = "abi.model"
 LEDGER = "abi.ledger"
 """Tag of the ledger that a run and its version are of; earlier releases put none."""
+BARE = "abi.without_model"
+"""Tag of a run that was recorded without a model, as long as it has none."""
 STATE = "abi.state"
 QUARANTINED = "quarantined"
 METRICS_PER_CALL, PARAMS_PER_CALL = 1000, 100
@@ -47,6 +49,17 @@ class RunStore:
         for part in record.rounds:
             child = self._log(part.name, {"mlflow.parentRunId": run_id}, part.params, part.metrics, part.steps)
             self.client.set_terminated(child)
+        self._keep(run_id, record)
+        return run_id
+
+    def more(self, run_id: str, record: RunRecord) -> str:
+        """The same run with what the record tells beyond it: its tags, documents and files. What it has measured stays."""
+        for key, value in record.tags.items():
+            self.client.set_tag(run_id, key, value)
+        self._keep(run_id, record)
+        return run_id
+
+    def _keep(self, run_id: str, record: RunRecord) -> None:
         with scratch_folder(self.ws.root) as stage:
             for name, plain in record.documents.items():
                 target = _below(stage, name)
@@ -54,7 +67,6 @@ class RunStore:
             for name, source in record.files.items():
                 _link(source, _below(stage, name))
             self.client.log_artifacts(run_id, str(stage))
-        return run_id
 
     def _log(
         self,

@@ -19,7 +19,7 @@ from tasks.mlflow_runs import LEDGER
 from tasks.patience import insist
 from tasks.progress import say
 from tasks.records import Dataset, Round, RunRecord
-from tasks.registration import LEASE_S, connect
+from tasks.registration import LEASE_S, connect, registered
 from tasks.stage import Call, Stage, code_id
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def record_stream(call: Call, data_name: str, snapshot: str, adapted: str, leave: str = "") -> str:
     """Adapted -> path of its folder, with `stream.json` and `report.html`; one MLflow run, whoever asks and how often.
 
-    The adapted model becomes a version of the call's model, unless `leave` says why not.
+    The adapted model becomes a version of the call's model, unless `leave` says why not; one that it has become before stays.
     """
     ws, found, held = call.ws, find(call.ws.get(adapted), Adapted), find(call.ws.get(snapshot), Snapshot)
     start = COLD if found.champion is None else str(found.champion)
@@ -69,7 +69,9 @@ def record_stream(call: Call, data_name: str, snapshot: str, adapted: str, leave
         files={"report.html": page},
     )
     why = leave or found.obstacle
-    entry = None if why else register_adapted(call, record, found, held)
+    entry = registered(call, operation) if why else register_adapted(call, record, found, held)
+    if why and entry is not None:
+        say(f"record    registered before: {entry.detail['uri']}")
     if entry is not None and entry.mlflow_run is not None:
         run_id = entry.mlflow_run
         write({"model": entry.detail["uri"]})

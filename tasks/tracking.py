@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -26,7 +26,7 @@ from abi.errors import ArtifactRefused, TrackingError, UsageError, clip, listed
 from abi.operations import SigningConfig
 from abi.sections import masked
 from tasks.mlflow_answers import answering, environment
-from tasks.mlflow_runs import LEDGER, MODEL, OPERATION, QUARANTINED, STATE, RunStore, may_be_of
+from tasks.mlflow_runs import BARE, LEDGER, MODEL, OPERATION, QUARANTINED, STATE, RunStore, may_be_of
 from tasks.records import VALUE_LENGTH, Record, Recorded, RunRecord
 from tasks.signing import TRUSTED, Signing
 from tasks.workspace import Workspace, disk_errors
@@ -135,10 +135,13 @@ class Tracking:
         try:
             with answering(self.uri):
                 store = RunStore(self.ws, self.client, self.experiment_id, self.signing)
-                run_id = store.run(record)
+                begun = self._without_model(record.operation_id, ledger)
+                run_id = store.run(record) if begun is None else store.more(begun, record)
                 model_id = store.model(record, run_id)
                 recorded = self._register(record, run_id, model_id)
                 self.client.set_terminated(run_id)
+                if begun is not None:
+                    self.client.delete_tag(begun, BARE)
             self.fail(record.operation_id, "replaced: the reply that named it was lost", ledger)
         except BaseException as error:
             with contextlib.suppress(Exception):
@@ -146,8 +149,16 @@ class Tracking:
             raise
         return recorded
 
+    def _without_model(self, operation_id: str, ledger: str | None) -> str | None:
+        """The finished run of an operation that was recorded without a model: the model is added to it."""
+        query = f"tags.`{OPERATION}` = '{operation_id}' and tags.`{BARE}` = 'true' and attributes.status = 'FINISHED'"
+        runs = self.client.search_runs([self.experiment_id], query)
+        return next((str(run.info.run_id) for run in runs if may_be_of(ledger, run.data.tags)), None)
+
     def record_run(self, record: RunRecord) -> str:
         """Store a run without a model; an operation that has a finished one already is answered with that. Gives its id.
+
+        Where `record` is asked for its model later, that becomes part of the same run.
 
         Raises:
             TrackingError: MLflow does not answer, or refuses.
@@ -158,8 +169,9 @@ class Tracking:
                 if may_be_of(record.tags.get(LEDGER), run.data.tags):
                     return str(run.info.run_id)
         self.fail(record.operation_id, "replaced: it stopped before everything was stored", record.tags.get(LEDGER))
+        bare = replace(record, tags={**record.tags, BARE: "true"})
         with answering(self.uri):
-            run_id = RunStore(self.ws, self.client, self.experiment_id, self.signing).run(record)
+            run_id = RunStore(self.ws, self.client, self.experiment_id, self.signing).run(bare)
             self.client.set_terminated(run_id)
         return run_id
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,12 @@ from abi.outcomes import Evaluation
 from tasks import adapted_version, adapting
 from tasks.decisions import open_ledger
 from tasks.ledger import Ledger
+from tasks.mlflow_runs import BARE
 from tasks.model_registry import versions
 from tasks.registration import connect
 from tasks.stage import Call
 from tasks.stream_recording import record_stream
+from tasks.tracking import Tracking
 from tasks.workspace import Workspace
 
 QUICK: dict[str, object] = {
@@ -136,6 +139,43 @@ def test_nothing_is_registered_where_that_is_not_wanted(call, followed):
     assert "shop" not in connect(call).models()
     again = json.loads((Path(record_stream(call, "shop.csv", snapshot, adapted)) / "stream.json").read_bytes())
     assert again["version"]["version"] == 1
+
+
+def test_a_stream_that_is_registered_later_has_one_run(call, followed):
+    snapshot, adapted = followed
+
+    def recorded(*leave: str) -> tuple[dict[str, object], str]:
+        folder = Path(record_stream(call, "shop.csv", snapshot, adapted, *leave))
+        return json.loads((folder / "stream.json").read_bytes()), (folder / "report.html").read_text()
+
+    (bare, _), (full, page) = recorded("--no-register"), recorded()
+    tracking = connect(call)
+    named = f"tags.`abi.operation_id` = '{Path(str(bare['report'])).parent.name}'"
+    (run,) = tracking.client.search_runs([tracking.experiment_id], named)
+    assert bare["run_id"] == full["run_id"] == run.info.run_id
+    assert (run.info.status, BARE in run.data.tags) == ("FINISHED", False)
+    assert {"adapted", "evaluation", "reference"} <= set(tracking.documents(run.info.run_id))
+    assert "models:/shop/1" in page
+
+    told, page = recorded("--no-register")  # what is registered stays so, and the answer says it
+    assert (told["run_id"], told["version"], told["unregistered"]) == (full["run_id"], full["version"], None)
+    assert "models:/shop/1" in page
+
+
+def test_a_registration_that_failed_leaves_the_run_without_a_model_as_it_was(call, followed, monkeypatch):
+    snapshot, adapted = followed
+    record_stream(call, "shop.csv", snapshot, adapted, "--no-register")
+    with monkeypatch.context() as patch:
+        patch.setattr(Tracking, "_register", mock.Mock(side_effect=Stopped))
+        with pytest.raises(Stopped):
+            record_stream(call, "shop.csv", snapshot, adapted)
+    tracking = connect(call)
+    query = "tags.`abi.kind` = 'stream'"
+    (run,) = tracking.client.search_runs([tracking.experiment_id], query)
+    assert (run.info.status, run.data.tags[BARE]) == ("FINISHED", "true")
+    folder = Path(record_stream(call, "shop.csv", snapshot, adapted))
+    assert json.loads((folder / "stream.json").read_bytes())["run_id"] == run.info.run_id
+    assert [v.number for v in versions(tracking, "shop")] == [1]
 
 
 def test_where_nothing_could_be_learned_nothing_is_registered(call, tmp_path, monkeypatch):

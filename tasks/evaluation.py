@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from jaxtyping import Int64
 
 from abi.data.behaviour import user_codes
 from abi.data.columns import Columns
+from abi.data.derive import derive_rows, raw_columns, stored
 from abi.documents import find
 from abi.evaluation.bootstrap import block_rows, bootstrap, gain
 from abi.evaluation.evaluate import Contender
@@ -22,10 +25,16 @@ from abi.scoring.tail import leans
 from abi.training.fitted import groups_in
 from abi.training.rounds import best_round
 from tasks.data import load_rows, open_reader
-from tasks.models import load_model
+from tasks.models import load_model, load_predictor_of
 from tasks.progress import say
 from tasks.robustness import baseline_of, with_robustness
 from tasks.stage import Call, Stage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LATENCY_ROWS: Final = 8
+"""Held-out rows whose columns are derived again and again to time a prediction."""
 
 
 def evaluate(call: Call, control: str, *rounds: str) -> str:
@@ -41,13 +50,32 @@ def evaluate(call: Call, control: str, *rounds: str) -> str:
     schema, baseline = problem.schema, baseline_of(call, problem, config.seed)
     groups, users = groups_in(train, schema), _users(call, problem, test)
     tail = leans(train, schema, groups) if groups is not None else ()
-    evaluation = evaluate_contenders(*contenders, baseline, test, config, [train, validation], groups, users, tail)
+    derive = deriving(call, kept, test)
+    evaluation = evaluate_contenders(
+        *contenders, baseline, test, config, [train, validation], groups, users, tail, derive
+    )
     if config.evaluation.robust:
         evaluation = with_robustness(call, config, evaluation, contenders[0].model, contenders[1].model, baseline)
     if kept.transfer is not None and not kept.transfer.obstacle:
         evaluation = replace(evaluation, transfer=_against_cold(call, evaluation))
     say(f"evaluate  {verdict(evaluation)}")
     return ws.put(evaluation)
+
+
+def deriving(call: Call, kept: Trained, test: Columns) -> Callable[[int], object] | None:
+    """Derives the columns of one of a few held-out rows, from the row as it comes to be predicted; None where nothing is derived."""
+    problem = kept.plan.attention.scores.problem
+    schema = problem.schema
+    if schema.derivation is None:
+        return None
+    reader = open_reader(call, problem)
+    table = stored(reader.train if reader.test is None else reader.test)
+    names = [name for name in table.names if name in {*raw_columns(schema), schema.derivation.order}]
+    rows: list[pd.DataFrame] = []
+    for number in test.row_numbers[:LATENCY_ROWS].tolist():
+        rows += [batch.to_pandas() for _, batch in table.batches(names, part=range(number, number + 1))]
+    history = load_predictor_of(call, kept.artifact).history
+    return lambda turn: derive_rows(schema, rows[turn % len(rows)], history)
 
 
 def _users(call: Call, problem: Problem, test: Columns) -> Int64[np.ndarray, " rows"] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,7 @@ def evaluate(
     groups: ClassGroups | None = None,
     users: Int64[np.ndarray, " rows"] | None = None,
     leans: tuple[Lean, ...] = (),
+    derive: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Metrics with intervals, paired gains over the uniform control and the baseline, slices, calibration, latency.
 
@@ -64,6 +65,7 @@ def evaluate(
         groups: the classes by their training rows, where these differ.
         users: which user each held-out row is of, where their rankings are asked for.
         leans: what tells the rarest of them.
+        derive: as in `latency`.
 
     Raises:
         DataError: the primary metric is not defined on the held-out rows; others that are not are left out.
@@ -124,7 +126,7 @@ def evaluate(
         ),
         slices=slices(kept.trained, test, predictions["model"], primary, config, groups),
         calibration=calibration(schema.task, test.target, chance),
-        latency_s=latency(kept.model, test, config.evaluation.latency_calls),
+        latency_s=latency(kept.model, test, config.evaluation.latency_calls, derive),
         trials=kept.trials,
         signal=signal(primary, values, draws) if taught else None,
         groups=groups,
@@ -147,13 +149,23 @@ def _ranking(
     return ranking(task, target, users, own, known, asked.relevant, asked.resamples, config.seed)
 
 
-def latency(model: Model, rows: Columns, calls: int) -> float:
-    """Median seconds to predict one row, from its text or picture where a pretrained encoder reads it."""
+def latency(model: Model, rows: Columns, calls: int, derive: Callable[[int], object] | None = None) -> float:
+    """Median seconds to predict one row, from its text or picture where a pretrained encoder reads it.
+
+    Args:
+        model: what predicts.
+        rows: some rows.
+        calls: how often.
+        derive: makes the columns of the row of a call that are derived from raw ones, as is done before each prediction;
+            None where there are none.
+    """
     rows = without_vectors(rows, model.schema) if getattr(model, "vectors", None) is not None else rows
     times = []
     for call in range(calls):
         one = rows.take(np.array([call % len(rows.row_numbers)]))
         start = time.perf_counter()
+        if derive is not None:
+            derive(call)
         model.predict_columns(one)
         times.append(time.perf_counter() - start)
     return float(np.median(times))

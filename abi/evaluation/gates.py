@@ -188,10 +188,12 @@ def _calibration(facts: Facts, config: GatesConfig) -> Judgement:
 
 def _latency(facts: Facts, config: GatesConfig) -> Judgement:
     limit = config.latency if config.latency is not None else facts.evaluation.trained.plan.envelope.latency_s
-    got = f"{show_seconds(facts.evaluation.latency_s)} per row"
+    evaluation = facts.evaluation
+    derived = evaluation.trained.plan.attention.scores.problem.schema.derivation is not None
+    got = f"{show_seconds(evaluation.latency_s)} per row{', its columns derived first' if derived else ''}"
     if limit is None:
         return "off", "", f"{got}, without a limit"
-    return _passed(facts.evaluation.latency_s <= limit), f"at most {show_seconds(limit)}", got
+    return _passed(evaluation.latency_s <= limit), f"at most {show_seconds(limit)}", got
 
 
 def _memory(facts: Facts, config: GatesConfig) -> Judgement:

@@ -192,12 +192,13 @@ def costs(report: Report) -> list[CostLine]:
     plan, trained = report.plan, report.evaluation.trained
     actual = report.evaluation.measured
     bound = trained.plan.bound if trained.predicted == trained.plan.predicted else None
+    derived = plan.attention.scores.problem.schema.derivation is not None
     lines = []
     for field, name, show in (
         ("parameters", "parameters", show_count),
         ("memory_bytes", "memory", show_bytes),
         ("train_time_s", "training time", show_seconds),
-        ("latency_s", "latency of one row", show_seconds),
+        ("latency_s", f"latency of one row{', measured with derived columns' if derived else ''}", show_seconds),
     ):
         held = None if bound is None else getattr(bound, field)
         predicted, got, limit = (getattr(part, field) for part in (trained.predicted, actual, plan.envelope))

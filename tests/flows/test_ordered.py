@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from tasks import evaluation
 
 Abi = Callable[..., object]
 ROWS = 400
@@ -67,8 +70,10 @@ def test_ratings_are_learned_ranked_predicted_and_gated(
     table, ws = tmp_path / "ratings.csv", ("--workspace", tmp_path / "ws")
     frame.to_csv(table, index=False)
     roles = ("--set", "data.roles={user: who, item: what, time: when}")
-    answer = abi("run", table, *ws, "--target", "stars", "--name", "films", *quick, *roles, "--json")
+    with mock.patch.object(evaluation, "derive_rows", wraps=evaluation.derive_rows) as deriving:
+        answer = abi("run", table, *ws, "--target", "stars", "--name", "films", *quick, *roles, "--json")
     assert answer.code == 0, answer.err
+    assert {(len(call.args[1]), call.args[2] is None) for call in deriving.call_args_list} == {(1, False)}
     result = answer.json
     assert {"who@mean", "what@mean", "what@recent"} <= set(result["attention"])
     assert result["signal"] == "found"
@@ -83,7 +88,9 @@ def test_ratings_are_learned_ranked_predicted_and_gated(
     lax = ("--set", "gates.uniform=null", "--set", "gates.baseline=null", "--set", "gates.slices=null")
     promoted = abi("promote", *ws, "--model", "films", *lax, "--json")
     assert promoted.code == 0, promoted.err
-    assert {r["name"]: r["status"] for r in promoted.json["gates"]["results"]}["signal"] == "passed"
+    gates = {r["name"]: r for r in promoted.json["gates"]["results"]}
+    assert gates["signal"]["status"] == "passed"
+    assert gates["latency"]["got"].endswith("per row, its columns derived first, without a limit")
     assert abi("monitor", rows, *ws, "--model", "films", "--json").code in (0, 4)
     assert abi("replay", result["run_id"], *ws).code == 0
 

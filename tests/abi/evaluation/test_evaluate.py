@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,11 @@ def test_the_asked_metric_decides(toy: Any) -> None:
 def test_latency_is_timed_on_more_calls_than_rows(toy: Any) -> None:
     table = toy.table("binary")
     assert 0 < latency(toy.fitted(table).model, table.validation.take(np.arange(2)), 7) < 1
+
+
+def test_latency_counts_the_columns_that_are_derived_first(toy: Any) -> None:
+    table, turns = toy.table("binary"), []
+    model, rows = toy.fitted(table).model, table.validation
+    found = latency(model, rows, 5, lambda turn: (turns.append(turn), time.sleep(0.02)))
+    assert found >= 0.02
+    assert turns == [0, 1, 2, 3, 4]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,8 @@ SET_ROWS: Final = 10.0
 CONTENT_ROWS: Final = 20.0
 HALF_LIFE_DAYS: Final = 500.0
 DAY_S: Final = 86_400.0
+BLOCK_CELLS: Final = 2**20
+"""Numbers of rows' content that are held at a time."""
 _LAST_SECOND: Final = 1e11
 YEARS: Final = (1940, 1960, 1970, 1980, 1990, 2000, 2005, 2010, 2015, 2020)
 
@@ -56,12 +58,17 @@ class Events:
         parts = (self.user, self.item, self.days, self.target, self.values, self.year)
         return Events(*(part[index] for part in parts))
 
-    @property
-    def content(self) -> Float64[np.ndarray, "rows columns"]:
-        """What of a row is not its ids: the values of its sets, and its year on a broken line."""
-        year = np.where(np.isnan(self.year), YEARS[len(YEARS) // 2], self.year)
-        line = [np.clip((year - first) / 10, 0, 1) for first in YEARS]
-        return np.column_stack([self.values.astype(np.float64), *line])
+    def blocks(self) -> Iterator[slice]:
+        """The rows, so many at a time that their content can be held as numbers."""
+        step = max(1, BLOCK_CELLS // (self.values.shape[1] + len(YEARS)))
+        return (slice(start, start + step) for start in range(0, len(self), step))
+
+    def content(self) -> Iterator[tuple[slice, Float64[np.ndarray, "block columns"]]]:
+        """What of a row is not its ids, some rows at a time: the values of its sets, and its year on a broken line."""
+        for here in self.blocks():
+            year = np.where(np.isnan(self.year[here]), YEARS[len(YEARS) // 2], self.year[here])
+            line = [np.clip((year - first) / 10, 0, 1) for first in YEARS]
+            yield here, np.column_stack([self.values[here].astype(np.float64), *line])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +122,12 @@ class History(Value):
 
 
 def remember(events: Events, users: Sequence[str], items: Sequence[str]) -> History | None:
-    """The history of these rows, those without a target left out; None where no row is left. Takes time linear in the rows."""
-    rows = events.take(~np.isnan(events.target) & (events.user >= 0) & (events.item >= 0) & ~np.isnan(events.days))
+    """The history of these rows, those without a target left out; None where no row is left.
+
+    Takes time linear in the rows, and a hundred bytes or two of each, however many values their sets have.
+    """
+    known = ~np.isnan(events.target) & (events.user >= 0) & (events.item >= 0) & ~np.isnan(events.days)
+    rows = events if known.all() else events.take(known)
     if not len(rows):
         return None
     size_u, size_i = len(users), len(items)
@@ -128,7 +139,7 @@ def remember(events: Events, users: Sequence[str], items: Sequence[str]) -> Hist
         user_mean = np.bincount(rows.user, centred - item_mean[rows.item], size_u) / (user_count + USER_ROWS)
         item_mean = np.bincount(rows.item, centred - user_mean[rows.user], size_i) / (item_count + ITEM_ROWS)
     left = centred - user_mean[rows.user]
-    content, content_mean = _ridge(rows.content, left)
+    content, content_mean = _ridge(rows, left)
     age = rows.days.max() - rows.days
     weight = 0.5 ** (age / HALF_LIFE_DAYS)
     own = left - item_mean[rows.item]
@@ -182,7 +193,9 @@ def recall(history: History | None, rows: Events) -> dict[str, Numbers]:
     recent = _looking(history, "recent_", rows.item)
     known, seen = user["count"] > 0, item["count"] > 0
     intercept = -float(np.array(history.content_mean) @ np.array(history.content))
-    expected = rows.content @ np.array(history.content) + intercept
+    weights, expected = np.array(history.content), np.empty(len(rows))
+    for here, content in rows.content():
+        expected[here] = content @ weights + intercept
     mean = (item["sum"] + ITEM_ROWS * expected) / (item["count"] + ITEM_ROWS)
     return {
         "user_count": user["count"],
@@ -225,11 +238,12 @@ def to_days(times: Numbers) -> Numbers:
 
 def _of_values(history: History, rows: Events, known: Bool[np.ndarray, " rows"]) -> Numbers:
     """The user's mean over the values that the row has."""
-    table = history.value_means
-    count = rows.values.sum(axis=1)
-    told = known & (count > 0)
-    found = np.full(len(rows), np.nan)
-    found[told] = (table[rows.user[told]] * rows.values[told]).sum(axis=1) / count[told]
+    table, found = history.value_means, np.full(len(rows), np.nan)
+    for here in rows.blocks():
+        values = rows.values[here]
+        count = values.sum(axis=1)
+        told = known[here] & (count > 0)
+        found[here][told] = (table[rows.user[here][told]] * values[told]).sum(axis=1) / count[told]
     return found
 
 
@@ -238,12 +252,15 @@ def _looking(history: History, prefix: str, codes: Int64[np.ndarray, " rows"]) -
     return {name: history.arrays[prefix + name][codes] for name in FIGURES[prefix]}
 
 
-def _ridge(content: Float64[np.ndarray, "rows columns"], target: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and the columns' means of a ridge regression; the target is about 0."""
-    middle = content.mean(axis=0)
-    centred = content - middle
-    gram = centred.T @ centred + CONTENT_ROWS * np.eye(content.shape[1])
-    return np.linalg.solve(gram, centred.T @ target), middle
+def _ridge(rows: Events, target: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and the columns' means of a ridge regression on the rows' content; the target is about 0."""
+    middle = sum(content.sum(axis=0) for _, content in rows.content()) / len(rows)
+    gram, told = np.diag(np.full(len(middle), CONTENT_ROWS)), np.zeros(len(middle))
+    for here, content in rows.content():
+        centred = content - middle
+        gram += centred.T @ centred
+        told += centred.T @ target[here]
+    return np.linalg.solve(gram, told), middle
 
 
 def _single(values: np.ndarray) -> tuple[float, ...]:

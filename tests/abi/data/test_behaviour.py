@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from abi.config import Config, load_config
+from abi.data import history
 from abi.data.behaviour import _blocks, _seen, user_codes
 from abi.data.derive import DerivedTable, derive_new, derive_rows, final_history, raw_columns, stored
 from abi.data.history import CONTENT_ROWS, ITEM_ROWS, USER_ROWS, Events, History, kept, recall, remember, to_days
@@ -302,3 +305,38 @@ def test_settings_that_cannot_be_used_are_told() -> None:
     graded = frame.assign(stars=frame["stars"].round().astype(int).clip(1, 4))
     with pytest.raises(UsageError, match=r"set data.task to regression"):
         read_memory(graded, "stars", settings())
+
+
+def _rated(rows: int, values: int) -> Events:
+    random = np.random.default_rng(0)
+    return Events(
+        random.integers(0, 50, rows),
+        random.integers(0, 80, rows),
+        random.uniform(0, 1000, rows),
+        random.normal(size=rows),
+        random.random((rows, values)) < 0.2,
+        random.integers(1950, 2020, rows).astype(float),
+    )
+
+
+def test_memory_does_not_grow_with_the_values_of_sets() -> None:
+    seen = _rated(100_000, 60)
+    named = [str(i) for i in range(80)]
+    tracemalloc.start()
+    found = remember(seen, named[:50], named)
+    recall(found, seen)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 400 * len(seen)  # the values alone take 480 bytes a row as numbers
+
+
+def test_what_content_tells_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, named = _rated(500, 4), [str(i) for i in range(80)]
+    whole = remember(seen, named[:50], named)
+    monkeypatch.setattr(history, "BLOCK_CELLS", 14 * 7)
+    parts = remember(seen, named[:50], named)
+    assert whole is not None
+    assert parts is not None
+    assert parts.content == pytest.approx(whole.content, rel=1e-5)
+    assert parts.content_mean[:4] == pytest.approx(seen.values.mean(axis=0), rel=1e-6)
+    np.testing.assert_allclose(recall(parts, seen)["content"], recall(whole, seen)["content"], rtol=1e-4, atol=1e-6)

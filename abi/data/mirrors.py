@@ -57,9 +57,13 @@ def _decided(grid: Grid, found: dict[str, bool], views: int | None) -> Grid:
 
 
 def _axes(schema: Schema, rows: Columns) -> Float64[np.ndarray, "rows axes"]:
+    """The target: labels, one axis for each class that these rows have, or a standardised value."""
     assert rows.target is not None
     if schema.task == "multilabel":
         return np.asarray(rows.target, np.float64)
     if schema.task != "regression":
-        return np.eye(len(schema.classes))[rows.target.astype(np.int64)]
+        seen, place = np.unique(rows.target, return_inverse=True)
+        axes = np.zeros((len(rows), len(seen)))
+        axes[np.arange(len(rows)), place] = 1.0
+        return axes
     return np.asarray((rows.target - rows.target.mean()) / (rows.target.std() or 1.0))[:, None]

@@ -154,6 +154,7 @@ class _Clusters:
 
     def __init__(self, profiles: np.ndarray) -> None:
         from sklearn.cluster import KMeans  # noqa: PLC0415 - scikit-learn takes a second to import
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
         distinct = np.unique(profiles, axis=0)
         if len(distinct) <= BUCKETS:
@@ -161,7 +162,8 @@ class _Clusters:
         else:
             chosen = profiles[np.random.default_rng(0).permutation(len(profiles))[:4096]]
             few = min(BUCKETS, len(np.unique(chosen, axis=0)))
-            self.centres = KMeans(few, n_init=1, random_state=0).fit(chosen).cluster_centers_
+            with threadpool_limits(1):  # no more cores than training was given, and sums in one order
+                self.centres = KMeans(few, n_init=1, random_state=0).fit(chosen).cluster_centers_
 
     def __call__(self, profiles: np.ndarray) -> Int64[np.ndarray, " values"]:
         squares = (self.centres**2).sum(axis=1)

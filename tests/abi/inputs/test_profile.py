@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_info
 
 from abi.data.columns import Codes
 from abi.inputs.profile import BUCKETS, SHARED_ROWS, ProfileEncoder, Sharing, _fold, learn
@@ -134,3 +136,17 @@ def test_an_embedding_is_the_sum_of_two_rows() -> None:
     found.sum().backward()
     assert wide.grad is not None
     assert wide.grad.sum(1).nonzero().ravel().tolist() == [4, 7, 9]
+
+
+def test_buckets_of_several_classes_are_found_on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, fit = [], KMeans.fit
+
+    def watched(own: KMeans, rows: np.ndarray) -> KMeans:
+        taken.extend(library["num_threads"] for library in threadpool_info())
+        return fit(own, rows)
+
+    monkeypatch.setattr(KMeans, "fit", watched)
+    random = np.random.default_rng(0)
+    _learn([f"v{i % 90}" for i in range(900)], np.eye(3)[random.integers(0, 3, 900)])
+    assert taken
+    assert set(taken) == {1}

@@ -14,10 +14,10 @@ from jaxtyping import Float64, Int8
 from abi.data.behaviour import ask_behaviour, behaviour_columns, history_of
 from abi.data.columns import encode_target, from_series
 from abi.data.history import History, kept
-from abi.data.order import ROWS, times_of
+from abi.data.order import ROWS, table_roles, times_of
 from abi.data.reader import Reader
 from abi.data.series import sequence, series_columns
-from abi.data.split import ROLES, roles
+from abi.data.split import ROLES
 from abi.data.table import ROW, ColumnProfile, Profile, Tabular
 from abi.data.text import labels, numbers
 from abi.errors import DataError, UsageError, clip, lacking_columns, listed
@@ -219,7 +219,7 @@ def derive_tables(
     tables = [train] if test is None else [train, test]
     columns, count = _read(derivation, schema.target, tables), sum(table.rows for table in tables)
     parts = np.full(count, TEST, np.int8)
-    parts[: train.rows] = _roles(columns, split, train.rows)
+    parts[: train.rows] = table_roles(split, train.rows, lambda name: times_of(columns[name])[: train.rows])
     made = pa.table(_derive(derivation, schema, columns, count, parts, history))
     first = DerivedTable(train, hold(made.slice(0, train.rows)))
     return first, None if test is None else DerivedTable(test, hold(made.slice(train.rows)))
@@ -245,7 +245,7 @@ def final_history(problem: Problem, train: Tabular) -> History | None:
     if derivation is None or derivation.behaviour is None:
         return None
     columns = _read(derivation, problem.schema.target, [train])
-    parts = _roles(columns, problem.split, train.rows)
+    parts = table_roles(problem.split, train.rows, lambda name: times_of(columns[name]))
     known = history_of(derivation, columns, _target(columns, problem.schema, train.rows), np.isin(parts, (0, 1)))
     return None if known is None else kept(known)
 
@@ -347,13 +347,6 @@ def _target(columns: dict[str, pa.Array], schema: Schema, rows: int) -> Float64[
         return np.full(rows, np.nan)
     values, present = encode_target(columns[schema.target], schema)
     return np.where(present, values.astype(np.float64), np.nan)
-
-
-def _roles(columns: dict[str, pa.Array], split: Split, rows: int) -> Int8[np.ndarray, " rows"]:
-    """The role of each of the first rows."""
-    timed = split.order not in ("", ROWS)
-    times = times_of(columns[split.order])[:rows] if timed else None
-    return roles(np.arange(rows, dtype=np.int64), split, times)
 
 
 def _read(derivation: Derivation, target: str, tables: Sequence[Tabular]) -> dict[str, pa.Array]:

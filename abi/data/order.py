@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int8
 
 from abi.data import text as spelled
+from abi.data.split import roles
 from abi.data.table import Tabular
 from abi.errors import DataError, UsageError, clip, listed
 from abi.problem import Split
@@ -38,6 +40,14 @@ def read_times(table: Tabular, order: str) -> Float64[np.ndarray, " rows"]:
     if order == ROWS:
         return np.arange(table.rows, dtype=np.float64)
     return np.concatenate([np.empty(0), *(times_of(batch.column(0)) for _, batch in table.batches([order]))])
+
+
+def table_roles(
+    split: Split, rows: int, read: Callable[[str], Float64[np.ndarray, " rows"]]
+) -> Int8[np.ndarray, " rows"]:
+    """The role of each row of a training table (`abi.data.split.roles`); `read` gives the times of the column that orders them."""
+    timed = split.order not in ("", ROWS)
+    return roles(np.arange(rows, dtype=np.int64), split, read(split.order) if timed else None)
 
 
 def choose_split(config: Config, train: Tabular, test: Tabular | None, *, whole: bool = False) -> Split:

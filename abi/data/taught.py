@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int8, Int64, UInt64
+from jaxtyping import Bool, Int64, UInt64
 
 from abi.data.derive import raw_columns
 from abi.data.duplicates import row_hashes
-from abi.data.order import ROWS, times_of
-from abi.data.split import ROLES, roles
+from abi.data.order import read_times, table_roles
+from abi.data.split import ROLES
 from abi.data.table import Tabular
 from abi.problem import Problem
 
@@ -37,7 +38,11 @@ def untaught(
     if not names:
         return np.ones(len(numbers), bool)
     own, theirs = row_hashes(table, names), row_hashes(earlier_table, names)
-    learned = np.ones(len(theirs), bool) if followed else np.isin(_roles(earlier, earlier_table), _TAUGHT)
+    if followed:
+        learned = np.ones(len(theirs), bool)
+    else:
+        found = table_roles(earlier.split, len(theirs), functools.partial(read_times, earlier_table))
+        learned = np.isin(found, _TAUGHT)
     if _begins(own, theirs):
         known = np.append(learned, np.zeros(len(own) - len(theirs), bool))[numbers]
     else:
@@ -60,13 +65,3 @@ def _shared(table: Tabular, problem: Problem, earlier: Problem, earlier_table: T
     """The columns that either model reads, targets among them, as far as both tables have them."""
     used = {name for one in (problem, earlier) for name in (*raw_columns(one.schema), one.schema.target)}
     return sorted(used & set(table.names) & set(earlier_table.names))
-
-
-def _roles(problem: Problem, table: Tabular) -> Int8[np.ndarray, " rows"]:
-    order = problem.split.order
-    times = _times(table, order) if order not in ("", ROWS) else None
-    return roles(np.arange(table.rows, dtype=np.int64), problem.split, times)
-
-
-def _times(table: Tabular, order: str) -> Float64[np.ndarray, " rows"]:
-    return np.concatenate([times_of(batch[order]) for _, batch in table.batches([order])])

@@ -30,10 +30,11 @@ LEAST_ROWS = 20
 def pose(snapshot: Snapshot, target: str, config: Config, train: Tabular, test: Tabular | None) -> Problem:
     """What is to be learned: schema and split, from the snapshot's tables and the settings."""
     split = choose_split(config, train, test)
-    schema = infer_schema(train, target, config.data, test)
+    schema = infer_schema(train, target, config.data, test, learn=False)
     derivation = ask_derivation(config.data, train, target, schema)
     if derivation is not None:
         schema = derived_schema(derivation, schema, split, config.data, train, test)
+    schema = media.with_codebooks(schema, train, split)
     return with_mirrors(Problem(snapshot=snapshot, schema=schema, split=split), train, config.data.media)
 
 
@@ -47,14 +48,21 @@ def derived_schema(
     *,
     least_rows: int = LEAST_ROWS,
 ) -> Schema:
-    """The schema of the tables with what is derived from them; `schema` is that without."""
+    """The schema of the tables with what is derived from them; `schema` is that without. Its grids are bare."""
     wide, wide_test = derive_tables(derivation, schema, split, train, test)
     asked = config.model_copy(update={"columns": kinds_of(derivation, config)})
-    return replace(infer_schema(wide, schema.target, asked, wide_test, least_rows=least_rows), derivation=derivation)
+    found = infer_schema(wide, schema.target, asked, wide_test, least_rows=least_rows, learn=False)
+    return replace(found, derivation=derivation)
 
 
 def infer_schema(
-    table: Tabular, target: str, config: DataConfig, test: Tabular | None = None, *, least_rows: int = LEAST_ROWS
+    table: Tabular,
+    target: str,
+    config: DataConfig,
+    test: Tabular | None = None,
+    *,
+    least_rows: int = LEAST_ROWS,
+    learn: bool = True,
 ) -> Schema:
     """Kinds, task, classes and what is set aside.
 
@@ -64,6 +72,7 @@ def infer_schema(
         config: kinds that replace the inferred ones, and the task.
         test: the user's test table, which must have the target and all features; other columns in it are ignored.
         least_rows: rows with a target that it takes.
+        learn: let grids learn from the pictures of all rows; else they are bare until the split is known (`with_codebooks`).
 
     Raises:
         UsageError: `target` or a column of the settings is not in the table, or a setting does not fit its column.
@@ -105,7 +114,7 @@ def infer_schema(
     if test is not None:
         _expect_test(test, target, features, learned)
         expect_media(schema, test, "the test file")
-    return schema
+    return media.with_codebooks(schema, table) if learn else schema
 
 
 def respelled_columns(table: Tabular, names: Collection[str]) -> tuple[str, ...]:
@@ -136,7 +145,7 @@ def _features(
         encoder = config.encoders.get(column.name)
         found: Sequence[Feature] | SetAside
         if column.type == "media" and column.nulls < table.rows and config.columns.get(column.name) != "ignore":
-            found, grid = media.features_of(column, sample.column(i).combine_chunks(), table.rows, config.media)
+            found, grid = media.features_of(column, table.rows, config.media)
             grids.append(grid)
         else:
             found = features_of(

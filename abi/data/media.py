@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from abi.data.table import ColumnProfile, MediaProfile
+from abi.data.order import ROWS, times_of
+from abi.data.split import ROLES, roles
+from abi.data.table import ROW, ColumnProfile, MediaProfile
 from abi.errors import clip
 from abi.media import audio, grid, image
 from abi.media.broken import Broken, Found
@@ -20,6 +22,8 @@ from abi.media.cells import files_of
 from abi.problem import Feature, Grid, Medium
 
 if TYPE_CHECKING:
+    from abi.data.table import Tabular
+    from abi.problem import Schema, Split
     from abi.reading import MediaConfig
 
 LOOKED_AT: Final = 16
@@ -120,30 +124,25 @@ class MediaColumn:
         )  # fmt: skip
 
 
-def features_of(
-    column: ColumnProfile, sample: pa.Array, rows: int, config: MediaConfig
-) -> tuple[tuple[Feature, ...], Grid]:
-    """The regions of a media column, and the grid that they are in.
+def features_of(column: ColumnProfile, rows: int, config: MediaConfig) -> tuple[tuple[Feature, ...], Grid]:
+    """The regions of a media column, and the grid that they are in, of which nothing is learned yet (`with_codebooks`).
 
     Args:
         column: its profile, over all rows.
-        sample: files of some rows; at least one is there.
         rows: rows of the table.
         config: the largest side of a picture.
     """
-    made = learn_grid(column, sample, config)
+    made = bare_grid(column, config)
     missing = column.nulls / rows
-    distinct = max(1, len(made.centres) // grid.patch_size(made))
-    names = grid.region_names(made)
     found = tuple(
-        Feature(name=name, column=column.name, kind="region", distinct=distinct, missing_share=missing, place=place)
-        for place, name in enumerate(names)
+        Feature(name=name, column=column.name, kind="region", distinct=1, missing_share=missing, place=place)
+        for place, name in enumerate(grid.region_names(made))
     )
     return found, made
 
 
-def learn_grid(column: ColumnProfile, sample: pa.Array, config: MediaConfig) -> Grid:
-    """Size, regions, moments and codebook, from the profile and the sample."""
+def bare_grid(column: ColumnProfile, config: MediaConfig) -> Grid:
+    """Size and regions, from the profile."""
     known = column.media
     assert known is not None
     height, width = known.height, known.width
@@ -152,12 +151,49 @@ def learn_grid(column: ColumnProfile, sample: pa.Array, config: MediaConfig) -> 
         height, width = max(1, round(height * scale)), max(1, round(width * scale))
     rows, height = grid.cut(height)
     cols, width = grid.cut(width)
-    made = Grid(
+    return Grid(
         column=column.name, medium=known.medium, channels=known.channels, height=height, width=width,
         rows=rows, cols=cols, mean=(0.0,) * known.channels, deviation=(1.0,) * known.channels,
         rate=known.rate, seconds=known.seconds,
     )  # fmt: skip
+
+
+def with_codebooks(schema: Schema, table: Tabular, split: Split | None = None) -> Schema:
+    """The schema with what its grids learn from pictures: those of the sample's training rows, or of all its rows.
+
+    Args:
+        schema: its grids are bare.
+        table: the training table.
+        split: says which rows are for training; also where it is known, all rows count if none of these has a picture.
+    """
+    if not schema.grids:
+        return schema
+    names = [made.column for made in schema.grids]
+    timed = split is not None and split.order not in ("", ROWS)
+    sample = table.sample([*names, split.order] if split is not None and timed else names)
+    train = sample
+    if split is not None:
+        times = times_of(sample[split.order]) if timed else None
+        train = sample.filter(pa.array(roles(sample[ROW].to_numpy(), split, times) == ROLES.index("train")))
+    learned: dict[str, Grid] = {}
+    for made in schema.grids:
+        cells = train if train[made.column].null_count < len(train) else sample
+        learned[made.column] = learn_grid(made, cells[made.column].combine_chunks())
+    features = tuple(
+        replace(feature, distinct=_words(learned[feature.column])) if feature.kind == "region" else feature
+        for feature in schema.features
+    )
+    return replace(schema, features=features, grids=tuple(learned.values()))
+
+
+def learn_grid(made: Grid, sample: pa.Array) -> Grid:
+    """The same grid with moments and codebook, from a sample of files; at least one is there."""
     pictures = grid.decode(sample.drop_null()[:SAMPLED], made)
     mean, deviation = grid.moments(pictures)
     made = replace(made, mean=mean, deviation=deviation)
     return replace(made, centres=grid.codebook(pictures, made))
+
+
+def _words(made: Grid) -> int:
+    """How many different things a region can show."""
+    return max(1, len(made.centres) // grid.patch_size(made))

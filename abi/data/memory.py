@@ -18,7 +18,7 @@ from abi.data.columns import AnyTarget, Vectors, encode_target, from_series
 from abi.data.convert import SAMPLE_CELLS, SAMPLE_ROWS, Sampler, rows_for
 from abi.data.derive import ask_derivation, open_problem
 from abi.data.infer import LEAST_ROWS, derived_schema, infer_schema
-from abi.data.media import MediaColumn, medium_of
+from abi.data.media import MediaColumn, medium_of, with_codebooks
 from abi.data.mirrors import with_mirrors
 from abi.data.order import choose_split
 from abi.data.profiling import ColumnReader, ParquetColumn
@@ -174,7 +174,7 @@ def read_memory(
     train = hold(arrow)
     held_out = None if test is None else hold(to_arrow(test))
     settings = config.data.model_copy(update={"columns": {**_categories(arrow, target), **config.data.columns}})
-    schema = infer_schema(train, target, settings, held_out, least_rows=least_rows)
+    schema = infer_schema(train, target, settings, held_out, least_rows=least_rows, learn=False)
     derivation = ask_derivation(settings, train, target, schema)
     files = [_described(train, "train")] + ([] if held_out is None else [_described(held_out, "test")])
     split = choose_split(config, train, held_out, whole=True)
@@ -182,6 +182,7 @@ def read_memory(
         split = _split(train, schema, config)
     if derivation is not None:
         schema = derived_schema(derivation, schema, split, settings, train, held_out, least_rows=least_rows)
+    schema = with_codebooks(schema, train, split)
     problem = Problem(snapshot=Snapshot(files=tuple(files)), schema=schema, split=split)
     problem = with_mirrors(problem, train, settings.media)
     return replace(open_problem(problem, train, held_out), vectors=vectors)

@@ -12,9 +12,11 @@ from PIL import Image
 
 from abi.config import Config
 from abi.data.infer import expect_media
-from abi.data.media import MediaColumn, learn_grid, medium_of
+from abi.data.media import MediaColumn, bare_grid, learn_grid, medium_of
 from abi.data.memory import hold, read_memory
+from abi.data.reader import Reader
 from abi.errors import DataError, UsageError
+from abi.media.grid import patch_size
 from abi.reading import DataConfig, MediaConfig
 
 
@@ -65,7 +67,7 @@ def test_memory_does_not_grow_with_files() -> None:
 def test_the_grid_is_no_larger_than_was_asked_for() -> None:
     column = MediaColumn("photo", "image")
     files = column.read(pa.array([png(40, 80)] * 3), 0)
-    made = learn_grid(column.profile(), files, MediaConfig(size=32))
+    made = learn_grid(bare_grid(column.profile(), MediaConfig(size=32)), files)
     # 40 x 80 becomes 16 x 32: 2 x 4 regions of 8 x 8
     assert (made.height, made.width, made.rows, made.cols) == (16, 32, 2, 4)
     assert (made.mean, made.deviation) == ((9.0,), (1.0,))
@@ -87,6 +89,38 @@ def test_a_table_in_memory_has_pictures_too() -> None:
     assert again == reader.problem.snapshot.train.sha256
     other = _frame().set_column(0, "photo", pa.array([png(8, 16), *_frame()["photo"].to_pylist()[1:]]))
     assert read_memory(other, "y", Config()).problem.snapshot.train.sha256 != again
+
+
+def _levels(reader: Reader) -> set[float]:
+    """Brightness of the pictures that the codebook was learned from, each of which shows one."""
+    (grid,) = reader.problem.schema.grids
+    centres = np.array(grid.centres).reshape(-1, patch_size(grid))
+    return set(np.round(centres.mean(axis=1) * grid.deviation[0] + grid.mean[0]).tolist())
+
+
+def _shades(rows: int = 30) -> pa.Table:
+    """Each picture as bright as no other."""
+    return pa.table({"photo": [png(8, 8, value=8 * i) for i in range(rows)], "y": ["a", "b"] * (rows // 2)})
+
+
+@pytest.mark.parametrize("order", [None, "rows"])
+def test_grids_learn_from_the_pictures_of_training_rows_alone(order: str | None) -> None:
+    config = Config().model_copy(update={"data": DataConfig(order=order)})
+    reader = read_memory(_shades(), "y", config)
+    assert _levels(reader) == {8.0 * row for row in reader.load("train").row_numbers}
+    assert len(reader.load("validation")) > 0
+    regions = [feature for feature in reader.problem.schema.features if feature.kind == "region"]
+    assert {feature.distinct for feature in regions} == {len(reader.load("train"))}
+
+
+def test_grids_learn_from_other_pictures_where_training_rows_have_none() -> None:
+    reader = read_memory(_shades(), "y", Config())
+    cells = _shades()["photo"].to_pylist()
+    for row in reader.load("train").row_numbers:
+        cells[row] = None
+    table = _shades().set_column(0, "photo", pa.array(cells)).append_column("x", pa.array(range(30)))
+    again = read_memory(table, "y", Config())
+    assert _levels(again) == {8.0 * row for row in again.load("validation").row_numbers}
 
 
 def test_other_rows_must_hold_pictures_too() -> None:

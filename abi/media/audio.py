@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from abi.media.broken import Broken, Found
+from abi.media.length import is_mp3, told_bytes
 
 LEAST_RATE, MOST_RATE = 1000, 1_000_000
 MOST_STEPS: Final = 1000
@@ -27,7 +28,7 @@ SPARE_S: Final = 0.1
 BLOCK: Final = 2**18
 """Samples that are looked at together."""
 MOST_SECONDS: Final = 3600
-MAGIC: Final = (b"fLaC", b"OggS", b"FORM", b"ID3", b"\xff\xfb", b"\xff\xf3")
+MAGIC: Final = (b"fLaC", b"OggS", b"FORM", b"ID3")
 _WAVE: Final = (b"RIFF", b"WAVE")
 RANGE_DB: Final = 80.0
 """What is quieter than the loudest cell by more than this is silence."""
@@ -45,7 +46,7 @@ BANDS: Final = 32
 
 def is_audio(data: bytes) -> bool:
     """Whether the first bytes are those of a sound file."""
-    return data.startswith(MAGIC) or (data[:4] == _WAVE[0] and data[8:12] == _WAVE[1])
+    return data.startswith(MAGIC) or (data[:4] == _WAVE[0] and data[8:12] == _WAVE[1]) or is_mp3(data)
 
 
 def examine(data: bytes) -> Found:
@@ -55,12 +56,7 @@ def examine(data: bytes) -> Found:
         Broken: it cannot be read, or holds no sample.
     """
     with _opened(data) as file:
-        samples = 0
-        for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
-            samples += len(_numbers(block))
-        if not samples:
-            msg = "holds no sample"
-            raise Broken(msg)
+        samples = _expect_samples(sum(map(len, _blocks(file))))
         return Found(
             channels=file.channels, rate=file.samplerate, milliseconds=math.ceil(1000 * samples / file.samplerate)
         )
@@ -78,11 +74,8 @@ def decode(data: bytes, rate: int, seconds: float, bands: int, frames: int) -> U
     with _opened(data) as file:
         own = int(file.samplerate)
         samples = _numbers(file.read(math.ceil((seconds + SPARE_S) * own), dtype="float32", always_2d=True))
-        for block in file.blocks(BLOCK, dtype="float32", always_2d=True):  # damage further on, as `examine` sees it
-            _numbers(block)
-    if not len(samples):
-        msg = "holds no sample"
-        raise Broken(msg)
+        rest = sum(map(len, _blocks(file)))  # damage further on, as `examine` sees it
+        _expect_samples(len(samples) + rest)
     mono = samples.mean(axis=1)
     if own != rate:
         from scipy.signal import resample_poly  # noqa: PLC0415 - a tenth of a second
@@ -177,23 +170,23 @@ def _expect_whole(data: bytes) -> None:
 
     Who writes into a pipe does not know the length, and says none or about 2 or 4 GiB.
     """
-    told = _told(data)
-    if len(data) + SPARE_BYTES < told < UNKNOWN_BYTES:
+    told, spare = told_bytes(data), 0 if data[:4] == b"OggS" else SPARE_BYTES
+    if len(data) + spare < told < UNKNOWN_BYTES:
         msg = f"is cut off: its header tells of {told:,} bytes, there are {len(data):,}"
         raise Broken(msg)
 
 
-def _told(data: bytes) -> int:
-    """Bytes by the header of a WAV, AIFF, RF64 or AU; 0 of others."""
-    if data[:4] == _WAVE[0]:
-        return int.from_bytes(data[4:8], "little") + 8
-    if data[:4] == b"FORM":
-        return int.from_bytes(data[4:8], "big") + 8
-    if data[:4] == b"RF64" and data[12:16] == b"ds64":
-        return int.from_bytes(data[20:28], "little") + 8
-    if data[:4] == b".snd":
-        return int.from_bytes(data[4:8], "big") + int.from_bytes(data[8:12], "big")
-    return 0
+def _blocks(file: Any) -> Iterator[Float32[np.ndarray, "samples channels"]]:
+    """What can be decoded from here to the end, so many samples at a time: `file.blocks` would fill up what the header promised."""
+    while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
+        yield _numbers(block)
+
+
+def _expect_samples(decoded: int) -> int:
+    if not decoded:
+        msg = "holds no sample"
+        raise Broken(msg)
+    return decoded
 
 
 def _numbers(samples: Float32[np.ndarray, "samples channels"]) -> Float32[np.ndarray, "samples channels"]:

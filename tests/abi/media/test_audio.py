@@ -144,13 +144,66 @@ def test_a_file_that_is_no_sound_is_told(data: bytes, said: str) -> None:
         decode(data, 8000, 1.0, 32, 64)
 
 
-@pytest.mark.parametrize("form", ["AIFF", "RF64", "AU"])
+@pytest.mark.parametrize("form", ["AIFF", "RF64", "AU", "W64"])
 def test_what_is_cut_off_is_told_of_other_headers_too(form: str) -> None:
     whole = wav(tone(500), form=form)
     assert examine(whole).milliseconds == 1000
     for read in (examine, lambda data: decode(data, 8000, 1.0, 32, 64)):
         with pytest.raises(Broken, match=r"is cut off: its header tells of 16,\d+ bytes, there are 5,000"):
             read(whole[:5000])
+
+
+def mp3(samples: object, rate: int = 8000, mode: str = "CONSTANT") -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.asarray(samples, np.float32), rate, format="MP3", bitrate_mode=mode)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+@pytest.mark.parametrize("rate", [8000, 22_050, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\0\0\0\0\x01\x00" + bytes(128)])
+def test_an_mp3_that_is_cut_off_is_told(rate: int, channels: int, mode: str, tag: bytes) -> None:
+    samples = np.repeat(tone(500, rate=rate)[:, None], channels, axis=1)
+    whole = tag + mp3(samples, rate, mode)
+    assert is_audio(whole)
+    assert examine(whole) == Found(channels=channels, rate=rate, milliseconds=1000)
+    assert examine(whole + b"TAG" + bytes(125)) == examine(whole)
+    for share in (0.3, 0.9):
+        for read in (examine, lambda data: decode(data, 8000, 1.0, 32, 64)):
+            with pytest.raises(Broken, match=rf"is cut off: its header tells of {len(whole):,} bytes, there are "):
+                read(whole[: int(share * len(whole))])
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_whose_last_page_is_not_whole_is_told(subtype: str) -> None:
+    noise = np.random.default_rng(0).normal(size=80_000) * 0.1
+    whole = wav(noise, form="OGG", subtype=subtype)
+    assert examine(whole).milliseconds == 10_000
+    for share in (0.3, 0.9):
+        with pytest.raises(Broken, match=r"is cut off: its header tells of [\d,]+ bytes, there are "):
+            examine(whole[: int(share * len(whole))])
+
+
+def test_of_an_mp3_that_says_nothing_of_its_length_what_can_be_read_is_counted() -> None:
+    """What the decoder has guessed is more; the rest was whatever stood in memory."""
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).normal(size=110_250) * 0.3
+    soundfile.write(buffer, noise, 22_050, format="MP3", bitrate_mode="CONSTANT", compression_level=0.5)
+    whole = buffer.getvalue()
+    bare = whole[whole.find(whole[:2], 4) :]
+    with soundfile.SoundFile(io.BytesIO(bare)) as file:
+        guessed, read = file.frames, len(file.read())
+    assert read < guessed
+    assert examine(bare).milliseconds == math.ceil(1000 * read / 22_050)
+
+
+def test_a_hole_in_an_mp3_is_told() -> None:
+    whole = bytearray(mp3(tone(500, seconds=5, rate=44_100), 44_100))
+    third, half = len(whole) // 3, len(whole) // 2
+    whole[third:half] = bytes(half - third)
+    with pytest.raises(Broken, match="is no sound that can be read"):
+        examine(bytes(whole))
 
 
 def test_damage_behind_what_is_used_breaks_a_sound_at_prediction_as_in_training() -> None:

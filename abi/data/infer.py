@@ -118,7 +118,7 @@ def infer_schema(
 
 
 def respelled_columns(table: Tabular, names: Collection[str]) -> tuple[str, ...]:
-    """Those of text, of these, with values that a file of nothing but numbers or dates would spell otherwise; looks at the sample."""
+    """Those of text, of these, with values that a file of nothing but numbers would spell otherwise; looks at the sample."""
     texts = [column.name for column in table.profile.columns if column.type == "string" and column.name in names]
     if not texts:
         return ()

@@ -33,6 +33,7 @@ _AFTER_ZERO = np.frombuffer(b"0123456789xX", np.uint8)
 _INTEGRAL = r"^([+-]?[0-9]+)\.0+$"
 _NANOSECONDS = r"^([0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6})[0-9]{1,3}"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_MOMENT = _DATE + r"([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
 _EXACT = 2.0**63  # above this a float has no int64 form
 
 
@@ -194,7 +195,8 @@ def moments(array: pa.Array) -> pa.Array:
 def labels(array: pa.Array) -> pa.DictionaryArray:
     """Any array as dictionary-encoded text, the same for equal values whatever type they came in.
 
-    1, 1.0, "1" and "1.0" are "1"; true and "TRUE" are "True"; midnight is written as its date.
+    1, 1.0, "1" and "1.0" are "1", 0.1 of single precision and of double are "0.1"; true and "TRUE" are "True"; a moment is
+    written as 2026-01-31 10:30:00 (UTC), and midnight as its date.
     """
     encoded = _used(array) if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     named = _named(encoded.dictionary)
@@ -222,27 +224,36 @@ def _named(values: pa.Array) -> pa.Array:
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
         whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT))
         integers = pc.if_else(whole, values, pa.scalar(None, pa.float64())).cast(pa.int64(), safe=False)
-        return pc.coalesce(integers.cast(pa.string()), values.cast(pa.string()))
+        short = values.cast(pa.float32(), safe=False)  # 0.1 in single precision is 0.1 as well
+        exact = pc.equal(short.cast(pa.float64()), values)
+        return pc.coalesce(
+            integers.cast(pa.string()), pc.if_else(exact, short.cast(pa.string()), values.cast(pa.string()))
+        )
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        text = moments(values).cast(pa.string())
-        return pc.replace_substring_regex(pc.replace_substring_regex(text, r"\.0+$", ""), r" 00:00:00$", "")
+        return _dated(moments(values))
     if not is_text(kind):
         return values.cast(pa.string())
     text = tidy(values.cast(pa.string()))
     text = pc.if_else(
         pc.is_in(text, pa.array(TRUE)), "True", pc.if_else(pc.is_in(text, pa.array(FALSE)), "False", text)
     )
+    dates = pc.match_substring_regex(text, _MOMENT)
+    if pc.any(dates).as_py():
+        text = pc.coalesce(_dated(moments(pc.if_else(dates, text, pa.scalar(None, pa.string())))), text)
     return pc.replace_substring_regex(text, _INTEGRAL, r"\1")
+
+
+def _dated(stamps: pa.Array) -> pa.Array:
+    """Timestamps as text, without what says nothing: zeros of a fraction, midnight."""
+    text = stamps.cast(pa.string())
+    return pc.replace_substring_regex(pc.replace_substring_regex(text, r"\.0+$", ""), r" 00:00:00$", "")
 
 
 def respelled(text: pa.Array) -> bool:
     """Whether a value of a column of text would have another label in a file in which all values look like it: 1.10 is 1.1 there."""
     seen = pc.unique(tidy(text.cast(pa.string()))).drop_null()
     figures = seen.filter(pc.and_not(is_number(seen), is_code(seen)))
-    dates = seen.filter(pc.match_substring_regex(seen, _DATE))
-    stamps = moments(dates)
-    read = ((figures, numbers(figures)), (dates.filter(pc.is_valid(stamps)), pc.drop_null(stamps)))
-    return any(not _named(plain).equals(_named(values)) for plain, values in read)
+    return not _named(figures).equals(_named(numbers(figures)))
 
 
 def is_text(kind: Any) -> bool:

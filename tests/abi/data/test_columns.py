@@ -260,3 +260,38 @@ def test_a_column_without_a_date_where_dates_are_read_is_another_column() -> Non
             expect_numbers(pd.DataFrame({"d": wrong}), schema)
     for fine in (["2026-12-31", "soon"] * 6, pd.date_range("2026-01-01", periods=12), [None] * 12, [1, 2]):
         expect_numbers(pd.DataFrame({"d": fine}), schema)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([0.1, 0.25, 3.3e20]),
+        pa.array([0.1, 0.25, 3.3e20], pa.float32()),
+        pa.array(pa.array([0.1, 0.25, 3.3e20], pa.float32()).cast(pa.float64())),  # as the table of a file holds it
+        pa.array(["0.1", "0.25", "3.3e+20"]),
+    ],
+)
+def test_a_category_of_decimals_is_the_same_in_single_precision(values: pa.Array) -> None:
+    found = encode(pa.table({"x": values}), CATEGORY, with_target=False)
+    assert texts(found.categorical[0]) == ["0.1", "0.25", "3.3e+20"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array(np.array(["2024-01-31T10:30", "2024-02-01"], "datetime64[us]")),
+        pa.array(["2024-01-31 10:30:00", "2024-02-01"]),
+        pa.array(["2024-01-31T10:30", "2024-02-01T00:00:00"]),
+        pa.array(["2024-01-31T10:30:00Z", "2024-02-01 00:00:00"]),
+        pa.array(["2024-01-31T11:30:00+01:00", "2024-02-01T00:00:00.000000000"]),
+    ],
+)
+def test_a_category_of_dates_is_the_same_however_they_are_written(values: pa.Array) -> None:
+    found = encode(pa.table({"x": values}), CATEGORY, with_target=False)
+    assert texts(found.categorical[0]) == ["2024-01-31 10:30:00", "2024-02-01"]
+
+
+def test_what_only_begins_like_a_date_stays_as_it_is() -> None:
+    said = ["2024-01-31T10:30 it rained", "2024-13-45", "2024-01-31T25:00:00", "2024-01"]
+    found = encode(pa.table({"x": [*said, "2024-01-31T10:30"]}), CATEGORY, with_target=False)
+    assert texts(found.categorical[0]) == [*said, "2024-01-31 10:30:00"]

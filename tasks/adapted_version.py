@@ -26,7 +26,7 @@ from tasks.progress import say
 from tasks.recording import EXAMPLE_ROWS, SERVING, public_version
 from tasks.records import Record, RunRecord
 from tasks.registration import newest, reconciled, register, registered
-from tasks.snapshot import fetch_snapshot
+from tasks.snapshot import fetch_snapshot, written_names
 
 if TYPE_CHECKING:
     from abi.audit.entry import Entry
@@ -72,6 +72,7 @@ def _record(call: Call, run: RunRecord, found: Adapted, snapshot: Snapshot) -> R
         example=example,
         output=output,
         requirements=[f"{name}=={public_version(name)}" for name in SERVING],
+        written=written_names(ws, snapshot.train),
         description=describe(found, evaluation),
     )
 

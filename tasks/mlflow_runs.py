@@ -176,12 +176,18 @@ def _inputs(ws: Workspace, dataset: Dataset) -> list[Any]:
 
 
 def _signature(record: Record) -> Any:
-    """Columns by name, of any type: the model encodes them itself, and MLflow would refuse whole numbers for decimals."""
+    """Columns by name, of any type: the model encodes them itself, and MLflow would refuse whole numbers for decimals.
+
+    One that may have another name is optional under both, as MLflow drops what it does not know; the model asks for it.
+    """
     from mlflow.models import ModelSignature, infer_signature
     from mlflow.types.schema import AnyType, ColSpec, Schema
 
-    inputs = Schema([ColSpec(AnyType(), name=str(name)) for name in record.example.columns])
-    return ModelSignature(inputs=inputs, outputs=infer_signature(record.output).inputs)
+    names = [str(name) for name in record.example.columns]
+    other = {name: record.written[name] for name in names if name in record.written}
+    inputs = [ColSpec(AnyType(), name=name, required=name not in other) for name in names]
+    inputs += [ColSpec(AnyType(), name=written, required=False) for written in other.values()]
+    return ModelSignature(inputs=Schema(inputs), outputs=infer_signature(record.output).inputs)
 
 
 def _below(folder: Path, name: str) -> Path:

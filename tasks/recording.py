@@ -46,6 +46,7 @@ from tasks.records import Dataset, Record, Recorded, Round
 from tasks.reference import make_reference
 from tasks.registration import connect, reconciled, register, registered
 from tasks.result import macs, result_document
+from tasks.snapshot import written_names
 from tasks.stage import Call, Stage, code_id, versions
 from tasks.validation import docs_folder
 
@@ -219,6 +220,7 @@ def _record(call: Call, operation: str, report: Report, folder: Path, values: di
         example=example,
         output=output,
         requirements=[f"{name}=={public_version(name)}" for name in SERVING],
+        written=written_names(ws, problem.snapshot.train),
         params=report.config,
         metrics=_metrics(evaluation, report.forecast) | {f"macs/{name}": float(v) for name, v in macs(report).items()},
         tags={

@@ -82,6 +82,7 @@ class Record(RunRecord):
         example: some input rows.
         output: what the model predicts for them; gives the signature.
         requirements: pip requirements of the model.
+        written: column -> another name that it may have in input rows.
         description: of the model version.
     """
 
@@ -89,6 +90,7 @@ class Record(RunRecord):
     example: pd.DataFrame
     output: pd.DataFrame
     requirements: Sequence[str]
+    written: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
 
 

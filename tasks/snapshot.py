@@ -20,6 +20,7 @@ from typing import Literal
 import yaml
 
 from abi.data.convert import convert, table_name
+from abi.data.delimited import CsvFile
 from abi.data.infer import respelled_columns
 from abi.data.pack import packed, told_as
 from abi.data.scratch import scratch_file, scratch_folder
@@ -150,6 +151,15 @@ def _object(folder: Path, md5: str) -> Path:
 
 def _cached(ws: Workspace, file: DataFile) -> Path:
     return _object(ws.snapshots / ".dvc" / "cache", file.md5)
+
+
+def written_names(ws: Workspace, file: DataFile) -> dict[str, str]:
+    """Column -> its name as a CSV's header has it, where there are blanks around it; nothing where the file is not at hand."""
+    path = _cached(ws, file)
+    if file.format not in ("csv", "csv.gz") or not path.is_file():
+        return {}
+    header = CsvFile(path, compressed=file.format == "csv.gz").header
+    return {name: written for name, written in zip(header.names, header.written, strict=True) if written != name}
 
 
 def _url(ws: Workspace, remote: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
@@ -386,6 +386,13 @@ def from_series(series: pd.Series[Any]) -> pa.Array:
         texts = [None if np.ndim(value) == 0 and pd.isna(value) else str(value) for value in series]
         array = pa.array(texts, pa.string())
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def plainly_named(rows: pd.DataFrame, needed: Collection[str]) -> pd.DataFrame:
+    """The same with no blanks around the names of columns that are needed: a CSV's header is read without them."""
+    names = {name for name in rows.columns if isinstance(name, str)}
+    found = {name: name.strip() for name in names - set(needed) if name.strip() in set(needed) - names}
+    return rows.rename(columns=found) if found else rows
 
 
 def expect_numbers(rows: pd.DataFrame | pa.Table, schema: Schema) -> None:

@@ -29,9 +29,10 @@ _RAGGED = re.compile(r"(?:Row #(\d+): )?Expected (\d+) columns, got (\d+)", re.D
 
 @dataclass(frozen=True)
 class Header:
-    """The first row. `lines_above` are blank lines before it."""
+    """The first row. `written` are its names with the blanks around them; `lines_above` are blank lines before it."""
 
     names: tuple[str, ...]
+    written: tuple[str, ...]
     delimiter: str
     lines_above: int
     size_bytes: int
@@ -113,12 +114,13 @@ class CsvFile:
             raise DataError(msg)
         bare = _QUOTED.sub("", text)
         delimiter = max(DELIMITERS, key=bare.count)
-        names = tuple(name.strip() for name in next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)))
+        written = tuple(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)))
+        names = tuple(name.strip() for name in written)
         expect_names(names, self.path)
         if not more:
             msg = f"Expected rows below the header of {self.path}, found none: check how the file was written."
             raise DataError(msg)
-        return Header(names, delimiter, above, len(text.encode()))
+        return Header(names, written, delimiter, above, len(text.encode()))
 
     def _explained(self, error: Exception) -> DataError:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

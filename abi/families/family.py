@@ -73,10 +73,12 @@ def predict_frame(model: Model, frame: pd.DataFrame, history: History | None = N
     """
     import pandas as pd  # noqa: PLC0415 - training does not need it
 
-    from abi.data.columns import encode, expect_numbers  # noqa: PLC0415 - it brings pandas
-    from abi.data.derive import derive_rows  # noqa: PLC0415 - as above
+    from abi.data.columns import columns_of, encode, expect_numbers, plainly_named  # noqa: PLC0415 - it brings pandas
+    from abi.data.derive import derive_rows, raw_columns  # noqa: PLC0415 - as above
 
     schema = model.schema
+    order = () if schema.derivation is None else (schema.derivation.order,)
+    frame = plainly_named(frame, {*raw_columns(schema), *columns_of(schema.features), *order})
     expect_numbers(frame, schema)
     result: Any = model.predict_columns(encode(derive_rows(schema, frame, history), schema, with_target=False))
     if schema.task == "regression":

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 import tasks.snapshot as module
 from abi.errors import DataError, WorkspaceError
 from abi.problem import DataFile, Snapshot
-from tasks.snapshot import fetch_snapshot, take_snapshot
+from tasks.snapshot import fetch_snapshot, take_snapshot, written_names
 from tasks.workspace import Workspace
 
 TRAIN = b"age,city,y\n" + b"".join(b"%d,%s,%d\n" % (20 + i, [b"Oslo", b"Rome"][i % 2], i % 2) for i in range(40))
@@ -251,3 +252,12 @@ def test_a_test_file_of_numbers_alone_keeps_the_training_file_s_spelling(tmp_pat
     lone = take_snapshot(ws, test)
     assert fetch_snapshot(ws, lone)[0].column("version").type == "float"
     assert fetch_snapshot(ws, lone, texts=("version",))[0].column("version").type == "string"
+
+
+def test_the_names_of_a_header_are_known_as_they_are_written(ws: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('y, age ,"city "\n' + "a,1,b\n" * 3)
+    (file,) = take_snapshot(ws, path, None, None).files
+    assert written_names(ws, file) == {"age": " age ", "city": "city "}
+    assert written_names(ws, replace(file, format="parquet")) == {}
+    assert written_names(ws, replace(file, md5="0" * 32)) == {}

@@ -170,6 +170,18 @@ def test_the_signature_names_columns_and_the_example_is_kept(tracking: Tracking,
     assert info.run_id == recorded.run_id
 
 
+def test_a_column_may_have_the_name_of_a_header_with_blanks(tracking: Tracking, tmp_path: Path) -> None:
+    import mlflow
+
+    recorded = tracking.record(make(tmp_path, "blanks", written={"age": " age "}))
+    schema = mlflow.models.get_model_info(recorded.uri).signature.inputs
+    assert (schema.required_input_names(), schema.optional_input_names()) == (["city"], ["age", " age "])
+    for name in ("age", " age "):
+        given = pd.DataFrame({name: [1, 2], "city": ["Oslo", None], "more": 0})
+        (seen,) = [list(frame) for frame in [mlflow.models.utils._enforce_schema(given, schema)]]
+        assert set(seen) == {name, "city"}
+
+
 def test_load_uses_this_process_and_leaves_the_path_alone(
     tracking: Tracking, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

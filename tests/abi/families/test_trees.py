@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from abi.errors import WorkspaceError
+from abi.errors import DataError, WorkspaceError
 from abi.families.blend import Blend
 from abi.families.family import MODEL, Model
 from abi.families.stored import load
@@ -145,3 +145,13 @@ def test_a_blend_with_anothers_part_is_refused(blend: Any, models: Any, tmp_path
         (folder / "trees" / name).write_bytes(content)
     with pytest.raises(WorkspaceError, match="got others"):
         load(folder)
+
+
+def test_a_frame_with_the_names_of_a_header_with_blanks_is_predicted(models: Any) -> None:
+    _, model = models["binary"]
+    names = list(dict.fromkeys(feature.column for feature in model.schema.features))
+    frame = pd.DataFrame({name: np.linspace(-1, 1, 5) for name in names})
+    blank = frame.rename(columns={name: f" {name} " for name in names}).assign(**{names[0]: frame[names[0]]})
+    pd.testing.assert_frame_equal(model.predict(blank), model.predict(frame))
+    with pytest.raises(DataError, match="more than once"):
+        model.predict(frame.rename(columns={names[0]: f" {names[0]}"}).assign(**{f"{names[0]} ": 0.0}))

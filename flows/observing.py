@@ -35,6 +35,9 @@ def metrics(*, serve: int | None = None, host: str | None = None, common: Common
     if host is not None and serve is None:
         msg = f"Expected --serve PORT beside --host {host}, got none: add it, or leave --host out."
         raise UsageError(msg)
+    if serve is not None and common.json:
+        msg = f"Expected --serve {serve} or --json, got both: leave one out, as who scrapes gets Prometheus' text."
+        raise UsageError(msg)
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
     config = settings_of(common, [])
     ws = look(common, config)

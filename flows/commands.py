@@ -143,8 +143,9 @@ def score(source: str, target: str | None, test: Path | None, name: str | None, 
         raise UsageError(msg)
     from tasks.scoring import score as score_stage
 
+    given = find(read_value(source), Checks) if target is None else None
     ws, call = open_call(common, name, source, [])
-    checks = find(read_value(source), Checks) if target is None else _checked(call, source, target, test)
+    checks = given or _checked(call, source, str(target), test)
     print_value(ws.get(score_stage(call, ws.put(checks))), common)
 
 
@@ -195,15 +196,14 @@ def report(source: str, out: Path | None, common: Common) -> None:
     from tasks.runs import is_reference, run_id_of
 
     of_run = is_reference(source) and not Path(source).exists()
-    ws, call = open_call(common, None, source, [], reading=of_run)
-    if of_run:
-        made = find_run(ws, run_id_of(ws, call.settings, source))
+    plain = None if of_run else read_plain(source)
+    run_id = str(plain["run_id"]) if isinstance(plain, dict) and "run_id" in plain else None
+    evaluation = find(read_document(plain), Evaluation) if not of_run and run_id is None else None
+    ws, call = open_call(common, None, source, [], reading=evaluation is None)
+    if evaluation is not None:
+        made = report_of_evaluation(call, evaluation)
     else:
-        plain = read_plain(source)
-        if isinstance(plain, dict) and "run_id" in plain:
-            made = find_run(ws, str(plain["run_id"]))
-        else:
-            made = report_of_evaluation(call, find(read_document(plain), Evaluation))
+        made = find_run(ws, run_id or run_id_of(ws, call.settings, source))
     path = write_report(ws, made, out or Path("report.html"))
     if common.json:
         emit({"report": str(path)})

@@ -164,5 +164,5 @@ def _call(model: str | None, common: Common) -> Call:
     from flows.session import open_call
     from tasks.decisions import only_model
 
-    _, call = open_call(common, model, "model", [])
+    _, call = open_call(common, model, "model", [], deciding=True)
     return call if model is not None else only_model(call)

@@ -34,7 +34,7 @@ def monitor(data: str, *, model: str | None = None, out: Path | None = None, com
     from tasks.monitoring import monitor as look
     from tasks.telemetry import publishing
 
-    _, call = open_call(common, model, data, [])
+    _, call = open_call(common, model, data, [], deciding=True)
     with publishing(call.ws, call.settings):
         drift = look(call, data, model, out)
     print_value(drift, common)

@@ -52,17 +52,27 @@ def open_call(
     named: Mapping[str, object] | None = None,
     *,
     reading: bool = False,
+    deciding: bool = False,
 ) -> tuple[Workspace, Call]:
     """Workspace and call; sets up what a person sees. `named` are other settings that flags of this command name.
 
+    A command that is `reading` makes nothing; one that is `deciding` on what is recorded writes to a workspace, and makes none.
+
     Raises:
         UsageError: a setting is unknown or out of bounds, torchrun started this process among others, or there is no workspace
-            where the command is `reading`.
+            for a command that makes none, or no ledger for one that decides.
     """
     expect_alone()
     config = settings_of(common, budget, gpus, named)
     progress.set_up(quiet=common.quiet, verbose=common.verbose, no_color=common.no_color)
-    ws = look(common, config) if reading else Workspace.open(workspace_of(common))
+    if reading or deciding:
+        ws = look(common, config)
+    if deciding:
+        from tasks.ledger import Ledger
+
+        Ledger.look(ws, config.audit).demand()
+    if not reading:
+        ws = Workspace.open(workspace_of(common))
     return ws, Call.of(ws, model_name(config.name if name is None else name, source), config)
 
 

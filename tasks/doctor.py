@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,7 @@ import psutil
 
 from abi.errors import AbiError, clip
 from abi.units import show_bytes
-from tasks.workspace import Workspace
+from tasks.workspace import Workspace, disk_errors
 
 if TYPE_CHECKING:
     from abi.config import Config
@@ -101,7 +102,7 @@ def _devices(root: Path) -> list[dict[str, Any]]:
     from tasks.devices import findings
 
     try:
-        ws = Workspace.open(root)
+        ws = Workspace.look(root)
     except AbiError:
         ws = None
     try:
@@ -123,13 +124,18 @@ def _memory() -> dict[str, Any]:
 
 
 def _workspace(root: Path) -> list[dict[str, Any]]:
+    """Whether the workspace can be written, or be made where there is none: nothing is left behind."""
+    place = Workspace.at(root).root
+    made = place.exists()
     try:
-        ws = Workspace.open(root)
-    except AbiError as error:
+        with disk_errors(place):
+            held = next(folder for folder in (place, *place.parents) if folder.exists())
+            with tempfile.TemporaryDirectory(dir=held, prefix=".abi-doctor-"):
+                free = shutil.disk_usage(held).free
+    except (AbiError, OSError) as error:
         return [_finding("workspace", False, str(error), "name another folder with --workspace")]
-    free = shutil.disk_usage(ws.root).free
     return [
-        _finding("workspace", True, str(ws.root)),
+        _finding("workspace", True, str(place) if made else f"none at {place} yet: `abi run` makes it"),
         _finding(
             "disk", free >= LEAST_DISK_BYTES, f"{show_bytes(free)} free", "free some space or use another --workspace"
         ),

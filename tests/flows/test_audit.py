@@ -172,7 +172,8 @@ def test_where_there_is_no_ledger_none_is_made(abi, tmp_path, words, monkeypatch
     [
         ["audit", "ls"], ["audit", "show", "1"], ["audit", "verify"], ["audit", "export"], ["keys", "show"], ["metrics"],
         ["leaderboard"], ["explain", "size"], ["explain", "a/1"], ["replay", "a/1"], ["diff", "a/1", "a/2"],
-        ["report", "a/1"], ["eval", "a/1"], ["predict", "x.csv"], ["serve"],
+        ["report", "a/1"], ["eval", "a/1"], ["predict", "x.csv"], ["serve"], ["promote"], ["promote", "--model", "a"],
+        ["rollback", "--reason", "r"], ["monitor", "x.csv"], ["audit", "rotate"],
     ],
 )  # fmt: skip
 def test_where_there_is_no_workspace_reading_makes_none(abi, tmp_path, words, monkeypatch):
@@ -180,6 +181,23 @@ def test_where_there_is_no_workspace_reading_makes_none(abi, tmp_path, words, mo
     answer = abi(*words)
     assert answer.code == 2
     assert f"Expected a workspace at {tmp_path / '.abi'}, found none: `abi run` makes one" in answer.sentence
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["promote"], ["rollback", "--model", "a", "--reason", "r"], ["monitor", "x.csv"]])
+def test_in_a_folder_that_is_no_workspace_nothing_is_decided_or_made(abi, tmp_path, words):
+    answer = abi(*words, "--workspace", tmp_path)
+    assert answer.code == 2
+    assert "Expected a ledger at" in answer.sentence
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_document_that_is_not_there_leaves_no_workspace(abi, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in (["report", "none.json"], ["score", "none.json"]):
+        answer = abi(*words)
+        assert answer.code == 2
+        assert "at none.json, got: No such file or directory" in answer.sentence
     assert not list(tmp_path.iterdir())
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tasks.workspace import Workspace
+
 HEADER = "size,weight,label\n"
 
 
@@ -223,7 +225,7 @@ def test_a_read_only_workspace(abi, data, full_disk):
     assert "read-only" in answer.sentence
     assert "--workspace" in answer.sentence
     subprocess.run(["mount", "-o", "remount,rw", full_disk], check=True)
-    abi("doctor", "--workspace", full_disk / "ws")
+    Workspace.open(full_disk / "ws")
     subprocess.run(["mount", "-o", "remount,ro", full_disk], check=True)
     answer = abi("check", data, "--target", "label", "--workspace", full_disk / "ws")
     assert answer.code == 1

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from abi.config import Config
+from tasks.workspace import Workspace
 
 HEAVY = ["torch", "pandas", "mlflow", "prefect", "numpy", "pydantic", "sklearn", "dvc"]
 
@@ -74,6 +75,7 @@ print(sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)
         (["serve", "--version", "1", "--alias", "previous"], "Expected --version or --alias, got 1 and 'previous'"),
         (["score", "checks.json", "--test", "y.csv"], "Expected --test beside a data file with --target"),
         (["metrics", "--host", "0.0.0.0"], "Expected --serve PORT beside --host 0.0.0.0"),
+        (["metrics", "--serve", "0", "--json"], "Expected --serve 0 or --json, got both"),
         (["schedule", "--show", "--cron", "0 3 * * *"], "Expected --show without --cron"),
         (["schedule", "x.csv", "--pause", "--target", "y"], "Expected --pause without --target"),
         (["schedule", "x.csv", "--target", "y", "--serve", "--pool", "p"], "Expected --serve without --pool"),
@@ -171,6 +173,11 @@ def test_doctor_names_what_to_mend(abi, tmp_path):
     findings = {finding["name"]: finding for finding in answer.json["findings"]}
     assert {"torch", "mlflow", "prefect", "dvc", "workspace", "disk", "device"} <= set(findings)
     assert answer.code == (0 if all(finding["ok"] for finding in findings.values()) else 1)
+    assert findings["workspace"]["found"] == f"none at {tmp_path / 'ws'} yet: `abi run` makes it"
+    assert not list(tmp_path.iterdir())
+    Workspace.open(tmp_path / "ws")
+    there = {f["name"]: f["found"] for f in abi("doctor", "--workspace", tmp_path / "ws", "--json").json["findings"]}
+    assert there["workspace"] == str(tmp_path / "ws")
     (tmp_path / "file").touch()
     answer = abi("doctor", "--workspace", tmp_path / "file")
     assert answer.code == 1

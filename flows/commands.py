@@ -104,10 +104,11 @@ def _answer(folder: Path, clock: Clock, started: float, out: Path | None, common
         emit(result)
     elif not common.quiet:
         from abi.report.summary import terminal_summary
-        from tasks.stdout import stdout_console
+        from tasks.stdout import print_whole, stdout_console
+        from tasks.terminal import has_bars
 
-        read = read_report(folder)
-        stdout_console(no_color=common.no_color).print(terminal_summary(read, Path(result["report"])))
+        read, console = read_report(folder), stdout_console(no_color=common.no_color)
+        print_whole(console, terminal_summary(read, Path(result["report"]), bars=has_bars(console)))
         if read.evaluation.trained.transfer is not None:
             from abi.report.transfer import transfer_sentence
 

@@ -11,6 +11,8 @@ import textwrap
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
+from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -18,6 +20,7 @@ SHOWN_AS = {"\u2212": "-", "–": "-", "—": "-", "…": "...", "→": "->", "�
 FIGURE = 28  # columns that a figure, an interval or a pair of both take at most
 WORD = 14
 GAP = 2
+BORDER = 2
 _HANDLER = "abi.shown"
 
 
@@ -32,20 +35,31 @@ def stdout_console(*, no_color: bool) -> Console:
     return _Stdout(no_color=no_color, highlight=False, emoji=False)
 
 
-def print_whole(console: Console, table: Table) -> None:
-    """Print a table whose figures are never cut or broken: words give way, and where that is not enough, lines grow longer.
+def print_whole(console: Console, part: Table | Panel) -> None:
+    """Print a table, or a panel with some, whose figures are never cut or broken: words give way, and where that is not enough, lines grow longer.
 
     Figures are the columns that stand to the right, and those that are not to be wrapped.
     """
+    frame = 0
+    tables = [part] if isinstance(part, Table) else []
+    if isinstance(part, Panel):
+        _, right, _, left = Padding.unpack(part.padding)
+        frame = right + left + BORDER
+        tables = [one for one in getattr(part.renderable, "renderables", ()) if isinstance(one, Table)]
+    needed = max((_fitted(table, console.width - frame) for table in tables), default=0)
+    console.width = max(console.width, needed + frame)
+    console.print(part, crop=False)
+
+
+def _fitted(table: Table, width: int) -> int:
+    """What the table takes at least; where it is wider than there is room, its words are made to give way."""
     gaps = GAP * (len(table.columns) - 1)
-    needed = sum(map(_least, table.columns)) + gaps
-    if sum(max(_widest(column), cell_len(str(column.header))) for column in table.columns) + gaps > console.width:
+    if sum(max(_widest(column), cell_len(str(column.header))) for column in table.columns) + gaps > width:
         for column in table.columns:
             if _is_whole(column):
                 column.header = textwrap.fill(str(column.header), max(_least(column), 1), break_long_words=False)
                 column.no_wrap = True
-    console.width = max(console.width, needed)
-    console.print(table, crop=False)
+    return sum(map(_least, table.columns)) + gaps
 
 
 def _is_whole(column: Column) -> bool:

@@ -26,6 +26,7 @@ from tasks.stdout import print_whole, stdout_console
 
 SHOWN = 40
 NARROW = 100
+BARS = 72
 
 
 def show(value: Value, *, no_color: bool = False) -> None:
@@ -55,6 +56,11 @@ def print_table(
     for row in rows:
         table.add_row(*map(escape, row))
     print_whole(stdout_console(no_color=no_color), table)
+
+
+def has_bars(console: Console) -> bool:
+    """Whether there is room for bars beside figures."""
+    return console.width >= BARS
 
 
 def is_narrow() -> bool:

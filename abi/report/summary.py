@@ -268,8 +268,8 @@ def kept(report: Report) -> str:
     return f"{names[trained.family]}{share}" + (f": {decision.reason}" if decision is not None else "")
 
 
-def terminal_summary(report: Report, path: Path | str | None = None) -> RenderableType:
-    """A panel for the terminal: verdict, metrics, attention, plan against actual, and where the page lies."""
+def terminal_summary(report: Report, path: Path | str | None = None, *, bars: bool = True) -> Panel:
+    """A panel for the terminal: verdict, metrics, attention (with bars where there is room), plan against actual, and where the page lies."""
     evaluation = report.evaluation
     uniform = compared(evaluation, "uniform")
     colour = _COLOUR[standing(uniform.gain)] if uniform else "blue"
@@ -281,20 +281,20 @@ def terminal_summary(report: Report, path: Path | str | None = None) -> Renderab
         Text(),
         _metrics(evaluation),
         Text(),
-        _attention(report),
+        _attention(report, bars=bars),
         *_groups(report),
         Text(),
         _actual(report),
     ]
     if path is not None:
-        parts += [Text(), Text(f"Report: {path}", style="bold", no_wrap=True, overflow="fold")]
+        parts += [Text(), Text(f"Report: {path}", style="bold", overflow="fold")]
     return Panel(Group(*parts), title=Text(clean(report.name)), border_style=colour, padding=(1, 2))
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left", no_wrap=i == 0)
+        table.add_column(column, justify="right" if i else "left", overflow="fold")
     return table
 
 
@@ -314,13 +314,14 @@ def _metrics(evaluation: Evaluation) -> Table:
     return table
 
 
-def _attention(report: Report) -> Table:
+def _attention(report: Report, *, bars: bool) -> Table:
     weights = {w.feature: w.weight for w in report.plan.attention.weights}
     size = capacities(report.plan)
     groups = sorted(by_group(report.checks.problem.schema, weights), key=lambda group: -group.total(weights))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("attention", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("attention", overflow="fold")
+    if bars:
+        table.add_column("", no_wrap=True)
     table.add_column("share", justify="right")
     table.add_column("width" if is_network(report.plan) else "contribution", justify="right")
     top = groups[0].total(weights) if groups else 0.0
@@ -328,10 +329,11 @@ def _attention(report: Report) -> Table:
         share = group.total(weights)
         bar = "━" * max(1, round(_BAR * share / top)) if top else ""
         width = size.get(group.name, "–") if group.alone else group.counted
-        table.add_row(Text(clean(group.name, 24)), Text(bar, style="blue"), percent(share), width)
+        drawn = [Text(bar, style="blue")] if bars else []
+        table.add_row(Text(clean(group.name, 24)), *drawn, percent(share), width)
     if len(groups) > _SHOWN:
         rest = sum(group.total(weights) for group in groups[_SHOWN:])
-        table.add_row(Text(f"{len(groups) - _SHOWN:,} more", style="dim"), "", percent(rest), "")
+        table.add_row(Text(f"{len(groups) - _SHOWN:,} more", style="dim"), *([""] if bars else []), percent(rest), "")
     return table
 
 

@@ -7,7 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
+from tasks.stdout import print_whole, stdout_console
 from tasks.terminal import print_table
 
 VERDICT = """
@@ -43,3 +48,22 @@ def test_figures_are_never_cut_and_words_give_way(monkeypatch, capsys, columns):
     lines = capsys.readouterr().out.splitlines()
     assert all(any(figure in line for line in lines) for row in rows for figure in row[1:])
     assert all(any(word in line for line in lines) for word in rows[0][0].split())
+
+
+@pytest.mark.parametrize("columns", [30, 45, 60])
+def test_figures_in_a_panel_are_never_cut(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = [
+        ("a round of boosting, 95th percentile", "163 ms", "1.75 ms", "no limit"),
+        ("memory", "525 KiB", "–", "4 GiB"),
+    ]
+    table = Table(box=None, pad_edge=False)
+    for i, name in enumerate(("cost", "planned", "measured", "envelope")):
+        table.add_column(name, justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    print_whole(stdout_console(no_color=True), Panel(Group(Text("one line"), table), padding=(1, 2)))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(figure in line for line in lines) for row in rows for figure in row[1:])
+    assert all(any(word in line for line in lines) for word in rows[0][0].split())
+    assert len({len(line) for line in lines}) == 1

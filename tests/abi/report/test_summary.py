@@ -124,6 +124,14 @@ def test_terminal_summary_fits_a_narrow_terminal(make_report):
     assert max(len(line) for line in lines) == 80
 
 
+def test_without_room_for_bars_there_are_none_and_the_path_is_whole(make_report):
+    path = "/a/very/long/path" * 8
+    text = printed(terminal_summary(make_report(), path, bars=False), 60)
+    assert "━" not in text
+    assert "6 more" in text
+    assert path in "".join(line.strip("│ ") for line in text.splitlines())
+
+
 def test_terminal_summary_prints_no_control_characters_and_no_markup(make_report):
     text = printed(terminal_summary(make_report({"[red]a\x1b[31m\x07": 0.9, "b": 0.1}), "[bold]p"))
     assert "\x1b" not in text

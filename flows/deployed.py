@@ -21,7 +21,7 @@ from abi.config import load_config
 from abi.monitoring.triggers import Decision, show_time
 from flows.retrain import Request, retrain
 from flows.session import model_name
-from tasks import deployed_run, flow_artifacts
+from tasks import deployed_run, flow_artifacts, schedule_secrets
 from tasks.decisions import open_ledger
 from tasks.lineage import lineage
 from tasks.orchestration import as_tasks, or_without_prefect
@@ -47,10 +47,12 @@ class Job:
     workspace: str | None
     config: str | None
     settings: dict[str, Any] | None
+    secrets: str | None = None
 
     def call(self) -> Call:
         """Workspace, name and settings."""
-        loaded = load_config(Path(self.config) if self.config else None, self.settings)
+        settings = {**(self.settings or {}), **schedule_secrets.read(self.secrets)}
+        loaded = load_config(Path(self.config) if self.config else None, settings)
         name = model_name(self.name or loaded.name, self.data)
         folder = self.workspace or os.environ.get("ABI_WORKSPACE") or ".abi"
         return Call.of(Workspace.open(Path(folder)), name, loaded)
@@ -65,6 +67,7 @@ def watch(
     workspace: str | None = None,
     config: str | None = None,
     settings: dict[str, Any] | None = None,
+    secrets: str | None = None,
     since: str | None = None,
     force: bool = False,
 ) -> State[Any]:
@@ -78,13 +81,16 @@ def watch(
         workspace: folder for everything that is kept; $ABI_WORKSPACE or ./.abi where None.
         config: settings file.
         settings: dotted settings that go before it.
+        secrets: file with more of them, those with passwords (`tasks.schedule_secrets`).
         since: cron times before this one (ISO 8601) do not count.
         force: train although it failed too often.
 
     Returns:
         A finished state that says what was done; its data is what ``abi run --json`` prints where there is a run.
     """
-    job = Job(data=data, target=target, test=test, name=name, workspace=workspace, config=config, settings=settings)
+    job = Job(
+        data=data, target=target, test=test, name=name, workspace=workspace, config=config, settings=settings, secrets=secrets
+    )  # fmt: skip
     begun = datetime.datetime.fromisoformat(since) if since else None
     return _retrain(job, deployed_run.start(since=begun, force=force))
 

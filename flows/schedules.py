@@ -11,7 +11,7 @@ from abi.config import Config, load_config
 from abi.errors import AbiError, UsageError
 from abi.sections import without_passwords
 from flows.session import emit, flag_settings, model_name, workspace_of
-from tasks import progress
+from tasks import progress, schedule_secrets
 from tasks.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ def _watch(wanted: Wanted, config: Config, settings: dict[str, object], pool: st
     data, test = (None if path is None else str(Path(path).resolve()) for path in (wanted.data, wanted.test))
     pose_problem(Call.of(ws, name, config), str(data), test, wanted.target)
     file = wanted.common.config or Path("abi.yaml")
+    shown, secret = schedule_secrets.parted(settings)
     return Watch(
         name=name,
         parameters={
@@ -133,7 +134,8 @@ def _watch(wanted: Wanted, config: Config, settings: dict[str, object], pool: st
             "name": name,
             "workspace": str(ws.root),
             "config": str(file.resolve()) if file.exists() else None,
-            "settings": settings,
+            "settings": shown,
+            "secrets": schedule_secrets.keep(ws, name, secret),
         },
         cron=config.schedule.cron,
         timezone=config.schedule.timezone,
@@ -159,7 +161,9 @@ def _change(wanted: Wanted, verb: str) -> None:
         _answer(wanted, {"name": name, "flow_run": run_id}, f"schedule  {name}: a look is asked for ({run_id})")
         return
     if verb == "remove":
+        (known,) = deployments.show(name)
         deployments.remove(name)
+        schedule_secrets.forget(known["parameters"].get("secrets"))
     else:
         deployments.pause(name, paused=verb == "pause")
     done = {"remove": "removed", "pause": "paused", "resume": "resumed"}[verb]
@@ -198,8 +202,10 @@ def _due_and_missed(shown: dict[str, Any]) -> dict[str, Any]:
     from tasks.scheduling import next_and_missed
 
     parameters = shown["parameters"]
-    config = load_config(Path(parameters["config"]) if parameters.get("config") else None, parameters.get("settings"))
+    file = Path(parameters["config"]) if parameters.get("config") else None
     try:
+        settings = {**(parameters.get("settings") or {}), **schedule_secrets.read(parameters.get("secrets"))}
+        config = load_config(file, settings)
         return next_and_missed(Path(parameters["workspace"]), shown["name"], config)
     except AbiError as error:  # the other schedules are shown all the same
         progress.say(f"schedule  {shown['name']}: {error}")

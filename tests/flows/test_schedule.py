@@ -117,7 +117,7 @@ def test_what_cannot_be_scheduled_is_said(abi, server, place, flags, data):
     assert "abi schedule DATA" in abi("schedule", "--pause", "--name", "nobody", *flags).sentence
 
 
-def test_applied_twice_it_is_one_and_the_server_makes_its_runs(abi, server, place, flags):
+def test_applied_twice_it_is_one_and_the_server_makes_its_runs(abi, server, client, place, flags):
     words = ["schedule", place / "shop.csv", "--target", "label", "--name", "idle", "--pool", "idle", *flags]
     assert abi(*words, "--every", "1h").json == {"deployment": "watch/idle", "cron": "0 3 1 1 *", "poll_s": 3600.0, "pool": "idle"}  # fmt: skip
     (first,) = abi("schedule", "--show", *flags).json["schedules"]
@@ -127,10 +127,20 @@ def test_applied_twice_it_is_one_and_the_server_makes_its_runs(abi, server, plac
     assert first["parameters"]["since"] == second["parameters"]["since"]
     assert Path(second["parameters"]["data"]) == place / "shop.csv"
     assert second["parameters"]["workspace"] == str(place / "ws")
+    # what has a password is not on the server's page
+    secret = "telemetry.openlineage=http://me:hush@127.0.0.1:9/events"
+    assert abi(*words, "--set", secret).code == 0
+    asked = client.read_deployment_by_name("watch/idle").parameters
+    assert "hush" not in json.dumps(asked)
+    assert asked["secrets"] == str(place / "ws" / "schedules" / "idle.json")
+    assert Path(asked["secrets"]).stat().st_mode & 0o777 == 0o600
+    assert abi("schedule", "--show", *flags).json["schedules"][0]["due"]
     # another expression counts from now on
     assert abi(*words, "--cron", "30 4 * * *", "--timezone", "Europe/Berlin").json["cron"] == "30 4 * * *"
     (third,) = abi("schedule", "--show", *flags).json["schedules"]
     assert third["parameters"]["since"] > second["parameters"]["since"]
+    assert third["parameters"]["secrets"] is None
+    assert not (place / "ws" / "schedules" / "idle.json").exists()
     assert third["timezone"] == "Europe/Berlin"
     assert third["due"].endswith(("T02:30:00+00:00", "T03:30:00+00:00"))
     end = time.monotonic() + 30

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from abi.data.scratch import scratch_folder
 from abi.errors import DataError, UsageError, clip, listed
 from abi.problem import Check, Checks
+from tasks.data_docs import tidy
 from tasks.expectations import derive_suite, expected, observed
 from tasks.facts import File, gather
 from tasks.workspace import Workspace, disk_errors
@@ -75,6 +76,7 @@ def validate(ws: Workspace, reader: Reader, name: str, config: ChecksConfig, dec
         results = _run(path, _built(suite, path), files, None if site is None else scratch)
         if site is not None:
             _put_in_place(scratch, site)
+            tidy(site, scratch / "earlier")
     return Checks(
         problem=reader.problem,
         suite_sha256=suite_sha256,

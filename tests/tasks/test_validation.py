@@ -3,6 +3,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from abi.data.reader import Reader
 from abi.errors import DataError, UsageError
 from abi.problem import Check, Checks, Pretrained, Problem, Snapshot, Split
 from abi.reading import ChecksConfig, DataConfig
+from tasks import validation
 from tasks.snapshot import _read
 from tasks.validation import demand, docs_folder, suite_file, validate
 from tasks.workspace import Workspace
@@ -115,6 +117,38 @@ def test_the_documents_of_each_data_set_stay_beside_those_of_others(ws: Workspac
     assert sorted(ws.gx.iterdir()) == [ws.gx / "people"]
     assert (site(ws, few) / "index.html").is_file()
     assert sorted(site(ws, many).rglob("*.html")) == first
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        None,
+        "notes.txt",
+        "expectations/mine.json",
+        "plugins/custom_data_docs/renderers/mine.py",
+        "plugins/custom_data_docs/styles/data_docs_custom_styles.css",
+        "great_expectations.yml",
+    ],
+)
+def test_the_project_of_an_earlier_release_goes_where_nothing_of_the_user_s_is_in_it(
+    ws: Workspace, make: Make, monkeypatch: pytest.MonkeyPatch, added: str | None
+) -> None:
+    put, earlier = validation._put_in_place, ws.gx / "people" / "gx"
+
+    def as_before(built: Path, place: Path) -> None:
+        shutil.copytree(built / "gx", earlier)
+        put(built, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(validation, "_put_in_place", as_before)
+        patch.setattr(validation, "tidy", lambda *_: None)
+        validate(ws, make(frame()), "people", ChecksConfig())
+    if added is not None:
+        with (earlier / added).open("a") as file:
+            file.write("data_docs_sites: {s3: {}}\n" if added.endswith("yml") else "/* mine */\n")
+    checks = validate(ws, make(frame(300)), "people", ChecksConfig())
+    assert earlier.exists() == (added is not None)
+    assert (site(ws, checks) / "index.html").is_file()
 
 
 def test_documents_are_those_of_the_data_though_encoders_were_tuned_afterwards(ws: Workspace, make: Make) -> None:

@@ -103,9 +103,10 @@ def verify(
     if common.json:
         emit(found.to_json())
     else:
-        print(
-            f"{found.entries} entries and {found.checkpoints} checkpoints are as they were written (keys {', '.join(found.keys)})."
-        )
+        from abi.report.wording import plural
+
+        counted = f"{plural(found.entries, 'entry', 'entries')} and {plural(found.checkpoints, 'checkpoint')}"
+        print(f"{counted} are as they were written (keys {', '.join(found.keys)}).")
 
 
 @audit.command

@@ -47,9 +47,8 @@ def only_model(call: Call, ledger: Ledger | None = None) -> Call:
         models = (ledger or open_ledger(call)).models()
         if len(models) != 1:
             found = f"{len(models)} ({listed(models)})" if models else "none"
-            msg = (
-                f"Expected one model in {call.workspace}, found {found}: name it with --model, or run `abi run` first."
-            )
+            remedy = "name the one that is meant with --model" if models else "train one with `abi run` first"
+            msg = f"Expected one model in {call.workspace}, found {found}: {remedy}."
             raise UsageError(msg)
         name = models[0]
     return replace(call, name=name)

@@ -41,6 +41,7 @@ def adapt(
 
 
 def _show(result: dict[str, Any], started: float, *, no_color: bool) -> None:
+    from abi.report.wording import plural
     from abi.units import show_seconds
     from tasks.terminal import print_table
 
@@ -52,7 +53,7 @@ def _show(result: dict[str, Any], started: float, *, no_color: bool) -> None:
     rows = [(name, f"{value:.4f}") for name, value in named.items()]
     print_table(("", f"prequential {result['metric']}"), rows, no_color=no_color, numbers={1})
     print(
-        f"{result['scored']:,} rows scored from row {result['begin'] + 1:,} on, {len(result['adaptations'])} decisions, {show_seconds(time.time() - started)}. Report: {result['report']}"
+        f"{plural(result['scored'], 'row')} scored from row {result['begin'] + 1:,} on, {plural(len(result['adaptations']), 'decision')}, {show_seconds(time.time() - started)}. Report: {result['report']}"
     )
     for note in result["notes"]:
         print(f"{note[:1].upper()}{note[1:]}.")

@@ -58,7 +58,7 @@ def test_a_stream_is_followed_cold_and_answered_again_at_once(follow, data, tmp_
     assert "prequential accuracy" in other.out
     assert "Not registered: --no-register." in other.out
     assert versions(tmp_path / "ws") == 1
-    assert "160 rows scored from row 81 on" in other.out
+    assert "160 rows scored from row 81 on, 1 decision," in other.out
     assert len(list((tmp_path / "ws" / "runs").glob("stream-*"))) == 2
 
 

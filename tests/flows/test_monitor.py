@@ -185,7 +185,8 @@ def test_what_cannot_be_read_is_said(look, place, frame, abi, tmp_path):
     assert look("fresh.csv", "--model", "other").code == 2
     answer = abi("monitor", place / "fresh.csv", "--workspace", tmp_path / "bare")
     assert answer.code == 2
-    assert "`abi run` first" in answer.sentence
+    assert "found none: `abi run` makes one" in answer.sentence
+    assert not (tmp_path / "bare").exists()
 
 
 def test_a_workspace_without_the_models_files_takes_them_from_the_registry(look, place):

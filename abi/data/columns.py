@@ -346,8 +346,8 @@ def date_part(array: pa.Array, part: DatePart) -> Float64[np.ndarray, " rows"]:
 
 def _expect(needed: Sequence[str], data: _Tabular) -> None:
     names = [*(data.columns if isinstance(data, pd.DataFrame) else data.schema.names)]
-    found = set(names)
-    twice = [name for name in needed if names.count(name) > 1]
+    found = Counter(names)
+    twice = [name for name in needed if found[name] > 1]
     if twice:
         msg = f"Expected a name of its own for every column, got {listed([clip(name) for name in twice])} more than once: rename them."
         raise DataError(msg)
@@ -403,8 +403,9 @@ def expect_numbers(rows: pd.DataFrame | pa.Table, schema: Schema) -> None:
     """
     framed = isinstance(rows, pd.DataFrame)
     names = list(rows.columns) if framed else rows.column_names
-    read = {f.column: f.part is not None for f in schema.features if f.kind == "numeric" and f.column in set(names)}
-    for name in sorted(read) if len(set(names)) == len(names) else ():
+    there = set(names)
+    read = {f.column: f.part is not None for f in schema.features if f.kind == "numeric" and f.column in there}
+    for name in sorted(read) if len(there) == len(names) else ():
         column, dates = rows[name], read[name]
         if framed and column.dtype.kind in ("M" if dates else "iufb"):
             continue

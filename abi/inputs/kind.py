@@ -6,6 +6,7 @@ Each kind's file is a module with the functions of `InputKind`, listed in `abi.i
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
@@ -131,4 +132,5 @@ class TableRows:
 
 def usable(feature: Feature, width: int) -> int:
     """The largest rung up to `width` that the feature can use: as many units as it has distinct values."""
-    return max(w for w in WIDTHS if w == WIDTHS[0] or w <= min(width, feature.distinct))
+    rungs = bisect_right(WIDTHS, min(width, feature.distinct))
+    return WIDTHS[max(rungs, 1) - 1]

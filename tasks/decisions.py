@@ -61,7 +61,7 @@ def note(call: Call, stage: Stage, result: str) -> None:
         return
     ledger, operation = open_ledger(call), f"{kind}:{result}:{call.name}"
     if ledger.find(operation) is None:
-        value = call.ws.made(result)
+        value = call.ws.get(result)
         detail = _DETAILS[type(value)](value)
         draft = Draft(
             kind=kind,

@@ -192,7 +192,7 @@ def asked_of(value: Value) -> tuple[Attention, Family | None]:
 
 def plan(call: Call, attention: str) -> str:
     """Attention, or the Move that gave it -> Plan."""
-    wanted, family = asked_of(call.ws.made(attention))
+    wanted, family = asked_of(call.ws.get(attention))
     made = divide_or_name(call, wanted, family)
     cost = made.predicted
     say(

@@ -16,7 +16,9 @@ run: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-check: format lint types imports test
+# types are checked beside the tests, each with its output in one piece
+check: format lint imports
+	$(MAKE) --jobs=2 --output-sync=target types test
 
 format: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -1,4 +1,8 @@
-"""What a first run in a new workspace takes twenty seconds of the processor for, made once: Prefect's tables, the machine's constants."""
+"""What a first run in a new workspace takes twenty seconds of the processor for, made once.
+
+Prefect's tables, MLflow's tables and the machine's constants; `tests/tasks/test_tracking.py` and `tests/flows/test_in_process.py` see
+MLflow's made in a workspace that has none.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,11 @@ from pathlib import Path
 from filelock import FileLock
 
 MEASURE = """
-import json, torch
+import json, pathlib, sys, torch
 from abi.planning.measure import measure
+from tasks.tracking import empty_database, prepare
+prepare()
+pathlib.Path(sys.argv[1]).write_bytes(empty_database())
 print(json.dumps(["cpu-float32-{}-" + torch.__version__, measure("cpu", "float32", 1).to_json()]))
 """
 
@@ -36,12 +43,11 @@ def _make(place: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PREFECT_HOME": str(home)}
     upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
     subprocess.run(upgrade, env=environment, check=True, capture_output=True)
-    answer = subprocess.run(
-        [sys.executable, "-c", MEASURE], env=environment, check=True, capture_output=True, text=True
-    )
-    name, constants = json.loads(answer.stdout)
     whole = place.with_suffix(".making")
     (whole / "prefect").mkdir(parents=True)
+    measured = [sys.executable, "-c", MEASURE, str(whole / "mlflow.db")]
+    answer = subprocess.run(measured, env=environment, check=True, capture_output=True, text=True)
+    name, constants = json.loads(answer.stdout)
     with (
         closing(sqlite3.connect(home / "prefect.db")) as old,
         closing(sqlite3.connect(whole / "prefect" / "prefect.db")) as new,

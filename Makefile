@@ -16,9 +16,9 @@ run: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-# types are checked beside the tests, each with its output in one piece
+# types are checked beside the tests; either that fails fails the whole
 check: format lint imports
-	$(MAKE) --jobs=2 --output-sync=target types test
+	$(MAKE) --jobs=2 types test
 
 format: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -22,7 +22,7 @@ from abi.config import Config, load_config
 from abi.data.columns import Columns
 from abi.errors import PlanInfeasible
 from abi.families.artifact import Model
-from abi.families.network import multiply_accumulates
+from abi.families.sizes import multiply_accumulates
 from abi.metrics import LOWER_IS_BETTER, primary_metric
 from abi.metrics import score as metrics_of
 from abi.planning.cost import parameters, total_width

@@ -15,7 +15,8 @@ from typing import Final
 import torch
 
 from abi.cores import cores
-from abi.inputs.region import RegionEncoder, region_macs
+from abi.inputs.region import RegionEncoder
+from abi.inputs.trunk import region_macs
 from abi.media.grid import blank
 from abi.planning.cost import BACKWARD, map_numbers
 from abi.planning.grids import MAPS, activations

@@ -19,8 +19,8 @@ from abi.attention.simplex import distance
 from abi.data.derive import raw_columns
 from abi.documents import document, find
 from abi.execution.meter import high_water
-from abi.families.modalities import OF_TABLE
-from abi.families.network import outputs
+from abi.families.sizes import outputs
+from abi.modality import OF_TABLE
 from abi.outcomes import Conditions, Evaluation, Move, Trained
 from abi.planning.forecast import Forecast, forecast
 from abi.problem import Checks

@@ -13,7 +13,7 @@ import torch
 from abi.cores import cores
 from abi.documents import find
 from abi.errors import DataError, clip
-from abi.families.network import outputs
+from abi.families.sizes import outputs
 from abi.problem import Checks, with_tuned
 from abi.report.tuned import tuned_sentence
 from abi.training.tune import TuneLimits, TuneRows

@@ -15,7 +15,7 @@ from abi.adapting.online import at_planned_size
 from abi.adapting.stream import Stream, encoded, places_in, with_target
 from abi.attention.fit import fit
 from abi.errors import DataError, PlanInfeasible
-from abi.families.network import outputs
+from abi.families.sizes import outputs
 from abi.metrics import row_loss
 from abi.planning.family import KINDS_OF_TREES, plan_family
 from abi.planning.machine import Machine

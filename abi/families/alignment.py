@@ -18,11 +18,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
+from abi.families.sizes import COMMON
+
 if TYPE_CHECKING:
     from abi.families.network import Network
     from abi.types import Alignment
 
-COMMON: Final = 32
 NEVER: Final = -1e9
 """Similarity to a row that takes no part; finite, so that what is multiplied by 0 later is 0."""
 

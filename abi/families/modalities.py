@@ -1,32 +1,20 @@
-"""Modalities: the table's columns together, each text, each column of images or sounds."""
+"""What a network does with several modalities (`abi.modality`): which of its members read which, and what is there of a row."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from abi.problem import Feature, Schema
+from abi.modality import modalities, modality_of
+from abi.problem import Schema
 
 if TYPE_CHECKING:
     from abi.data.columns import Codes, Columns
-
-TABLE: Final = "table"
-OF_TABLE: Final = frozenset({"numeric", "categorical", "boolean"})
-
-
-def modality_of(feature: Feature) -> str:
-    """The modality that a feature is of: its column, or the table."""
-    return TABLE if feature.kind in OF_TABLE else feature.column
-
-
-def modalities(schema: Schema) -> tuple[str, ...]:
-    """All of them, in the order of their first feature."""
-    return tuple(dict.fromkeys(modality_of(feature) for feature in schema.features))
 
 
 def listeners(weights: Float[np.ndarray, " modalities"], members: int) -> list[int]:

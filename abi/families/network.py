@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from abi.families.dropout import dropout
 from abi.families.ensemble import ElementwiseAffine, LinearEnsemble
-from abi.families.modalities import heard, listeners, modalities, modality_of, shares
+from abi.families.modalities import heard, listeners, shares
 from abi.families.preparation import Fitting, Lexicon, Preparation, parts_of
+from abi.families.sizes import CHUNK_ROWS, PICTURE_CHUNK, outputs
 from abi.families.sparse import add_masks
 from abi.inputs import embedding, sequence
 from abi.inputs.categorical import EXTRA_ROWS, CategoryEncoder, look_up
@@ -34,15 +35,14 @@ from abi.inputs.region import RegionEncoder
 from abi.inputs.sequence import SequenceEncoder
 from abi.inputs.terms import bags_of
 from abi.inputs.text import BagCells, TextEncoder
+from abi.modality import modalities, modality_of
 from abi.problem import Schema
-from abi.types import Capacity, FeatureCapacity, LayerSplit
+from abi.types import Capacity, FeatureCapacity
 
 if TYPE_CHECKING:
     from abi.data.columns import Codes, Columns
 
 
-CHUNK_ROWS: Final = 2048
-PICTURE_CHUNK: Final = 256
 LEAST_WEIGHT: Final = 1e-9
 """A feature that was given nothing has no logarithm."""
 
@@ -333,42 +333,3 @@ class Network(nn.Module):
     def forward(self, cells: Cells) -> Float[Tensor, "B K C"]:
         """Every member's logits or value."""
         return self.attend(self.embed(cells))
-
-
-def outputs(schema: Schema) -> int:
-    """C: one logit (binary), one per class (multiclass) or label (multilabel), one value (regression)."""
-    return len(schema.classes) if schema.task in {"multiclass", "multilabel"} else 1
-
-
-def layer_split(
-    encoders: int, features: int, width: int, members: int, blocks: int, hidden: int, out: int, slices: int = 1
-) -> LayerSplit:
-    """Parameters of a network of that size.
-
-    Args:
-        encoders: parameters of all encoders.
-        features: how many features there are (one attention offset each).
-        width: D, the sum of all widths.
-        members: K.
-        blocks: linear layers of the backbone; with none, the head reads the embeddings.
-        hidden: H.
-        out: C.
-        slices: heads that share the embeddings' dimensions, where there are no blocks and more than one of them.
-    """
-    if slices > 1:
-        output = slices * (-(-width // slices) + 1) * out
-        return LayerSplit(feature_extraction=encoders + features, middle=0, output=output)
-    if not blocks:
-        return LayerSplit(feature_extraction=encoders + features, middle=0, output=members * (width + 1) * out)
-    return LayerSplit(
-        feature_extraction=encoders + features,
-        middle=members * width + (width + 1) * hidden + (blocks - 1) * (hidden + 1) * hidden,
-        output=members * (hidden + 1) * out,
-    )
-
-
-def multiply_accumulates(width: int, members: int, blocks: int, hidden: int, out: int) -> int:
-    """Multiply-accumulates of one row's forward pass through the backbone."""
-    if not blocks:
-        return members * width * out
-    return members * hidden * (width + (blocks - 1) * hidden + out)

@@ -12,7 +12,7 @@ augmentation: Krizhevsky et al. 2012).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,22 +21,15 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from abi.inputs.kind import Sizes, Step
+from abi.inputs.trunk import LEVELS, STAGES, convolutions
 from abi.problem import Grid
 
 if TYPE_CHECKING:
     from abi.media.grid import Pictures
     from abi.problem import Feature
 
-LEVELS: Final = 4
-STAGES: Final = (1, 2, 4)
-"""Channels of each stage, in units of the base."""
-BASES: Final = (4, 8, 12, 16, 24, 32, 48)
-"""Channels of the first stage that a plan chooses from: multiples of `LEVELS`."""
 DEEPEST: Final = 4
 """Pixels along a side that a number of the last stage stands for."""
-KERNEL: Final = 9
-NORMAL: Final = 2
-"""Parameters of normalisation, per channel."""
 TOGETHER: Final = 32
 """Pictures at most whose views go through the layers together, which takes half the calls."""
 SHIFT: Final = 8
@@ -60,35 +53,6 @@ def rungs(feature: Feature, sizes: Sizes, frugal: bool) -> tuple[Step, ...]:
     """The one size that a split of parameters can give: levels are divided by multiply-accumulates, afterwards."""
     del frugal
     return (step(feature, 0, sizes),)
-
-
-def trunk_parameters(channels: int, base: int, levels: Iterable[int] = (LEVELS,)) -> int:
-    """Trainable parameters of a column's trunk, for pictures of so many channels and regions at these levels."""
-    used = sorted({level for level in levels if level})
-    top = max(used, default=0)
-    return sum(
-        KERNEL * (a if place == 0 else a * top // LEVELS) * (b * top // LEVELS)
-        + NORMAL * sum(b * level // LEVELS for level in used)
-        for place, (_, a, b) in enumerate(_convolutions(channels, base))
-    )
-
-
-def region_macs(grid: Grid, base: int, level: int = LEVELS) -> int:
-    """Multiply-accumulates of one region at that level."""
-    pixels = grid.height * grid.width // grid.regions
-    return sum(
-        KERNEL * (a if place == 0 else a * level // LEVELS) * (b * level // LEVELS) * pixels // 4**stage
-        for place, (stage, a, b) in enumerate(_convolutions(grid.channels, base))
-    )
-
-
-def _convolutions(channels: int, base: int) -> list[tuple[int, int, int]]:
-    """(stage, channels in, channels out)."""
-    found, before = [], channels
-    for stage, times in enumerate(STAGES):
-        found += [(stage, before, times * base), (stage, times * base, times * base)]
-        before = times * base
-    return found
 
 
 @dataclass(frozen=True)
@@ -261,7 +225,7 @@ class RegionEncoder(nn.Module):
         self.cut = _Cut(grid, levels)
         self.layers = nn.ModuleList(
             _Convolution(a, b, used, first=not place)
-            for place, (_, a, b) in enumerate(_convolutions(grid.channels, base))
+            for place, (_, a, b) in enumerate(convolutions(grid.channels, base))
         )
         self.register_buffer("mean", torch.tensor(grid.mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(grid.deviation).view(-1, 1, 1).reciprocal(), persistent=False)

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from abi.families.alignment import COMMON
-from abi.families.network import CHUNK_ROWS, PICTURE_CHUNK, layer_split, multiply_accumulates
-from abi.inputs import sequence
-from abi.inputs.region import LEVELS, STAGES
+from abi.families.sizes import CHUNK_ROWS, COMMON, PICTURE_CHUNK, layer_split, multiply_accumulates
+from abi.inputs import windows
+from abi.inputs.trunk import LEVELS, STAGES
 from abi.planning.machine import Machine
 from abi.problem import Pretrained
 from abi.types import Alignment, Capacity, Cost, Execution, Hardening, LayerSplit
@@ -89,19 +88,19 @@ class Workload:
 
 def sequence_macs(capacity: Capacity) -> int:
     """Multiply-accumulates of one row in the encoders that read texts as sequences."""
-    return sum(sequence.macs(f.width, f.length) for f in capacity.features if f.length)
+    return sum(windows.macs(f.width, f.length) for f in capacity.features if f.length)
 
 
 def sequence_room(capacity: Capacity, macs_per_width: int) -> int:
     """The same as width of the first layer, of which a unit costs so many; 0 where that limits nothing."""
     if not macs_per_width:
         return 0
-    return sum(-(-sequence.macs(f.width, f.length) // macs_per_width) for f in capacity.features if f.length)
+    return sum(-(-windows.macs(f.width, f.length) // macs_per_width) for f in capacity.features if f.length)
 
 
 def sequence_numbers(capacity: Capacity) -> int:
     """Numbers that these encoders leave of one row."""
-    return sum(sequence.activations(f.width, f.length) for f in capacity.features if f.length)
+    return sum(windows.activations(f.width, f.length) for f in capacity.features if f.length)
 
 
 def total_width(capacity: Capacity) -> int:

@@ -17,7 +17,7 @@ from abi.execution.roofline import PhaseTime, phase_time
 from abi.execution.target import Target
 from abi.execution.trace import record
 from abi.execution.types import PhaseBound, PhaseName
-from abi.families.network import multiply_accumulates
+from abi.families.sizes import multiply_accumulates
 from abi.planning.machine import RULES, Machine
 from abi.planning.margins import CALIBRATED, FIGURES, margin
 from abi.planning.measure import FEATURES, MEMBERS, REFERENCES, WIDTH, constants, reference

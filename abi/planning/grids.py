@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float64
 
-from abi.families.network import outputs
-from abi.inputs import region
+from abi.families.sizes import outputs
+from abi.inputs import trunk
 from abi.problem import Grid, Schema
 from abi.types import Attention, Capacity, GridCapacity, LayerSplit
 from abi.units import show_count
@@ -33,8 +33,8 @@ def sized(schema: Schema, base: int) -> tuple[GridCapacity, ...]:
         GridCapacity(
             column=grid.column,
             base=base,
-            parameters=region.trunk_parameters(grid.channels, base),
-            macs=region.region_macs(grid, base) * grid.regions,
+            parameters=trunk.trunk_parameters(grid.channels, base),
+            macs=trunk.region_macs(grid, base) * grid.regions,
             activations=MAPS * activations(grid, base),
             views=grid.views,
         )
@@ -45,7 +45,7 @@ def sized(schema: Schema, base: int) -> tuple[GridCapacity, ...]:
 def activations(grid: Grid, base: int) -> int:
     """Numbers that the convolutions of one picture give."""
     pixels = grid.height * grid.width
-    return sum(2 * times * base * pixels // 4**stage for stage, times in enumerate(region.STAGES))
+    return sum(2 * times * base * pixels // 4**stage for stage, times in enumerate(trunk.STAGES))
 
 
 def with_grids(capacity: Capacity, schema: Schema, base: int) -> Capacity:
@@ -55,7 +55,7 @@ def with_grids(capacity: Capacity, schema: Schema, base: int) -> Capacity:
     if not grids:
         return capacity
     more, split = sum(grid.parameters for grid in grids), capacity.layers
-    width = sum(region.STAGES[-1] * grid.base for grid in grids)
+    width = sum(trunk.STAGES[-1] * grid.base for grid in grids)
     above = {"middle": split.middle, "output": split.output + capacity.members * width * outputs(schema)}
     if capacity.blocks:
         above = {"middle": split.middle + width * (capacity.members + capacity.block_width), "output": split.output}
@@ -80,15 +80,15 @@ def levelled(capacity: Capacity, attention: Attention, compute: float) -> Capaci
         grid = grids[size.column]
         places = [i for i, f in enumerate(schema.features) if f.column == grid.column and f.kind == "region"]
         weights = np.array([attention.weights[i].weight if features[i].width else 0.0 for i in places])
-        levels = divided(weights, compute, [region.region_macs(grid, size.base, n) for n in range(region.LEVELS + 1)])
+        levels = divided(weights, compute, [trunk.region_macs(grid, size.base, n) for n in range(trunk.LEVELS + 1)])
         for i, level in zip(places, levels, strict=True):
             ratio = attention.weights[i].weight * len(attention.weights)
-            macs = region.region_macs(grid, size.base, level)
+            macs = trunk.region_macs(grid, size.base, level)
             features[i] = replace(features[i], width=level * size.base, reason=_reason(level, ratio, macs))
         sizes[number] = replace(
             size,
-            macs=sum(region.region_macs(grid, size.base, level) for level in levels),
-            parameters=region.trunk_parameters(grid.channels, size.base, levels),
+            macs=sum(trunk.region_macs(grid, size.base, level) for level in levels),
+            parameters=trunk.trunk_parameters(grid.channels, size.base, levels),
         )
     split = capacity.layers
     more = sum(s.parameters for s in sizes) - sum(s.parameters for s in capacity.grids)
@@ -121,5 +121,5 @@ def divided(weights: Float64[np.ndarray, " regions"], share: float, prices: Sequ
 def _reason(level: int, ratio: float, macs: int) -> str:
     if not level:
         return f"{ratio:.1f}x the even share of attention: what it would cost brings more in other regions"
-    part = "all" if level == region.LEVELS else f"{level} of {region.LEVELS} parts"
+    part = "all" if level == trunk.LEVELS else f"{level} of {trunk.LEVELS} parts"
     return f"{ratio:.1f}x the even share of attention: {part} of the channels, {show_count(macs)} multiply-accumulates"

@@ -13,9 +13,11 @@ import torch
 from scipy.optimize import nnls
 
 from abi.cores import cores
-from abi.families.network import Network, multiply_accumulates
+from abi.families.network import Network
 from abi.families.preparation import Preparation
-from abi.inputs.region import RegionEncoder, region_macs
+from abi.families.sizes import multiply_accumulates
+from abi.inputs.region import RegionEncoder
+from abi.inputs.trunk import region_macs
 from abi.media.grid import blank
 from abi.planning.allocate import SOLVER
 from abi.planning.cost import BACKWARD, map_numbers

@@ -9,13 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from abi.errors import PlanInfeasible, UsageError, listed
-from abi.families.alignment import COMMON
-from abi.families.modalities import modalities, modality_of
-from abi.families.network import outputs
+from abi.families.sizes import COMMON, outputs
 from abi.inputs import region
 from abi.inputs.categorical import shares_rows
 from abi.inputs.kind import EVEN_WIDTH, MAX_ROWS, Step
-from abi.inputs.region import BASES
+from abi.inputs.trunk import BASES
+from abi.modality import modalities, modality_of
 from abi.planning.allocate import Allotment
 from abi.planning.backbone import FEW_MEMBERS, GOOD_WIDTH, Backbone, macs_per_width_of, single_texts, sizes_of
 from abi.planning.cost import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from abi.families.network import multiply_accumulates
+from abi.families.sizes import multiply_accumulates
 from abi.inputs.kind import Step
 from abi.planning.allocate import Allotment
 from abi.planning.backbone import Backbone, per_width_of, slices_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from abi.families.modalities import modalities
 from abi.inputs.categorical import shares_rows
+from abi.modality import modalities
 from abi.planning.backbone import FEW_MEMBERS
 from abi.planning.recipe import Recipe, recipe
 from abi.problem import Schema

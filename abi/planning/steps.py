@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from abi.families.network import outputs
+from abi.families.sizes import outputs
 from abi.inputs.kind import MAX_ROWS
 from abi.planning.backbone import Backbone, per_width_of, single_texts
 from abi.planning.knapsack import Knapsack, knapsack

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from abi.families.artifact import Model as Network
 from abi.families.blend import Blend
 from abi.report.exhibits import Exhibits
-from abi.report.modalities import modality_losses
+from abi.report.modality_losses import modality_losses
 from abi.report.pictures import small_pictures
-from abi.report.texts import text_examples
+from abi.report.text_examples import text_examples
 
 if TYPE_CHECKING:
     from abi.data.columns import Columns

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from abi.inputs.region import region_macs
+from abi.inputs.trunk import region_macs
 from abi.problem import Feature, Schema
 from abi.report.wording import clean, percent, plural
 from abi.types import Plan

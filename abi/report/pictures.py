@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from abi.inputs.region import LEVELS
+from abi.inputs.trunk import LEVELS
 from abi.problem import Grid, Schema
 from abi.report import maps
 from abi.report.exhibits import Picture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from abi.inputs import region, sequence
+from abi.inputs import trunk, windows
 from abi.planning.cost import ACTIVATION_COPIES, FLOAT_BYTES, start_parameters, total_width
 from abi.planning.forecast import Forecast
 from abi.report import charts
@@ -221,7 +221,7 @@ def _features(report: Report) -> list[dict[str, Any]]:
 
 def _grid_bytes(grid: GridCapacity, capacity: Capacity, run: Execution) -> tuple[int, int, int]:
     """(width of the picture's embedding, bytes of the encoder's weights and columns, of its maps of a micro-batch)."""
-    width = region.STAGES[-1] * grid.base
+    width = trunk.STAGES[-1] * grid.base
     columns = width * (capacity.block_width + capacity.members if capacity.blocks else capacity.members)
     kept = (grid.parameters + columns) * FLOAT_BYTES * (MOMENTS + 1 + bool(run.average))
     return width, kept, run.part_rows * grid.activations * FLOAT_BYTES
@@ -234,7 +234,7 @@ def _feature_bytes(given: FeatureCapacity, kind: str, capacity: Capacity, run: E
     columns = given.width * (capacity.block_width + capacity.members if capacity.blocks else capacity.members)
     kept = (given.parameters + columns) * FLOAT_BYTES * (MOMENTS + 1 + bool(run.average))
     cell = NUMERIC_BYTES if kind == "numeric" else CATEGORY_BYTES
-    read = sequence.activations(given.width, given.length) * FLOAT_BYTES if given.length else 0
+    read = windows.activations(given.width, given.length) * FLOAT_BYTES if given.length else 0
     return kept, run.part_rows * (6 * given.width * FLOAT_BYTES + cell + read)
 
 

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from abi.families.alignment import projected
-from abi.families.modalities import modalities, present
+from abi.families.modalities import present
+from abi.modality import modalities
 from abi.outcomes import Retrieval
 from abi.training.fitted import rounded
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from abi.families.modalities import heard, listeners, modalities, shares
+from abi.families.modalities import heard, listeners, shares
+from abi.modality import modalities
 from abi.problem import Feature, Schema
 
 

@@ -11,8 +11,9 @@ import torch
 
 from abi.families.artifact import Blueprint, build
 from abi.families.dropout import dropout
-from abi.families.network import FeatureAttention, Network, outputs
+from abi.families.network import FeatureAttention, Network
 from abi.families.preparation import prepare
+from abi.families.sizes import outputs
 
 
 def _network(toy: Any, table: Any, prior: list[float] | None = None, **settings: Any) -> Network:

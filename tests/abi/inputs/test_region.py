@@ -8,13 +8,8 @@ import torch
 from torch import nn
 
 from abi.inputs.kind import Sizes
-from abi.inputs.region import (
-    LEVELS,
-    RegionEncoder,
-    region_macs,
-    step,
-    trunk_parameters,
-)
+from abi.inputs.region import RegionEncoder, step
+from abi.inputs.trunk import LEVELS, region_macs, trunk_parameters
 from abi.media.grid import Pictures
 from abi.problem import Feature, Grid
 

@@ -10,8 +10,9 @@ from abi.data.columns import Codes
 from abi.data.words import LEAST_WORDS, MOST_WORDS, reading_of
 from abi.inputs import sequence
 from abi.inputs.kind import WIDTHS, Sizes
-from abi.inputs.sequence import PADDING, UNKNOWN, SequenceEncoder, Words, channels, encode, learn_words
+from abi.inputs.sequence import PADDING, UNKNOWN, SequenceEncoder, Words, encode, learn_words
 from abi.inputs.terms import ordered_pairs
+from abi.inputs.windows import channels
 from abi.problem import Feature, Reading
 
 FEATURE = Feature(

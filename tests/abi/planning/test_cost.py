@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from abi.families.network import layer_split, multiply_accumulates
+from abi.families.sizes import layer_split, multiply_accumulates
 from abi.planning.cost import (
     Workload,
     epoch_seconds,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from abi.devices.device import Cluster, Device
-from abi.families.network import multiply_accumulates
+from abi.families.sizes import multiply_accumulates
 from abi.planning.forecast import forecast
 from abi.types import Cost
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abi.errors import PlanInfeasible
-from abi.families.network import multiply_accumulates
+from abi.families.sizes import multiply_accumulates
 from abi.inputs.categorical import shares_rows
 from abi.inputs.kind import CELLS_UNIT
 from abi.inputs.profile import SHARED_FROM, SHARED_ROWS, sharing_step

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from abi.inputs import region
+from abi.inputs import trunk
 from abi.planning.grids import MAPS, activations, divided, sized
 from abi.planning.machine import PictureSeconds
 from abi.planning.plan import make_plan
@@ -59,8 +59,8 @@ def test_sizes_by_hand() -> None:
     )  # fmt: skip
     schema = Schema(target="y", task="binary", classes=("a", "b"), features=(), set_aside=(), grids=(grid,))
     (size,) = sized(schema, 4)
-    assert size.parameters == region.trunk_parameters(3, 4)
-    assert size.macs == 4 * region.region_macs(grid, 4)
+    assert size.parameters == trunk.trunk_parameters(3, 4)
+    assert size.macs == 4 * trunk.region_macs(grid, 4)
     # two convolutions each of 4, 8 and 16 channels at 256, 64 and 16 places
     assert activations(grid, 4) == 2 * (4 * 256 + 8 * 64 + 16 * 16)
     assert size.activations == MAPS * 3584

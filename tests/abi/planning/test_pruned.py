@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abi.errors import PlanInfeasible
-from abi.families.network import multiply_accumulates
+from abi.families.sizes import multiply_accumulates
 from abi.planning.backbone import FEW_MEMBERS
 from abi.planning.cost import parameters, start_parameters
 from abi.planning.frugal import STARTS, WORTH_PRUNING

@@ -12,8 +12,8 @@ from abi.execution.footprint import footprint, phase_bytes
 from abi.execution.step import PHASES
 from abi.execution.target import Target
 from abi.families.artifact import Blueprint, build
-from abi.families.network import multiply_accumulates
 from abi.families.preparation import prepare
+from abi.families.sizes import multiply_accumulates
 from abi.planning.cost import total_width
 from abi.planning.traced import rows_of, training_of
 from abi.types import Plan

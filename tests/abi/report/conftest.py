@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from abi.inputs.region import LEVELS, region_macs, trunk_parameters
+from abi.inputs.trunk import LEVELS, region_macs, trunk_parameters
 from abi.media.grid import region_names
 from abi.outcomes import Calibration, CalibrationBin, Control, Epoch, Evaluation, Gain, Slice, Trained
 from abi.problem import Check, Checks, DataFile, Feature, Grid, Problem, Schema, SetAside, Snapshot, Split, Task

@@ -23,7 +23,7 @@ from abi.report.collect import collect
 from abi.report.exhibits import Exhibits, TextExample
 from abi.report.modalities import modalities
 from abi.report.page import render
-from abi.report.texts import _best_window, by_word, chosen, contributions, text_examples
+from abi.report.text_examples import _best_window, by_word, chosen, contributions, text_examples
 from abi.report.wording import alignment_sentence
 from abi.scoring.score import score
 from abi.training import family

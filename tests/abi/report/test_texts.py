@@ -12,7 +12,7 @@ import pytest
 from abi.outcomes import TermWidth
 from abi.report.embed import unpack
 from abi.report.page import render
-from abi.report.texts import _said, chosen
+from abi.report.text_examples import _said, chosen
 from abi.types import FeatureCapacity, TermScores
 
 

@@ -19,9 +19,10 @@ from abi.execution.footprint import footprint
 from abi.execution.footprint import peak_bytes as peak_of
 from abi.execution.step import PHASES
 from abi.execution.target import Target
-from abi.families.alignment import COMMON, begin_alignment
+from abi.families.alignment import begin_alignment
 from abi.families.artifact import load
 from abi.families.begin import begin
+from abi.families.sizes import COMMON
 from abi.inputs.terms import count_terms
 from abi.planning.family import plan_family
 from abi.planning.traced import training_of

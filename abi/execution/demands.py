@@ -17,7 +17,7 @@ from abi.execution import energy
 from abi.execution.columns import Columns, Numbers
 from abi.execution.costing import Question
 from abi.execution.types import Limits
-from abi.units import parse_bytes, parse_energy, parse_seconds, show_bytes, show_energy, show_seconds
+from abi.units import parse_bytes, parse_count, parse_energy, parse_seconds, show_bytes, show_energy, show_seconds
 
 FIELDS = {
     "memory": "memory_bytes",
@@ -117,6 +117,19 @@ def parse_limit(name: str, text: str) -> float | int:
     if name in {"train_time", "latency"}:
         return parse_seconds(text)
     return parse_energy(text) if name == "energy" else parse_price(text)
+
+
+def parse_whole(name: str, text: str, example: str) -> int:
+    """How many: a whole number above zero, said as in `example`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return parse_count(text)
+    except UsageError:
+        msg = f"Expected {name} as a whole number above zero, got {text!r}: write it as {name}={example}, or leave it out."
+        raise UsageError(msg) from None
 
 
 def parse_price(text: str) -> float | int:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from abi.devices.request import MOST as MOST_DEVICES
 from abi.errors import UsageError
 from abi.execution.costing import Question
-from abi.execution.demands import FIELDS, assignments, parse_limit, with_limit
+from abi.execution.demands import FIELDS, assignments, parse_limit, parse_whole, with_limit
 from abi.execution.types import ExecutionPlan
 from abi.execution.wording import differing
-from abi.units import parse_count, show_bytes, show_energy, show_seconds
+from abi.units import show_bytes, show_energy, show_seconds
 
-EXAMPLES = {"gpus": 2, "global_batch": 256, "steps": 1000}
+EXAMPLES = {"gpus": "2", "global_batch": "256", "steps": "1000"}
 KEYS = (*FIELDS, *EXAMPLES)
 
 
@@ -27,7 +27,7 @@ def changed(question: Question, texts: Sequence[str]) -> Question:
         if name in FIELDS:
             question = with_limit(question, name, parse_limit(name, text))
         elif name == "gpus":
-            count = _count(name, text)
+            count = parse_whole(name, text, EXAMPLES[name])
             if count > MOST_DEVICES:
                 msg = f"Expected gpus of at most {MOST_DEVICES} in one machine, got {text!r}: ask for fewer."
                 raise UsageError(msg)
@@ -38,17 +38,8 @@ def changed(question: Question, texts: Sequence[str]) -> Question:
                 raise UsageError(msg)
             question = question.with_devices(count)
         else:
-            question = replace(question, job=replace(question.job, **{name: _count(name, text)}))
+            question = replace(question, job=replace(question.job, **{name: parse_whole(name, text, EXAMPLES[name])}))
     return question
-
-
-def _count(name: str, text: str) -> int:
-    try:
-        return parse_count(text)
-    except UsageError:
-        remedy = f"write it as {name}={EXAMPLES[name]}, or leave it out."
-        msg = f"Expected {name} as a whole number above zero, got {text!r}: {remedy}"
-        raise UsageError(msg) from None
 
 
 def difference(before: ExecutionPlan, after: ExecutionPlan) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from abi.errors import UsageError
-from abi.execution.demands import assignments, parse_price
+from abi.execution.demands import assignments, parse_price, parse_whole
 from abi.planning.compare import LIMITS
 from abi.planning.prices import with_limit
 from abi.types import Envelope
@@ -70,7 +70,7 @@ def changed(envelope: Envelope, texts: Sequence[str]) -> Changed:
             msg = f"Expected a change of {', '.join(KNOWN)} where attention is planned for, got '{name}={text}': leave it out."
             raise UsageError(msg)
         if name == DEVICES:
-            gpus = _devices(text)
+            gpus = parse_whole(DEVICES, text, "2")
         elif name == BATCH:
             rows = expect_rows(parse_count(text))
         elif name == "energy":
@@ -80,13 +80,3 @@ def changed(envelope: Envelope, texts: Sequence[str]) -> Changed:
         else:
             envelope = with_limit(envelope, name, PARSE[name](text))
     return Changed(envelope, gpus, rows)
-
-
-def _devices(text: str) -> int:
-    try:
-        return parse_count(text)
-    except UsageError:
-        msg = (
-            f"Expected {DEVICES} as a whole number above zero, got {text!r}: write it as {DEVICES}=2, or leave it out."
-        )
-        raise UsageError(msg) from None

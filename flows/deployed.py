@@ -104,6 +104,7 @@ def retrain_table(
     workspace: str | None = None,
     config: str | None = None,
     settings: dict[str, Any] | None = None,
+    secrets: str | None = None,
     force: bool = False,
 ) -> State[Any]:
     """Retrain on a table, unless the same data, settings and code were trained; finished stages are reused.
@@ -116,12 +117,15 @@ def retrain_table(
         workspace: folder for everything that is kept; $ABI_WORKSPACE or ./.abi where None.
         config: settings file.
         settings: dotted settings that go before it.
+        secrets: file with more of them, those with passwords (`tasks.schedule_secrets`).
         force: train although it failed too often.
 
     Returns:
         A finished state whose data is the object that ``abi run --json`` prints.
     """
-    job = Job(data=data, target=target, test=test, name=name, workspace=workspace, config=config, settings=settings)
+    job = Job(
+        data=data, target=target, test=test, name=name, workspace=workspace, config=config, settings=settings, secrets=secrets
+    )  # fmt: skip
     start = deployed_run.start(asked=True, force=force)
     call = job.call()
     late = deployed_run.late(start, call.settings.schedule.grace)

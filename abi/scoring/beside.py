@@ -18,6 +18,7 @@ from scipy.special import fdtrc
 from abi.scoring.edges import Bins, NumericBins
 from abi.scoring.redundancy import FEATURES, indicators
 from abi.scoring.sample import Sample
+from abi.scoring.text_bins import TextBins
 
 ROWS_PER_COLUMN: Final = 4
 """The regression has no more columns than the sample's rows over this,"""
@@ -44,7 +45,8 @@ def beside(
 
     A number is one column, the median of its bin, so that no outlier rules; a category one for each of its coarse levels
     but one. The target has an axis per class, or one of bin means; the least p-value counts, times the number of axes
-    (Bonferroni). Only linear effects are seen, since a suppressor's is.
+    (Bonferroni). Only linear effects are seen, since a suppressor's is. A text is not tested: its bins were made by what the
+    target is (`abi.scoring.text_bins`), which tells of it beside others whatever the text says.
 
     Only the best `FEATURES` that carry signal are regressed on, and each tested feature is held against these alone, so
     that time stays linear in the columns.
@@ -59,7 +61,8 @@ def beside(
         Conger, "A revised definition for suppressor variables", Educational and Psychological Measurement, 1974.
     """
     found = np.full(len(carries), np.nan)
-    tested = np.flatnonzero(~carries)
+    of_text = np.array([isinstance(kind, TextBins) for kind in bins.features], dtype=bool)
+    tested = np.flatnonzero(~carries & ~of_text)
     target = _target(sample, bins)
     others = _basis(sample, bins, [int(i) for i in order[carries[order]][:FEATURES]])
     if others is None or not len(tested) or not target.size:

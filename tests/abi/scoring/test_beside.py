@@ -114,6 +114,19 @@ def test_without_a_feature_that_carries_signal_nothing_is_tested(reader_of):
     assert not any(f.carries_signal for f in found)
 
 
+def test_a_text_is_not_tested_as_its_bins_are_made_by_the_target():
+    random = np.random.default_rng(12)
+    x = random.normal(size=600)
+    frame = pd.DataFrame({
+        "x": x, "said": [" ".join(f"word{w}" for w in random.integers(80, size=6)) for _ in x],
+        "y": np.where(x + random.normal(size=600) > 0, "yes", "no"),
+    })  # fmt: skip
+    config = load_config(settings={"data.columns": {"said": "text"}}, ambient=False)
+    found = _found(score(read_memory(frame, "y", config), CONFIG))
+    assert not found["said"].carries_signal
+    assert found["said"].beside is None
+
+
 def test_few_rows_beside_many_features_are_no_error(reader_of):
     random = np.random.default_rng(8)
     x = np.repeat([0.0, 1.0], 15)

@@ -25,7 +25,7 @@ from abi.data.columns import (
 from abi.data.gather import Gathered
 from abi.data.order import ROWS, times_of
 from abi.data.split import ROLES, roles
-from abi.data.table import ROW, Table, Tabular
+from abi.data.table import ROW, Tabular
 from abi.errors import DataError
 from abi.media.grid import Pictures, blank, picture_rows
 from abi.problem import Feature, Problem, Role
@@ -51,13 +51,6 @@ class Reader:
     test: Tabular | None = None
     from_sample: bool = False
     vectors: Vectors | None = None
-
-    @property
-    def columnar(self) -> bool:
-        """Whether some of the features take only their share of the time that all take to read: plain columns of a file."""
-        plain = {"numeric", "categorical", "boolean"}
-        kinds = {feature.kind for feature in self.problem.schema.features}
-        return isinstance(self.train, Table) and not self.from_sample and kinds <= plain
 
     def chunks(self, role: Role, chunk_rows: int = _ROWS, part: range | None = None) -> Iterator[Columns]:
         """The rows of `role` in file order, at most `chunk_rows` at a time, without those whose target is missing.

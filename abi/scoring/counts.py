@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from jaxtyping import Float64, Int16, Int32, Int64
 from abi.data.split import splitmix64
 from abi.scoring import sample as samples
 from abi.scoring.binning import Block, blocks_of
-from abi.scoring.edges import CHUNK_CELLS, THREADS, Bins, CategoryBins, NumericBins, chunk_rows, places
+from abi.scoring.edges import THREADS, Bins, CategoryBins, NumericBins, chunk_rows, places
 from abi.scoring.sample import Sample
 from abi.scoring.types import Grouped, ManyTables
 
@@ -85,35 +85,7 @@ def group_of(row_numbers: Int64[np.ndarray, " rows"], groups: int) -> Int64[np.n
 
 
 def count(reader: Reader, bins: Bins, config: ScoringConfig, part: range | None = None) -> Counts:
-    """The one pass over the training rows, or over those with a number in `part`, a chunk at a time.
-
-    A wide table is read in slabs of columns, each over all rows, where its file lets columns be read alone: chunks of few rows
-    would be parts of row groups, which take longer to read. Each value is read once either way.
-    """
-    found = [_count(own, mine, config, part) for own, mine in _slabs(reader, bins, config)]
-    return found[0] if len(found) == 1 else _side_by_side(found)
-
-
-def _slabs(reader: Reader, bins: Bins, config: ScoringConfig) -> Iterator[tuple[Reader, Bins]]:
-    features, most = reader.problem.schema.features, max(1, CHUNK_CELLS // config.chunk_rows)
-    if len(features) <= most or not reader.columnar:
-        yield reader, bins
-        return
-    for start in range(0, len(features), most):
-        here = slice(start, start + most)
-        yield reader.of(features[here]), Bins(bins.features[here], bins.target)
-
-
-def _side_by_side(found: Sequence[Counts]) -> Counts:
-    """Counts of the same rows, of other features each; of more features a sample has fewer rows, the first of the others'."""
-    tables = tuple(table for counts in found for table in counts.tables)
-    most = samples.limit(len(tables))
-    first = found[0].sample
-    codes = np.concatenate([counts.sample.codes[:, :most] for counts in found])
-    return Counts(found[0].rows, tables, Sample(first.hashes[:most], codes, first.targets[:, :most]))
-
-
-def _count(reader: Reader, bins: Bins, config: ScoringConfig, part: range | None) -> Counts:
+    """The one pass over the training rows, or over those with a number in `part`, a chunk at a time."""
     schema = reader.problem.schema
     rows = chunk_rows(schema, config)
     counter = Counter(bins, schema, empty(bins, config.groups), rows)

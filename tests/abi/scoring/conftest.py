@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +21,6 @@ class ArrayReader:
     problem: Problem
     columns: Columns
     sample: Columns | None = None
-    columnar: ClassVar[bool] = True
 
     def chunks(self, role: str, chunk_rows: int = 65_536, part: range | None = None) -> Any:
         assert role == "train"

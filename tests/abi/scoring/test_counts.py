@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from abi.config import ScoringConfig
-from abi.scoring.counts import add, count, empty, group_of, merge, merge_all, shards, views
+from abi.scoring.counts import add, count, empty, group_of, merge, shards, views
 from abi.scoring.edges import find_bins
 from abi.scoring.score import from_counts, score
 
@@ -116,24 +116,3 @@ def test_groups_are_even_and_do_not_depend_on_order():
 def test_views_leave_one_group_out():
     table = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], dtype=np.int32)
     np.testing.assert_array_equal(views(table), [[[4, 6], [12, 14]], [[3, 4], [7, 8]], [[1, 2], [5, 6]]])
-
-
-@pytest.mark.parametrize("most", [1, 3, 5])
-def test_slabs_of_columns_give_the_same_counts(reader, monkeypatch, most):
-    bins = find_bins(reader, CONFIG)
-    whole = count(reader, bins, CONFIG)
-    monkeypatch.setattr("abi.scoring.counts.CHUNK_CELLS", most * CONFIG.chunk_rows)
-    equal(count(reader, bins, CONFIG), whole)
-    parts = [count(reader, bins, CONFIG, part) for part in shards(120, 3)]
-    equal(merge_all(parts), whole)
-
-
-def test_of_many_columns_the_sample_is_that_of_one_pass(reader_of, monkeypatch):
-    rows = np.arange(900) % 7
-    reader = reader_of({f"x{i}": rows.astype(float) for i in range(6)}, rows % 2)
-    bins = find_bins(reader, CONFIG)
-    monkeypatch.setattr("abi.scoring.sample.CELLS", 6 * 600)
-    whole = count(reader, bins, CONFIG)
-    assert whole.sample.codes.shape == (6, 600)
-    monkeypatch.setattr("abi.scoring.counts.CHUNK_CELLS", 2 * CONFIG.chunk_rows)
-    equal(count(reader, bins, CONFIG), whole)

@@ -1,4 +1,4 @@
-"""Several kinds of input at once: what attention each modality has, and what the model loses without it."""
+"""Several kinds of input on the page: what attention each modality has, and what the model loses without it (`abi.report.modality_losses`)."""
 
 from __future__ import annotations
 

@@ -43,9 +43,9 @@ def beside(
 
         F = (|P r|^2 / q) / ((|r|^2 - |P r|^2) / (n - k - q)),   P the projection on x~, k the columns of the others
 
-    A number is one column, the median of its bin, so that no outlier rules; a category one for each of its coarse levels
-    but one. The target has an axis per class, or one of bin means; the least p-value counts, times the number of axes
-    (Bonferroni). Only linear effects are seen, since a suppressor's is. A text is not tested: its bins were made by what the
+    A number is one column, the median of its bin, so that no outlier rules; a category one for each of its coarse levels.
+    The target has an axis per class, or one of bin means; the least p-value counts, times the number of axes
+    (Bonferroni). Only linear effects are seen. A text is not tested: its bins were made by what the
     target is (`abi.scoring.text_bins`), which tells of it beside others whatever the text says.
 
     Only the best `FEATURES` that carry signal are regressed on, and each tested feature is held against these alone, so
